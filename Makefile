@@ -1,0 +1,70 @@
+# Molecatcher: `make run` and `make test` do all their own set-up on Debian with Python 3.11+ and root.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The distribution's Python first: the run-time user must be able to read it, which one under /root would not allow.
+PYTHON ?= $(shell for p in /usr/bin/python3 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+ARGS ?=
+RUN_PACKAGES := python3-venv util-linux
+TEST_PACKAGES := chromium chromium-driver fonts-dejavu-core iproute2 nftables openssl systemd unbound
+
+.PHONY: help setup run test test-full lint format lock bench user
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed user ## Install system packages, the service user and .venv with the locked dependencies
+
+run: setup ## Start sensor, API and page (ARGS="--interface eth0 ..." passes options)
+	$(BIN)/molecatcher run $(ARGS)
+
+test: $(VENV)/.dev user ## Run the tests (under 15 minutes on 2 cores)
+	$(BIN)/pytest -m "not full" $(ARGS)
+
+test-full: $(VENV)/.dev user ## Run the long tests (under 60 minutes)
+	$(BIN)/pytest -m full $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, types and the boundaries between packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Format the code and fix what can be fixed
+	$(BIN)/ruff check --fix . || true
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## Measure (slow; results belong in docs/performance.md)
+	$(BIN)/python bench/matcher.py
+	$(BIN)/python bench/pipeline.py
+
+lock: $(VENV)/.dev ## Pin the newest dependencies with their hashes
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		pyproject.toml -c requirements-dev.lock -o requirements.lock
+
+user:
+	@id -u molecatcher >/dev/null 2>&1 || $(SUDO) useradd --system --no-create-home --shell /usr/sbin/nologin molecatcher
+
+$(VENV)/.system: Makefile
+	@missing=$$(for p in $(RUN_PACKAGES); do dpkg-query -Wf '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; fi
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or later is needed: apt-get install python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: requirements.lock pyproject.toml $(VENV)/.system
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
+	@missing=$$(for p in $(TEST_PACKAGES); do dpkg-query -Wf '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; fi
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@

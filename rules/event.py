@@ -1,0 +1,134 @@
+"""The event: what the sensor reports, the store keeps and the API serves (one flat record, the same names everywhere)."""
+
+import ipaddress
+import secrets
+from datetime import UTC, datetime
+
+import msgspec
+
+from rules.observation import FlowState, Kind, Observation, Transport
+from rules.verdict import Outcome, Role, Severity, Verdict
+
+SCHEMA_VERSION = "1"
+MAX_DNS_ANSWERS = 16
+
+
+class EventReason(msgspec.Struct, frozen=True):
+    """One reason of a verdict as it is stored and served."""
+
+    evidence: str
+    indicator: str
+    detail: str
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One aggregated detection.
+
+    Times are nanoseconds since the epoch, UTC. `count`, `first_seen_ns` and `last_seen_ns` are absolute: a later report
+    of the same `event_id` carries a higher `revision` and replaces the earlier one.
+    """
+
+    event_id: str
+    revision: int = 1
+    schema_version: str = SCHEMA_VERSION
+    observed_at_ns: int
+    kind: Kind
+    verdict: Outcome
+    state: FlowState
+    service: str | None = None
+    service_category: str | None = None
+    role: Role
+    severity: Severity
+    confidence: int
+    reasons: tuple[EventReason, ...] = ()
+    sensor_id: str
+    src_ip: str
+    src_port: int
+    dst_ip: str
+    dst_port: int
+    dst_name: str | None = None
+    transport: Transport
+    interface: str = ""
+    dns_query: str | None = None
+    dns_type: int | None = None
+    dns_rcode: int | None = None
+    dns_answers: tuple[str, ...] = ()
+    tls_sni: str | None = None
+    alpn: tuple[str, ...] = ()
+    ja4: str | None = None
+    exception_id: str | None = None
+    count: int = 1
+    first_seen_ns: int
+    last_seen_ns: int
+
+
+AGGREGATE_FIELDS = frozenset({"event_id", "revision", "sensor_id", "count", "first_seen_ns", "last_seen_ns"})
+
+
+def uuid7(unix_ns: int) -> str:
+    """Return a new UUIDv7 whose time part is `unix_ns` (RFC 9562 section 5.7)."""
+    milliseconds = (unix_ns // 1_000_000) & ((1 << 48) - 1)
+    rand = secrets.randbits(74)
+    value = (milliseconds << 80) | (0x7 << 76) | ((rand >> 62) << 64) | (0b10 << 62) | (rand & ((1 << 62) - 1))
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def make_event(observation: Observation, verdict: Verdict, event_id: str, sensor_id: str) -> Event:
+    """Return the first report of a detection as an event."""
+    flow, dns, hello = observation.five_tuple, observation.dns, observation.hello
+    return Event(
+        event_id=event_id,
+        observed_at_ns=observation.observed_at_ns,
+        kind=observation.kind,
+        verdict=verdict.outcome,
+        state=observation.state,
+        service=verdict.service,
+        service_category=verdict.category,
+        role=verdict.role,
+        severity=verdict.severity,
+        confidence=verdict.confidence,
+        reasons=tuple(EventReason(reason.evidence, reason.indicator, reason.detail) for reason in verdict.reasons),
+        sensor_id=sensor_id,
+        src_ip=address_text(flow.src),
+        src_port=flow.src_port,
+        dst_ip=address_text(flow.dst),
+        dst_port=flow.dst_port,
+        dst_name=verdict.dst_name,
+        transport=flow.transport,
+        interface=observation.interface,
+        dns_query=dns.qname if dns else None,
+        dns_type=dns.qtype if dns else None,
+        dns_rcode=dns.rcode if dns else None,
+        dns_answers=(dns.cnames + tuple(map(address_text, dns.addresses)))[:MAX_DNS_ANSWERS] if dns else (),
+        tls_sni=hello.sni if hello else None,
+        alpn=hello.alpn if hello else (),
+        ja4=hello.ja4 if hello else None,
+        exception_id=verdict.exception_id,
+        first_seen_ns=observation.observed_at_ns,
+        last_seen_ns=observation.observed_at_ns,
+    )
+
+
+def address_text(packed: bytes) -> str:
+    """Return a packed IPv4 or IPv6 address as text (RFC 5952)."""
+    return str(ipaddress.ip_address(packed))
+
+
+def rfc3339(unix_ns: int) -> str:
+    """Return `unix_ns` as an RFC 3339 UTC time in microseconds, such as `2026-11-23T18:00:00.000000Z`."""
+    seconds, nanoseconds = divmod(unix_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds // 1000:06d}Z"
+
+
+def to_document(event: Event, *, with_aggregates: bool = True) -> dict[str, object]:
+    """Return the event as the JSON object that users see: times as RFC 3339 text under `..._at` and `..._seen`."""
+    document: dict[str, object] = {}
+    for name, value in msgspec.to_builtins(event).items():
+        if not with_aggregates and name in AGGREGATE_FIELDS:
+            continue
+        if name.endswith("_ns"):
+            document[name.removesuffix("_ns")] = rfc3339(value)
+        else:
+            document[name] = value
+    return document

@@ -1,0 +1,118 @@
+"""What the sensor saw: a DNS transaction or a flow, with the indicators read from it.
+
+An observation is a value. When more becomes known of the same flow (the hello inside a CONNECT, the first answer), the
+sensor makes a new observation with the same `key` and a higher `revision`; the later one holds everything the earlier did.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Transport(StrEnum):
+    """The transport protocol of a flow."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
+class Kind(StrEnum):
+    """What kind of activity an event reports (the event schema's `kind`)."""
+
+    CONNECTION = "connection"
+    DNS = "dns"
+    TLS = "tls"
+    HTTP = "http"
+
+
+class Evidence(StrEnum):
+    """Where an indicator was read."""
+
+    DNS_QUERY = "dns_query"
+    DNS_ANSWER = "dns_answer"
+    DNS_CNAME = "dns_cname"
+    TLS_SNI = "tls_sni"
+    QUIC_SNI = "quic_sni"
+    HTTP_CONNECT = "http_connect"
+    HTTP_HOST = "http_host"
+    SOCKS = "socks"
+    SSH_BANNER = "ssh_banner"
+    ADDRESS = "address"
+    JA4 = "ja4"
+    ALPN = "alpn"
+    PROTOCOL = "protocol"
+    NS_DELEGATION = "ns_delegation"
+
+
+class FlowState(StrEnum):
+    """Whether the tunnel got through, read off the wire."""
+
+    ATTEMPTED = "attempted"
+    BLOCKED = "blocked"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class FiveTuple:
+    """A flow's identity from initiator to responder; addresses are packed (4 or 16 octets, network order)."""
+
+    transport: Transport
+    src: bytes
+    src_port: int
+    dst: bytes
+    dst_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Indicator:
+    """One fact read from the packets, such as a server name; names are folded (`rules.names.fold`)."""
+
+    evidence: Evidence
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class DnsTransaction:
+    """A query and, when it was seen, its answer."""
+
+    qname: str
+    qtype: int
+    rcode: int | None = None
+    cnames: tuple[str, ...] = ()
+    addresses: tuple[bytes, ...] = ()
+
+    @property
+    def is_answered(self) -> bool:
+        """Tell whether a response was seen."""
+        return self.rcode is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHello:
+    """What a TLS or QUIC client offered (RFC 8446 section 4.1.2)."""
+
+    sni: str | None
+    alpn: tuple[str, ...]
+    versions: tuple[int, ...]
+    ja4: str
+    has_ech: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything known so far of one DNS transaction or one flow.
+
+    `indicators` stand in the order they were seen. `told_names` are the names for which this client was told the
+    responder's address and the answer is still valid, newest first.
+    """
+
+    key: int
+    revision: int
+    observed_at_ns: int
+    kind: Kind
+    five_tuple: FiveTuple
+    indicators: tuple[Indicator, ...] = ()
+    state: FlowState = FlowState.ATTEMPTED
+    dns: DnsTransaction | None = None
+    hello: ClientHello | None = None
+    told_names: tuple[str, ...] = ()
+    interface: str = ""

@@ -1,0 +1,40 @@
+"""What two packages need and neither may own; the implementations are injected by `molecatcher`."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from rules.event import Event
+
+
+class EventSink(Protocol):
+    """Takes reported events. When `append` returns, the events survive the end of the process."""
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Keep `events`."""
+
+
+class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A sensor's heartbeat; counters are totals since `started_at_ns`."""
+
+    sensor_id: str
+    version: str
+    hostname: str
+    started_at_ns: int
+    heartbeat_ns: int
+    interfaces: tuple[str, ...] = ()
+    engine: str = ""
+    engine_reason: str = ""
+    packets: int = 0
+    octets: int = 0
+    kernel_drops: int = 0
+    shed: int = 0
+    malformed: int = 0
+    flows: int = 0
+    observations: int = 0
+    unknown: int = 0
+    events: int = 0
+    spool_events: int = 0
+    spool_overflow: int = 0
+    policy_error: str = ""

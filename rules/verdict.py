@@ -1,0 +1,73 @@
+"""What the rules say of an observation."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rules.observation import Evidence
+
+
+class Outcome(StrEnum):
+    """The verdict itself. `unknown` is counted and not stored."""
+
+    SANCTIONED = "sanctioned"
+    UNSANCTIONED = "unsanctioned"
+    SUSPICIOUS = "suspicious"
+    UNKNOWN = "unknown"
+
+
+class Role(StrEnum):
+    """What the source does with the tunnel."""
+
+    AGENT = "agent"
+    VISITOR = "visitor"
+    UNCLEAR = "unclear"
+    AUXILIARY = "auxiliary"
+
+
+class Severity(StrEnum):
+    """How much an analyst should care."""
+
+    INFORMATIONAL = "informational"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class Decision(StrEnum):
+    """What the organisation decided about a service."""
+
+    BLOCK = "block"
+    MONITOR = "monitor"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One piece of evidence: where it was read, what it was, and what that means in a sentence."""
+
+    evidence: Evidence
+    indicator: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer of `rules.classify.classify`; `confidence` is 0 to 100."""
+
+    outcome: Outcome
+    service: str | None = None
+    category: str | None = None
+    role: Role = Role.UNCLEAR
+    severity: Severity = Severity.INFORMATIONAL
+    confidence: int = 0
+    reasons: tuple[Reason, ...] = ()
+    dst_name: str | None = None
+    exception_id: str | None = None
+
+    @property
+    def is_stored(self) -> bool:
+        """Tell whether the verdict becomes an event."""
+        return self.outcome is not Outcome.UNKNOWN
+
+
+UNKNOWN = Verdict(Outcome.UNKNOWN)

@@ -1,0 +1,1 @@
+"""Packets in, observations and detections out."""

@@ -1,0 +1,58 @@
+"""The errors of this package.
+
+SensorError
+├── CaptureError            an interface or a file that cannot be read
+├── NeedMoreData            the bytes so far are valid but not complete
+└── MalformedInput          bytes that no valid sender produces; has `offset` and `reason`
+    ├── MalformedPacket     link, network or transport header
+    ├── MalformedCapture    a pcap or pcapng structure
+    ├── MalformedDns
+    ├── MalformedTls
+    ├── MalformedQuic
+    └── MalformedHttp
+"""
+
+
+class SensorError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class CaptureError(SensorError):
+    """An interface or a file that cannot be read; the message says what to do."""
+
+
+class NeedMoreData(SensorError):
+    """The bytes so far are valid but not complete."""
+
+
+class MalformedInput(SensorError):
+    """Bytes that no valid sender produces."""
+
+    def __init__(self, offset: int, reason: str) -> None:
+        super().__init__(f"{reason} at octet {offset}")
+        self.offset = offset
+        self.reason = reason
+
+
+class MalformedPacket(MalformedInput):
+    """A link, network or transport header that cannot be."""
+
+
+class MalformedCapture(MalformedInput):
+    """A pcap or pcapng structure that cannot be."""
+
+
+class MalformedDns(MalformedInput):
+    """Not a DNS message (RFC 1035)."""
+
+
+class MalformedTls(MalformedInput):
+    """Not a TLS record or handshake message (RFC 8446)."""
+
+
+class MalformedQuic(MalformedInput):
+    """Not a QUIC Initial (RFC 9000, RFC 9001, RFC 9369)."""
+
+
+class MalformedHttp(MalformedInput):
+    """Not an HTTP/1 request head (RFC 9112)."""
