@@ -1,0 +1,1 @@
+"""HTTP: events, findings, feeds and the page."""

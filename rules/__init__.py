@@ -1,1 +1,1 @@
-"""What is a tunnel, what is sanctioned and what to block: pure functions over values, no I/O but loading the data files."""
+"""What is a tunnel, what is sanctioned and what to block: pure functions over values."""

@@ -1,4 +1,4 @@
-"""The event: what the sensor reports, the store keeps and the API serves (one flat record, the same names everywhere)."""
+"""The event: what the sensor reports, the store keeps and the API serves, under the same names everywhere."""
 
 import ipaddress
 import secrets
