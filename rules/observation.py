@@ -1,7 +1,7 @@
 """What the sensor saw: a DNS transaction or a flow, with the indicators read from it.
 
 An observation is a value. When more becomes known of the same flow (the hello inside a CONNECT, the first answer), the
-sensor makes a new observation with the same `key` and a higher `revision`; the later one holds all that the earlier did.
+sensor makes a new observation with the same `key` and a higher `revision`, which holds all that the earlier one did.
 """
 
 from dataclasses import dataclass

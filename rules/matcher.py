@@ -1,0 +1,76 @@
+"""Name look-up by whole labels: exact entries beat patterns, patterns beat suffixes, longer beats shorter.
+
+A look-up probes one dictionary for each label of the name, whatever the number of entries; patterns are bucketed by the
+labels behind their last wildcard. `bench/matcher.py` shows it with a million entries.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from rules.errors import InvalidName
+from rules.names import ancestors, normalise
+
+T = TypeVar("T")
+
+EXACT_MARK = "="
+WILDCARDS = "*?"
+MAX_PATTERN_OCTETS = 253
+
+
+class NameTable(Generic[T]):
+    """Values by exact name, by pattern and by suffix. Filled once with `add`, then only read.
+
+    Memory: one dictionary slot an entry. A look-up costs O(labels) plus the patterns that share the name's suffix.
+    """
+
+    __slots__ = ("_exact", "_patterns", "_suffixes")
+
+    def __init__(self) -> None:
+        self._exact: dict[str, list[T]] = {}
+        self._suffixes: dict[str, list[T]] = {}
+        self._patterns: dict[str, list[tuple[str, re.Pattern[str], T]]] = defaultdict(list)
+
+    def add(self, entry: str, value: T) -> None:
+        """Add `value` under `entry`: `=name` (that name alone), a glob, or a name (itself and everything below it).
+
+        In a glob `*` and `?` stand for characters of one label: they never cross a dot.
+
+        Raises:
+            InvalidName: the entry is not a name or a glob over one.
+        """
+        if any(wildcard in entry for wildcard in WILDCARDS):
+            self._add_pattern(entry.lower(), value)
+        elif entry.startswith(EXACT_MARK):
+            self._exact.setdefault(normalise(entry[1:]), []).append(value)
+        else:
+            self._suffixes.setdefault(normalise(entry), []).append(value)
+
+    def matches(self, name: str) -> Iterator[list[T]]:
+        """Yield the values of each entry that matches folded `name`, the most specific entry first."""
+        if (exact := self._exact.get(name)) is not None:
+            yield exact
+        above = ancestors(name)
+        if self._patterns:
+            yield from self._matching_patterns(name, above)
+        for suffix in above:
+            if (found := self._suffixes.get(suffix)) is not None:
+                yield found
+
+    def _add_pattern(self, pattern: str, value: T) -> None:
+        labels = pattern.rstrip(".").split(".")
+        last_wild = max(at for at, label in enumerate(labels) if any(wildcard in label for wildcard in WILDCARDS))
+        literal = ".".join(labels[last_wild + 1 :])
+        if not literal or len(pattern) > MAX_PATTERN_OCTETS:
+            raise InvalidName(f"the pattern {pattern[:80]!r} must end in a name, such as connect.*.example.com")
+        regex = re.escape(pattern.rstrip(".")).replace(r"\*", "[^.]*").replace(r"\?", "[^.]")
+        bucket = self._patterns[normalise(literal)]
+        bucket.append((pattern, re.compile(regex), value))
+        bucket.sort(key=lambda row: -len(row[0]))
+
+    def _matching_patterns(self, name: str, above: list[str]) -> Iterator[list[T]]:
+        for suffix in above:
+            for _, regex, value in self._patterns.get(suffix, ()):
+                if regex.fullmatch(name):
+                    yield [value]

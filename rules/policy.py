@@ -1,0 +1,262 @@
+"""The policy file: what the organisation sanctioned, excepted and decided (TOML, unknown keys refused).
+
+Parsing is pure: text and the day in, an immutable `Policy` out. A reload replaces the reference to it.
+"""
+
+import difflib
+import hashlib
+import ipaddress
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import lru_cache
+
+import msgspec
+from publicsuffixlist import PublicSuffixList
+
+from rules.catalogue import CATEGORIES, Catalogue, Network, Service
+from rules.errors import InvalidName, InvalidPolicy
+from rules.names import ancestors, is_at_or_below, normalise
+from rules.verdict import Decision
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sanction:
+    """A sanctioned ingress: `domain` and every name below it, through the day `expires`."""
+
+    domain: str
+    service: str
+    owner: str
+    reason: str
+    expires: date | None = None
+    addresses: tuple[Network, ...] = ()
+
+    def is_active(self, now_ns: int) -> bool:
+        """Tell whether the sanction holds at `now_ns`."""
+        return self.expires is None or _day(now_ns) <= self.expires
+
+    def covers_address(self, packed: bytes) -> bool:
+        """Tell whether a packed address is inside the pin; without a pin every address is."""
+        return not self.addresses or _is_inside(packed, self.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyException:
+    """A network that may use a service (or a category of services) for a while."""
+
+    id: str
+    sources: tuple[Network, ...]
+    service: str
+    owner: str
+    reason: str
+    expires: date | None = None
+
+    def covers(self, source: bytes, service: Service, now_ns: int) -> bool:
+        """Tell whether `source` (packed) may use `service` at `now_ns`."""
+        is_active = self.expires is None or _day(now_ns) <= self.expires
+        return is_active and self.service in (service.id, service.category) and _is_inside(source, self.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is sanctioned, excepted and decided; `warnings` are sentences for whoever keeps the file."""
+
+    sanctions: tuple[Sanction, ...] = ()
+    exceptions: tuple[PolicyException, ...] = ()
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    digest: str = ""
+
+    def sanction_for(self, name: str, now_ns: int) -> Sanction | None:
+        """Return the active sanction at or above folded `name`, the most specific first."""
+        if not self.sanctions:
+            return None
+        by_domain = {sanction.domain: sanction for sanction in self.sanctions if sanction.is_active(now_ns)}
+        return next((by_domain[parent] for parent in ancestors(name) if parent in by_domain), None)
+
+    def active_sanctions(self, now_ns: int) -> tuple[Sanction, ...]:
+        """Return the sanctions that hold at `now_ns`."""
+        return tuple(sanction for sanction in self.sanctions if sanction.is_active(now_ns))
+
+    def has_sanctioned(self, service_id: str, now_ns: int) -> bool:
+        """Tell whether an ingress of `service_id` is sanctioned at `now_ns`."""
+        return any(sanction.service == service_id and sanction.is_active(now_ns) for sanction in self.sanctions)
+
+    def exception_for(self, source: bytes, service: Service, now_ns: int) -> PolicyException | None:
+        """Return the first exception that lets `source` use `service` at `now_ns`."""
+        return next((row for row in self.exceptions if row.covers(source, service, now_ns)), None)
+
+    def decide(self, service: Service) -> Decision:
+        """Return what was decided about `service`: its id beats its category, which beats the default."""
+        by_category = self.decisions.get(service.category, service.default_decision)
+        return self.decisions.get(service.id, by_category)
+
+
+class _SanctionTable(msgspec.Struct, forbid_unknown_fields=True):
+    domain: str
+    service: str
+    owner: str
+    reason: str
+    expires: date | None = None
+    addresses: list[str] = []
+
+
+class _ExceptionTable(msgspec.Struct, forbid_unknown_fields=True):
+    sources: list[str]
+    service: str
+    owner: str
+    reason: str
+    expires: date | None = None
+
+
+class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
+    sanctioned: list[_SanctionTable] = []
+    exception: list[_ExceptionTable] = []
+    services: dict[str, Decision] = {}
+
+
+def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -> Policy:
+    """Return the policy that a TOML file's `text` describes; `file_name` is for messages.
+
+    Raises:
+        InvalidPolicy: the message names the file, the key and what to do.
+    """
+    try:
+        tables = msgspec.convert(tomllib.loads(text), _PolicyFile)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidPolicy(f"{file_name} is not TOML: {error}") from None
+    except msgspec.ValidationError as error:
+        raise InvalidPolicy(f"{file_name}: {_explain(str(error))}") from None
+    reader = _Reader(file_name, catalogue, _day(now_ns))
+    sanctions = tuple(reader.sanction(at, row) for at, row in enumerate(tables.sanctioned))
+    reader.refuse_twice([sanction.domain for sanction in sanctions])
+    return Policy(
+        sanctions=sanctions,
+        exceptions=tuple(reader.exception(at, row) for at, row in enumerate(tables.exception)),
+        decisions={reader.service_or_category("services", key): value for key, value in tables.services.items()},
+        warnings=tuple(reader.warnings),
+        digest=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+class _Reader:
+    """Checks the rows of one file; collects warnings."""
+
+    def __init__(self, file_name: str, catalogue: Catalogue, today: date) -> None:
+        self.file_name = file_name
+        self.catalogue = catalogue
+        self.today = today
+        self.warnings: list[str] = []
+
+    def sanction(self, at: int, row: _SanctionTable) -> Sanction:
+        key = f"sanctioned[{at}]"
+        domain = self._domain(f"{key}.domain", row.domain)
+        if row.service not in self.catalogue.services:
+            raise self._error(
+                f"{key}.service", f"{row.service!r} is no service{_nearest(row.service, self._services())}"
+            )
+        self._check_texts(key, row.owner, row.reason)
+        self._warn_if_expired(key, domain, row.expires)
+        addresses = tuple(self._network(f"{key}.addresses", text) for text in row.addresses)
+        return Sanction(domain, row.service, row.owner, row.reason, row.expires, addresses)
+
+    def exception(self, at: int, row: _ExceptionTable) -> PolicyException:
+        key = f"exception[{at}]"
+        if not row.sources:
+            raise self._error(f"{key}.sources", 'is empty: name the networks that may, such as ["10.20.0.0/16"]')
+        sources = tuple(self._network(f"{key}.sources", text) for text in row.sources)
+        service = self.service_or_category(f"{key}.service", row.service)
+        self._check_texts(key, row.owner, row.reason)
+        self._warn_if_expired(key, service, row.expires)
+        identity = "|".join([*map(str, sources), service, row.owner])
+        exception_id = f"{service}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+        return PolicyException(exception_id, sources, service, row.owner, row.reason, row.expires)
+
+    def service_or_category(self, key: str, value: str) -> str:
+        known = [*self._services(), *CATEGORIES]
+        if value not in known:
+            raise self._error(key, f"{value!r} is neither a service nor a category{_nearest(value, known)}")
+        return value
+
+    def refuse_twice(self, domains: Iterable[str]) -> None:
+        seen: set[str] = set()
+        for domain in domains:
+            if domain in seen:
+                raise self._error("sanctioned", f"{domain} stands there twice: keep one entry")
+            seen.add(domain)
+
+    def _domain(self, key: str, text: str) -> str:
+        try:
+            domain = normalise(text)
+        except InvalidName as error:
+            raise self._error(key, f"{error}; give a name such as tunnels.example.com") from None
+        if _public_suffixes().publicsuffix(domain) == domain:
+            raise self._error(
+                key, f"{domain} is a public suffix: everybody's names lie below it; name your own ingress"
+            )
+        if (entry := _covered_entry(domain, self.catalogue)) is not None:
+            raise self._error(
+                key, f"{domain} covers the catalogue name {entry}, which is everybody's; name your own ingress"
+            )
+        return domain
+
+    def _network(self, key: str, text: str) -> Network:
+        try:
+            return ipaddress.ip_network(text)
+        except ValueError as error:
+            raise self._error(key, f"{error}; give addresses or networks such as 203.0.113.0/24") from None
+
+    def _check_texts(self, key: str, owner: str, reason: str) -> None:
+        for name, text in (("owner", owner), ("reason", reason)):
+            if not text.strip():
+                raise self._error(f"{key}.{name}", "is empty: say who answers for it and why")
+
+    def _warn_if_expired(self, key: str, what: str, expires: date | None) -> None:
+        if expires is not None and expires < self.today:
+            self.warnings.append(f"{self.file_name}: {key} ({what}) expired on {expires}: renew it or remove it")
+
+    def _services(self) -> list[str]:
+        return list(self.catalogue.services)
+
+    def _error(self, key: str, message: str) -> InvalidPolicy:
+        return InvalidPolicy(f"{self.file_name}: {key}: {message}")
+
+
+def _covered_entry(domain: str, catalogue: Catalogue) -> str | None:
+    match = catalogue.match(domain)
+    if match is not None and any(wildcard in match.entry for wildcard in "*?"):
+        return match.entry
+    for service in catalogue.services.values():
+        for _, entry in service.entries():
+            name = entry.removeprefix("=")
+            if is_at_or_below(name, domain):
+                return name
+    return None
+
+
+def _explain(message: str) -> str:
+    path = message.rpartition(" - at ")[2].strip("`$.") if " - at " in message else "the file"
+    what = message.partition(" - at ")[0]
+    return f"{path}: {what}. Known keys: [[sanctioned]], [[exception]] and [services]; see docs/policy.md"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=3)
+    return f"; did you mean {' or '.join(close)}?" if close else "; `molecatcher check --services` lists them"
+
+
+def _day(now_ns: int) -> date:
+    return datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date()
+
+
+def _is_inside(packed: bytes, networks: Iterable[Network]) -> bool:
+    address = ipaddress.ip_address(packed)
+    return any(address.version == network.version and address in network for network in networks)
+
+
+@lru_cache(maxsize=1)
+def _public_suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
