@@ -1,0 +1,297 @@
+"""The verdict on an observation (DESIGN.md section 3): pure, no clock, no I/O.
+
+The order is the rule: a sanctioned name first, then listed names, then aliases of listed names, then addresses that the
+client was told, then protocol tells. Costs O(labels) for each name of the observation.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from rules.catalogue import Catalogue, ListKind, Match, Trust
+from rules.event import address_text
+from rules.observation import Evidence, Indicator, Observation
+from rules.policy import Policy, Sanction
+from rules.tells import find_tell, ssh_banner
+from rules.verdict import UNKNOWN, Decision, Outcome, Reason, Role, Severity, Verdict
+
+NAME_EVIDENCE = frozenset(
+    {
+        Evidence.DNS_QUERY,
+        Evidence.TLS_SNI,
+        Evidence.QUIC_SNI,
+        Evidence.HTTP_CONNECT,
+        Evidence.HTTP_HOST,
+        Evidence.SOCKS,
+    }
+)
+PROXY_EVIDENCE = frozenset({Evidence.HTTP_CONNECT, Evidence.SOCKS})
+
+# Confidence in a listed name, by how well the catalogue entry is sourced.
+CONFIDENCE = {Trust.HIGH: 95, Trust.MEDIUM: 75, Trust.LOW: 50}
+CONFIDENCE_ALIAS = 85
+CONFIDENCE_TOLD_ADDRESS = 60
+CONFIDENCE_TOLD_ADDRESS_SSH = 85
+CONFIDENCE_LYING_SNI = 80
+CONFIDENCE_SANCTIONED = 95
+
+SEVERITY = {
+    Role.AGENT: Severity.HIGH,
+    Role.UNCLEAR: Severity.MEDIUM,
+    Role.VISITOR: Severity.LOW,
+    Role.AUXILIARY: Severity.INFORMATIONAL,
+}
+ROLE_STRENGTH = {Role.AUXILIARY: 0, Role.VISITOR: 1, Role.UNCLEAR: 2, Role.AGENT: 3}
+
+WHAT_A_ROLE_DOES = {
+    Role.AGENT: "is dialled by agents of",
+    Role.UNCLEAR: "is dialled by agents of, and opened by visitors of,",
+    Role.VISITOR: "is opened by visitors of",
+    Role.AUXILIARY: "serves updates or revocation lists to agents of",
+}
+WHERE_IT_WAS_SEEN = {
+    Evidence.DNS_QUERY: "the client asked for",
+    Evidence.TLS_SNI: "the TLS hello named",
+    Evidence.QUIC_SNI: "the QUIC hello named",
+    Evidence.HTTP_CONNECT: "the client asked a proxy for",
+    Evidence.HTTP_HOST: "the HTTP request named",
+    Evidence.SOCKS: "the client asked a SOCKS proxy for",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A name of the observation that the catalogue lists."""
+
+    indicator: Indicator
+    match: Match
+    role: Role
+
+
+def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict:
+    """Return the verdict on `observation` under `policy`."""
+    names = [row for row in observation.indicators if row.evidence in NAME_EVIDENCE]
+    now_ns = observation.observed_at_ns
+    sanctioned = [(row, sanction) for row in names if (sanction := policy.sanction_for(row.value, now_ns)) is not None]
+    spared = {row.value for row, _ in sanctioned}
+    listed = _listed((row for row in names if row.value not in spared), catalogue)
+    if sanctioned and not listed:
+        verdict: Verdict | None = _sanctioned(*sanctioned[-1], observation)
+    elif sanctioned:
+        verdict = _contradiction(sanctioned[0][0], listed, observation)
+    else:
+        verdict = (
+            _by_name(listed, observation)
+            or _by_alias(observation, policy, catalogue)
+            or _by_told_address(observation, policy, catalogue)
+            or _by_tell(observation, catalogue)
+        )
+    return _finish(verdict, observation, policy, catalogue) if verdict else UNKNOWN
+
+
+def _listed(names: Iterable[Indicator], catalogue: Catalogue) -> list[_Listed]:
+    found = ((row, catalogue.match(row.value)) for row in names)
+    return [_Listed(row, match, _role(match)) for row, match in found if match is not None]
+
+
+def _role(match: Match) -> Role:
+    if ListKind.AGENT in match.kinds:
+        return Role.UNCLEAR if ListKind.ENDPOINT in match.kinds else Role.AGENT
+    return Role.VISITOR if ListKind.ENDPOINT in match.kinds else Role.AUXILIARY
+
+
+def _sanctioned(row: Indicator, sanction: Sanction, observation: Observation) -> Verdict:
+    seen = WHERE_IT_WAS_SEEN[row.evidence]
+    reasons = [Reason(row.evidence, row.value, f"{seen} a name of the sanctioned ingress {sanction.domain}")]
+    goes_through_proxy = any(other.evidence in PROXY_EVIDENCE for other in observation.indicators)
+    if observation.dns is None and not goes_through_proxy:
+        address = address_text(observation.five_tuple.dst)
+        if not sanction.covers_address(observation.five_tuple.dst):
+            return _outside_the_pin(row, sanction, address)
+        if observation.told_names and row.value not in observation.told_names:
+            reasons.append(
+                Reason(Evidence.ADDRESS, address, "no answer that this client got for the name had this address")
+            )
+    return Verdict(
+        Outcome.SANCTIONED,
+        service=sanction.service,
+        role=Role.AGENT,
+        confidence=CONFIDENCE_SANCTIONED,
+        reasons=tuple(reasons),
+        dst_name=row.value,
+    )
+
+
+def _outside_the_pin(row: Indicator, sanction: Sanction, address: str) -> Verdict:
+    pins = ", ".join(map(str, sanction.addresses))
+    detail = (
+        f"the hello names the sanctioned ingress {sanction.domain}, pinned to {pins}, but the flow goes to {address}"
+    )
+    return Verdict(
+        Outcome.SUSPICIOUS,
+        service=sanction.service,
+        role=Role.AGENT,
+        severity=Severity.HIGH,
+        confidence=CONFIDENCE_LYING_SNI,
+        reasons=(Reason(row.evidence, row.value, detail), Reason(Evidence.ADDRESS, address, f"outside the pin {pins}")),
+        dst_name=row.value,
+    )
+
+
+def _contradiction(sanctioned: Indicator, listed: list[_Listed], observation: Observation) -> Verdict:
+    """Return the verdict on a flow that names both a sanctioned and a listed host, such as a lying SNI in a CONNECT."""
+    by_name = _by_name(listed, observation) or UNKNOWN
+    detail = f"{WHERE_IT_WAS_SEEN[sanctioned.evidence]} a sanctioned ingress, yet the same flow names a listed host"
+    reason = Reason(sanctioned.evidence, sanctioned.value, detail)
+    return replace(
+        by_name,
+        outcome=Outcome.SUSPICIOUS,
+        severity=Severity.HIGH,
+        confidence=CONFIDENCE_LYING_SNI,
+        reasons=(*by_name.reasons, reason),
+    )
+
+
+def _by_name(listed: list[_Listed], observation: Observation) -> Verdict | None:
+    if not listed:
+        return None
+    strongest = max(listed, key=lambda row: ROLE_STRENGTH[row.role])
+    service = strongest.match.service
+    role = strongest.role
+    reasons = [_name_reason(row) for row in listed if row.match.service.id == service.id]
+    banner = ssh_banner(observation)
+    if role is Role.UNCLEAR and service.ssh and banner is not None:
+        role = Role.AGENT
+        reasons.append(Reason(Evidence.SSH_BANNER, banner, f"agents of {service.name} speak SSH"))
+    return Verdict(
+        Outcome.UNSANCTIONED,
+        service=service.id,
+        role=role,
+        confidence=CONFIDENCE[service.confidence],
+        reasons=tuple(reasons),
+        dst_name=strongest.indicator.value,
+    )
+
+
+def _name_reason(row: _Listed) -> Reason:
+    seen, does = WHERE_IT_WAS_SEEN[row.indicator.evidence], WHAT_A_ROLE_DOES[row.role]
+    detail = f"{seen} {row.indicator.value}, which {does} {row.match.service.name} (entry {row.match.entry})"
+    return Reason(row.indicator.evidence, row.indicator.value, detail)
+
+
+def _by_alias(observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict | None:
+    """Return the verdict on an unlisted name whose CNAME chain reaches a listed one before a sanctioned one."""
+    if observation.dns is None:
+        return None
+    for alias in observation.dns.cnames:
+        if policy.sanction_for(alias, observation.observed_at_ns) is not None:
+            return None
+        match = catalogue.match(alias)
+        if match is not None:
+            role = _role(match)
+            detail = (
+                f"{observation.dns.qname} is an alias of {alias}, which {WHAT_A_ROLE_DOES[role]} {match.service.name}"
+            )
+            return Verdict(
+                Outcome.UNSANCTIONED,
+                service=match.service.id,
+                role=role,
+                confidence=min(CONFIDENCE_ALIAS, CONFIDENCE[match.service.confidence]),
+                reasons=(Reason(Evidence.DNS_CNAME, alias, detail),),
+                dst_name=observation.dns.qname,
+            )
+    return None
+
+
+def _by_told_address(observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict | None:
+    """Return the verdict on a flow without a listed name to an address that this client was told for one."""
+    if observation.dns is not None or not observation.told_names:
+        return None
+    names = {row.value for row in observation.indicators if row.evidence in NAME_EVIDENCE}
+    if names & set(observation.told_names):
+        return None
+    if not names and (verdict := _sanctioned_address(observation, policy)) is not None:
+        return verdict
+    for told in observation.told_names:
+        match = catalogue.match(told)
+        if match is not None and ListKind.AGENT in match.kinds:
+            return _told_agent(told, match, observation)
+    return None
+
+
+def _sanctioned_address(observation: Observation, policy: Policy) -> Verdict | None:
+    for told in observation.told_names:
+        sanction = policy.sanction_for(told, observation.observed_at_ns)
+        if sanction is not None and sanction.covers_address(observation.five_tuple.dst):
+            address = address_text(observation.five_tuple.dst)
+            reason = Reason(
+                Evidence.ADDRESS, address, f"the client was told this address for {told}, which is sanctioned"
+            )
+            return Verdict(
+                Outcome.SANCTIONED,
+                service=sanction.service,
+                role=Role.AGENT,
+                confidence=CONFIDENCE_TOLD_ADDRESS,
+                reasons=(reason,),
+                dst_name=told,
+            )
+    return None
+
+
+def _told_agent(told: str, match: Match, observation: Observation) -> Verdict:
+    address = address_text(observation.five_tuple.dst)
+    detail = (
+        f"the client was told this address for {told}, an agent name of {match.service.name}, and named no listed host"
+    )
+    reasons = [Reason(Evidence.ADDRESS, address, detail)]
+    confidence = CONFIDENCE_TOLD_ADDRESS
+    banner = ssh_banner(observation)
+    if banner is not None and match.service.ssh:
+        reasons.append(Reason(Evidence.SSH_BANNER, banner, f"agents of {match.service.name} speak SSH"))
+        confidence = CONFIDENCE_TOLD_ADDRESS_SSH
+    return Verdict(
+        Outcome.SUSPICIOUS,
+        service=match.service.id,
+        role=Role.AGENT,
+        confidence=confidence,
+        reasons=tuple(reasons),
+        dst_name=told,
+    )
+
+
+def _by_tell(observation: Observation, catalogue: Catalogue) -> Verdict | None:
+    tell = find_tell(observation, catalogue)
+    if tell is None or tell.service not in catalogue.services:
+        return None
+    names = [row.value for row in observation.indicators if row.evidence in NAME_EVIDENCE]
+    return Verdict(
+        Outcome.SUSPICIOUS,
+        service=tell.service,
+        role=tell.role,
+        confidence=tell.confidence,
+        reasons=(tell.reason,),
+        dst_name=names[-1] if names else None,
+    )
+
+
+def _finish(verdict: Verdict, observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict:
+    """Return the verdict with what the policy decided: ignored services vanish, exceptions are noted."""
+    service = catalogue.services[verdict.service or ""]
+    if verdict.outcome is Outcome.SANCTIONED:
+        return replace(verdict, category=service.category)
+    decision = policy.decide(service)
+    now_ns = observation.observed_at_ns
+    if decision is Decision.IGNORE or (verdict.role is Role.AUXILIARY and policy.has_sanctioned(service.id, now_ns)):
+        return UNKNOWN
+    exception = policy.exception_for(observation.five_tuple.src, service, now_ns)
+    return replace(
+        verdict,
+        category=service.category,
+        severity=_severity(verdict, decision),
+        exception_id=exception.id if exception else None,
+    )
+
+
+def _severity(verdict: Verdict, decision: Decision) -> Severity:
+    severity = SEVERITY[verdict.role] if verdict.outcome is Outcome.UNSANCTIONED else Severity.MEDIUM
+    severity = verdict.severity if verdict.severity is Severity.HIGH else severity
+    return Severity.MEDIUM if decision is Decision.MONITOR and severity is Severity.HIGH else severity
