@@ -42,7 +42,7 @@ def fold(wire_name: str) -> str:
     """
     text = wire_name.lower()
     host, colon, port = text.rpartition(":")
-    if colon and port.isdigit() and ":" not in host:
+    if colon and port.isdigit() and (":" not in host or host.endswith("]")):
         text = host
     text = text.removesuffix(".")
     if text.isascii():

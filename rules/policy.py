@@ -115,7 +115,7 @@ class _ExceptionTable(msgspec.Struct, forbid_unknown_fields=True):
 class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
     sanctioned: list[_SanctionTable] = []
     exception: list[_ExceptionTable] = []
-    services: dict[str, Decision] = {}
+    services: dict[str, str] = {}
 
 
 def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -> Policy:
@@ -136,7 +136,7 @@ def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -
     return Policy(
         sanctions=sanctions,
         exceptions=tuple(reader.exception(at, row) for at, row in enumerate(tables.exception)),
-        decisions={reader.service_or_category("services", key): value for key, value in tables.services.items()},
+        decisions=dict(reader.decision(key, value) for key, value in tables.services.items()),
         warnings=tuple(reader.warnings),
         digest=hashlib.sha256(text.encode()).hexdigest(),
     )
@@ -174,6 +174,12 @@ class _Reader:
         identity = "|".join([*map(str, sources), service, row.owner])
         exception_id = f"{service}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
         return PolicyException(exception_id, sources, service, row.owner, row.reason, row.expires)
+
+    def decision(self, key: str, value: str) -> tuple[str, Decision]:
+        known = [decision.value for decision in Decision]
+        if value not in known:
+            raise self._error(f"services.{key}", f"{value!r} is no decision: choose {', '.join(known)}")
+        return self.service_or_category("services", key), Decision(value)
 
     def service_or_category(self, key: str, value: str) -> str:
         known = [*self._services(), *CATEGORIES]

@@ -1,0 +1,174 @@
+import ipaddress
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from observations import NOW_NS
+
+from rules.blocklist import (
+    NameEntry,
+    NameList,
+    Scope,
+    build_addresses,
+    build_names,
+    decode,
+    digest,
+    encode,
+    names_to_resolve,
+    protected_names,
+)
+from rules.catalogue import Catalogue, Service, Trust
+from rules.policy import Policy, Sanction, parse_policy
+
+POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
+
+
+@pytest.fixture
+def policy(catalogue: Catalogue) -> Policy:
+    return parse_policy(POLICY, "policy.toml", catalogue, NOW_NS)
+
+
+def is_blocked(entries: tuple[NameEntry, ...], name: str) -> bool:
+    """A list read by someone who knows only what an entry means."""
+    return any(
+        name == entry.name or (entry.scope is Scope.SUBTREE and name.endswith("." + entry.name)) for entry in entries
+    )
+
+
+def test_agents_of_blocked_services_are_listed(catalogue: Catalogue) -> None:
+    names = build_names(catalogue, Policy(), NOW_NS)
+    for blocked in (
+        "connect.ngrok-agent.com",
+        "tunnel.ngrok.com",
+        "region1.v2.argotunnel.com",
+        "x.new.ngrok-agent.com",
+    ):
+        assert is_blocked(names.blocked, blocked)
+
+
+def test_visitors_sites_and_watched_services_are_not_listed(catalogue: Catalogue) -> None:
+    names = build_names(catalogue, Policy(), NOW_NS)
+    for open_name in ("abc.ngrok.app", "ngrok.com", "dashboard.ngrok.com", "controlplane.tailscale.com", "github.com"):
+        assert not is_blocked(names.wide, open_name)
+
+
+def test_the_sanctioned_agents_needs_are_spared_and_the_rest_stays_listed(catalogue: Catalogue, policy: Policy) -> None:
+    names = build_names(catalogue, policy, NOW_NS)
+    for needed in (
+        "tunnels.example.com",
+        "tunnel.us.tunnels.example.com",
+        "crl.ngrok-agent.com",
+        "update.ngrok-agent.com",
+    ):
+        assert not is_blocked(names.blocked, needed)
+        assert is_blocked(names.allowed, needed)
+    for still in ("connect.ngrok-agent.com", "connect.us-cal-1.ngrok-agent.com", "tunnel.ngrok.com", "ngrok-agent.com"):
+        assert is_blocked(names.blocked, still)
+    assert is_blocked(names.wide, "connect.new.ngrok-agent.com")
+
+
+def test_a_sanctioned_name_below_a_listed_one_is_spared(catalogue: Catalogue) -> None:
+    policy = parse_policy(POLICY.replace("tunnels.example.com", "acme.nport.link"), "p", catalogue, NOW_NS)
+    names = build_names(catalogue, policy, NOW_NS)
+    assert not is_blocked(names.blocked, "acme.nport.link")
+    assert is_blocked(names.blocked, "nport.link")
+    assert is_blocked(names.wide, "other.nport.link")
+
+
+def test_no_entry_is_redundant(catalogue: Catalogue) -> None:
+    entries = build_names(catalogue, Policy(), NOW_NS).blocked
+    for entry in entries:
+        others = tuple(other for other in entries if other is not entry)
+        assert not is_blocked(others, entry.name), entry
+
+
+def test_a_list_survives_storing(catalogue: Catalogue, policy: Policy) -> None:
+    names = build_names(catalogue, policy, NOW_NS)
+    assert decode(encode(names)) == names
+    assert digest(names) == digest(build_names(catalogue, policy, NOW_NS))
+    assert digest(names) != digest(build_names(catalogue, Policy(), NOW_NS))
+
+
+LABEL = st.sampled_from(["a", "b", "c"])
+NAME = st.lists(LABEL, min_size=1, max_size=4).map(lambda labels: ".".join([*labels, "example"]))
+
+
+def service(number: int, agents: list[str], auxiliaries: list[str]) -> Service:
+    return Service(
+        id=f"s{number}",
+        name="s",
+        homepage="",
+        category="reverse-tunnel",
+        confidence=Trust.HIGH,
+        ports=(),
+        sources=("test",),
+        agent_domains=tuple(agents),
+        auxiliary_domains=tuple(auxiliaries),
+    )
+
+
+@settings(max_examples=500)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.one_of(NAME, NAME.map("={}".format)), max_size=5), st.lists(NAME, max_size=2)),
+        min_size=1,
+        max_size=3,
+    ),
+    st.lists(NAME, max_size=3, unique=True),
+    st.lists(NAME, max_size=2),
+    NAME,
+)
+def test_no_list_ever_covers_a_protected_name(
+    listed: list[tuple[list[str], list[str]]], sanctioned: list[str], shared: list[str], below: str
+) -> None:
+    services = [service(number, agents, auxiliaries) for number, (agents, auxiliaries) in enumerate(listed)]
+    catalogue = Catalogue(services, shared, (), date(2026, 11, 23))
+    policy = Policy(sanctions=tuple(Sanction(domain, "s0", "o", "r") for domain in sanctioned))
+    names: NameList = build_names(catalogue, policy, NOW_NS)
+    for entry in protected_names(catalogue, policy, NOW_NS).values():
+        assert not is_blocked(names.blocked, entry.name)
+        if entry.scope is Scope.SUBTREE:
+            assert not is_blocked(names.blocked, f"{below}.{entry.name}")
+            assert is_blocked(names.allowed, f"{below}.{entry.name}")
+    for name in shared:
+        assert not is_blocked(names.blocked, name)
+
+
+def test_addresses_of_an_unpinned_sanctioned_service_are_withheld(catalogue: Catalogue, policy: Policy) -> None:
+    assert "ngrok" not in names_to_resolve(catalogue, policy, NOW_NS).values()
+    built = build_addresses(catalogue, policy, {"connect.ngrok-agent.com": ["3.1.2.3"]}, [], NOW_NS)
+    assert "3.1.2.3/32" not in {entry.prefix for entry in built.blocked}
+    assert "tunnels.example.com" in built.withheld["ngrok"]
+
+
+def test_pinned_observed_and_resolved_sanctioned_addresses_are_removed(catalogue: Catalogue) -> None:
+    policy = parse_policy(POLICY + 'addresses = ["3.0.0.0/24"]\n', "policy.toml", catalogue, NOW_NS)
+    resolved = {"connect.ngrok-agent.com": ["3.0.0.1", "3.1.2.3", "3.1.2.4", "2600:1f00::1", "10.0.0.1", "0.0.0.0"]}
+    built = build_addresses(catalogue, policy, resolved, ["3.1.2.4"], NOW_NS)
+    ngrok = {entry.prefix for entry in built.blocked if entry.service == "ngrok"}
+    assert ngrok == {"3.1.2.3/32", "2600:1f00::1/128"}
+
+
+def test_shared_edges_are_not_listed_but_published_tunnel_edges_are(catalogue: Catalogue) -> None:
+    resolved = {"api.trycloudflare.com": ["104.16.230.132"], "h2.cftunnel.com": ["198.41.200.13"]}
+    prefixes = {entry.prefix for entry in build_addresses(catalogue, Policy(), resolved, [], NOW_NS).blocked}
+    assert "104.16.230.132/32" not in prefixes
+    assert "198.41.200.13/32" in prefixes
+
+
+def test_the_apex_of_a_subtree_is_not_resolved_it_may_be_a_web_site(catalogue: Catalogue) -> None:
+    names = names_to_resolve(catalogue, Policy(), NOW_NS)
+    assert "tunnel.us.ngrok.com" in names
+    assert "portmap.io" not in names
+
+
+@given(
+    st.lists(st.integers(0x03000000, 0x03000040), max_size=20),
+    st.lists(st.integers(0x03000000, 0x03000040), max_size=20),
+)
+def test_no_sanctioned_address_is_ever_listed(catalogue: Catalogue, found: list[int], sanctioned: list[int]) -> None:
+    resolved = {"tunnel.ngrok.com": [str(ipaddress.ip_address(number)) for number in found]}
+    spared = [str(ipaddress.ip_address(number)) for number in sanctioned]
+    built = build_addresses(catalogue, Policy(), resolved, spared, NOW_NS)
+    assert not {f"{address}/32" for address in spared} & {entry.prefix for entry in built.blocked}

@@ -1,0 +1,83 @@
+import re
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.errors import InvalidName
+from rules.matcher import NameTable
+
+LABEL = st.text(alphabet="ab", min_size=1, max_size=2)
+NAME = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
+PATTERN = st.tuples(st.sampled_from(["*", "a*", "?", "*b", "a.*"]), NAME).map(".".join)
+ENTRY = st.one_of(NAME, NAME.map("={}".format), PATTERN)
+
+
+def first(table: NameTable[str], name: str) -> str | None:
+    return next((values[0] for values in table.matches(name)), None)
+
+
+def naive(entries: list[str], name: str) -> str | None:
+    """Every entry tried one by one, then ranked as DESIGN.md section 3 says."""
+    ranked = []
+    for entry in entries:
+        if "*" in entry or "?" in entry:
+            regex = re.escape(entry).replace(r"\*", "[^.]*").replace(r"\?", "[^.]")
+            if re.fullmatch(regex, name):
+                ranked.append((1, -len(entry.split(".")), entry))
+        elif entry.startswith("="):
+            if name == entry[1:]:
+                ranked.append((0, 0, entry))
+        elif name.split(".")[-len(entry.split(".")) :] == entry.split("."):
+            ranked.append((2, -len(entry), entry))
+    return min(ranked)[2] if ranked else None
+
+
+@given(st.lists(ENTRY, unique=True, max_size=12), NAME)
+def test_the_table_agrees_with_a_naive_matcher(entries: list[str], name: str) -> None:
+    table: NameTable[str] = NameTable()
+    for entry in entries:
+        table.add(entry, entry)
+    found, expected = first(table, name), naive(entries, name)
+    if found != expected:  # two patterns may both match: then only their rank has to agree
+        assert found is not None
+        assert expected is not None
+        assert "*" in found or "?" in found
+        assert "*" in expected or "?" in expected
+
+
+def test_exact_beats_pattern_beats_suffix_and_longer_beats_shorter() -> None:
+    table: NameTable[str] = NameTable()
+    for entry in ["com", "ngrok.com", "tunnel.*.ngrok.com", "=tunnel.us.ngrok.com"]:
+        table.add(entry, entry)
+    assert first(table, "tunnel.us.ngrok.com") == "=tunnel.us.ngrok.com"
+    assert first(table, "tunnel.eu.ngrok.com") == "tunnel.*.ngrok.com"
+    assert first(table, "x.tunnel.us.ngrok.com") == "ngrok.com"
+    assert first(table, "notngrok.com") == "com"
+    assert first(table, "tunnel.a.b.ngrok.com") == "ngrok.com"
+
+
+@pytest.mark.parametrize("entry", ["*", "a.*", "=", "=10.0.0.1", ""])
+def test_entries_that_would_match_everything_or_nothing_are_refused(entry: str) -> None:
+    with pytest.raises(InvalidName):
+        NameTable().add(entry, None)
+
+
+def test_a_million_names_cost_no_more_lookups_than_one() -> None:
+    """The work is counted, not timed: one probe a label. `bench/matcher.py` has the times."""
+    table: NameTable[int] = NameTable()
+    for number in range(1_000_000):
+        table.add(f"n{number}.example.net", number)
+
+    class CountingDict(dict[str, list[int]]):
+        probes = 0
+
+        def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
+            CountingDict.probes += 1
+            return super().get(key, default)  # type: ignore[arg-type]
+
+    table._exact, table._suffixes = CountingDict(table._exact), CountingDict(table._suffixes)
+    name = ".".join([*string.ascii_lowercase[:3], "n999999.example.net"])
+    assert [*table.matches(name)] == [[999_999]]
+    assert CountingDict.probes <= len(name.split(".")) + 1

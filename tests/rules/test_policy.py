@@ -1,0 +1,120 @@
+import ipaddress
+from datetime import date
+
+import pytest
+from observations import NOW_NS
+
+from rules.catalogue import Catalogue
+from rules.errors import InvalidPolicy
+from rules.policy import Policy, parse_policy
+from rules.verdict import Decision
+
+GOOD = """
+[[sanctioned]]
+domain = "Tunnels.Example.com."
+service = "ngrok"
+owner = "platform@example.com"
+reason = "team tenant"
+expires = 2027-12-31
+addresses = ["203.0.113.0/24", "2001:db8::/32"]
+
+[[exception]]
+sources = ["10.20.0.0/16"]
+service = "devtunnels"
+owner = "it@example.com"
+reason = "Codespaces pilot"
+expires = 2027-03-31
+
+[services]
+devtunnels = "monitor"
+mesh-vpn = "ignore"
+tailscale = "block"
+"""
+NS_PER_DAY = 86_400 * 1_000_000_000
+
+
+def parse(catalogue: Catalogue, text: str) -> Policy:
+    return parse_policy(text, "policy.toml", catalogue, NOW_NS)
+
+
+def test_all_keys_are_read(catalogue: Catalogue) -> None:
+    policy = parse(catalogue, GOOD)
+    (sanction,) = policy.sanctions
+    assert (sanction.domain, sanction.service, sanction.expires) == ("tunnels.example.com", "ngrok", date(2027, 12, 31))
+    assert sanction.covers_address(bytes([203, 0, 113, 9]))
+    assert not sanction.covers_address(bytes([198, 51, 100, 9]))
+    assert sanction.covers_address(ipaddress.ip_address("2001:db8::1").packed)
+    devtunnels = catalogue.services["devtunnels"]
+    assert policy.exception_for(bytes([10, 20, 1, 1]), devtunnels, NOW_NS) is not None
+    assert policy.exception_for(bytes([10, 21, 1, 1]), devtunnels, NOW_NS) is None
+    assert policy.warnings == ()
+
+
+def test_a_service_beats_its_category_which_beats_the_default(catalogue: Catalogue) -> None:
+    policy = parse(catalogue, GOOD)
+    assert policy.decide(catalogue.services["tailscale"]) is Decision.BLOCK
+    assert policy.decide(catalogue.services["zerotier"]) is Decision.IGNORE
+    assert policy.decide(catalogue.services["devtunnels"]) is Decision.MONITOR
+    assert policy.decide(catalogue.services["ngrok"]) is Decision.BLOCK
+
+
+@pytest.mark.parametrize("name", ["tunnels.example.com", "us.tunnels.example.com", "a.b.tunnels.example.com"])
+def test_a_sanction_holds_at_and_below_its_domain(catalogue: Catalogue, name: str) -> None:
+    assert parse(catalogue, GOOD).sanction_for(name, NOW_NS) is not None
+
+
+@pytest.mark.parametrize("name", ["evil-tunnels.example.com", "example.com", "tunnels.example.com.evil.net", "example"])
+def test_a_sanction_ends_at_whole_labels(catalogue: Catalogue, name: str) -> None:
+    assert parse(catalogue, GOOD).sanction_for(name, NOW_NS) is None
+
+
+def test_a_sanction_holds_through_its_last_day(catalogue: Catalogue) -> None:
+    policy = parse(catalogue, GOOD.replace("2027-12-31", "2026-11-18"))
+    assert policy.sanction_for("tunnels.example.com", NOW_NS) is not None
+    assert policy.sanction_for("tunnels.example.com", NOW_NS + NS_PER_DAY) is None
+
+
+def test_an_expired_entry_is_kept_without_effect_and_warned_about(catalogue: Catalogue) -> None:
+    policy = parse(catalogue, GOOD.replace("2027-12-31", "2026-11-17"))
+    assert policy.sanction_for("tunnels.example.com", NOW_NS) is None
+    assert len(policy.warnings) == 1
+    assert "expired on 2026-11-17" in policy.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("owner =", "ownr =", "ownr"),
+        ("[[exception]]", "[[exceptions]]", "exceptions"),
+        ('reason = "team tenant"', "", "reason"),
+        ('owner = "platform@example.com"', 'owner = " "', r"sanctioned\[0\]\.owner"),
+        ("Tunnels.Example.com.", "co.uk", "public suffix"),
+        ("Tunnels.Example.com.", "com", "public suffix"),
+        ("Tunnels.Example.com.", "ngrok.app", "public suffix"),
+        ("Tunnels.Example.com.", "ngrok.com", "covers the catalogue name"),
+        ("Tunnels.Example.com.", "connect.ngrok-agent.com", "covers the catalogue name"),
+        ("Tunnels.Example.com.", "connect.zz.ngrok-agent.com", "covers the catalogue name"),
+        ("Tunnels.Example.com.", "10.0.0.1", "address"),
+        ('service = "ngrok"', 'service = "ngork"', "did you mean ngrok"),
+        ("203.0.113.0/24", "203.0.113.1/24", "host bits"),
+        ("10.20.0.0/16", "ten", "networks such as"),
+        ('"monitor"', '"allow"', "devtunnels"),
+        ("tailscale =", "tailscael =", "did you mean tailscale"),
+        ("expires = 2027-12-31", "expires = never", "not TOML"),
+    ],
+)
+def test_a_wrong_policy_says_file_key_and_fix(catalogue: Catalogue, old: str, new: str, says: str) -> None:
+    with pytest.raises(InvalidPolicy, match=says) as raised:
+        parse(catalogue, GOOD.replace(old, new, 1))
+    assert str(raised.value).startswith("policy.toml")
+
+
+def test_the_same_domain_twice_is_refused(catalogue: Catalogue) -> None:
+    with pytest.raises(InvalidPolicy, match="twice"):
+        parse(catalogue, GOOD.split("[[exception]]", maxsplit=1)[0] * 2)
+
+
+def test_an_empty_policy_sanctions_nothing(catalogue: Catalogue) -> None:
+    policy = parse(catalogue, "")
+    assert policy.sanction_for("tunnels.example.com", NOW_NS) is None
+    assert policy.decide(catalogue.services["ngrok"]) is Decision.BLOCK
