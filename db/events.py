@@ -1,0 +1,163 @@
+"""Events: written in batches, asked for by page, by id, in the order of commits, and counted."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, distinct, func, select, tuple_, update
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
+
+from db.engine import upsert
+from db.filters import event_conditions
+from db.findings import contributions, update_findings
+from db.models import INGEST_SEQ, EventRow, MetaRow
+from db.tally import Contribution
+from db.values import AppendResult, EventCursor, EventFilter, IngestedEvent, IntervalCount, Rejected, ServiceCount
+from rules.event import Event
+from rules.names import is_address
+from rules.observation import Kind
+from rules.verdict import Outcome
+
+_EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
+_META = MetaRow.metadata.tables[MetaRow.__tablename__]
+_ENUMS = ("kind", "verdict", "state", "role", "severity", "transport")
+_REFUSALS = (IntegrityError, DataError, InterfaceError, ProgrammingError, OverflowError, UnicodeEncodeError)
+
+
+def append(connection: Connection, events: Sequence[Event]) -> AppendResult:
+    """Write `events` and their findings, and return what became of them.
+
+    When the database refuses one, they are written one by one, so that only the refused are left out.
+    """
+    try:
+        with connection.begin_nested():
+            return _write(connection, events)
+    except _REFUSALS:
+        return _write_each(connection, events)
+
+
+def event(connection: Connection, event_id: str) -> Event | None:
+    """Return one event, None when there is none."""
+    rows = connection.execute(select(_EVENTS).where(_EVENTS.c.event_id == event_id)).mappings()
+    return next(_events(rows), None)
+
+
+def events_page(connection: Connection, wanted: EventFilter, limit: int, after: EventCursor | None) -> list[Event]:
+    """Return up to `limit` events, newest first, below `after`."""
+    newest = (_EVENTS.c.observed_at_ns, _EVENTS.c.event_id)
+    query = select(_EVENTS).where(*event_conditions(wanted))
+    if after is not None:
+        query = query.where(tuple_(*newest) < tuple_(after.observed_at_ns, after.event_id))
+    query = query.order_by(*(column.desc() for column in newest)).limit(limit)
+    return list(_events(connection.execute(query).mappings()))
+
+
+def ingested_after(connection: Connection, ingest_seq: int, limit: int) -> list[IngestedEvent]:
+    """Return up to `limit` events committed after `ingest_seq`, oldest commit first; a new revision comes again."""
+    query = select(_EVENTS).where(_EVENTS.c.ingest_seq > ingest_seq).order_by(_EVENTS.c.ingest_seq).limit(limit)
+    rows = connection.execute(query).mappings().all()
+    return [IngestedEvent(row["ingest_seq"], found) for row, found in zip(rows, _events(rows), strict=True)]
+
+
+def last_ingest_seq(connection: Connection) -> int:
+    """Return the sequence of the newest commit, 0 when there is none."""
+    return connection.execute(select(func.max(_EVENTS.c.ingest_seq))).scalar() or 0
+
+
+def service_counts(connection: Connection, from_ns: int, to_ns: int, verdict: Outcome | None) -> list[ServiceCount]:
+    """Return the counts of each service observed in the window, the busiest first."""
+    events = func.count().label("events")
+    query = (
+        select(
+            _EVENTS.c.service,
+            events,
+            func.sum(_EVENTS.c.count),
+            func.count(distinct(_EVENTS.c.src_ip)),
+            func.max(_EVENTS.c.last_seen_ns),
+        )
+        .where(*event_conditions(EventFilter(from_ns=from_ns, to_ns=to_ns, verdict=verdict)))
+        .group_by(_EVENTS.c.service)
+        .order_by(events.desc(), _EVENTS.c.service)
+    )
+    return [ServiceCount(row[0], row[1], int(row[2]), row[3], row[4]) for row in connection.execute(query)]
+
+
+def events_per_interval(connection: Connection, from_ns: int, to_ns: int, interval_ns: int) -> list[IntervalCount]:
+    """Return the counts of each interval and verdict; empty ones are left out. Intervals are aligned with `from_ns`."""
+    interval = ((_EVENTS.c.observed_at_ns - from_ns) // interval_ns).label("interval")
+    query = (
+        select(interval, _EVENTS.c.verdict, func.count(), func.sum(_EVENTS.c.count))
+        .where(*event_conditions(EventFilter(from_ns=from_ns, to_ns=to_ns)))
+        .group_by("interval", _EVENTS.c.verdict)
+        .order_by("interval", _EVENTS.c.verdict)
+    )
+    return [
+        IntervalCount(from_ns + number * interval_ns, Outcome(verdict), events, int(sightings))
+        for number, verdict, events, sightings in connection.execute(query)
+    ]
+
+
+def observed_addresses(connection: Connection, verdict: Outcome, from_ns: int) -> frozenset[str]:
+    """Return the addresses of the other end in events of `verdict` observed since: of flows, and out of DNS answers."""
+    observed = event_conditions(EventFilter(from_ns=from_ns, verdict=verdict))
+    is_dns = _EVENTS.c.kind == Kind.DNS.value
+    flows = connection.execute(select(distinct(_EVENTS.c.dst_ip)).where(*observed, ~is_dns)).scalars()
+    answers = connection.execute(select(_EVENTS.c.dns_answers).where(*observed, is_dns)).scalars()
+    return frozenset(flows) | {answer for row in answers for answer in row if is_address(answer)}
+
+
+def _write(connection: Connection, events: Sequence[Event]) -> AppendResult:
+    newest: dict[str, Event] = {}
+    for each in events:
+        held = newest.get(each.event_id)
+        if held is None or each.revision > held.revision:
+            newest[each.event_id] = each
+    sequence = _draw_sequence(connection, len(newest))
+    known = contributions(connection, list(newest))
+    changes = [
+        (earlier, each)
+        for each in newest.values()
+        if (earlier := known.get(each.event_id)) is None or each.revision > earlier.revision
+    ]
+    if changes:
+        rows = [_row(each, sequence + place) for place, (_, each) in enumerate(changes)]
+        connection.execute(upsert(connection, _EVENTS, newer="revision"), rows)
+        update_findings(connection, [(earlier, _contribution(each)) for earlier, each in changes])
+    updated = sum(earlier is not None for earlier, _ in changes)
+    return AppendResult(stored=len(changes) - updated, updated=updated, ignored=len(events) - len(changes))
+
+
+def _write_each(connection: Connection, events: Sequence[Event]) -> AppendResult:
+    stored = updated = ignored = 0
+    rejected = []
+    for index, each in enumerate(events):
+        try:
+            with connection.begin_nested():
+                result = _write(connection, [each])
+        except _REFUSALS as error:
+            rejected.append(Rejected(index, each.event_id, str(getattr(error, "orig", error))))
+        else:
+            stored, updated, ignored = stored + result.stored, updated + result.updated, ignored + result.ignored
+    return AppendResult(stored, updated, ignored, tuple(rejected))
+
+
+def _draw_sequence(connection: Connection, count: int) -> int:
+    """Return the first of `count` sequence numbers; the counter's row stays locked, so commits keep the order."""
+    draw = update(_META).where(_META.c.name == INGEST_SEQ).values(value=_META.c.value + count)
+    last: int = connection.execute(draw.returning(_META.c.value)).scalar_one()
+    return last - count + 1
+
+
+def _row(each: Event, ingest_seq: int) -> dict[str, object]:
+    row = msgspec.structs.asdict(each)
+    for name in _ENUMS:
+        row[name] = row[name].value
+    row["ingest_seq"] = ingest_seq
+    return row
+
+
+def _contribution(each: Event) -> Contribution:
+    return Contribution(*(getattr(each, name) for name in Contribution.__slots__))
+
+
+def _events(rows: Iterable[RowMapping]) -> Iterator[Event]:
+    return (msgspec.convert(dict(row), Event) for row in rows)

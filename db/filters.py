@@ -1,0 +1,78 @@
+"""Filters as SQL conditions."""
+
+import ipaddress
+from collections.abc import Mapping
+
+from sqlalchemy import ColumnElement, or_
+
+from db.models import EventRow, FindingRow
+from db.values import EventFilter, FindingFilter
+from rules.names import fold, is_address
+
+_EVENTS = EventRow.metadata.tables[EventRow.__tablename__].c
+_FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__].c
+
+
+def event_conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
+    """Return what an event must fulfil, all of it."""
+    found = _equal(
+        {
+            _EVENTS.src_ip: _address(wanted.src),
+            _EVENTS.verdict: wanted.verdict,
+            _EVENTS.role: wanted.role,
+            _EVENTS.severity: wanted.severity,
+            _EVENTS.state: wanted.state,
+            _EVENTS.sensor_id: wanted.sensor,
+        }
+    )
+    found += _between(_EVENTS.observed_at_ns, wanted.from_ns, wanted.to_ns)
+    if wanted.service is not None:
+        found.append(_EVENTS.service == wanted.service if wanted.service else _EVENTS.service.is_(None))
+    if wanted.dst is not None:
+        is_name = not is_address(wanted.dst)
+        found.append(_EVENTS.dst_name == fold(wanted.dst) if is_name else _EVENTS.dst_ip == _address(wanted.dst))
+    if wanted.q:
+        found.append(_contains(wanted.q, _EVENTS.dst_name, _EVENTS.service, _EVENTS.src_ip))
+    return found
+
+
+def finding_conditions(wanted: FindingFilter) -> list[ColumnElement[bool]]:
+    """Return what a finding must fulfil, all of it."""
+    found = _equal(
+        {
+            _FINDINGS.src_ip: _address(wanted.src),
+            _FINDINGS.service: wanted.service,
+            _FINDINGS.verdict: wanted.verdict,
+            _FINDINGS.role: wanted.role,
+            _FINDINGS.severity: wanted.severity,
+            _FINDINGS.state: wanted.state,
+            _FINDINGS.tunnel_state: wanted.tunnel_state,
+            _FINDINGS.sensor_id: wanted.sensor,
+        }
+    )
+    found += _between(_FINDINGS.last_seen_ns, wanted.from_ns, wanted.to_ns)
+    if wanted.q:
+        found.append(_contains(wanted.q, _FINDINGS.dst_name, _FINDINGS.service, _FINDINGS.src_ip))
+    return found
+
+
+def _equal(wanted: Mapping[ColumnElement[str], str | None]) -> list[ColumnElement[bool]]:
+    return [column == str(value) for column, value in wanted.items() if value is not None]
+
+
+def _between(column: ColumnElement[int], from_ns: int | None, to_ns: int | None) -> list[ColumnElement[bool]]:
+    found = []
+    if from_ns is not None:
+        found.append(column >= from_ns)
+    if to_ns is not None:
+        found.append(column < to_ns)
+    return found
+
+
+def _contains(text: str, *columns: ColumnElement[str]) -> ColumnElement[bool]:
+    return or_(*(column.icontains(text, autoescape=True) for column in columns))
+
+
+def _address(text: str | None) -> str | None:
+    """Return an address in the form that is stored (RFC 5952), other text as it is."""
+    return str(ipaddress.ip_address(text.strip("[]"))) if text and is_address(text) else text

@@ -1,0 +1,170 @@
+"""The tables. Rows of these classes do not leave the package; every index serves a query in `db`.
+
+Any change here needs an Alembic revision in `db/migrations/versions`; a test compares the two.
+"""
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, LargeBinary, MetaData, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """The tables' common metadata: text is unbounded, integers are 64 bits wide."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy declares it as a plain class attribute
+        str: Text(),
+        int: BigInteger(),
+        bytes: LargeBinary(),
+        list[str]: JSON(),
+        list[dict[str, str]]: JSON(),
+        dict[str, object]: JSON(),
+    }
+
+
+class EventRow(Base):
+    """One `rules.event.Event`, at its highest revision.
+
+    `ingest_seq` is drawn anew for each revision while the writer holds the counter's row (`db.ingest`), so its order is
+    the order of commits. The keyset indexes end in `event_id`, which makes every page a walk along one index.
+    """
+
+    __tablename__ = "events"
+    __table_args__ = (
+        CheckConstraint("revision >= 1", name="revision"),
+        CheckConstraint("count >= 1", name="count"),
+        CheckConstraint("confidence BETWEEN 0 AND 100", name="confidence"),
+        CheckConstraint("src_port BETWEEN 0 AND 65535 AND dst_port BETWEEN 0 AND 65535", name="ports"),
+        CheckConstraint("verdict <> 'unknown'", name="verdict"),
+        Index(None, "observed_at_ns", "event_id"),
+        Index(None, "src_ip", "observed_at_ns", "event_id"),
+        Index(None, "dst_ip", "observed_at_ns", "event_id"),
+        Index(None, "dst_name", "observed_at_ns", "event_id"),
+        Index(None, "service", "observed_at_ns", "event_id"),
+        Index(None, "verdict", "observed_at_ns", "event_id"),
+    )
+
+    event_id: Mapped[str] = mapped_column(primary_key=True)
+    ingest_seq: Mapped[int] = mapped_column(unique=True)
+    revision: Mapped[int]
+    schema_version: Mapped[str]
+    observed_at_ns: Mapped[int]
+    kind: Mapped[str]
+    verdict: Mapped[str]
+    state: Mapped[str]
+    service: Mapped[str | None]
+    service_category: Mapped[str | None]
+    role: Mapped[str]
+    severity: Mapped[str]
+    confidence: Mapped[int]
+    reasons: Mapped[list[dict[str, str]]]
+    sensor_id: Mapped[str]
+    src_ip: Mapped[str]
+    src_port: Mapped[int]
+    dst_ip: Mapped[str]
+    dst_port: Mapped[int]
+    dst_name: Mapped[str | None]
+    transport: Mapped[str]
+    interface: Mapped[str]
+    dns_query: Mapped[str | None]
+    dns_type: Mapped[int | None]
+    dns_rcode: Mapped[int | None]
+    dns_answers: Mapped[list[str]]
+    tls_sni: Mapped[str | None]
+    alpn: Mapped[list[str]]
+    ja4: Mapped[str | None]
+    exception_id: Mapped[str | None]
+    count: Mapped[int]
+    first_seen_ns: Mapped[int]
+    last_seen_ns: Mapped[int]
+
+
+class FindingRow(Base):
+    """One `db.values.Finding`; an absent service is "" because NULL would not be unique.
+
+    `state` follows from `decision`, `decided_at_ns`, `exception_id` and `last_seen_ns` and is kept for filtering.
+    """
+
+    __tablename__ = "findings"
+    __table_args__ = (
+        UniqueConstraint("src_ip", "service", "role"),
+        Index(None, "last_seen_ns", "finding_id"),
+        Index(None, "service", "last_seen_ns", "finding_id"),
+        Index(None, "state", "last_seen_ns", "finding_id"),
+        Index(None, "src_ip", "last_seen_ns", "finding_id"),
+    )
+
+    finding_id: Mapped[str] = mapped_column(primary_key=True)
+    src_ip: Mapped[str]
+    service: Mapped[str]
+    role: Mapped[str]
+    verdict: Mapped[str]
+    severity: Mapped[str]
+    confidence: Mapped[int]
+    state: Mapped[str]
+    tunnel_state: Mapped[str]
+    first_seen_ns: Mapped[int]
+    last_seen_ns: Mapped[int]
+    events: Mapped[int]
+    sightings: Mapped[int]
+    dst_name: Mapped[str | None]
+    event_id: Mapped[str]
+    sensor_id: Mapped[str]
+    exception_id: Mapped[str | None]
+    decision: Mapped[str | None]
+    decided_at_ns: Mapped[int | None]
+
+
+class SensorRow(Base):
+    """A sensor's newest heartbeat: `status` is the whole of it, the columns are for filtering."""
+
+    __tablename__ = "sensors"
+
+    sensor_id: Mapped[str] = mapped_column(primary_key=True)
+    hostname: Mapped[str]
+    version: Mapped[str]
+    started_at_ns: Mapped[int]
+    heartbeat_ns: Mapped[int]
+    status: Mapped[dict[str, object]]
+
+
+class PublishedRow(Base):
+    """One `db.values.SnapshotRow`; it is never changed once written."""
+
+    __tablename__ = "snapshots"
+
+    list_name: Mapped[str] = mapped_column(primary_key=True)
+    serial: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    created_at_ns: Mapped[int]
+    digest: Mapped[str]
+    body: Mapped[bytes]
+
+
+class ResolutionRow(Base):
+    """One `db.values.Resolution`."""
+
+    __tablename__ = "resolutions"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    addresses: Mapped[list[str]]
+    resolved_at_ns: Mapped[int]
+    ok: Mapped[bool]
+
+
+class MetaRow(Base):
+    """A number that the store itself needs, by name: see `INGEST_SEQ` and `WRITE_PROBE`."""
+
+    __tablename__ = "meta"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[int]
+
+
+INGEST_SEQ = "ingest_seq"
+WRITE_PROBE = "write_probe"

@@ -1,0 +1,29 @@
+"""Sensors: the newest heartbeat of each."""
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from db.engine import upsert
+from db.models import SensorRow
+from rules.ports import SensorStatus
+
+_SENSORS = SensorRow.metadata.tables[SensorRow.__tablename__]
+
+
+def save_heartbeat(connection: Connection, status: SensorStatus) -> None:
+    """Keep `status` unless a later heartbeat of the sensor is there."""
+    row = {
+        "sensor_id": status.sensor_id,
+        "hostname": status.hostname,
+        "version": status.version,
+        "started_at_ns": status.started_at_ns,
+        "heartbeat_ns": status.heartbeat_ns,
+        "status": msgspec.to_builtins(status),
+    }
+    connection.execute(upsert(connection, _SENSORS, newer="heartbeat_ns"), [row])
+
+
+def sensors(connection: Connection) -> list[SensorStatus]:
+    """Return every sensor's newest heartbeat, by sensor id."""
+    rows = connection.execute(select(_SENSORS.c.status).order_by(_SENSORS.c.sensor_id)).scalars()
+    return [msgspec.convert(status, SensorStatus) for status in rows]

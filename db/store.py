@@ -1,0 +1,179 @@
+"""The store: one method a question, one transaction a method.
+
+Every method raises `db.errors.StoreUnavailable` when nothing was done and trying again may help, `StoreUnusable` when a
+person is needed. A store may be used by several threads, and its file by several processes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import Engine, update
+
+from db import events, findings, resolutions, schema, sensors, snapshots
+from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
+from db.errors import DbError
+from db.models import WRITE_PROBE, MetaRow
+from db.values import (
+    AppendResult,
+    EventCursor,
+    EventFilter,
+    Finding,
+    FindingCursor,
+    FindingFilter,
+    FindingState,
+    IngestedEvent,
+    IntervalCount,
+    Resolution,
+    ServiceCount,
+    SnapshotRow,
+)
+from rules.event import Event
+from rules.ports import SensorStatus
+from rules.verdict import Outcome
+
+
+def open_store(url_or_path: str | Path, *, busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS) -> "Store":
+    """Return the store in this file, created or upgraded as needed; `busy_timeout_ms` bounds the wait for a lock.
+
+    Raises:
+        StoreUnusable: not a database of ours, corrupt, not writable, or from a newer version.
+        StoreUnavailable: locked, or the disk is full.
+    """
+    engine = connect_engine(parse_location(url_or_path), busy_timeout_ms)
+    try:
+        schema.upgrade(engine)
+    except DbError:
+        engine.dispose()
+        raise
+    return Store(engine)
+
+
+class Store:
+    """Events, findings, sensors, snapshots and resolutions in one database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        self._engine.dispose()
+
+    def is_writable(self) -> bool:
+        """Tell whether a write would succeed now, by making one."""
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(update(MetaRow).where(MetaRow.name == WRITE_PROBE).values(value=MetaRow.value + 1))
+        except DbError:
+            return False
+        return True
+
+    def append(self, batch: Sequence[Event]) -> AppendResult:
+        """Write events and their findings, all in one transaction, and return what became of them.
+
+        When it returns, they survive the end of the process and of the machine. Of several revisions the highest wins;
+        what is known already changes nothing, so a batch may be sent again. An event that the database cannot hold is
+        reported in the result and does not hinder the others.
+        """
+        if not batch:
+            return AppendResult()
+        with writing(self._engine) as connection:
+            return events.append(connection, batch)
+
+    def event(self, event_id: str) -> Event | None:
+        """Return one event, None when there is none."""
+        with reading(self._engine) as connection:
+            return events.event(connection, event_id)
+
+    def events(self, wanted: EventFilter, limit: int, after: EventCursor | None = None) -> list[Event]:
+        """Return up to `limit` events, newest first; the next page is `after` the last event of this one."""
+        with reading(self._engine) as connection:
+            return events.events_page(connection, wanted, limit, after)
+
+    def ingested_after(self, ingest_seq: int, limit: int) -> list[IngestedEvent]:
+        """Return up to `limit` events committed after `ingest_seq`, oldest commit first; a new revision comes again."""
+        with reading(self._engine) as connection:
+            return events.ingested_after(connection, ingest_seq, limit)
+
+    def last_ingest_seq(self) -> int:
+        """Return where a stream of new events begins."""
+        with reading(self._engine) as connection:
+            return events.last_ingest_seq(connection)
+
+    def service_counts(self, from_ns: int, to_ns: int, verdict: Outcome | None = None) -> list[ServiceCount]:
+        """Return the counts of each service observed in the window, the busiest first."""
+        with reading(self._engine) as connection:
+            return events.service_counts(connection, from_ns, to_ns, verdict)
+
+    def events_per_interval(self, from_ns: int, to_ns: int, interval_ns: int) -> list[IntervalCount]:
+        """Return the counts of each interval and verdict, empty ones left out; intervals begin at `from_ns`.
+
+        Raises:
+            ValueError: `interval_ns` is not positive.
+        """
+        if interval_ns <= 0:
+            raise ValueError("interval_ns must be positive")
+        with reading(self._engine) as connection:
+            return events.events_per_interval(connection, from_ns, to_ns, interval_ns)
+
+    def observed_addresses(self, verdict: Outcome, from_ns: int) -> frozenset[str]:
+        """Return the other ends' addresses in events of `verdict` observed since `from_ns`, DNS answers included."""
+        with reading(self._engine) as connection:
+            return events.observed_addresses(connection, verdict, from_ns)
+
+    def finding(self, finding_id: str) -> Finding | None:
+        """Return one finding, None when there is none."""
+        with reading(self._engine) as connection:
+            return findings.finding(connection, finding_id)
+
+    def findings(self, wanted: FindingFilter, limit: int, after: FindingCursor | None = None) -> list[Finding]:
+        """Return up to `limit` findings, the one seen last first; one seen again meanwhile moves to the first page."""
+        with reading(self._engine) as connection:
+            return findings.findings_page(connection, wanted, limit, after)
+
+    def decide_finding(self, finding_id: str, state: FindingState, at_ns: int) -> Finding | None:
+        """Set what a person decided and return the finding, None when there is none.
+
+        Raises:
+            ValueError: `excepted`, which only an exception in the policy brings about.
+        """
+        if state is FindingState.EXCEPTED:
+            raise ValueError("a finding becomes excepted through an exception in the policy")
+        with writing(self._engine) as connection:
+            return findings.decide(connection, finding_id, state, at_ns)
+
+    def save_heartbeat(self, status: SensorStatus) -> None:
+        """Keep a sensor's heartbeat unless a later one is there."""
+        with writing(self._engine) as connection:
+            sensors.save_heartbeat(connection, status)
+
+    def sensors(self) -> list[SensorStatus]:
+        """Return every sensor's newest heartbeat, by sensor id."""
+        with reading(self._engine) as connection:
+            return sensors.sensors(connection)
+
+    def publish_snapshot(self, list_name: str, digest: str, created_at_ns: int, body: bytes) -> SnapshotRow:
+        """Return the list's latest snapshot when it has this digest, else a new one with the next serial."""
+        with writing(self._engine) as connection:
+            return snapshots.publish(connection, list_name, digest, created_at_ns, body)
+
+    def latest_snapshot(self, list_name: str) -> SnapshotRow | None:
+        """Return the list's newest snapshot, None before the first."""
+        with reading(self._engine) as connection:
+            return snapshots.latest_snapshot(connection, list_name)
+
+    def save_resolution(self, *answers: Resolution) -> None:
+        """Keep good answers unless later ones are there; a failure only marks the last good answer as not `ok`."""
+        with writing(self._engine) as connection:
+            resolutions.save_resolutions(connection, answers)
+
+    def resolutions(self) -> list[Resolution]:
+        """Return what is known of every name, by name."""
+        with reading(self._engine) as connection:
+            return resolutions.resolutions(connection)

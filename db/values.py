@@ -1,0 +1,174 @@
+"""The values that go into and come out of the store, beside those of `rules`; times are nanoseconds since the epoch."""
+
+from enum import StrEnum
+from typing import Self
+
+import msgspec
+
+from rules.event import Event
+from rules.observation import FlowState
+from rules.verdict import Outcome, Role, Severity
+
+
+class FindingState(StrEnum):
+    """What became of a finding. Nobody sets `excepted`: it holds while the newest event carries an exception."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+    EXCEPTED = "excepted"
+
+
+class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events are asked for; None asks for all.
+
+    `from_ns` is included, `to_ns` is not; both speak of `observed_at_ns`. `dst` is an address or an exact name.
+    `service` "" asks for events without a service. `q` is a part of the destination's name, the service or the source,
+    in any case.
+    """
+
+    from_ns: int | None = None
+    to_ns: int | None = None
+    src: str | None = None
+    dst: str | None = None
+    service: str | None = None
+    verdict: Outcome | None = None
+    role: Role | None = None
+    severity: Severity | None = None
+    state: FlowState | None = None
+    sensor: str | None = None
+    q: str | None = None
+
+
+class EventCursor(msgspec.Struct, frozen=True):
+    """The last event of a page; the next page begins below it."""
+
+    observed_at_ns: int
+    event_id: str
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """Return the cursor that continues after `event`."""
+        return cls(event.observed_at_ns, event.event_id)
+
+
+class FindingFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which findings are asked for, as in `EventFilter`; `from_ns` and `to_ns` speak of `last_seen_ns`."""
+
+    from_ns: int | None = None
+    to_ns: int | None = None
+    src: str | None = None
+    service: str | None = None
+    verdict: Outcome | None = None
+    role: Role | None = None
+    severity: Severity | None = None
+    state: FindingState | None = None
+    tunnel_state: FlowState | None = None
+    sensor: str | None = None
+    q: str | None = None
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What one source does with one service in one role, over all its events.
+
+    `finding_id` follows from source, service and role, so it never changes. `severity` and `confidence` are the highest
+    of its events and `verdict` the surer one (`unsanctioned` before `suspicious`); `tunnel_state`, `dst_name`,
+    `event_id`, `sensor_id` and `exception_id` are those of the event seen last. `events` counts events, `sightings`
+    sums their counts. `decided_at_ns` is when a person last set the state.
+    """
+
+    finding_id: str
+    src_ip: str
+    service: str | None
+    role: Role
+    verdict: Outcome
+    severity: Severity
+    confidence: int
+    state: FindingState
+    tunnel_state: FlowState
+    first_seen_ns: int
+    last_seen_ns: int
+    events: int
+    sightings: int
+    dst_name: str | None
+    event_id: str
+    sensor_id: str
+    exception_id: str | None
+    decided_at_ns: int | None
+
+
+class FindingCursor(msgspec.Struct, frozen=True):
+    """The last finding of a page; the next page begins below it."""
+
+    last_seen_ns: int
+    finding_id: str
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        """Return the cursor that continues after `finding`."""
+        return cls(finding.last_seen_ns, finding.finding_id)
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """An event that the database cannot hold: its place in the batch, its id and why."""
+
+    index: int
+    event_id: str
+    problem: str
+
+
+class AppendResult(msgspec.Struct, frozen=True):
+    """What became of a batch: events new, raised to a higher revision, already known, and refused."""
+
+    stored: int = 0
+    updated: int = 0
+    ignored: int = 0
+    rejected: tuple[Rejected, ...] = ()
+
+
+class IngestedEvent(msgspec.Struct, frozen=True):
+    """An event with its place in the order in which events and their revisions were committed."""
+
+    ingest_seq: int
+    event: Event
+
+
+class ServiceCount(msgspec.Struct, frozen=True):
+    """One service's events in a time window; `sources` counts distinct addresses."""
+
+    service: str | None
+    events: int
+    sightings: int
+    sources: int
+    last_seen_ns: int
+
+
+class IntervalCount(msgspec.Struct, frozen=True):
+    """The events of one verdict that were observed in the interval beginning at `start_ns`."""
+
+    start_ns: int
+    verdict: Outcome
+    events: int
+    sightings: int
+
+
+class SnapshotRow(msgspec.Struct, frozen=True):
+    """One published list; `serial` counts up from 1 for each list."""
+
+    list_name: str
+    serial: int
+    created_at_ns: int
+    digest: str
+    body: bytes
+
+
+class Resolution(msgspec.Struct, frozen=True):
+    """The last good answer for a name.
+
+    `resolved_at_ns` is when it was got (0: never), `ok` tells whether the newest try succeeded.
+    """
+
+    name: str
+    addresses: tuple[str, ...]
+    resolved_at_ns: int
+    ok: bool
