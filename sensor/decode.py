@@ -1,0 +1,318 @@
+"""A frame's transport layer: a TCP segment, a UDP datagram, a fragment of either, or news of an unreachable one.
+
+Checksums are not verified: captures on a host show packets before the interface card fills them in. A packet cut by
+the snap length gives as much payload as was captured.
+
+Cost: about 2 us a TCP segment; packets of flows that need no more reading never come here (`sensor.flow`). The
+benchmark is bench/pipeline.py.
+"""
+
+import struct
+from enum import IntEnum, IntFlag
+
+import msgspec
+
+from rules.observation import FiveTuple, Transport
+from sensor.errors import MalformedPacket, NeedMoreData
+from sensor.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, find_network_layer, require
+from sensor.packet import Packet
+
+
+class TcpFlag(IntFlag):
+    """TCP control bits (RFC 9293 section 3.1)."""
+
+    FIN = 0x01
+    SYN = 0x02
+    RST = 0x04
+    ACK = 0x10
+
+
+class Protocol(IntEnum):
+    """IP protocol numbers (the IANA registry)."""
+
+    HOP_BY_HOP = 0
+    ICMP = 1
+    TCP = 6
+    UDP = 17
+    ROUTING = 43
+    FRAGMENT = 44
+    AUTHENTICATION = 51
+    ICMPV6 = 58
+    DESTINATION_OPTIONS = 60
+
+
+class Segment(msgspec.Struct, frozen=True, gc=False):
+    """One TCP segment; `payload` may be shorter than `wire_payload_octets` (snap length, or the head of fragments)."""
+
+    ts_ns: int
+    src: bytes
+    src_port: int
+    dst: bytes
+    dst_port: int
+    seq: int
+    ack: int
+    flags: int
+    payload: bytes
+    wire_payload_octets: int
+
+
+class Datagram(msgspec.Struct, frozen=True, gc=False):
+    """One UDP datagram; `payload` may be shorter than `wire_payload_octets` (snap length, or the head of fragments)."""
+
+    ts_ns: int
+    src: bytes
+    src_port: int
+    dst: bytes
+    dst_port: int
+    payload: bytes
+    wire_payload_octets: int
+
+
+class Unreachable(msgspec.Struct, frozen=True, gc=False):
+    """An ICMP message that a packet of `five_tuple`, from its sender's view, was not delivered."""
+
+    ts_ns: int
+    five_tuple: FiveTuple
+
+
+class Fragment(msgspec.Struct, frozen=True, gc=False):
+    """A part of an IP datagram: `payload` lies `offset` octets into what follows the (unfragmentable) IP header."""
+
+    ts_ns: int
+    src: bytes
+    dst: bytes
+    protocol: int
+    identification: int
+    offset: int
+    is_last: bool
+    payload: bytes
+
+
+Decoded = Segment | Datagram | Unreachable | Fragment
+
+_EXTENSION_HEADERS = frozenset(
+    (Protocol.HOP_BY_HOP, Protocol.ROUTING, Protocol.FRAGMENT, Protocol.AUTHENTICATION, Protocol.DESTINATION_OPTIONS)
+)
+_MAX_EXTENSION_HEADERS = 8
+_MAX_IP_OCTETS = 65_535
+_ICMP_UNREACHABLE = 3  # RFC 792
+_ICMP_FRAGMENTATION_NEEDED = 4  # a code of it: the path MTU, not a refusal
+_ICMPV6_UNREACHABLE = 1  # RFC 4443 section 3.1
+
+_read_tcp = struct.Struct(">HHIIBB").unpack_from
+_read_udp = struct.Struct(">HHH").unpack_from
+_read_ports = struct.Struct(">HH").unpack_from
+_read_ipv4 = struct.Struct(">BxHHHxB").unpack_from
+_read_ipv6 = struct.Struct(">BxxxHB").unpack_from
+
+
+class _Span(msgspec.Struct, gc=False):
+    """Part of a packet: `start` to `end` were captured, `wire_end` is where the headers say that it ends."""
+
+    src: bytes
+    dst: bytes
+    protocol: int
+    start: int
+    end: int
+    wire_end: int
+
+
+def decode(packet: Packet) -> Decoded | None:
+    """Return what `packet` carries, or None if that is not TCP, UDP or an ICMP unreachable message over IP.
+
+    Raises:
+        NeedMoreData: the snap length cut a header.
+        MalformedPacket: a header that no valid sender produces.
+    """
+    offset, ethertype = find_network_layer(packet)
+    if ethertype == ETHERTYPE_IPV4:
+        return _decode_ipv4(packet, offset)
+    if ethertype == ETHERTYPE_IPV6:
+        return _decode_ipv6(packet, offset)
+    return None
+
+
+def decode_payload(first: Fragment, payload: bytes, *, is_whole: bool) -> Decoded | None:
+    """Return what the reassembled `payload` of an IP datagram carries; `is_whole` is False for its head alone.
+
+    Raises:
+        NeedMoreData, MalformedPacket: as `decode`.
+    """
+    wire_octets = len(payload) if is_whole else len(payload) + 1
+    packet = Packet(first.ts_ns, -1, payload, wire_octets)
+    return _decode_transport(packet, _Span(first.src, first.dst, first.protocol, 0, len(payload), wire_octets))
+
+
+def _decode_ipv4(packet: Packet, offset: int) -> Decoded | None:
+    require(packet, offset + 20, "IPv4 header")
+    data = packet.data
+    version_ihl, total, identification, fragment, protocol = _read_ipv4(data, offset)
+    header = (version_ihl & 0x0F) * 4
+    if version_ihl >> 4 != 4 or header < 20:  # noqa: PLR2004 - IPv4, and its shortest header (RFC 791 section 3.1)
+        raise MalformedPacket(offset, "not an IPv4 header")
+    wire_end = offset + total if total else packet.wire_octets  # 0: segmentation is left to the interface card
+    if wire_end < offset + header:
+        raise MalformedPacket(offset + 2, "IPv4 total length below the header length")
+    span = _Span(
+        data[offset + 12 : offset + 16],
+        data[offset + 16 : offset + 20],
+        protocol,
+        offset + header,
+        _captured_end(packet, wire_end),
+        wire_end,
+    )
+    if fragment & 0x3FFF:
+        return _fragment(packet, span, identification, (fragment & 0x1FFF) * 8, is_last=not fragment & 0x2000)
+    return _decode_transport(packet, span)
+
+
+def _decode_ipv6(packet: Packet, offset: int) -> Decoded | None:
+    require(packet, offset + 40, "IPv6 header")
+    data = packet.data
+    version, length, protocol = _read_ipv6(data, offset)
+    if version >> 4 != 6:  # noqa: PLR2004 - the version
+        raise MalformedPacket(offset, "not an IPv6 header")
+    wire_end = offset + 40 + length if length else packet.wire_octets  # 0: a jumbogram (RFC 2675), or no payload
+    span = _Span(
+        data[offset + 8 : offset + 24],
+        data[offset + 24 : offset + 40],
+        protocol,
+        offset + 40,
+        _captured_end(packet, wire_end),
+        wire_end,
+    )
+    if protocol not in _EXTENSION_HEADERS:
+        return _decode_transport(packet, span)
+    return _skip_extension_headers(packet, span)
+
+
+def _skip_extension_headers(packet: Packet, span: _Span) -> Decoded | None:
+    """Walk the headers between IPv6 and transport (RFC 8200 section 4, RFC 4302 section 2)."""
+    for _ in range(_MAX_EXTENSION_HEADERS):
+        if span.protocol not in _EXTENSION_HEADERS:
+            return _decode_transport(packet, span)
+        start = span.start
+        _require_span(packet, span, 8, "IPv6 extension header")
+        following, length = packet.data[start], packet.data[start + 1]
+        if span.protocol == Protocol.FRAGMENT:
+            word = int.from_bytes(packet.data[start + 2 : start + 4])
+            span.protocol, span.start = following, start + 8
+            if word & 0xFFF9:  # not an atomic fragment (RFC 6946)
+                identification = int.from_bytes(packet.data[start + 4 : start + 8])
+                return _fragment(packet, span, identification, word & 0xFFF8, is_last=not word & 1)
+            continue
+        is_authentication = span.protocol == Protocol.AUTHENTICATION
+        octets = (length + 2) * 4 if is_authentication else (length + 1) * 8
+        _require_span(packet, span, octets, "IPv6 extension header")
+        span.protocol, span.start = following, start + octets
+    raise MalformedPacket(span.start, f"more than {_MAX_EXTENSION_HEADERS} IPv6 extension headers")
+
+
+def _captured_end(packet: Packet, wire_end: int) -> int:
+    captured = len(packet.data)
+    if wire_end > captured and packet.wire_octets <= captured:
+        raise MalformedPacket(captured, "the IP length exceeds the frame")
+    return min(wire_end, captured)
+
+
+def _require_span(packet: Packet, span: _Span, octets: int, header: str) -> None:
+    if span.start + octets > span.wire_end:
+        raise MalformedPacket(span.start, f"{header} exceeds the IP length")
+    require(packet, span.start + octets, header)
+
+
+def _fragment(packet: Packet, span: _Span, identification: int, offset: int, *, is_last: bool) -> Fragment | None:
+    """Return the fragment; None if the snap length cut it: a hole cannot be reassembled."""
+    if span.end < span.wire_end and offset:
+        return None
+    octets = span.wire_end - span.start
+    if not octets or offset + octets > _MAX_IP_OCTETS or (octets & 7 and not is_last):
+        raise MalformedPacket(span.start, "not a fragment's size")
+    return Fragment(
+        packet.ts_ns,
+        span.src,
+        span.dst,
+        span.protocol,
+        identification,
+        offset,
+        is_last,
+        packet.data[span.start : span.end],
+    )
+
+
+def _decode_transport(packet: Packet, span: _Span) -> Decoded | None:
+    if span.protocol == Protocol.TCP:
+        return _decode_tcp(packet, span)
+    if span.protocol == Protocol.UDP:
+        return _decode_udp(packet, span)
+    if span.protocol in (Protocol.ICMP, Protocol.ICMPV6):
+        return _decode_icmp(packet, span)
+    return None
+
+
+def _decode_tcp(packet: Packet, span: _Span) -> Segment:
+    start = span.start
+    _require_span(packet, span, 20, "TCP header")
+    src_port, dst_port, seq, ack, data_offset, flags = _read_tcp(packet.data, start)
+    payload_start = start + (data_offset >> 4) * 4
+    if payload_start < start + 20 or payload_start > span.wire_end:
+        raise MalformedPacket(start + 12, "TCP data offset outside the segment")
+    return Segment(
+        packet.ts_ns,
+        span.src,
+        src_port,
+        span.dst,
+        dst_port,
+        seq,
+        ack,
+        flags,
+        packet.data[payload_start : span.end],
+        span.wire_end - payload_start,
+    )
+
+
+def _decode_udp(packet: Packet, span: _Span) -> Datagram:
+    start = span.start
+    _require_span(packet, span, 8, "UDP header")
+    src_port, dst_port, length = _read_udp(packet.data, start)
+    wire_end = start + length if length else span.wire_end  # 0: a jumbogram (RFC 2675 section 4)
+    if wire_end < start + 8 or (wire_end > span.wire_end and span.end == span.wire_end):
+        raise MalformedPacket(start + 4, "UDP length outside the datagram")
+    end = min(wire_end, span.end)
+    payload = packet.data[start + 8 : end]
+    return Datagram(packet.ts_ns, span.src, src_port, span.dst, dst_port, payload, wire_end - start - 8)
+
+
+def _decode_icmp(packet: Packet, span: _Span) -> Unreachable | None:
+    """Return what an unreachable message quotes (RFC 792, RFC 4443 section 3.1): a header and the ports."""
+    _require_span(packet, span, 8, "ICMP header")
+    kind, code = packet.data[span.start], packet.data[span.start + 1]
+    quoted = packet.data[span.start + 8 : span.end]
+    if span.protocol == Protocol.ICMPV6:
+        return _quoted_ipv6(packet, quoted) if kind == _ICMPV6_UNREACHABLE else None
+    if kind != _ICMP_UNREACHABLE or code == _ICMP_FRAGMENTATION_NEEDED:
+        return None
+    return _quoted_ipv4(packet, quoted)
+
+
+def _quoted_ipv4(packet: Packet, quoted: bytes) -> Unreachable | None:
+    header = (quoted[0] & 0x0F) * 4 if quoted else 0
+    if len(quoted) < header + 4 or header < 20:  # noqa: PLR2004 - the shortest IPv4 header
+        raise NeedMoreData("ICMP quotes less than the ports")
+    if int.from_bytes(quoted[6:8]) & 0x1FFF:
+        return None
+    return _unreachable(packet, quoted[9], (quoted[12:16], quoted[16:20]), quoted[header:])
+
+
+def _quoted_ipv6(packet: Packet, quoted: bytes) -> Unreachable | None:
+    if len(quoted) < 44:  # noqa: PLR2004 - an IPv6 header and the ports
+        raise NeedMoreData("ICMPv6 quotes less than the ports")
+    return _unreachable(packet, quoted[6], (quoted[8:24], quoted[24:40]), quoted[40:])
+
+
+def _unreachable(packet: Packet, protocol: int, ends: tuple[bytes, bytes], transport: bytes) -> Unreachable | None:
+    if protocol not in (Protocol.TCP, Protocol.UDP):
+        return None
+    src_port, dst_port = _read_ports(transport)
+    kind = Transport.TCP if protocol == Protocol.TCP else Transport.UDP
+    return Unreachable(packet.ts_ns, FiveTuple(kind, ends[0], src_port, ends[1], dst_port))

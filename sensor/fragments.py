@@ -1,0 +1,101 @@
+"""IP datagrams put together again from their fragments (RFC 791 section 3.2, RFC 8200 section 4.5).
+
+Only the head of a datagram is read, so its first 4096 octets are enough; the kernel filter passes no more than that.
+A datagram whose fragments overlap with different octets is dropped whole (RFC 5722): valid senders make none, and
+whichever copy we chose, the receiver may choose the other.
+"""
+
+from collections import OrderedDict
+
+import msgspec
+
+from sensor.decode import Fragment
+from sensor.errors import MalformedPacket
+
+HEAD_OCTETS = 4096
+_MAX_PIECES = 128
+_TIMEOUT_NS = 30_000_000_000  # Linux's ipfrag_time
+
+FragmentKey = tuple[bytes, bytes, int, int]
+
+
+class _Datagram(msgspec.Struct):
+    started_ns: int
+    pieces: dict[int, bytes] = msgspec.field(default_factory=dict)
+    octets: int | None = None  # known once the last fragment was seen
+    is_finished: bool = False  # handed on or refused: later fragments are ignored
+
+
+class FragmentTable:
+    """The datagrams of which fragments are awaited, at most `limit`; the oldest is dropped and counted in `evicted`."""
+
+    def __init__(self, limit: int = 4096) -> None:
+        self.evicted = 0
+        self._limit = limit
+        self._datagrams: OrderedDict[FragmentKey, _Datagram] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._datagrams)
+
+    def add(self, fragment: Fragment) -> tuple[bytes, bool] | None:
+        """Return the payload that `fragment` completes and whether it is whole (else its head), or None.
+
+        Raises:
+            MalformedPacket: the fragments contradict each other.
+        """
+        datagram = self._datagram_of(fragment)
+        if datagram.is_finished:
+            return None
+        try:
+            _put(datagram, fragment)
+        except MalformedPacket:
+            _finish(datagram)
+            raise
+        payload = _contiguous(datagram.pieces)
+        is_whole = len(payload) == datagram.octets
+        if not is_whole and len(payload) < HEAD_OCTETS:
+            return None
+        _finish(datagram)
+        return payload, is_whole
+
+    def _datagram_of(self, fragment: Fragment) -> _Datagram:
+        key = (fragment.src, fragment.dst, fragment.protocol, fragment.identification)
+        datagram = self._datagrams.get(key)
+        if datagram is not None and abs(fragment.ts_ns - datagram.started_ns) <= _TIMEOUT_NS:
+            return datagram
+        datagram = self._datagrams[key] = _Datagram(fragment.ts_ns)
+        self._datagrams.move_to_end(key)
+        if len(self._datagrams) > self._limit:
+            _, oldest = self._datagrams.popitem(last=False)
+            self.evicted += not oldest.is_finished
+        return datagram
+
+
+def _put(datagram: _Datagram, fragment: Fragment) -> None:
+    start, end = fragment.offset, fragment.offset + len(fragment.payload)
+    if fragment.is_last:
+        if datagram.octets not in (None, end):
+            raise MalformedPacket(start, "fragments with two ends")
+        datagram.octets = end
+    if datagram.octets is not None and end > datagram.octets:
+        raise MalformedPacket(start, "a fragment beyond the last")
+    if start >= HEAD_OCTETS or datagram.pieces.get(start) == fragment.payload:
+        return
+    for other, piece in datagram.pieces.items():
+        if start < other + len(piece) and other < end:
+            raise MalformedPacket(start, "overlapping fragments")
+    if len(datagram.pieces) == _MAX_PIECES:
+        raise MalformedPacket(start, f"more than {_MAX_PIECES} fragments")
+    datagram.pieces[start] = fragment.payload
+
+
+def _contiguous(pieces: dict[int, bytes]) -> bytes:
+    payload = b""
+    while (piece := pieces.get(len(payload))) is not None:
+        payload += piece
+    return payload
+
+
+def _finish(datagram: _Datagram) -> None:
+    datagram.is_finished = True
+    datagram.pieces = {}
