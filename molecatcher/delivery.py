@@ -1,0 +1,76 @@
+"""From the spool to the store, in a thread of its own: the sensor never waits for a database."""
+
+import threading
+from collections import Counter
+
+import structlog
+
+from db.errors import DbError
+from db.store import Store
+from rules.ports import SensorStatus
+from sensor.spool import Spool
+
+log = structlog.get_logger()
+
+SHORTEST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+
+
+class Delivery:
+    """Delivers spooled batches and heartbeats; while the store is away it waits ever longer, up to 30 s.
+
+    A batch leaves the spool only when the store has acknowledged it, so a crash at any moment delivers it again.
+    """
+
+    def __init__(self, spool: Spool, store: Store) -> None:
+        self.counters: Counter[str] = Counter()
+        self._spool = spool
+        self._store = store
+        self._status: SensorStatus | None = None
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="delivery")
+
+    def start(self) -> None:
+        """Begin to deliver what the spool holds."""
+        self._thread.start()
+
+    def notify(self, status: SensorStatus | None = None) -> None:
+        """Say that there is something to deliver; of several heartbeats the newest counts."""
+        if status is not None:
+            self._status = status
+        self._wake.set()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Deliver what can be delivered at once and end the thread; the rest stays in the spool."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        wait_s = SHORTEST_WAIT_S
+        is_last = False
+        while not is_last:
+            is_last = self._stopping.is_set()
+            try:
+                self._deliver()
+                wait_s = SHORTEST_WAIT_S
+                self._wake.wait()
+            except DbError as error:
+                self.counters["store_failures"] += 1
+                log.warning("store_failed", error=str(error), retry_s=wait_s, waiting=self._spool.waiting_octets)
+                self._stopping.wait(wait_s)
+                wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+            self._wake.clear()
+
+    def _deliver(self) -> None:
+        for batch in self._spool.batches():
+            result = self._store.append(batch.events)
+            self.counters["delivered"] += len(batch.events)
+            for rejected in result.rejected:
+                self.counters["rejected"] += 1
+                log.error("event_rejected", event_id=rejected.event_id, problem=rejected.problem)
+            self._spool.discard(batch)
+        status, self._status = self._status, None
+        if status is not None:
+            self._store.save_heartbeat(status)

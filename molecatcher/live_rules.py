@@ -1,0 +1,95 @@
+"""The rules in force, reloaded when the policy file changes or on request; a broken new policy keeps the old one."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from rules.catalogue import Catalogue
+from rules.errors import InvalidPolicy
+from rules.policy import Policy, parse_policy
+from rules.ruleset import Ruleset
+
+log = structlog.get_logger()
+
+Stamp = tuple[int, int, int]
+
+
+def read_policy(path: Path, catalogue: Catalogue, now_ns: int) -> Policy:
+    """Return the policy in the file at `path`.
+
+    Raises:
+        InvalidPolicy: the file cannot be read or used; the message says what to do.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidPolicy(f"{path} cannot be read: {error.strerror}; give a readable file with --policy") from error
+    except UnicodeDecodeError as error:
+        raise InvalidPolicy(f"{path} is not UTF-8 text (octet {error.start}): save it as UTF-8") from error
+    return parse_policy(text, str(path), catalogue, now_ns)
+
+
+class LiveRules:
+    """Holds the `Ruleset` in force. `poll` costs one `stat`; a reload swaps one reference."""
+
+    def __init__(self, catalogue: Catalogue, path: Path | None, now_ns: Callable[[], int]) -> None:
+        """Load the policy.
+
+        Raises:
+            InvalidPolicy: the file cannot be read or used.
+        """
+        self.path = path
+        self.error = ""
+        self._now_ns = now_ns
+        self._stamp = _stamp(path)
+        policy = read_policy(path, catalogue, now_ns()) if path else Policy()
+        self.current = Ruleset(catalogue, policy)
+        self.loaded_at_ns = now_ns()
+        _log_warnings(policy)
+
+    def __call__(self) -> Ruleset:
+        """Return the rules in force."""
+        return self.current
+
+    def poll(self) -> bool:
+        """Reload if the file changed since the last look; tell whether other rules are now in force."""
+        stamp = _stamp(self.path)
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        return self.reload()
+
+    def reload(self) -> bool:
+        """Read the file again; tell whether other rules are now in force. On an error the old ones stay."""
+        if self.path is None:
+            return False
+        try:
+            policy = read_policy(self.path, self.current.catalogue, self._now_ns())
+        except InvalidPolicy as error:
+            self.error = str(error)
+            log.warning("policy_refused", error=self.error, in_force=self.current.policy.digest[:12])
+            return False
+        self.error = ""
+        has_changed = policy != self.current.policy
+        self.current = Ruleset(self.current.catalogue, policy)
+        self.loaded_at_ns = self._now_ns()
+        log.info("policy_loaded", path=str(self.path), sanctioned=len(policy.sanctions), digest=policy.digest[:12])
+        _log_warnings(policy)
+        return has_changed
+
+
+def _stamp(path: Path | None) -> Stamp | None:
+    if path is None:
+        return None
+    try:
+        found = os.stat(path)  # noqa: PTH116 - called every second: no Path object needed
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _log_warnings(policy: Policy) -> None:
+    for warning in policy.warnings:
+        log.warning("policy_warning", warning=warning)

@@ -1,0 +1,76 @@
+"""Name resolution for the address list, with dnspython: both families, many names at once."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+
+import dns.asyncresolver
+import dns.exception
+import dns.rdatatype
+import dns.resolver
+import structlog
+
+from db.values import Resolution
+
+log = structlog.get_logger()
+
+AT_ONCE = 16
+TIMEOUT_S = 5.0
+FAMILIES = (dns.rdatatype.A, dns.rdatatype.AAAA)
+
+
+class NameResolver:
+    """Resolves through `servers` (none: those of the system).
+
+    At most 16 names are under way at once; a name takes at most two timeouts of 5 s.
+    """
+
+    def __init__(self, servers: Sequence[str] = (), timeout_s: float = TIMEOUT_S) -> None:
+        """Configure the resolver.
+
+        Raises:
+            dns.resolver.NoResolverConfiguration: the system has no resolver and none was given.
+        """
+        self._resolver = dns.asyncresolver.Resolver(configure=not servers)
+        self._resolver.lifetime = timeout_s
+        self._resolver.cache = None
+        if servers:
+            self._resolver.nameservers = [_address(server) for server in servers]
+            self._resolver.nameserver_ports = {_address(server): _port(server) for server in servers}
+
+    def resolve(self, names: Iterable[str]) -> list[Resolution]:
+        """Return an answer for each name; `ok` is false where no server gave a definitive one."""
+        return asyncio.run(self._resolve_all(sorted(set(names))))
+
+    async def _resolve_all(self, names: Sequence[str]) -> list[Resolution]:
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def one(name: str) -> Resolution:
+            async with slots:
+                return await self._resolve_one(name)
+
+        return await asyncio.gather(*(one(name) for name in names))
+
+    async def _resolve_one(self, name: str) -> Resolution:
+        answers = [await self._addresses(name, family) for family in FAMILIES]
+        found = {address for addresses in answers for address in addresses or ()}
+        is_definitive = all(addresses is not None for addresses in answers)
+        return Resolution(name, tuple(sorted(found)), time.time_ns(), ok=is_definitive)
+
+    async def _addresses(self, name: str, family: dns.rdatatype.RdataType) -> list[str] | None:
+        """Return the addresses of one family, none if the name has none, None if nobody could say."""
+        try:
+            answer = await self._resolver.resolve(f"{name}.", family, raise_on_no_answer=False)
+        except dns.resolver.NXDOMAIN:
+            return []
+        except (dns.exception.DNSException, OSError):
+            return None
+        return [row.address for row in answer] if answer.rrset is not None else []
+
+
+def _address(server: str) -> str:
+    return server.rpartition("#")[0] or server
+
+
+def _port(server: str) -> int:
+    return int(server.rpartition("#")[2]) if "#" in server else 53

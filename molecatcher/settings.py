@@ -1,0 +1,52 @@
+"""Settings: from the environment (`MOLECATCHER_STATE=...`), overridden by command line options."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SYSTEM_STATE = Path("/var/lib/molecatcher")
+SYSTEM_POLICY = Path("/etc/molecatcher/policy.toml")
+
+
+def default_state() -> Path:
+    """Return the state directory: the system's for root and for services, the user's own otherwise."""
+    if os.geteuid() == 0:
+        return SYSTEM_STATE
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "molecatcher"
+
+
+def default_policy() -> Path | None:
+    """Return the system's policy file when there is one."""
+    return SYSTEM_POLICY if SYSTEM_POLICY.exists() else None
+
+
+class Settings(BaseSettings):
+    """What a process runs with; `molecatcher check` prints it."""
+
+    model_config = SettingsConfigDict(env_prefix="MOLECATCHER_", frozen=True)
+
+    state: Path = Field(default_factory=default_state, description="where database, spool and secrets live")
+    policy: Path | None = Field(
+        default_factory=default_policy, description="policy file (TOML); none: nothing is sanctioned"
+    )
+    listen: str = Field(default="127.0.0.1:8484", description="address and port of the API and the page")
+    interface: tuple[str, ...] = Field(default=(), description="where to capture; none: chosen from routes")
+    window_s: float = Field(default=60.0, gt=0, description="seconds in which repeats are counted on one event")
+    spool_mib: int = Field(default=512, gt=0, description="how much may wait on disk while the database is away")
+    heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
+    resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")
+    resolvers: tuple[str, ...] = Field(default=(), description="DNS servers to ask; none: the system's")
+    user: str = Field(default="molecatcher", description="who runs the program when root starts it")
+
+    @property
+    def database(self) -> Path:
+        """Return the path of the SQLite database."""
+        return self.state / "molecatcher.db"
+
+    @property
+    def spool(self) -> Path:
+        """Return the directory of the spool."""
+        return self.state / "spool"

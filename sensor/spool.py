@@ -1,0 +1,113 @@
+"""A durable queue between report and database: one file a batch, in a directory.
+
+A batch is written to a temporary file, synced and renamed, so that after `kill -9` or a power cut it is there whole or
+not at all. It is removed once the store has acknowledged it; delivering twice is harmless, the store is idempotent.
+When the limit is reached the oldest batches are kept and new ones are refused and counted.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from rules.event import Event
+from sensor.errors import SensorError
+
+LIMIT_OCTETS = 512 * 1024 * 1024
+SUFFIX = ".events"
+DAMAGED_SUFFIX = ".damaged"
+
+
+class SpoolFull(SensorError):
+    """The batch does not fit: the limit is reached or the disk is full. Nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A spooled batch and the file that holds it."""
+
+    path: Path
+    events: tuple[Event, ...]
+
+
+class Spool:
+    """The queue in `directory` (created with mode 0700). One writer; one reader may run in another thread.
+
+    `append` costs one file of about 1 KiB an event and two syncs; `waiting_octets` is exact for this process's writes
+    and removals.
+    """
+
+    def __init__(self, directory: Path, limit_octets: int = LIMIT_OCTETS) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory = directory
+        self.limit_octets = limit_octets
+        self.damaged = 0
+        self._lock = threading.Lock()
+        for leftover in directory.glob("*.tmp"):
+            leftover.unlink()
+        waiting = sorted(directory.glob(f"*{SUFFIX}"))
+        self._sequence = int(waiting[-1].stem) if waiting else 0
+        self._octets = sum(path.stat().st_size for path in waiting)
+
+    @property
+    def waiting_octets(self) -> int:
+        """Return how much is waiting to be delivered, in octets."""
+        return self._octets
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Keep `events`; when this returns they survive the end of the process.
+
+        Raises:
+            SpoolFull: there is no room.
+        """
+        content = msgspec.json.encode(events)
+        if self._octets + len(content) > self.limit_octets:
+            raise SpoolFull(
+                f"the spool {self.directory} holds its {self.limit_octets >> 20} MiB: is the database away?"
+            )
+        path = self.directory / f"{self._sequence + 1:012d}{SUFFIX}"
+        try:
+            _write_durably(path, content)
+        except OSError as error:
+            path.with_suffix(".tmp").unlink(missing_ok=True)
+            raise SpoolFull(
+                f"the spool {self.directory} cannot be written: {error.strerror}; free some space"
+            ) from error
+        self._sequence += 1
+        self._account(len(content))
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield what waits, oldest first. A file that cannot be read is set aside and counted, never deleted."""
+        for path in sorted(self.directory.glob(f"*{SUFFIX}")):
+            try:
+                yield Batch(path, msgspec.json.decode(path.read_bytes(), type=tuple[Event, ...]))
+            except msgspec.MsgspecError:
+                self.damaged += 1
+                self._account(-path.stat().st_size)
+                path.rename(path.with_suffix(DAMAGED_SUFFIX))
+
+    def discard(self, batch: Batch) -> None:
+        """Forget a batch that the store has acknowledged."""
+        self._account(-batch.path.stat().st_size)
+        batch.path.unlink()
+
+    def _account(self, octets: int) -> None:
+        with self._lock:
+            self._octets += octets
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
