@@ -1,0 +1,129 @@
+"""The head of an HTTP/1 request (RFC 9112), recognised by content.
+
+Of the header fields only those named here are looked at. Credentials, cookies and query strings are never copied.
+"""
+
+import re
+from dataclasses import dataclass
+
+from sensor.errors import MalformedHttp, NeedMoreData
+from sensor.extract.text import escape, fold_host
+
+MAX_HEAD_OCTETS = 16384
+MAX_TARGET_OCTETS = 8000
+MAX_PROTOCOL_OCTETS = 40
+
+_REQUEST_LINE = re.compile(rb"([A-Z][A-Z-]{0,31}) ([\x21-\x7e\x80-\xff]{1,8000}) HTTP/1\.[01]\r?\n")
+_BEGINNING = re.compile(rb"[A-Z][A-Z-]{0,31}(?: (?:[\x21-\x7e\x80-\xff]{1,8000}(?: [HTP/1.0]{0,8}\r?)?)?)?")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_FIELD = re.compile(
+    rb"^(host|upgrade|sec-websocket-protocol|content-length|transfer-encoding)[ \t]*:([^\r\n]*)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_HIGHEST_PORT = 65535
+_BEARER_PROTOCOL = b"base64url.bearer."  # Kubernetes carries a token there
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request as far as it says where it goes.
+
+    `target` is the authority of a CONNECT, else the path without its query. `host` is folded, an IPv6 literal without
+    its brackets; it comes from the target where that holds one (RFC 9112 section 3.2.2), else from the Host field.
+    `head_octets` is 0 where the head was cut off, `body_octets` None where the body's length is unknown.
+    """
+
+    method: str
+    target: str
+    host: str | None
+    port: int | None
+    upgrade: str = ""
+    websocket_protocols: tuple[str, ...] = ()
+    head_octets: int = 0
+    body_octets: int | None = 0
+
+
+def read_request(stream: bytes, *, is_final: bool = False) -> HttpRequest:
+    """Return the request that `stream` begins with.
+
+    Args:
+        stream: payload octets in order.
+        is_final: nothing more will come: a head that is cut off is returned as far as its lines are complete.
+
+    Raises:
+        NeedMoreData: valid so far, but the head is not complete.
+        MalformedHttp: not a request, or a CONNECT without a host.
+    """
+    line = _REQUEST_LINE.match(stream)
+    if line is None:
+        if _BEGINNING.fullmatch(stream):
+            raise NeedMoreData
+        raise MalformedHttp(0, "not a request line")
+    end = _HEAD_END.search(stream, line.end() - 2, MAX_HEAD_OCTETS)
+    if end is None and not is_final and len(stream) < MAX_HEAD_OCTETS:
+        raise NeedMoreData
+    stop = end.start() if end else stream.rfind(b"\n", 0, MAX_HEAD_OCTETS)
+    fields: dict[bytes, bytes] = {}
+    for name, value in _FIELD.findall(stream, line.end(), max(stop, line.end())):
+        fields.setdefault(name.lower(), value.strip())
+    return _as_request(line[1], line[2], fields, end.end() if end else 0)
+
+
+def _as_request(method: bytes, target: bytes, fields: dict[bytes, bytes], head_octets: int) -> HttpRequest:
+    authority, path = _split_target(method, target)
+    host, port = split_authority(authority or fields.get(b"host", b""))
+    if method == b"CONNECT" and not host:
+        raise MalformedHttp(0, "CONNECT without a host")
+    return HttpRequest(
+        method=method.decode("ascii"),
+        target=path if method != b"CONNECT" else f"{host}:{port}" if port is not None else host,
+        host=host or None,
+        port=port,
+        upgrade=escape(fields.get(b"upgrade", b"")[:MAX_PROTOCOL_OCTETS].lower()),
+        websocket_protocols=_websocket_protocols(fields.get(b"sec-websocket-protocol", b"")),
+        head_octets=head_octets,
+        body_octets=_body_octets(fields),
+    )
+
+
+def _split_target(method: bytes, target: bytes) -> tuple[bytes, str]:
+    """Return authority and path of a request target (RFC 9112 section 3.2), without the query."""
+    if method == b"CONNECT":
+        return target, ""
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or not scheme.isalpha():
+        return b"", escape(re.split(rb"[?#]", target, maxsplit=1)[0])
+    authority = re.split(rb"[/?#]", rest, maxsplit=1)[0]
+    return authority, escape(re.split(rb"[?#]", rest[len(authority) :], maxsplit=1)[0]) or "/"
+
+
+def split_authority(authority: bytes) -> tuple[str, int | None]:
+    """Return host, folded, and port of `host:port`, `[v6]:port` or `host`, without user information (RFC 3986)."""
+    authority = authority.rpartition(b"@")[2]
+    if authority.startswith(b"["):
+        host, _, rest = authority[1:].partition(b"]")
+        port = rest.removeprefix(b":")
+    elif authority.count(b":") > 1:
+        host, port = authority, b""
+    else:
+        host, _, port = authority.partition(b":")
+    is_port = port.isdigit() and len(port) <= len(str(_HIGHEST_PORT)) and int(port) <= _HIGHEST_PORT
+    return fold_host(host), int(port) if is_port else None
+
+
+def _websocket_protocols(value: bytes) -> tuple[str, ...]:
+    """Return the subprotocols offered (RFC 6455 section 11.3.4); what is long enough to be a token is left out."""
+    names = [name.strip() for name in value.split(b",")]
+    return tuple(
+        escape(name.lower())
+        for name in names
+        if 0 < len(name) <= MAX_PROTOCOL_OCTETS and not name.startswith(_BEARER_PROTOCOL)
+    )
+
+
+def _body_octets(fields: dict[bytes, bytes]) -> int | None:
+    """Return the length of the body in octets, None where it is chunked or makes no sense (RFC 9112 section 6)."""
+    length = fields.get(b"content-length", b"0")
+    if b"transfer-encoding" in fields or not length.isdigit() or len(length) > 18:  # noqa: PLR2004 - 2**63 has 19 digits
+        return None
+    return int(length)

@@ -1,0 +1,231 @@
+"""What the head of one direction of a TCP flow carries, recognised by content on any port.
+
+`read_stream` is a pure function of the octets. It is called again as the head grows; how the head came in segments
+cannot change the answer, and a later answer holds every indicator of an earlier one. To keep that so, at most one
+protocol can claim a given beginning, and none is claimed before the octets rule the others out.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from rules.observation import ClientHello, Evidence, Indicator, Kind
+from sensor.errors import MalformedDns, MalformedInput, NeedMoreData
+from sensor.extract.dns import DnsMessage, is_likely_dns, may_become_dns, parse_message
+from sensor.extract.http import HttpRequest, read_request
+from sensor.extract.socks import read_socks
+from sensor.extract.ssh import read_banner
+from sensor.extract.tls import HANDSHAKE_RECORD, read_client_hello
+
+MAX_LAYERS = 16
+
+_FRP_FIRST_OCTET = 0x17  # frp's `transport.tls.disableCustomTLSFirstByte = false`
+_TLS_MAJOR_VERSION = 3
+_DNS_PREFIX = 2
+_FRP_WEBSOCKET_PATH = "/~!frp"
+_BORE = re.compile(rb'\{"(?:Hello":[0-9]{1,5}|Accept":"[0-9a-f-]{36}"|Authenticate":"[0-9a-f]{64}")\}\0')
+_PROXY_V1 = re.compile(rb"PROXY (?:TCP4|TCP6|UNKNOWN)[ -~]{0,92}\r\n")
+_PROXY_V1_START = b"PROXY "
+_PROXY_V1_MOST_OCTETS = 107
+_PROXY_V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+_PROXY_V2_HEADER = 16
+_HTTP_RESPONSE = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9][ \r\n]")
+_HTTP_RESPONSE_START = b"HTTP/1."
+_HTTP_RESPONSE_OCTETS = 13
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """What is known of one direction.
+
+    `protocol` is the outermost one (`tls`, `http`, `http-response`, `connect`, `socks`, `ssh`, `dns`, `bore`; empty:
+    none of ours), `kind` the innermost. `indicators` stand in the order of their octets. `is_complete`: nothing
+    more of this direction's head can add facts.
+    """
+
+    indicators: tuple[Indicator, ...] = ()
+    hello: ClientHello | None = None
+    kind: Kind = Kind.CONNECTION
+    dns: tuple[DnsMessage, ...] = ()
+    protocol: str = ""
+    is_complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One protocol's facts, and how many octets it takes before the next may start; None where nothing follows."""
+
+    facts: StreamFacts
+    octets: int | None = None
+
+
+def read_stream(head: bytes, *, is_final: bool = False) -> StreamFacts:
+    """Return what `head`, the payload of one direction from its first octet on, says.
+
+    Args:
+        head: the octets so far, in order.
+        is_final: nothing more will come; the best partial facts are returned, at worst none.
+
+    Raises:
+        NeedMoreData: nothing can be said yet (never with `is_final`).
+    """
+    facts = StreamFacts()
+    at = 0
+    for _ in range(MAX_LAYERS):
+        try:
+            layer = _read_layer(head[at:], is_final=is_final)
+        except MalformedInput:
+            break
+        except NeedMoreData:
+            if is_final:
+                break
+            if facts.protocol:
+                return replace(facts, is_complete=False)
+            raise
+        facts = _join(facts, layer.facts)
+        if layer.octets is None:
+            break
+        at += layer.octets
+    return replace(facts, is_complete=True)
+
+
+def hello_indicators(hello: ClientHello, sni_evidence: Evidence = Evidence.TLS_SNI) -> tuple[Indicator, ...]:
+    """Return a hello's server name, protocol names and fingerprint as indicators."""
+    found = [Indicator(sni_evidence, hello.sni)] if hello.sni else []
+    found += [Indicator(Evidence.ALPN, name) for name in hello.alpn]
+    if hello.ja4:
+        found.append(Indicator(Evidence.JA4, hello.ja4))
+    return tuple(found)
+
+
+def _join(outer: StreamFacts, inner: StreamFacts) -> StreamFacts:
+    return StreamFacts(
+        indicators=tuple(dict.fromkeys(outer.indicators + inner.indicators)),
+        hello=outer.hello or inner.hello,
+        kind=inner.kind if inner.kind is not Kind.CONNECTION else outer.kind,
+        dns=outer.dns + inner.dns,
+        protocol=outer.protocol or inner.protocol,
+    )
+
+
+def _read_layer(stream: bytes, *, is_final: bool) -> _Layer:
+    """Return the facts of the protocol that `stream` begins with."""
+    if not stream:
+        raise NeedMoreData
+    first = stream[0]
+    if first == HANDSHAKE_RECORD:
+        return _read_tls(stream, is_final=is_final)
+    if first == _FRP_FIRST_OCTET:
+        return _read_frp(stream, is_final=is_final)
+    if chr(first).isascii() and chr(first).isprintable():
+        return _read_text(stream, is_final=is_final)
+    if stream.startswith(_PROXY_V2_SIGNATURE[: len(stream)]):
+        return _skip_proxy_v2(stream)
+    return _read_binary(stream, is_final=is_final)
+
+
+def _read_tls(stream: bytes, *, is_final: bool) -> _Layer:
+    try:
+        hello = read_client_hello(stream, is_final)
+    except NeedMoreData:
+        if is_final and len(stream) > 2 and stream[1] == _TLS_MAJOR_VERSION:  # noqa: PLR2004 - type and version octets
+            return _Layer(StreamFacts(protocol="tls", kind=Kind.TLS))
+        raise
+    return _Layer(StreamFacts(hello_indicators(hello), hello, Kind.TLS, protocol="tls"))
+
+
+def _read_frp(stream: bytes, *, is_final: bool) -> _Layer:
+    if len(stream) > 1 and stream[1] != HANDSHAKE_RECORD:
+        raise MalformedInput(1, "no TLS behind frp's first octet")
+    layer = _read_tls(stream[1:], is_final=is_final)
+    if layer.facts.hello is None:
+        raise NeedMoreData
+    tell = Indicator(Evidence.PROTOCOL, "frp-first-byte")
+    return _Layer(replace(layer.facts, indicators=(tell, *layer.facts.indicators)))
+
+
+def _read_text(stream: bytes, *, is_final: bool) -> _Layer:
+    if stream.startswith(_PROXY_V1_START[: len(stream)]) and (proxy := _skip_proxy_v1(stream)):
+        return proxy
+    if stream.startswith(_HTTP_RESPONSE_START[: len(stream)]):
+        return _read_http_response(stream)
+    if _BORE.match(stream):
+        return _Layer(StreamFacts((Indicator(Evidence.PROTOCOL, "bore"),), protocol="bore"))
+    try:
+        return _read_http(stream, is_final=is_final)
+    except MalformedInput:
+        banner = Indicator(Evidence.SSH_BANNER, read_banner(stream))
+        return _Layer(StreamFacts((banner,), protocol="ssh"))
+
+
+def _read_http_response(stream: bytes) -> _Layer:
+    """Recognise a response; sent by an initiator, it means that the flow was opened to be served from the inside."""
+    if len(stream) < _HTTP_RESPONSE_OCTETS:
+        raise NeedMoreData
+    if not _HTTP_RESPONSE.match(stream):
+        raise MalformedInput(0, "not an HTTP status line")
+    return _Layer(StreamFacts(protocol="http-response", kind=Kind.HTTP))
+
+
+def _read_http(stream: bytes, *, is_final: bool) -> _Layer:
+    request = read_request(stream, is_final=is_final)
+    facts = StreamFacts(
+        _request_indicators(request), kind=Kind.HTTP, protocol="connect" if request.method == "CONNECT" else "http"
+    )
+    is_end = not request.head_octets or request.upgrade or request.body_octets is None
+    return _Layer(facts, None if is_end else request.head_octets + (request.body_octets or 0))
+
+
+def _request_indicators(request: HttpRequest) -> tuple[Indicator, ...]:
+    evidence = Evidence.HTTP_CONNECT if request.method == "CONNECT" else Evidence.HTTP_HOST
+    found = [Indicator(evidence, request.host)] if request.host else []
+    if request.upgrade == "websocket":
+        found += [Indicator(Evidence.PROTOCOL, f"websocket:{name}") for name in request.websocket_protocols]
+    if request.target == _FRP_WEBSOCKET_PATH:
+        found.append(Indicator(Evidence.PROTOCOL, "frp-websocket"))
+    return tuple(found)
+
+
+def _read_binary(stream: bytes, *, is_final: bool) -> _Layer:
+    """Return what a stream that starts with no text carries: DNS, or SOCKS once the octets rule out DNS."""
+    try:
+        return _read_dns(stream, is_final=is_final)
+    except MalformedDns:
+        request = read_socks(stream)
+    return _Layer(StreamFacts((Indicator(Evidence.SOCKS, request.host),), protocol="socks"), request.head_octets)
+
+
+def _read_dns(stream: bytes, *, is_final: bool) -> _Layer:
+    """Return the complete messages of DNS over TCP (RFC 7766 section 8), with `is_final` also one that is cut off."""
+    messages: list[DnsMessage] = []
+    at = 0
+    while at < len(stream):
+        end = at + _DNS_PREFIX + int.from_bytes(stream[at : at + _DNS_PREFIX], "big")
+        message = stream[at + _DNS_PREFIX : end]
+        if len(stream) < end and not is_final and may_become_dns(message):
+            break
+        if not is_likely_dns(message):
+            break
+        messages.append(parse_message(message))
+        at = end
+    if not messages and (is_final or not may_become_dns(stream[_DNS_PREFIX:])):
+        raise MalformedDns(0, "not DNS over TCP")
+    if not messages:
+        raise NeedMoreData
+    return _Layer(StreamFacts(dns=tuple(messages), kind=Kind.DNS, protocol="dns"), at)
+
+
+def _skip_proxy_v1(stream: bytes) -> _Layer | None:
+    """Return an empty layer for the text header of the PROXY protocol, version 1; None if it is something else."""
+    header = _PROXY_V1.match(stream)
+    if header:
+        return _Layer(StreamFacts(), header.end())
+    if b"\n" not in stream and len(stream) < _PROXY_V1_MOST_OCTETS:
+        raise NeedMoreData
+    return None
+
+
+def _skip_proxy_v2(stream: bytes) -> _Layer:
+    """Return an empty layer for the binary header of the PROXY protocol, version 2."""
+    if len(stream) < _PROXY_V2_HEADER:
+        raise NeedMoreData
+    return _Layer(StreamFacts(), _PROXY_V2_HEADER + int.from_bytes(stream[14:16], "big"))

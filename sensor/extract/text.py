@@ -1,0 +1,32 @@
+"""Octets from the wire as text that is safe to compare, store and print."""
+
+from rules.names import MAX_NAME_OCTETS, fold
+
+_PLAIN = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("\\"))
+
+
+def escape(octets: bytes) -> str:
+    r"""Return printable ASCII as it is, every other octet and the backslash as `\DDD` (RFC 1035 section 5.1)."""
+    if not octets.translate(None, _PLAIN):
+        return octets.decode("ascii")
+    return "".join(chr(octet) if octet in _PLAIN else f"\\{octet:03d}" for octet in octets)
+
+
+def escape_line(octets: bytes) -> str:
+    r"""Return a line of text: as `escape`, but a space stays a space."""
+    return " ".join(escape(word) for word in octets.split(b" "))
+
+
+def fold_host(octets: bytes) -> str:
+    r"""Return a host name in the form the matcher compares; what cannot be a name comes back escaped.
+
+    UTF-8 that clients should have sent as A-labels is converted. Control octets are escaped, so that a NUL or a line
+    break cannot make a name look like another one. The cost is bounded: only what fits a name reaches IDNA.
+    """
+    if len(octets) > MAX_NAME_OCTETS + 1 or octets.isascii():
+        return fold(escape(octets))
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return fold(escape(octets))
+    return fold(text) if text.isprintable() else fold(escape(octets))
