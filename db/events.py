@@ -100,7 +100,7 @@ def observed_addresses(connection: Connection, verdict: Outcome, from_ns: int) -
     """Return the addresses of the other end in events of `verdict` observed since: of flows, and out of DNS answers."""
     observed = event_conditions(EventFilter(from_ns=from_ns, verdict=verdict))
     is_dns = _EVENTS.c.kind == Kind.DNS.value
-    flows = connection.execute(select(distinct(_EVENTS.c.dst_ip)).where(*observed, ~is_dns)).scalars()
+    flows = connection.execute(select(_EVENTS.c.dst_ip).distinct().where(*observed, ~is_dns)).scalars()
     answers = connection.execute(select(_EVENTS.c.dns_answers).where(*observed, is_dns)).scalars()
     return frozenset(flows) | {answer for row in answers for answer in row if is_address(answer)}
 

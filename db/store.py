@@ -66,7 +66,7 @@ class Store:
         self._engine.dispose()
 
     def is_writable(self) -> bool:
-        """Tell whether a write would succeed now, by making one."""
+        """Tell whether a small write succeeds now; a disk that is nearly full may still refuse a large batch."""
         try:
             with writing(self._engine) as connection:
                 connection.execute(update(MetaRow).where(MetaRow.name == WRITE_PROBE).values(value=MetaRow.value + 1))

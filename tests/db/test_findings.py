@@ -1,0 +1,147 @@
+import pytest
+from stored_events import SECOND_NS, T0_NS, make_event
+
+from db.store import Store
+from db.values import Finding, FindingCursor, FindingFilter, FindingState
+from rules.observation import FlowState
+from rules.verdict import Outcome, Role, Severity
+
+LATER_NS = T0_NS + 100 * SECOND_NS
+
+
+def only(store: Store) -> Finding:
+    (found,) = store.findings(FindingFilter(), 10)
+    return found
+
+
+def test_a_source_a_service_and_a_role_make_one_finding(store: Store) -> None:
+    store.append(
+        [
+            make_event(1, confidence=60, severity=Severity.MEDIUM, count=2),
+            make_event(2, state=FlowState.BLOCKED, dst_name="tunnel.ngrok.com"),
+            make_event(3, src_ip="10.20.0.8"),
+            make_event(4, service="frp"),
+            make_event(5, role=Role.VISITOR),
+        ]
+    )
+    assert len(store.findings(FindingFilter(), 10)) == 4
+    (found,) = store.findings(FindingFilter(src="10.20.0.7", service="ngrok", role=Role.AGENT), 10)
+    assert (found.events, found.sightings, found.confidence, found.severity) == (2, 3, 90, Severity.HIGH)
+    assert (found.tunnel_state, found.dst_name) == (FlowState.BLOCKED, "tunnel.ngrok.com")
+    assert (found.first_seen_ns, found.last_seen_ns) == (T0_NS + SECOND_NS, T0_NS + 2 * SECOND_NS)
+    assert store.finding(found.finding_id) == found
+    assert store.finding("none") is None
+
+
+def test_sanctioned_events_are_kept_without_a_finding(store: Store) -> None:
+    store.append([make_event(1, verdict=Outcome.SANCTIONED)])
+    assert store.event(make_event(1).event_id)
+    assert store.findings(FindingFilter(), 10) == []
+
+
+def test_a_service_may_be_absent(store: Store) -> None:
+    store.append([make_event(1, service=None, verdict=Outcome.SUSPICIOUS), make_event(2, service=None)])
+    assert only(store).service is None
+    assert only(store).events == 2
+    assert store.findings(FindingFilter(service=""), 10) == [only(store)]
+
+
+def test_a_role_that_becomes_clear_moves_the_event(store: Store) -> None:
+    store.append([make_event(1, role=Role.UNCLEAR, count=3)])
+    store.append([make_event(1, role=Role.AGENT, count=4, revision=2)])
+    assert (only(store).role, only(store).events, only(store).sightings) == (Role.AGENT, 1, 4)
+
+
+def test_a_verdict_that_becomes_sanctioned_takes_its_finding_away(store: Store) -> None:
+    store.append([make_event(1), make_event(2, src_ip="10.20.0.8")])
+    store.append([make_event(1, verdict=Outcome.SANCTIONED, revision=2)])
+    assert only(store).src_ip == "10.20.0.8"
+
+
+def test_what_was_resolved_opens_when_it_is_seen_again(store: Store) -> None:
+    store.append([make_event(1)])
+    resolved = store.decide_finding(only(store).finding_id, FindingState.RESOLVED, T0_NS + 10 * SECOND_NS)
+    assert resolved == only(store)
+    assert only(store).state is FindingState.RESOLVED
+    store.append([make_event(2)])
+    assert only(store).state is FindingState.RESOLVED, "a late report of an earlier sighting"
+    store.append([make_event(11)])
+    assert only(store).state is FindingState.OPEN
+
+
+def test_a_sensor_clock_ahead_does_not_undo_a_decision(store: Store) -> None:
+    store.append([make_event(60)])
+    store.decide_finding(only(store).finding_id, FindingState.RESOLVED, T0_NS)
+    assert only(store).state is FindingState.RESOLVED
+
+
+def test_what_was_acknowledged_stays_so_until_it_is_decided_otherwise(store: Store) -> None:
+    store.append([make_event(1)])
+    store.decide_finding(only(store).finding_id, FindingState.ACKNOWLEDGED, T0_NS)
+    store.append([make_event(2)])
+    assert only(store).state is FindingState.ACKNOWLEDGED
+    store.decide_finding(only(store).finding_id, FindingState.OPEN, LATER_NS)
+    assert only(store).state is FindingState.OPEN
+
+
+def test_a_decision_outlives_a_recount(store: Store) -> None:
+    store.append([make_event(1, confidence=90), make_event(2, confidence=50)])
+    store.decide_finding(only(store).finding_id, FindingState.ACKNOWLEDGED, LATER_NS)
+    store.append([make_event(1, confidence=40, revision=2)])
+    assert (only(store).confidence, only(store).state) == (50, FindingState.ACKNOWLEDGED)
+
+
+def test_an_exception_holds_while_the_newest_event_carries_it(store: Store) -> None:
+    store.append([make_event(1, exception_id="pilot")])
+    assert (only(store).state, only(store).exception_id) == (FindingState.EXCEPTED, "pilot")
+    store.append([make_event(2)])
+    assert (only(store).state, only(store).exception_id) == (FindingState.OPEN, None)
+
+
+def test_nobody_decides_an_exception_or_a_finding_that_is_not_there(store: Store) -> None:
+    store.append([make_event(1)])
+    with pytest.raises(ValueError, match="exception in the policy"):
+        store.decide_finding(only(store).finding_id, FindingState.EXCEPTED, T0_NS)
+    assert store.decide_finding("none", FindingState.OPEN, T0_NS) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        (FindingFilter(), [4, 3, 2, 1]),
+        (FindingFilter(src="10.0.0.2"), [2]),
+        (FindingFilter(src="2001:DB8:0::1"), [4]),
+        (FindingFilter(service="frp"), [3]),
+        (FindingFilter(verdict=Outcome.SUSPICIOUS), [2]),
+        (FindingFilter(role=Role.VISITOR), [1]),
+        (FindingFilter(severity=Severity.LOW), [1]),
+        (FindingFilter(state=FindingState.EXCEPTED), [3]),
+        (FindingFilter(tunnel_state=FlowState.BLOCKED), [2]),
+        (FindingFilter(sensor="b"), [4]),
+        (FindingFilter(from_ns=T0_NS + 2 * SECOND_NS, to_ns=T0_NS + 4 * SECOND_NS), [3, 2]),
+        (FindingFilter(q="FRP"), [3]),
+        (FindingFilter(q="0.0.2"), [2]),
+        (FindingFilter(q="connect%"), []),
+        (FindingFilter(service="ngrok", severity=Severity.HIGH), [4, 2]),
+    ],
+    ids=str,
+)
+def test_filters(store: Store, wanted: FindingFilter, numbers: list[int]) -> None:
+    events = [
+        make_event(1, src_ip="10.0.0.1", role=Role.VISITOR, severity=Severity.LOW),
+        make_event(2, src_ip="10.0.0.2", verdict=Outcome.SUSPICIOUS, state=FlowState.BLOCKED),
+        make_event(3, src_ip="10.0.0.3", service="frp", exception_id="pilot"),
+        make_event(4, src_ip="2001:db8::1", sensor_id="b"),
+    ]
+    store.append(events)
+    assert [each.event_id for each in store.findings(wanted, 10)] == [make_event(n).event_id for n in numbers]
+
+
+def test_pages_cover_every_finding_once(store: Store) -> None:
+    store.append([make_event(n, src_ip=f"10.0.0.{n}", last_seen_ns=LATER_NS + n // 3) for n in range(25)])
+    seen: list[str] = []
+    after = None
+    while page := store.findings(FindingFilter(), 4, after):
+        seen += [each.src_ip for each in page]
+        after = FindingCursor.of(page[-1])
+    assert len(seen) == len(set(seen)) == 25

@@ -1,0 +1,73 @@
+from db.snapshots import KEPT_A_LIST
+from db.store import Store
+from db.values import Resolution, SnapshotRow
+from rules.ports import SensorStatus
+
+
+def heartbeat(at_ns: int, **changes: object) -> SensorStatus:
+    return SensorStatus(
+        **{
+            "sensor_id": "gateway-1",
+            "version": "0.1.0",
+            "hostname": "gw",
+            "started_at_ns": 1,
+            "heartbeat_ns": at_ns,
+            "interfaces": ("eth0", "eth1"),
+            "packets": at_ns,
+        }
+        | changes
+    )
+
+
+def test_snapshots_are_numbered_for_each_list(store: Store) -> None:
+    assert store.latest_snapshot("domains") is None
+    first = store.publish_snapshot("domains", "d1", 10, b"one")
+    assert first == SnapshotRow("domains", 1, 10, "d1", b"one")
+    assert store.publish_snapshot("addresses", "d1", 11, b"other").serial == 1
+    assert store.publish_snapshot("domains", "d2", 12, b"two").serial == 2
+    assert store.publish_snapshot("domains", "d1", 13, b"one").serial == 3
+    assert store.latest_snapshot("domains") == SnapshotRow("domains", 3, 13, "d1", b"one")
+
+
+def test_the_same_list_is_not_published_twice(store: Store) -> None:
+    first = store.publish_snapshot("domains", "d1", 10, b"one")
+    assert store.publish_snapshot("domains", "d1", 20, b"one") == first
+    assert store.latest_snapshot("domains") == first
+
+
+def test_old_snapshots_go_and_serials_go_on(store: Store) -> None:
+    for serial in range(1, KEPT_A_LIST + 11):
+        store.publish_snapshot("domains", f"d{serial}", serial, b"")
+    store.publish_snapshot("addresses", "d", 1, b"")
+    with store._engine.connect() as connection:
+        serials = connection.exec_driver_sql("SELECT serial FROM snapshots WHERE list_name = 'domains' ORDER BY serial")
+        assert [row[0] for row in serials] == list(range(11, KEPT_A_LIST + 11))
+
+
+def test_the_newest_heartbeat_of_each_sensor_is_kept(store: Store) -> None:
+    store.save_heartbeat(heartbeat(10))
+    store.save_heartbeat(heartbeat(30))
+    store.save_heartbeat(heartbeat(20))
+    store.save_heartbeat(heartbeat(5, sensor_id="branch"))
+    assert store.sensors() == [heartbeat(5, sensor_id="branch"), heartbeat(30)]
+
+
+def test_the_last_good_answer_outlives_failures(store: Store) -> None:
+    good = Resolution("tunnel.example", ("192.0.2.1", "2001:db8::1"), 10, ok=True)
+    store.save_resolution(good, Resolution("gone.example", (), 11, ok=False))
+    store.save_resolution(Resolution("tunnel.example", (), 20, ok=False))
+    assert store.resolutions() == [
+        Resolution("gone.example", (), 0, ok=False),
+        Resolution("tunnel.example", good.addresses, 10, ok=False),
+    ]
+    newer = Resolution("tunnel.example", ("192.0.2.2",), 30, ok=True)
+    store.save_resolution(newer)
+    store.save_resolution(good)
+    assert store.resolutions()[1] == newer
+
+
+def test_a_name_that_first_failed_may_resolve_later(store: Store) -> None:
+    store.save_resolution(Resolution("slow.example", (), 50, ok=False))
+    found = Resolution("slow.example", ("192.0.2.1",), 40, ok=True)
+    store.save_resolution(found)
+    assert store.resolutions() == [found]
