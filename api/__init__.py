@@ -1,1 +1,1 @@
-"""HTTP: events, findings, feeds and the page."""
+"""HTTP: events, findings, feeds for firewalls, health, metrics and the page."""

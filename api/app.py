@@ -1,0 +1,68 @@
+"""The application: routes, middleware, error answers and OpenAPI, put together for one context."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from api.answers import answer_database, answer_http_exception, answer_invalid, answer_problem
+from api.boundary import RequestBoundary
+from api.context import ApiContext
+from api.feeds.publication import Publication
+from api.guard import RequestGuard
+from api.metrics import RequestMetrics, make_registry
+from api.openapi import describe_problems
+from api.page.templates import make_templates
+from api.problems import Problem
+from api.routes import events, feeds, findings, health, page, policy, sensors, services
+from api.static_files import STATIC_PATH, make_static_files
+from db.errors import DbError
+
+DESCRIPTION = """
+Molecatcher watches egress traffic for tunnels. This API answers who runs one, since when, how that is known, whether
+it got through, and serves block lists to firewalls.
+
+Times are RFC 3339 UTC. Errors are `application/problem+json` (RFC 9457). Lists are paged by an opaque `cursor`; the
+`Link` header (RFC 8288) holds the address of the next page.
+"""
+log = structlog.get_logger("api")
+
+
+def create_app(context: ApiContext) -> FastAPI:
+    """Return the application that answers from `context`."""
+    app = FastAPI(
+        title="Molecatcher",
+        version=context.version,
+        description=DESCRIPTION,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+    )
+    app.exception_handler(Problem)(answer_problem)
+    app.exception_handler(HTTPException)(answer_http_exception)
+    app.exception_handler(RequestValidationError)(answer_invalid)
+    app.exception_handler(DbError)(answer_database)
+    registry = make_registry(context)
+    app.state.context = context
+    app.state.publication = Publication(context.snapshot)
+    app.state.registry = registry
+    app.state.templates = make_templates(context.version)
+    app.add_middleware(RequestGuard)
+    app.add_middleware(RequestBoundary, metrics=RequestMetrics(registry))
+    for module in (events, findings, services, sensors, policy, feeds, health, page):
+        app.include_router(module.router)
+    app.mount(STATIC_PATH, make_static_files(), name="static")
+    describe_problems(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    log.info("api_started", version=app.version)
+    yield
+    log.info("api_stopped")

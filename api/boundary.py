@@ -1,0 +1,97 @@
+"""The outermost request handler: request ids, security headers, HEAD, counting, and what a crash looks like outside."""
+
+import time
+import uuid
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.metrics import RequestMetrics
+from api.problems import Kind, Problem
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+log = structlog.get_logger("api")
+
+
+class RequestBoundary:
+    """ASGI middleware around everything else.
+
+    HEAD is answered as GET without the body, on every route. What escapes the handlers is logged with the request's id
+    and answered without details.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: RequestMetrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever happens inside."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        response = _Response(send, request_id=str(uuid.uuid4()), has_body=scope["method"] != "HEAD")
+        method, started = scope["method"], time.perf_counter()
+        if method == "HEAD":
+            scope["method"] = "GET"
+        try:
+            await self.app(scope, receive, response.send)
+        except Problem as problem:
+            await response.answer(problem, scope, receive)
+        except Exception as error:  # noqa: BLE001 - the outermost request handler; logged and counted
+            await self._report(error, response, scope, receive)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self.metrics.count(method, route, response.status, time.perf_counter() - started)
+
+    async def _report(self, error: Exception, response: "_Response", scope: Scope, receive: Receive) -> None:
+        log.error("request_failed", correlation_id=response.request_id, path=scope["path"], exc_info=error)
+        if response.is_started:
+            raise error
+        detail = "Try again; if it stays, look for the correlation id in the log of this server."
+        extensions: dict[str, object] = {"correlation_id": response.request_id}
+        await response.answer(Problem(Kind.INTERNAL, detail, extensions=extensions), scope, receive)
+
+
+class _Response:
+    """The sending side of one request: adds the headers that every response has, and keeps its status."""
+
+    def __init__(self, send: Send, request_id: str, *, has_body: bool) -> None:
+        self._send = send
+        self.request_id = request_id
+        self.has_body = has_body
+        self.status = 500
+        self.is_started = False
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on to the server."""
+        if message["type"] == "http.response.start":
+            self.is_started, self.status = True, message["status"]
+            self._add_headers(message)
+        elif message["type"] == "http.response.body" and not self.has_body:
+            message = {**message, "body": b""}
+        await self._send(message)
+
+    async def answer(self, problem: Problem, scope: Scope, receive: Receive) -> None:
+        """Send `problem` as the whole response."""
+        await problem.to_response()(scope, receive, self.send)
+
+    def _add_headers(self, message: MutableMapping[str, Any]) -> None:
+        headers = MutableHeaders(scope=message)
+        headers["X-Request-Id"] = self.request_id
+        for name, value in SECURITY_HEADERS.items():
+            headers.setdefault(name, value)

@@ -1,0 +1,61 @@
+"""What the API is given: the store, the published snapshots, what is known of catalogue and policy, a clock."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from db.store import Store
+from rules.blocklist import ListName, Snapshot
+from rules.verdict import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRow:
+    """A service of the catalogue with what the organisation decided about it."""
+
+    id: str
+    name: str
+    category: str
+    confidence: str
+    decision: Decision
+    homepage: str
+
+
+@dataclass(frozen=True, slots=True)
+class SanctionedDomain:
+    """A domain of the policy that may be used, with everything below it."""
+
+    domain: str
+    service: str
+    owner: str
+    reason: str = ""
+    expires: date | None = None
+    is_active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStatus:
+    """The policy in force. `path` is empty when none is used; `error` says why the newest file was not taken."""
+
+    path: str
+    loaded_at_ns: int
+    sanctioned: tuple[SanctionedDomain, ...] = ()
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """Everything the API asks; the callables are asked on each request, so their answers may change.
+
+    `cursor_secret` signs page cursors. Cursors survive a restart only when the caller keeps the secret.
+    """
+
+    store: Store
+    snapshot: Callable[[ListName], Snapshot | None]
+    catalogue_services: Callable[[], Sequence[ServiceRow]]
+    policy_status: Callable[[], PolicyStatus]
+    now_ns: Callable[[], int]
+    version: str
+    cursor_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

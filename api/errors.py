@@ -1,0 +1,19 @@
+"""The errors of this package.
+
+ApiError
+├── Problem                an answer other than success, as RFC 9457 describes it (`api.problems`)
+├── RefusedListenAddress   an address the server must not listen on
+└── UnrenderableSnapshot   a snapshot that a feed format cannot carry; firewalls keep the list they have
+"""
+
+
+class ApiError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class RefusedListenAddress(ApiError):
+    """An address the server must not listen on; the message says what to give instead."""
+
+
+class UnrenderableSnapshot(ApiError):
+    """A snapshot that a feed format cannot carry; the message names the entry."""

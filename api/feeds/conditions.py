@@ -1,0 +1,35 @@
+"""Conditional and encoded requests (RFC 9110 sections 12.5.3 and 13.1), as far as feeds need them."""
+
+import re
+from email.utils import parsedate_to_datetime
+
+from starlette.datastructures import Headers
+
+_ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
+_QUALITY = re.compile(r"q=([01](?:\.\d{0,3})?)", re.ASCII)
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Tell whether the client takes gzip; one that says nothing gets the plain bytes."""
+    weights = {}
+    for offer in accept_encoding.lower().split(","):
+        coding, _, parameter = offer.strip().partition(";")
+        quality = _QUALITY.fullmatch(parameter.strip())
+        weights[coding.strip()] = float(quality[1]) if quality else 1.0
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
+
+
+def is_unchanged(headers: Headers, etag: str, modified_s: int, now_s: int) -> bool:
+    """Tell whether the client has these bytes. If-Modified-Since counts only without If-None-Match."""
+    if (tags := headers.get("if-none-match")) is not None:
+        return tags.strip() == "*" or etag in _ENTITY_TAG.findall(tags)
+    since_s = _http_date(headers.get("if-modified-since", ""))
+    return since_s is not None and modified_s <= since_s <= now_s
+
+
+def _http_date(text: str) -> float | None:
+    """Return an HTTP date in seconds since the epoch; None when it is not one, which counts as not sent."""
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None

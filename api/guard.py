@@ -1,0 +1,89 @@
+"""What a request must be before anything reads it: for a loopback host, of bounded size, of clean text.
+
+The Host check is what keeps a web page elsewhere from reading the API through a name that it points at 127.0.0.1
+(DNS rebinding): there is no authentication on loopback to stop it.
+"""
+
+import ipaddress
+import unicodedata
+from urllib.parse import unquote_to_bytes
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import Kind, Problem
+
+MAX_BODY_OCTETS = 64 * 1024
+MAX_TARGET_OCTETS = 8192
+LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
+
+
+class RequestGuard:
+    """ASGI middleware that refuses, by raising `Problem`, what no handler should see."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on that may be read."""
+        if scope["type"] == "http":
+            headers = dict(scope["headers"])
+            check_host(headers.get(b"host", b"").decode("latin-1"))
+            check_target(scope["raw_path"] or scope["path"].encode(), scope["query_string"])
+            check_declared_length(headers.get(b"content-length", b"0"))
+            receive = _bounded(receive)
+        await self.app(scope, receive, send)
+
+
+def check_host(host: str) -> None:
+    """Refuse a Host header that is not a loopback name or address, with or without a port."""
+    name = host.lower()
+    bare, colon, port = name.rpartition(":")
+    if colon and not name.endswith("]"):
+        name = bare if port.isdecimal() else ""
+    if not is_loopback(name.removeprefix("[").removesuffix("]")):
+        detail = "Ask for http://localhost or http://127.0.0.1 with the port of this server."
+        raise Problem(Kind.WRONG_HOST, detail)
+
+
+def is_loopback(name: str) -> bool:
+    """Tell whether `name` is a loopback name or address; an IPv4 address inside an IPv6 one is not."""
+    if name in LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback and not name.startswith("::ffff:")
+    except ValueError:
+        return False
+
+
+def check_target(raw_path: bytes, query: bytes) -> None:
+    """Refuse a target that is too long, is not UTF-8 or holds control characters, escaped or not."""
+    if len(raw_path) + len(query) > MAX_TARGET_OCTETS:
+        raise Problem(Kind.TARGET_TOO_LONG, f"Keep path and query under {MAX_TARGET_OCTETS} octets.")
+    try:
+        text = unquote_to_bytes(raw_path + query).decode()
+    except UnicodeDecodeError:
+        raise Problem(Kind.BAD_REQUEST, "Write path and query as percent-encoded UTF-8.") from None
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise Problem(Kind.BAD_REQUEST, "Leave control characters out of path and query.")
+
+
+def check_declared_length(length: bytes) -> None:
+    """Refuse a body that says it is too large."""
+    if not length.isdigit() or int(length[:20]) > MAX_BODY_OCTETS:
+        raise Problem(Kind.TOO_LARGE, f"Keep the body under {MAX_BODY_OCTETS} octets.")
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Return `receive` that stops a body, declared or not, when it grows too large."""
+    taken = 0
+
+    async def receive_bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > MAX_BODY_OCTETS:
+            raise HTTPException(Kind.TOO_LARGE.status)
+        return message
+
+    return receive_bounded

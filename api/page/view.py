@@ -1,0 +1,145 @@
+"""What the page shows, asked of the store once per rendering. Times stay numbers; the templates word them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from api.context import ApiContext, PolicyStatus
+from api.feeds import FORMATS, count_entries
+from api.page.sensor_cards import SensorCard, make_card
+from api.times import HOUR_NS, NS_PER_S
+from db.values import EventFilter, Finding, FindingFilter, FindingState, IntervalCount
+from rules.blocklist import ListName
+from rules.event import Event
+from rules.observation import FlowState
+from rules.verdict import Outcome
+
+MINUTE_NS = 60 * NS_PER_S
+MINUTES = 60
+MAX_FINDINGS = 25
+MAX_EVENTS = 20
+CHARTED = (Outcome.SANCTIONED, Outcome.UNSANCTIONED, Outcome.SUSPICIOUS)
+SHORT_NAME_END = " ("
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRow:
+    """An open finding with the sentence that says how we know."""
+
+    finding: Finding
+    service: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """An event with its service's name."""
+
+    event: Event
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListCard:
+    """A published list, or one that is not built yet (`serial` 0)."""
+
+    name: str
+    serial: int
+    count: int
+    created_at_ns: int
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Events a minute of the last hour by verdict, as the script draws them and as a sentence says them."""
+
+    series: str
+    summary: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything on the page at one moment."""
+
+    now_ns: int
+    sensors: tuple[SensorCard, ...]
+    findings: tuple[FindingRow, ...]
+    has_more_findings: bool
+    live_count: int
+    events: tuple[EventLine, ...]
+    chart: Chart
+    lists: tuple[ListCard, ...]
+    policy: PolicyStatus
+
+    @property
+    def is_watched(self) -> bool:
+        """Tell whether any sensor captures now."""
+        return any(sensor.is_capturing for sensor in self.sensors)
+
+
+def make_view(context: ApiContext) -> View:
+    """Return what the page shows now."""
+    store, now_ns = context.store, context.now_ns()
+    names = {row.id: row.name.partition(SHORT_NAME_END)[0] for row in context.catalogue_services()}
+    findings = store.findings(FindingFilter(state=FindingState.OPEN), MAX_FINDINGS + 1)
+    rows = tuple(_finding_row(context, row, names) for row in findings[:MAX_FINDINGS])
+    events = store.events(EventFilter(), MAX_EVENTS)
+    return View(
+        now_ns=now_ns,
+        sensors=tuple(make_card(sensor, now_ns) for sensor in store.sensors()),
+        findings=rows,
+        has_more_findings=len(findings) > MAX_FINDINGS,
+        live_count=sum(row.finding.tunnel_state is FlowState.LIVE for row in rows),
+        events=tuple(EventLine(event, _service_name(event.service, names)) for event in events),
+        chart=_chart(context, now_ns),
+        lists=tuple(_list_card(context, name) for name in ListName),
+        policy=context.policy_status(),
+    )
+
+
+def _finding_row(context: ApiContext, finding: Finding, names: dict[str, str]) -> FindingRow:
+    event = context.store.event(finding.event_id)
+    return FindingRow(finding, _service_name(finding.service, names), _sentence(event) if event else "")
+
+
+def _service_name(service: str | None, names: dict[str, str]) -> str:
+    return names.get(service, service) if service else "unknown service"
+
+
+def _sentence(event: Event) -> str:
+    """Return the reasons of an event as one sentence."""
+    details = [reason.detail.strip().rstrip(".") for reason in event.reasons if reason.detail.strip()]
+    text = "; ".join(dict.fromkeys(details))
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _chart(context: ApiContext, now_ns: int) -> Chart:
+    to_ns = (now_ns // MINUTE_NS + 1) * MINUTE_NS
+    from_ns = to_ns - HOUR_NS
+    counts = context.store.events_per_interval(from_ns, to_ns, MINUTE_NS)
+    starts = range(from_ns, to_ns, MINUTE_NS)
+    found = {(row.start_ns, row.verdict): row.events for row in counts}
+    columns = {verdict: [0] * MINUTES for verdict in CHARTED}
+    for (at, start), verdict in product(enumerate(starts), CHARTED):
+        columns[verdict][at] = found.get((start, verdict), 0)
+    series = [[start // NS_PER_S for start in starts], *columns.values()]
+    return Chart(json.dumps(series, separators=(",", ":")), _summary(counts), sum(found.values()))
+
+
+def _summary(counts: Sequence[IntervalCount]) -> str:
+    totals = dict.fromkeys(CHARTED, 0)
+    for row in counts:
+        totals[row.verdict] = totals.get(row.verdict, 0) + row.events
+    worded = ", ".join(f"{total} {verdict.value}" for verdict, total in totals.items())
+    return f"Events in the last hour: {worded}"
+
+
+def _list_card(context: ApiContext, name: ListName) -> ListCard:
+    paths = tuple(f"/feeds/{name}.{feed_format}" for feed_format in FORMATS[name])
+    snapshot = context.snapshot(name)
+    if snapshot is None:
+        return ListCard(name.value, 0, 0, 0, paths)
+    return ListCard(name.value, snapshot.serial, count_entries(snapshot), snapshot.created_at_ns, paths)

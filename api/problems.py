@@ -1,0 +1,66 @@
+"""Errors as `application/problem+json` (RFC 9457): the kinds there are, and how one becomes a response.
+
+A kind's `type` URI never changes its meaning. `detail` says what to do about it.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from http import HTTPStatus
+
+import msgspec
+from starlette.responses import Response
+
+from api.errors import ApiError
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:molecatcher:problem:"
+
+
+class Kind(Enum):
+    """The kinds of problem: the end of the `type` URI, the status, the title."""
+
+    BAD_REQUEST = ("bad-request", HTTPStatus.BAD_REQUEST, "The request cannot be understood")
+    INVALID_CURSOR = ("invalid-cursor", HTTPStatus.BAD_REQUEST, "The cursor does not belong to this query")
+    INVALID_PARAMETER = (
+        "invalid-parameter",
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "A parameter has a value that cannot be used",
+    )
+    NOT_FOUND = ("not-found", HTTPStatus.NOT_FOUND, "There is nothing here")
+    EMPTY_LIST = ("empty-list", HTTPStatus.NOT_FOUND, "The list is empty")
+    METHOD_NOT_ALLOWED = ("method-not-allowed", HTTPStatus.METHOD_NOT_ALLOWED, "The method is not allowed here")
+    TOO_LARGE = ("request-too-large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request body is too large")
+    TARGET_TOO_LONG = ("target-too-long", HTTPStatus.REQUEST_URI_TOO_LONG, "The request target is too long")
+    WRONG_HOST = ("wrong-host", HTTPStatus.MISDIRECTED_REQUEST, "This server does not answer for that host")
+    INTERNAL = ("internal-error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here")
+    NOT_READY = ("not-ready", HTTPStatus.SERVICE_UNAVAILABLE, "The service is not ready")
+    NO_SNAPSHOT = ("no-snapshot", HTTPStatus.SERVICE_UNAVAILABLE, "The list has not been built yet")
+    UNRENDERABLE_LIST = (
+        "unrenderable-list",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The list cannot be written in this format",
+    )
+    STORE_UNAVAILABLE = ("store-unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer")
+    OTHER = ("other", HTTPStatus.BAD_REQUEST, "The request was refused")
+
+    def __init__(self, name: str, status: HTTPStatus, title: str) -> None:
+        self.uri = TYPE_PREFIX + name
+        self.status = status
+        self.title = title
+
+
+@dataclass(slots=True)
+class Problem(ApiError):
+    """An answer other than success. `extensions` are further members (RFC 9457 section 3.2)."""
+
+    kind: Kind
+    detail: str
+    headers: dict[str, str] = field(default_factory=dict)
+    extensions: dict[str, object] = field(default_factory=dict)
+
+    def to_response(self, status: int | None = None) -> Response:
+        """Return the response; `status` overrides the kind's own, for errors that come from below."""
+        code = status or self.kind.status.value
+        body = {"type": self.kind.uri, "title": self.kind.title, "status": code, "detail": self.detail}
+        headers = {"Cache-Control": "no-store"} | self.headers
+        return Response(msgspec.json.encode(body | self.extensions), code, headers, MEDIA_TYPE)

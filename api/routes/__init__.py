@@ -1,0 +1,1 @@
+"""The routes, one module a resource. A handler parses, asks and returns."""

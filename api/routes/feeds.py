@@ -1,0 +1,83 @@
+"""Feeds: block lists as firewalls pull them. A firewall is handed the whole list, or an error and keeps what it has."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.dependencies import Context
+from api.errors import UnrenderableSnapshot
+from api.feeds import FORMATS, FeedFormat
+from api.feeds.conditions import accepts_gzip, is_unchanged
+from api.feeds.publication import Edition, Encoding, Publication
+from api.openapi import problems
+from api.problems import Kind, Problem
+from api.queries import FeedQuery
+from api.times import NS_PER_S
+from rules.blocklist import ListName
+
+RETRY_AFTER_S = 30
+MEDIA_TYPE = "text/plain; charset=utf-8"
+EXAMPLE = "# Molecatcher unsanctioned-domains\nconnect.ngrok-agent.com\n*.connect.ngrok-agent.com\n"
+FEED_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The whole list", "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE}}},
+    304: {"description": "The list is the one that If-None-Match or If-Modified-Since names"},
+}
+
+router = APIRouter(tags=["feeds"])
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A list in one format, as a file name says it."""
+
+    list_name: ListName
+    feed_format: FeedFormat
+
+    @property
+    def file_name(self) -> str:
+        """Return the last segment of the feed's path."""
+        return f"{self.list_name}.{self.feed_format}"
+
+
+FEEDS = {feed.file_name: feed for name, formats in FORMATS.items() for feed in (Feed(name, it) for it in formats)}
+
+
+@router.get("/feeds/{file_name}", response_class=Response, responses=FEED_RESPONSES | problems(404, 422, 503))
+def get_feed(
+    file_name: Annotated[str, Path(max_length=100, examples=list(FEEDS), description=f"One of {', '.join(FEEDS)}")],
+    query: Annotated[FeedQuery, Query()],
+    context: Context,
+    request: Request,
+) -> Response:
+    """A block list. Ask again with the entity tag of the last answer: 304 means that nothing changed."""
+    edition = _edition(request.app.state.publication, file_name, query)
+    chosen = edition.gzipped if accepts_gzip(request.headers.get("accept-encoding", "")) else edition.plain
+    headers = edition.headers | {"ETag": chosen.etag}
+    if is_unchanged(request.headers, chosen.etag, edition.created_at_s, context.now_ns() // NS_PER_S):
+        return Response(status_code=304, headers=headers)
+    return _whole_list(chosen, headers, is_gzipped=chosen is edition.gzipped)
+
+
+def _edition(publication: Publication, file_name: str, query: FeedQuery) -> Edition:
+    feed = FEEDS.get(file_name)
+    if feed is None:
+        raise Problem(Kind.NOT_FOUND, f"The lists are {', '.join(FEEDS)}.")
+    retry = {"Retry-After": str(RETRY_AFTER_S)}
+    try:
+        edition = publication.edition(feed.list_name, feed.feed_format, comments=bool(query.comments))
+    except UnrenderableSnapshot as error:
+        raise Problem(Kind.UNRENDERABLE_LIST, f"Keep the list you have: {error}.", retry) from error
+    if edition is None:
+        raise Problem(Kind.NO_SNAPSHOT, "Keep the list you have and ask again soon: this one is being built.", retry)
+    if not edition.count and not query.empty:
+        detail = "Nothing is to be blocked. Add ?empty=comment to be answered with a list of no entries instead."
+        raise Problem(Kind.EMPTY_LIST, detail, {"X-Feed-Serial": str(edition.serial)})
+    return edition
+
+
+def _whole_list(chosen: Encoding, headers: dict[str, str], *, is_gzipped: bool) -> Response:
+    encoding = {"Content-Encoding": "gzip"} if is_gzipped else {}
+    return Response(chosen.body, 200, headers | encoding, MEDIA_TYPE)

@@ -1,0 +1,222 @@
+"""The documents that the API answers with, for its OpenAPI description. Handlers build them from the store's values."""
+
+from datetime import date, datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from db.values import FindingState
+from rules.observation import FlowState, Kind, Transport
+from rules.verdict import Decision, Outcome, Role, Severity
+
+TIME = datetime.fromisoformat("2026-11-23T18:00:00.000000+00:00")
+EVENT_ID = "019ab1f0-8c00-7000-8000-00000000002a"
+
+
+class Document(BaseModel):
+    """Base of the documents: a member that is not declared here is a mistake of ours."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ReasonDocument(Document):
+    """One piece of evidence for a verdict."""
+
+    evidence: str = Field(examples=["tls_sni"])
+    indicator: str = Field(examples=["connect.ngrok-agent.com"])
+    detail: str = Field(examples=["the TLS hello asks for connect.ngrok-agent.com, where ngrok agents connect"])
+
+
+class EventDocument(Document):
+    """One aggregated detection; a later report of the same `event_id` has a higher `revision`."""
+
+    event_id: str = Field(examples=[EVENT_ID])
+    revision: int = Field(examples=[1])
+    schema_version: str = Field(examples=["1"])
+    observed_at: datetime = Field(examples=[TIME])
+    kind: Kind
+    verdict: Outcome
+    state: FlowState
+    service: str | None = Field(examples=["ngrok"])
+    service_category: str | None = Field(examples=["reverse-tunnel"])
+    role: Role
+    severity: Severity
+    confidence: int = Field(ge=0, le=100, examples=[95])
+    reasons: list[ReasonDocument]
+    sensor_id: str = Field(examples=["gateway-1"])
+    src_ip: str = Field(examples=["10.20.0.7"])
+    src_port: int = Field(examples=[51234])
+    dst_ip: str = Field(examples=["203.0.113.9"])
+    dst_port: int = Field(examples=[443])
+    dst_name: str | None = Field(examples=["connect.ngrok-agent.com"])
+    transport: Transport
+    interface: str = Field(examples=["eth0"])
+    dns_query: str | None = Field(examples=[None])
+    dns_type: int | None = Field(examples=[None])
+    dns_rcode: int | None = Field(examples=[None])
+    dns_answers: list[str] = Field(examples=[[]])
+    tls_sni: str | None = Field(examples=["connect.ngrok-agent.com"])
+    alpn: list[str] = Field(examples=[[]])
+    ja4: str | None = Field(examples=["t13d191000_9dc949149365_e7c285222651"])
+    exception_id: str | None = Field(examples=[None])
+    count: int = Field(examples=[3])
+    first_seen: datetime = Field(examples=[TIME])
+    last_seen: datetime = Field(examples=[TIME])
+
+
+class EventPage(Document):
+    """Events, newest first. `next` is the cursor of the page after this one, null on the last."""
+
+    items: list[EventDocument]
+    next: str | None = Field(examples=[None])
+
+
+class FindingDocument(Document):
+    """What one source does with one service in one role, over all its events."""
+
+    finding_id: str
+    src_ip: str = Field(examples=["10.20.0.7"])
+    service: str | None = Field(examples=["ngrok"])
+    role: Role
+    verdict: Outcome
+    severity: Severity
+    confidence: int = Field(ge=0, le=100, examples=[95])
+    state: FindingState
+    tunnel_state: FlowState
+    first_seen: datetime = Field(examples=[TIME])
+    last_seen: datetime = Field(examples=[TIME])
+    events: int = Field(examples=[4])
+    sightings: int = Field(examples=[12])
+    dst_name: str | None = Field(examples=["connect.ngrok-agent.com"])
+    event_id: str = Field(description="The event seen last", examples=[EVENT_ID])
+    sensor_id: str = Field(examples=["gateway-1"])
+    exception_id: str | None = Field(examples=[None])
+    decided_at: datetime | None = Field(examples=[None])
+
+
+class FindingPage(Document):
+    """Findings, last seen first. `next` is the cursor of the page after this one, null on the last."""
+
+    items: list[FindingDocument]
+    next: str | None = Field(examples=[None])
+
+
+class SeenDocument(Document):
+    """What was seen of a service in the window."""
+
+    events: int = Field(examples=[4])
+    sightings: int = Field(examples=[12])
+    sources: int = Field(description="Distinct source addresses", examples=[1])
+    last_seen: datetime | None = Field(examples=[TIME])
+
+
+class ServiceDocument(Document):
+    """A service of the catalogue; `id` null gathers events that name no service."""
+
+    id: str | None = Field(examples=["ngrok"])
+    name: str = Field(examples=["ngrok"])
+    category: str | None = Field(examples=["reverse-tunnel"])
+    confidence: str | None = Field(examples=["high"])
+    decision: Decision | None
+    homepage: str | None = Field(examples=["https://tunnel.example/"])
+    seen: SeenDocument
+
+
+class ServiceList(Document):
+    """Services, the most recently seen first, then by name."""
+
+    seen_from: datetime = Field(examples=[TIME])
+    seen_to: datetime = Field(examples=[TIME])
+    items: list[ServiceDocument]
+
+
+class SensorDocument(Document):
+    """A sensor's heartbeat; counters are totals since `started_at`."""
+
+    sensor_id: str = Field(examples=["gateway-1"])
+    version: str = Field(examples=["0.1.0"])
+    hostname: str = Field(examples=["gateway.example.com"])
+    started_at: datetime = Field(examples=[TIME])
+    heartbeat: datetime = Field(examples=[TIME])
+    interfaces: list[str] = Field(description="Empty while it waits for a default route", examples=[["eth0"]])
+    engine: str
+    engine_reason: str
+    packets: int = Field(examples=[1_234_567])
+    octets: int = Field(examples=[987_654_321])
+    kernel_drops: int = Field(description="Packets that the kernel dropped", examples=[0])
+    shed: int = Field(description="Packets that the sensor left out to keep up", examples=[0])
+    malformed: int = Field(examples=[0])
+    flows: int = Field(examples=[310])
+    observations: int = Field(examples=[4021])
+    unknown: int = Field(examples=[4000])
+    events: int = Field(examples=[21])
+    spool_events: int = Field(description="Events that wait for the database", examples=[0])
+    spool_overflow: int = Field(description="Events lost because the spool was full", examples=[0])
+    policy_error: str = Field(examples=[""])
+
+
+class SensorList(Document):
+    """Every sensor that ever reported."""
+
+    items: list[SensorDocument]
+
+
+class SanctionedDocument(Document):
+    """A domain that may be used, with everything below it."""
+
+    domain: str = Field(examples=["tunnels.example.com"])
+    service: str = Field(examples=["ngrok"])
+    owner: str = Field(examples=["platform@example.com"])
+    reason: str = Field(examples=["team tenant"])
+    expires: date | None = Field(examples=["2027-12-31"])
+    is_active: bool
+
+
+class PolicyDocument(Document):
+    """The policy in force; `error` says why the newest file was not taken."""
+
+    path: str = Field(examples=["policy.toml"])
+    loaded_at: datetime = Field(examples=[TIME])
+    sanctioned: list[SanctionedDocument]
+    error: str = Field(examples=[""])
+    warnings: list[str] = Field(examples=[[]])
+
+
+class HealthDocument(Document):
+    """The process answers."""
+
+    status: str = Field(examples=["ok"])
+    version: str = Field(examples=["0.1.0"])
+
+
+class CheckDocument(Document):
+    """One condition of readiness."""
+
+    check: str = Field(examples=["database"])
+    is_ok: bool
+    detail: str = Field(examples=["writable"])
+
+
+class ReadinessDocument(Document):
+    """Everything that must work does."""
+
+    status: str = Field(examples=["ready"])
+    checks: list[CheckDocument]
+
+
+class InvalidParameter(Document):
+    """A parameter that was refused."""
+
+    parameter: str = Field(examples=["limit"])
+    detail: str = Field(examples=["Input should be less than or equal to 500"])
+
+
+class ProblemDocument(BaseModel):
+    """An error (RFC 9457). `type` is stable; `detail` says what to do."""
+
+    type: str = Field(examples=["urn:molecatcher:problem:invalid-parameter"])
+    title: str = Field(examples=["A parameter has a value that cannot be used"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["limit: Input should be less than or equal to 500"])
+    errors: list[InvalidParameter] | None = None
+    checks: list[CheckDocument] | None = None
+    correlation_id: str | None = Field(None, description="Names the log entry of an internal error")

@@ -1,0 +1,159 @@
+"""The HTTP server: uvicorn on a loopback socket, with our logging and an orderly end."""
+
+import ipaddress
+import logging
+import socket
+from dataclasses import dataclass
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from api.errors import RefusedListenAddress
+
+DEFAULT_LISTEN = "127.0.0.1:8484"
+BACKLOG = 256
+GRACE_S = 5
+MAX_CONNECTIONS = 512
+MAX_PORT = 65_535
+
+log = structlog.get_logger("api")
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """A loopback address and port; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """Return the socket family."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """Return the address that `127.0.0.1:8484`, `localhost:8484` or `[::1]:8484` means.
+
+    Raises:
+        RefusedListenAddress: it is malformed, or other hosts could reach it.
+    """
+    host, colon, port = text.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if (
+        not colon
+        or not port.isascii()
+        or not port.isdigit()
+        or int(port) > MAX_PORT
+        or (":" in host and not is_bracketed)
+    ):
+        raise RefusedListenAddress(
+            f"{text!r} is no listen address: give HOST:PORT such as {DEFAULT_LISTEN} or [::1]:8484."
+        )
+    host = "127.0.0.1" if host.lower() == "localhost" else host.removeprefix("[").removesuffix("]")
+    _require_loopback(host, text)
+    return ListenAddress(host, int(port))
+
+
+def bind(address: ListenAddress) -> socket.socket:
+    """Return a socket that listens at `address`.
+
+    Raises:
+        RefusedListenAddress: it is taken or not there.
+    """
+    listener = socket.socket(address.family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address.host, address.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise RefusedListenAddress(f"Cannot listen on {address} ({error.strerror}): give another address.") from None
+    return listener
+
+
+class ApiServer:
+    """Serves an application on a listening socket until it is stopped; the socket is closed in the end."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+        _require_loopback(listener.getsockname()[0], "the socket")
+        self._listener = listener
+        self._server = uvicorn.Server(_config(app))
+
+    @property
+    def address(self) -> ListenAddress:
+        """Return where it listens, with the port that the system chose."""
+        host, port, *_ = self._listener.getsockname()
+        return ListenAddress(host, port)
+
+    @property
+    def is_started(self) -> bool:
+        """Tell whether requests are answered."""
+        return self._server.started
+
+    def run(self) -> None:
+        """Serve until `stop`. In the main thread SIGINT and SIGTERM stop it too and are raised again afterwards."""
+        _log_through_structlog()
+        log.info("api_listening", address=str(self.address))
+        with self._listener:
+            self._server.run(sockets=[self._listener])
+
+    def stop(self) -> None:
+        """Let running requests finish, for some seconds, and end `run`. Any thread may call it."""
+        self._server.should_exit = True
+
+
+def serve(app: ASGIApp, listen: str = DEFAULT_LISTEN, listener: socket.socket | None = None) -> None:
+    """Serve `app` at `listen`, or on a socket that listens already, until a signal ends it.
+
+    Raises:
+        RefusedListenAddress: the address is malformed, taken, or one that other hosts could reach.
+    """
+    ApiServer(app, listener or bind(parse_listen(listen))).run()
+
+
+def _require_loopback(host: str, text: str) -> None:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise RefusedListenAddress(f"{text!r} names no loopback address: give 127.0.0.1 or [::1].") from None
+    is_mapped = isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None
+    if is_mapped or not address.is_loopback:
+        raise RefusedListenAddress(
+            f"Refusing to listen on {text}: access control does not exist yet, so whoever reaches it could read "
+            "everything. Listen on 127.0.0.1 or [::1]; put an authenticating proxy in front for other hosts."
+        )
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="on",
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+class _StructlogHandler(logging.Handler):
+    """Passes uvicorn's records on to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record as an event."""
+        log.log(record.levelno, "uvicorn", message=record.getMessage(), exc_info=record.exc_info)
+
+
+def _log_through_structlog() -> None:
+    """Give uvicorn's logger our handler, once; queries are not logged, they hold who is looked for."""
+    logger = logging.getLogger("uvicorn")
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    logger.handlers = [_StructlogHandler()]

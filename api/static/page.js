@@ -1,0 +1,75 @@
+// What the page cannot do as HTML: draw the chart, copy an address, say that the server is gone.
+"use strict";
+
+(() => {
+  const CHART_HEIGHT = 180;
+  const VERDICTS = ["sanctioned", "unsanctioned", "suspicious"];
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  let plot = null;
+  let drawn = "";
+
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+  // Bars stand on each other: the first series drawn is the sum of all, the last is the lowest part.
+  const stack = ([times, ...columns]) => {
+    const sums = times.map(() => 0);
+    const stacked = columns.map((column) => column.map((value, at) => (sums[at] += value)));
+    return [times, ...stacked.reverse()];
+  };
+
+  const options = (width, columns) => {
+    const series = VERDICTS.map((verdict, at) => ({
+      label: verdict,
+      fill: colour(`chart-${verdict}`),
+      stroke: colour(`chart-${verdict}`),
+      width: 0,
+      points: { show: false },
+      paths: window.uPlot.paths.bars({ size: [0.8, 24], align: 1 }),
+      value: (_, __, ___, index) => (index === null ? "–" : String(columns[at][index])),
+    })).reverse();
+    const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+    return {
+      width,
+      height: CHART_HEIGHT,
+      cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
+      legend: { live: true },
+      scales: { y: { range: (_, __, max) => [0, Math.max(4, Math.ceil(max * 1.1))] } },
+      axes: [
+        { ...axis, grid: { show: false }, values: (_, ticks) => ticks.map(clock) },
+        { ...axis, size: 40, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000] },
+      ],
+      series: [{ label: "time", value: (_, at) => (at === null ? "–" : clock(at)) }, ...series],
+    };
+  };
+
+  const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+
+  const draw = (again) => {
+    const target = document.getElementById("chart");
+    const text = document.getElementById("chart-series").dataset.series;
+    if (text === drawn && !again) return;
+    drawn = text;
+    const [times, ...columns] = JSON.parse(text);
+    if (plot) plot.destroy();
+    plot = new window.uPlot(options(target.clientWidth, columns), stack([times, ...columns]), target);
+  };
+
+  const copy = async (button) => {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "Copied";
+    window.setTimeout(() => (button.textContent = "Copy"), 1500);
+  };
+
+  const setOffline = (isOffline) => (document.getElementById("offline").hidden = !isOffline);
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (button) copy(button);
+  });
+  document.addEventListener("htmx:after:swap", () => { setOffline(false); draw(false); });
+  document.addEventListener("htmx:error", () => setOffline(true));
+  document.addEventListener("htmx:response:error", () => setOffline(true));
+  document.addEventListener("DOMContentLoaded", () => draw(true));
+  dark.addEventListener("change", () => draw(true));
+  window.addEventListener("resize", () => draw(true));
+})();
