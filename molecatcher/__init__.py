@@ -1,1 +1,5 @@
 """Command line, settings and wiring."""
+
+from importlib.metadata import version
+
+__version__ = version("molecatcher")

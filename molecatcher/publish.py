@@ -73,9 +73,17 @@ class Publisher:
         return self._snapshots.get(name)
 
     def rules_changed(self) -> None:
-        """Publish under the new rules: names at once; addresses go through resolution again before they are trusted."""
-        self._withdraw_addresses()
-        self.publish_names()
+        """Publish under the new rules: names at once; addresses go through resolution again before they are trusted.
+
+        While the store is away no list is handed out (503, firewalls keep theirs): the old ones may hit what is now
+        sanctioned.
+        """
+        try:
+            self._withdraw_addresses()
+            self.publish_names()
+        except DbError as error:
+            log.warning("lists_withdrawn", reason=str(error))
+            self._snapshots = {}
         self._wake.set()
 
     def stop(self) -> None:
@@ -112,6 +120,8 @@ class Publisher:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
+                if ListName.UNSANCTIONED_DOMAINS not in self._snapshots:
+                    self.publish_names()
                 is_published = self.resolve_and_publish()
             except DbError as error:
                 log.warning("addresses_not_published", reason=str(error))

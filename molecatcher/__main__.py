@@ -1,0 +1,5 @@
+"""`python -m molecatcher`."""
+
+from molecatcher.cli import main
+
+main()

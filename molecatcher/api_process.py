@@ -1,0 +1,128 @@
+"""The API as a process: feeds, events and the page from the database, until told to stop."""
+
+import secrets
+import signal
+import threading
+import time
+from pathlib import Path
+
+import structlog
+
+from api.app import create_app
+from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
+from api.server import ApiServer, bind, parse_listen
+from db.store import open_store
+from molecatcher import __version__
+from molecatcher.live_rules import LiveRules
+from molecatcher.logs import configure_logging
+from molecatcher.notify import Notifier
+from molecatcher.publish import Publisher
+from molecatcher.resolve import NameResolver
+from molecatcher.settings import Settings
+from rules.catalogue import load_catalogue
+
+log = structlog.get_logger()
+
+POLL_S = 1.0
+SECRET_OCTETS = 32
+
+
+class ApiProcess:
+    """Everything the API owns; `run` serves until a signal ends it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open everything that can fail.
+
+        Raises:
+            RulesError, DbError, ApiError: a policy, database or listen address that cannot be used.
+        """
+        listener = bind(parse_listen(settings.listen))
+        self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
+        settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.store = open_store(settings.database)
+        resolver = NameResolver(settings.resolvers)
+        self.publisher = Publisher(self.store, self.rules, resolver, settings.resolve_s)
+        self.server = ApiServer(create_app(self._context(settings)), listener)
+        self._stopping = threading.Event()
+        self._wants_reload = threading.Event()
+
+    def run(self, notifier: Notifier) -> None:
+        """Serve until SIGTERM or SIGINT; SIGHUP and a changed file reload the policy."""
+        signal.signal(signal.SIGHUP, lambda _signal, _frame: self._wants_reload.set())
+        self.publisher.start()
+        keeper = threading.Thread(target=self._keep_house, args=(notifier,), name="housekeeping")
+        keeper.start()
+        try:
+            self.server.run()
+        finally:
+            notifier.stopping()
+            self._stopping.set()
+            keeper.join()
+            self.publisher.stop()
+            self.store.close()
+
+    def _keep_house(self, notifier: Notifier) -> None:
+        while not self.server.is_started and not self._stopping.wait(0.05):
+            pass
+        notifier.ready()
+        while not self._stopping.wait(POLL_S):
+            notifier.alive()
+            wants_reload = self._wants_reload.is_set()
+            self._wants_reload.clear()
+            if self.rules.reload() if wants_reload else self.rules.poll():
+                self.publisher.rules_changed()
+
+    def _context(self, settings: Settings) -> ApiContext:
+        return ApiContext(
+            store=self.store,
+            snapshot=self.publisher.snapshot,
+            catalogue_services=self._services,
+            policy_status=self._policy_status,
+            now_ns=time.time_ns,
+            version=__version__,
+            cursor_secret=_secret(settings.state / "cursor_secret"),
+        )
+
+    def _services(self) -> list[ServiceRow]:
+        rules = self.rules.current
+        return [
+            ServiceRow(
+                id=service.id,
+                name=service.name,
+                category=service.category,
+                confidence=service.confidence.value,
+                decision=rules.policy.decide(service),
+                homepage=service.homepage,
+            )
+            for service in rules.catalogue.services.values()
+        ]
+
+    def _policy_status(self) -> PolicyStatus:
+        policy, now_ns = self.rules.current.policy, time.time_ns()
+        return PolicyStatus(
+            path=str(self.rules.path or ""),
+            loaded_at_ns=self.rules.loaded_at_ns,
+            sanctioned=tuple(
+                SanctionedDomain(row.domain, row.service, row.owner, row.reason, row.expires, row.is_active(now_ns))
+                for row in policy.sanctions
+            ),
+            error=self.rules.error,
+            warnings=policy.warnings,
+        )
+
+
+def run(settings: Settings) -> None:
+    """Run the API in this process until SIGTERM or SIGINT."""
+    configure_logging()
+    ApiProcess(settings).run(Notifier())
+
+
+def _secret(path: Path) -> bytes:
+    """Return the secret that signs page cursors, made once and readable by its owner only."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        made = secrets.token_bytes(SECRET_OCTETS)
+    path.touch(mode=0o600)
+    path.write_bytes(made)
+    return made

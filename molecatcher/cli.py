@@ -1,0 +1,190 @@
+"""The command line. Exit status 0: done; 1: could not be done, one sentence says why; 2: not understood."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from molecatcher import __version__
+from molecatcher.errors import MolecatcherError
+from molecatcher.settings import Settings
+
+# Commands import what they need when they run: `molecatcher --help` stays quick, `replay` loads no web server.
+# ruff: noqa: PLC0415
+
+app = typer.Typer(
+    name="molecatcher",
+    help="Find the tunnels under a firewall: sanctioned, unsanctioned and suspicious ones, with the evidence.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+stdout, stderr = Console(), Console(stderr=True)
+
+StateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--state", metavar="DIR", help="Where database, spool and secrets live [default: /var/lib/molecatcher for root]"
+    ),
+]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="What is sanctioned (TOML, docs/policy.md); without one nothing is"),
+]
+ListenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--listen", metavar="HOST:PORT", help="Where API and page answer, loopback only [default: 127.0.0.1:8484]"
+    ),
+]
+InterfaceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--interface", "-i", metavar="NAME", help="Capture here (repeatable) [default: chosen from the routes]"
+    ),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"molecatcher {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version_wanted: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Find the tunnels under a firewall: sanctioned, unsanctioned and suspicious ones, with the evidence."""
+
+
+def _settings(**options: Any) -> Settings:
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    return Settings(**given)
+
+
+@app.command()
+def run(
+    interface: InterfaceOption = None,
+    listen: ListenOption = None,
+    state: StateOption = None,
+    policy: PolicyOption = None,
+) -> None:
+    """The main job: sensor, API and page on this host.
+
+    Started by root it gives up root: it continues as the user `molecatcher` with the right to capture and nothing else.
+    Stop it with Ctrl-C; reload the policy with SIGHUP (a changed file is noticed by itself).
+
+    Example: molecatcher run --interface eth0 --policy policy.toml
+    """
+    from molecatcher.supervise import run as supervise
+
+    sys.exit(supervise(_settings(interface=tuple(interface or ()), listen=listen, state=state, policy=policy)))
+
+
+@app.command()
+def sensor(interface: InterfaceOption = None, state: StateOption = None, policy: PolicyOption = None) -> None:
+    """Only the sensor: capture and classify into the database under the state directory."""
+    from molecatcher.sensor_process import run as run_sensor
+
+    run_sensor(_settings(interface=tuple(interface or ()), state=state, policy=policy))
+
+
+@app.command()
+def serve(listen: ListenOption = None, state: StateOption = None, policy: PolicyOption = None) -> None:
+    """Only the API, the block lists and the page, from the database under the state directory."""
+    from molecatcher.api_process import run as run_api
+
+    run_api(_settings(listen=listen, state=state, policy=policy))
+
+
+@app.command()
+def replay(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="pcap or pcapng, also .gz; - is standard input")
+    ],
+    policy: PolicyOption = None,
+    output: Annotated[str, typer.Option("--format", metavar="table|json", help="json: one detection a line")] = "table",
+    store: Annotated[bool, typer.Option("--store", help="Also write the events to the database")] = False,
+    state: StateOption = None,
+) -> None:
+    """Show what the sensor would have said of recorded traffic.
+
+    Example: molecatcher replay capture.pcapng --policy policy.toml --format json | jq .service
+    """
+    from molecatcher.replay_command import replay_files
+
+    if output not in ("table", "json"):
+        raise typer.BadParameter("choose table or json", param_hint="--format")
+    replay_files(files, policy, as_json=output == "json", store_in=_settings(state=state) if store else None)
+
+
+@app.command()
+def blocklist(
+    output: Annotated[str, typer.Argument(metavar="FORMAT", help="domains.txt, domains.rpz or addresses.txt")],
+    policy: PolicyOption = None,
+) -> None:
+    """Print a block list built now from the catalogue and the policy.
+
+    The running program serves the same lists, numbered and kept, under /feeds/.
+
+    Example: molecatcher blocklist domains.rpz --policy policy.toml > rpz.zone
+    """
+    from molecatcher.list_command import print_list
+
+    print_list(output, _settings(policy=policy))
+
+
+@app.command()
+def check(
+    policy: PolicyOption = None,
+    state: StateOption = None,
+    output: Annotated[str, typer.Option("--format", metavar="table|json")] = "table",
+    services: Annotated[bool, typer.Option("--services", help="List the services that a policy may name")] = False,
+) -> None:
+    """Validate the policy and print the configuration in effect.
+
+    Exit status 0: all is well (warnings are printed); 1: the policy cannot be used.
+    """
+    from molecatcher.check_command import print_check
+
+    print_check(_settings(policy=policy, state=state), as_json=output == "json", with_services=services)
+
+
+@app.command()
+def doctor(
+    output: Annotated[str, typer.Option("--format", metavar="table|json")] = "table",
+) -> None:
+    """Say what this host can capture, what is missing and how to mend it. Exit status 1 if it cannot capture."""
+    from molecatcher.doctor_command import print_doctor
+
+    sys.exit(print_doctor(as_json=output == "json"))
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit status."""
+    sys.exit(guarded(app))
+
+
+def guarded(command: Callable[[], object]) -> int:
+    """Return the exit status of `command`; errors raised on purpose become one sentence on standard error."""
+    from api.errors import ApiError
+    from db.errors import DbError
+    from rules.errors import RulesError
+    from sensor.errors import SensorError
+
+    try:
+        command()
+    except (MolecatcherError, RulesError, SensorError, DbError, ApiError) as error:
+        stderr.print(f"molecatcher: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return 0

@@ -1,0 +1,67 @@
+"""`molecatcher blocklist`: a list built now, in a format of the feeds."""
+
+import sys
+import time
+
+from rich.console import Console
+
+from api.feeds.render import FORMATS, FeedFormat, render
+from molecatcher.errors import SetupError
+from molecatcher.live_rules import LiveRules
+from molecatcher.resolve import NameResolver
+from molecatcher.settings import Settings
+from rules.blocklist import (
+    AddressList,
+    ListName,
+    NameList,
+    Snapshot,
+    build_addresses,
+    build_names,
+    digest,
+    names_to_resolve,
+)
+from rules.catalogue import load_catalogue
+from rules.ruleset import Ruleset
+
+SHORT_NAMES = {"domains": ListName.UNSANCTIONED_DOMAINS, "addresses": ListName.UNSANCTIONED_ADDRESSES}
+
+
+def print_list(wanted: str, settings: Settings) -> None:
+    """Print the list `wanted` (`domains.txt`, `domains.rpz`, `addresses.txt`) to standard output.
+
+    Raises:
+        SetupError: there is no such list, or its names cannot be resolved here.
+    """
+    list_name, feed_format = _parse(wanted)
+    rules, now_ns = LiveRules(load_catalogue(), settings.policy, time.time_ns).current, time.time_ns()
+    body = _names(rules, now_ns) if list_name is ListName.UNSANCTIONED_DOMAINS else _addresses(rules, settings, now_ns)
+    snapshot = Snapshot(list_name, now_ns // 1_000_000_000, now_ns, digest(body), body)
+    sys.stdout.buffer.write(render(snapshot, feed_format))
+
+
+def _parse(wanted: str) -> tuple[ListName, FeedFormat]:
+    stem, _, extension = wanted.partition(".")
+    choices = {f"{short}.{known}": (name, known) for short, name in SHORT_NAMES.items() for known in FORMATS[name]}
+    found = choices.get(f"{stem.removeprefix('unsanctioned-')}.{extension or 'txt'}")
+    if found is None:
+        raise SetupError(f"there is no list {wanted!r}: choose {', '.join(choices)}")
+    return found
+
+
+def _names(rules: Ruleset, now_ns: int) -> NameList:
+    return build_names(rules.catalogue, rules.policy, now_ns)
+
+
+def _addresses(rules: Ruleset, settings: Settings, now_ns: int) -> AddressList:
+    wanted = names_to_resolve(rules.catalogue, rules.policy, now_ns)
+    sanctioned = [sanction.domain for sanction in rules.policy.active_sanctions(now_ns)]
+    with Console(stderr=True).status(f"resolving {len(wanted) + len(sanctioned)} names"):
+        answers = {answer.name: answer for answer in NameResolver(settings.resolvers).resolve([*wanted, *sanctioned])}
+    failed = [name for name, answer in answers.items() if not answer.ok]
+    if any(name in failed for name in sanctioned) or len(failed) > len(answers) // 10:
+        raise SetupError(
+            f"{len(failed)} of {len(answers)} names, such as {failed[0]}, have no answer: check this host's DNS"
+        )
+    spared = [address for name in sanctioned for address in answers[name].addresses]
+    resolved = {name: answer.addresses for name, answer in answers.items()}
+    return build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns)

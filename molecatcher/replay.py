@@ -1,0 +1,89 @@
+"""Capture files through the whole pipeline: each flow and DNS transaction that the rules speak of, once."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from db.store import Store
+from rules.event import Event, make_event, uuid7
+from rules.ruleset import Ruleset
+from sensor.capture.file import CaptureFile, open_capture
+from sensor.detect import Detection, Detector
+from sensor.errors import MalformedCapture
+from sensor.packet import Packet
+from sensor.pipeline import Pipeline
+from sensor.report import Reporter
+from sensor.settle import Settler
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a replay saw."""
+
+    packets: int = 0
+    observations: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    malformed: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Replay:
+    """Plays files under one ruleset. Memory stays that of the pipeline's tables whatever the size of the file."""
+
+    def __init__(self, ruleset: Ruleset, store: Store | None = None, window_ns: int = 60_000_000_000) -> None:
+        self.summary = Summary()
+        self._ruleset = ruleset
+        self._store = store
+        self._window_ns = window_ns
+
+    def play(self, path: str, on_progress: Callable[[int, int], None] = lambda _done, _size: None) -> Iterator[Event]:
+        """Yield the final detections of one file; `on_progress` is told octets read and the size of the file.
+
+        Raises:
+            CaptureError: the file cannot be opened or is not a capture.
+        """
+        with open_capture(path) as source:
+            yield from self._play(source, f"replay:{Path(path).name}", on_progress)
+            if source.truncated:
+                self.summary.warnings.append(f"{path} ends within a record: everything before it was read")
+
+    def _play(self, source: CaptureFile, sensor_id: str, on_progress: Callable[[int, int], None]) -> Iterator[Event]:
+        detector = Detector(Pipeline(), lambda: self._ruleset)
+        reporter = Reporter(sensor_id, self._window_ns)
+        settler = Settler()
+        now_ns = 0
+        for packets in self._batches(source):
+            now_ns = max(now_ns, packets[-1].ts_ns)
+            found = detector.feed(packets)
+            self._keep([*reporter.take(found, now_ns), *reporter.expire(now_ns)])
+            yield from self._final(settler.take(found, now_ns), sensor_id)
+            if source.progress is not None:
+                on_progress(*source.progress)
+        found = detector.flush()
+        self._keep([*reporter.take(found, now_ns), *reporter.flush()])
+        yield from self._final([*settler.take(found, now_ns), *settler.flush()], sensor_id)
+        self._count(detector)
+
+    def _batches(self, source: CaptureFile) -> Iterator[list[Packet]]:
+        try:
+            while (packets := source.read()) is not None:
+                yield packets
+        except MalformedCapture as error:
+            self.summary.warnings.append(f"the file is damaged ({error}): everything before that was read")
+
+    def _keep(self, events: list[Event]) -> None:
+        if self._store is not None and events:
+            self._store.append(events)
+
+    def _final(self, detections: list[Detection], sensor_id: str) -> Iterator[Event]:
+        for detection in detections:
+            self.summary.verdicts[detection.verdict.outcome.value] += 1
+            observation = detection.observation
+            yield make_event(observation, detection.verdict, uuid7(observation.observed_at_ns), sensor_id)
+
+    def _count(self, detector: Detector) -> None:
+        counters = detector.pipeline.counters
+        self.summary.packets += counters.packets
+        self.summary.observations += detector.observations
+        self.summary.malformed.update(counters.malformed)

@@ -1,0 +1,210 @@
+"""The sensor as a process: capture, classify, report, until told to stop."""
+
+import os
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from db.store import open_store
+from molecatcher import __version__
+from molecatcher.delivery import Delivery
+from molecatcher.live_rules import LiveRules
+from molecatcher.logs import configure_logging
+from molecatcher.notify import Notifier
+from molecatcher.settings import Settings
+from rules.catalogue import load_catalogue
+from rules.event import Event, uuid7
+from rules.ports import SensorStatus
+from sensor.capture.interfaces import Choice, choose_interfaces
+from sensor.capture.link_watcher import LinkWatcher
+from sensor.capture.live import LiveSource
+from sensor.detect import Detector
+from sensor.packet import Packet
+from sensor.pipeline import Pipeline
+from sensor.report import Reporter
+from sensor.spool import Spool, SpoolFull
+
+log = structlog.get_logger()
+
+READ_TIMEOUT_S = 0.1
+HOUSEKEEPING_S = 0.5
+COMPLAIN_EVERY_S = 60.0
+MAX_PENDING_EVENTS = 10_000
+NS_PER_S = 1_000_000_000
+
+
+class Sensor:
+    """One sensor: everything it owns, and the loop that turns packets into spooled events."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open everything that can fail, so that a wrong set-up ends the start with one sentence.
+
+        Raises:
+            RulesError, DbError, SensorError: a policy, database or interface that cannot be used.
+        """
+        self.settings = settings
+        self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
+        settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.sensor_id = _sensor_id(settings.state)
+        self.store = open_store(settings.database)
+        self.spool = Spool(settings.spool, settings.spool_mib << 20)
+        self.delivery = Delivery(self.spool, self.store)
+        self.detector = Detector(Pipeline(), self.rules)
+        self.reporter = Reporter(self.sensor_id, int(settings.window_s * NS_PER_S))
+        self.links = LinkWatcher()
+        self.choice = choose_interfaces(settings.interface)
+        self.source = LiveSource(self.choice.interfaces)
+        self.counters: Counter[str] = Counter()
+        self.started_at_ns = time.time_ns()
+        self._pending: list[Event] = []
+        self._is_stopping = False
+        self._wants_reload = False
+        self._due: dict[str, float] = {}
+
+    def run(self, notifier: Notifier) -> None:
+        """Capture until told to stop; then report what is open and deliver what can be delivered at once."""
+        self.delivery.start()
+        log.info("sensor_started", sensor_id=self.sensor_id, engine=self.source.engine, version=__version__)
+        self._announce(self.choice)
+        self._beat(time.time_ns())
+        notifier.ready()
+        try:
+            while not self._is_stopping:
+                self._turn()
+                notifier.alive()
+        finally:
+            notifier.stopping()
+            self._close()
+
+    def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
+        """End the loop after its current turn (a signal handler)."""
+        self._is_stopping = True
+
+    def reload(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
+        """Read the policy again on the next turn (a signal handler)."""
+        self._wants_reload = True
+
+    def _turn(self) -> None:
+        packets = self.source.read(READ_TIMEOUT_S) or []
+        now_ns = time.time_ns()
+        self.keep(self._observe(packets, now_ns))
+        if self._is_due("housekeeping", HOUSEKEEPING_S):
+            self._keep_house()
+        if self._is_due("heartbeat", self.settings.heartbeat_s):
+            self._beat(now_ns)
+
+    def _observe(self, packets: Sequence[Packet], now_ns: int) -> list[Event]:
+        """Return the events of one batch. Nothing that a packet holds may end the sensor."""
+        try:
+            found = [*self.detector.feed(packets), *self.detector.advance(now_ns)]
+            return [*self.reporter.take(found, now_ns), *self.reporter.expire(now_ns)]
+        except Exception:  # outermost packet loop: count, say it once a minute, go on
+            self.counters["shed"] += len(packets)
+            if self._is_due("complaint", COMPLAIN_EVERY_S):
+                example = packets[0].data[:256].hex() if packets else ""
+                log.exception("packet_batch_shed", packets=len(packets), shed=self.counters["shed"], example=example)
+            return []
+
+    def keep(self, events: list[Event]) -> None:
+        """Spool `events`; what does not fit waits in memory, at most 10,000 events, then it is counted as overflow."""
+        if not events and not self._pending:
+            return
+        if not events and not self._is_due("retry", HOUSEKEEPING_S):
+            return
+        waiting, self._pending = [*self._pending, *events], []
+        try:
+            self.spool.append(waiting)
+        except SpoolFull as error:
+            self._pending = waiting[:MAX_PENDING_EVENTS]
+            self.counters["spool_overflow"] += len(waiting) - len(self._pending)
+            if self._is_due("spool_complaint", COMPLAIN_EVERY_S):
+                log.error("spool_full", error=str(error), lost=self.counters["spool_overflow"])  # noqa: TRY400 - expected
+        self.delivery.notify()
+
+    def _keep_house(self) -> None:
+        if self._wants_reload:
+            self._wants_reload = False
+            self.rules.reload()
+        else:
+            self.rules.poll()
+        if self.links.has_changed():
+            choice = choose_interfaces(self.settings.interface)
+            if choice != self.choice:
+                self._announce(choice)
+                self.source.listen_on(choice.interfaces)
+            self.choice = choice
+
+    def _announce(self, choice: Choice) -> None:
+        log.info("listening", interfaces=choice.interfaces, reason=choice.reason, gateway=choice.is_gateway)
+
+    def _beat(self, now_ns: int) -> None:
+        pipeline, source = self.detector.pipeline.counters, self.source.counters()
+        status = SensorStatus(
+            sensor_id=self.sensor_id,
+            version=__version__,
+            hostname=socket.gethostname(),
+            started_at_ns=self.started_at_ns,
+            heartbeat_ns=now_ns,
+            interfaces=self.source.interfaces,
+            engine=self.source.engine,
+            engine_reason=f"{self.source.engine_reason}; {self.choice.reason}",
+            packets=pipeline.packets,
+            octets=pipeline.octets,
+            kernel_drops=source.kernel_drops,
+            shed=self.counters["shed"],
+            malformed=sum(pipeline.malformed.values()),
+            flows=pipeline.flows,
+            observations=self.detector.observations,
+            unknown=self.detector.unknown,
+            events=self.reporter.events,
+            spool_events=len(self._pending),
+            spool_overflow=self.counters["spool_overflow"],
+            policy_error=self.rules.error,
+        )
+        self.delivery.notify(status)
+
+    def _close(self) -> None:
+        now_ns = time.time_ns()
+        self.keep([*self.reporter.take(self.detector.flush(), now_ns), *self.reporter.flush()])
+        self._beat(now_ns)
+        self.delivery.stop()
+        self.source.close()
+        self.links.close()
+        self.store.close()
+        log.info("sensor_stopped", sensor_id=self.sensor_id, packets=self.detector.pipeline.counters.packets)
+
+    def _is_due(self, what: str, every_s: float) -> bool:
+        now_s = time.monotonic()
+        if now_s < self._due.get(what, 0.0):
+            return False
+        self._due[what] = now_s + every_s
+        return True
+
+
+def run(settings: Settings) -> None:
+    """Run the sensor in this process until SIGTERM or SIGINT; SIGHUP reloads the policy."""
+    configure_logging()
+    sensor = Sensor(settings)
+    signal.signal(signal.SIGTERM, sensor.stop)
+    signal.signal(signal.SIGINT, sensor.stop)
+    signal.signal(signal.SIGHUP, sensor.reload)
+    sensor.run(Notifier())
+
+
+def _sensor_id(state: Path) -> str:
+    """Return this sensor's identity, made once and kept in the state directory."""
+    path = state / "sensor_id"
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        made = uuid7(time.time_ns())
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(made, encoding="ascii")
+    temporary.rename(path)
+    return made

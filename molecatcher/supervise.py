@@ -1,0 +1,101 @@
+"""`molecatcher run`: sensor and API as two processes of this one, each with just the rights it needs.
+
+The sensor keeps CAP_NET_RAW and CAP_BPF, the API keeps no capability. A process that ends is started again; one that
+cannot start ends the program with its own sentence. When this process is killed, both end with it.
+"""
+
+import json
+import signal
+import sys
+import time
+from types import FrameType
+
+import structlog
+
+from api.server import parse_listen
+from molecatcher.child import Child, inherited_environment
+from molecatcher.live_rules import read_policy
+from molecatcher.logs import configure_logging
+from molecatcher.notify import Notifier
+from molecatcher.privileges import give_up_root, with_capture_rights, without_rights
+from molecatcher.settings import Settings
+from rules.catalogue import load_catalogue
+from sensor.capture.live import check_permission
+
+log = structlog.get_logger()
+
+LOOK_S = 0.1
+FINISH_S = 10.0
+
+
+class Supervisor:
+    """Keeps the two processes running until told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        environment = inherited_environment(as_environment(settings))
+        program = [sys.executable, "-m", "molecatcher"]
+        self._children = (
+            Child("sensor", with_capture_rights([*program, "sensor"]), environment),
+            Child("api", without_rights([*program, "serve"]), environment),
+        )
+        self._listen = settings.listen
+        self._is_stopping = False
+
+    def run(self, notifier: Notifier) -> int:
+        """Run until SIGTERM or SIGINT (0), or until a process could not start (its exit status)."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGHUP, self._pass_on)
+        status = self._watch(notifier)
+        notifier.stopping()
+        for child in self._children:
+            child.send(signal.SIGTERM)
+        for child in self._children:
+            child.finish(FINISH_S)
+        return status
+
+    def _watch(self, notifier: Notifier) -> int:
+        is_announced = False
+        while not self._is_stopping:
+            for child in self._children:
+                if status := child.watch():
+                    return status
+            if all(child.is_ready for child in self._children):
+                if not is_announced:
+                    log.info("ready", page=f"http://{self._listen}/")
+                    notifier.ready()
+                    is_announced = True
+                notifier.alive()
+            time.sleep(LOOK_S)
+        return 0
+
+    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self._is_stopping = True
+
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        for child in self._children:
+            child.send(signal.Signals(number))
+
+
+def run(settings: Settings) -> int:
+    """Run the main job and return the exit status; as root, continue as an ordinary user.
+
+    Raises:
+        RulesError, ApiError, CaptureError: the policy, the listen address or the rights of this process are of no use.
+    """
+    configure_logging()
+    if settings.policy is not None:
+        read_policy(settings.policy, load_catalogue(), time.time_ns())
+    parse_listen(settings.listen)
+    check_permission()
+    give_up_root(settings)
+    return Supervisor(settings).run(Notifier())
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment that gives another process of ours the same settings."""
+    values = settings.model_dump(mode="json", exclude_none=True)
+    return {
+        f"MOLECATCHER_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in values.items()
+    }
