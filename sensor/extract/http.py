@@ -56,7 +56,7 @@ def read_request(stream: bytes, *, is_final: bool = False) -> HttpRequest:
     """
     line = _REQUEST_LINE.match(stream)
     if line is None:
-        if _BEGINNING.fullmatch(stream):
+        if not stream or _BEGINNING.fullmatch(stream):
             raise NeedMoreData
         raise MalformedHttp(0, "not a request line")
     end = _HEAD_END.search(stream, line.end() - 2, MAX_HEAD_OCTETS)
