@@ -1,0 +1,53 @@
+"""Name look-up cost as the list grows, beside one dict probe (the floor), a linear scan and a regular expression.
+
+Prints nanoseconds a look-up (median of the rounds) and ratios within this run. Run: .venv/bin/python bench/matcher.py
+"""
+
+import random
+import re
+import statistics
+import time
+from collections.abc import Callable
+
+from rules.matcher import NameTable
+
+ROUNDS = 5
+LOOKUPS = 20_000
+SIZES = (100, 10_000, 1_000_000)
+
+
+def nanoseconds(work: Callable[[str], object], names: list[str]) -> float:
+    """Return the median cost of one call."""
+    rounds = []
+    for _ in range(ROUNDS):
+        start = time.process_time_ns()
+        for name in names:
+            work(name)
+        rounds.append((time.process_time_ns() - start) / len(names))
+    return statistics.median(rounds)
+
+
+def main() -> None:
+    """Print the table."""
+    rng = random.Random(1)
+    print(f"{'entries':>10} {'dict probe':>11} {'matcher':>9} {'ratio':>6} {'linear scan':>12} {'one regex':>10}  ns")
+    for size in SIZES:
+        entries = [f"n{number}.t{number % 97}.example" for number in range(size)]
+        table: NameTable[int] = NameTable()
+        for number, entry in enumerate(entries):
+            table.add(entry, number)
+        names = [f"a.b.{rng.choice(entries)}" if at % 2 else f"w{at}.example.net" for at in range(LOOKUPS)]
+        plain = dict.fromkeys(entries, 1)
+        floor = nanoseconds(plain.get, names)
+        ours = nanoseconds(lambda name, table=table: next(table.matches(name), None), names)
+        row = f"{size:>10} {floor:>11.0f} {ours:>9.0f} {ours / floor:>6.1f}"
+        if size <= min(SIZES):
+            suffixes = tuple(f".{entry}" for entry in entries)
+            regex = re.compile("|".join(re.escape(entry) for entry in entries))
+            row += f" {nanoseconds(lambda name, s=suffixes: any(name.endswith(x) for x in s), names[:2000]):>12.0f}"
+            row += f" {nanoseconds(regex.search, names[:2000]):>10.0f}"
+        print(row)
+
+
+if __name__ == "__main__":
+    main()

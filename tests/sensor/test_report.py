@@ -1,0 +1,93 @@
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from observations import NOW_NS, hello, lookup
+
+from rules.catalogue import load_catalogue
+from rules.classify import classify
+from rules.event import Event
+from rules.observation import FlowState, Observation
+from rules.policy import Policy
+from sensor.detect import Detection
+from sensor.report import Reporter
+
+CATALOGUE = load_catalogue()
+S = 1_000_000_000
+LISTED = "connect.ngrok-agent.com"
+
+
+def detect(observation: Observation) -> Detection:
+    return Detection(observation, classify(observation, Policy(), CATALOGUE))
+
+
+def stored(reports: list[Event]) -> dict[str, Event]:
+    """What a store holds that lets the higher revision win."""
+    rows: dict[str, Event] = {}
+    for report in reports:
+        if report.event_id not in rows or report.revision > rows[report.event_id].revision:
+            rows[report.event_id] = report
+    return rows
+
+
+def test_the_first_sighting_is_reported_at_once() -> None:
+    (event,) = Reporter("s").take([detect(hello(LISTED))], NOW_NS)
+    assert (event.count, event.revision, event.dst_name) == (1, 1, LISTED)
+    assert event.event_id[14] == "7"
+
+
+def test_repeats_are_counted_and_reported_when_the_window_ends() -> None:
+    reporter = Reporter("s", window_ns=60 * S)
+    (first,) = reporter.take([detect(hello(LISTED, key=1))], NOW_NS)
+    for key in range(2, 12):
+        assert reporter.take([detect(hello(LISTED, key=key))], NOW_NS + key * S) == []
+    assert reporter.expire(NOW_NS + 59 * S) == []
+    (last,) = reporter.expire(NOW_NS + 60 * S)
+    assert (last.event_id, last.count, last.revision) == (first.event_id, 11, 2)
+    assert last.last_seen_ns == NOW_NS + 11 * S
+    assert reporter.expire(NOW_NS + 600 * S) == []
+
+
+def test_after_the_window_a_new_event_begins() -> None:
+    reporter = Reporter("s", window_ns=60 * S)
+    (first,) = reporter.take([detect(hello(LISTED, key=1))], NOW_NS)
+    reporter.expire(NOW_NS + 60 * S)
+    (second,) = reporter.take([detect(hello(LISTED, key=2))], NOW_NS + 61 * S)
+    assert second.event_id != first.event_id
+
+
+def test_a_changed_state_is_news_even_after_the_window() -> None:
+    reporter = Reporter("s", window_ns=60 * S)
+    attempt = hello(LISTED)
+    (first,) = reporter.take([detect(attempt)], NOW_NS)
+    reporter.expire(NOW_NS + 60 * S)
+    live = replace(attempt, revision=2, state=FlowState.LIVE)
+    (second,) = reporter.take([detect(live)], NOW_NS + 90 * S)
+    assert (second.event_id, second.revision, second.state) == (first.event_id, 2, FlowState.LIVE)
+    assert second.count == 1
+
+
+def test_sources_names_and_roles_are_events_of_their_own() -> None:
+    observations = [hello(LISTED, key=1), hello(LISTED, key=2, src="10.9.9.9"), lookup(LISTED, key=3)]
+    assert len(Reporter("s").take(map(detect, observations), NOW_NS)) == 3
+
+
+def test_a_full_table_reports_its_oldest_window_and_counts_it() -> None:
+    reporter = Reporter("s", max_windows=2)
+    reporter.take([detect(hello(LISTED, key=1)), detect(hello(LISTED, key=2))], NOW_NS)
+    others = [detect(hello(LISTED, key=key, src=f"10.9.9.{key}")) for key in (3, 4)]
+    reports = reporter.take(others, NOW_NS)
+    assert reporter.windows_evicted == 1
+    assert [(row.count, row.revision) for row in reports] == [(1, 1), (2, 2), (1, 1)]
+    assert len(reporter._windows) == len(reporter._by_observation) == 2
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 40)), min_size=1, max_size=60))
+def test_every_observation_is_counted_exactly_once(sightings: list[tuple[int, int]]) -> None:
+    reporter, reports, now_ns = Reporter("s", window_ns=60 * S), [], NOW_NS
+    for key, (source, pause) in enumerate(sightings):
+        now_ns += pause * S
+        reports += reporter.expire(now_ns)
+        reports += reporter.take([detect(hello(LISTED, key=key, src=f"10.0.0.{source}"))], now_ns)
+    reports += reporter.flush()
+    assert sum(event.count for event in stored(reports).values()) == len(sightings)

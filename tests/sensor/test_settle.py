@@ -1,0 +1,33 @@
+from dataclasses import replace
+
+from observations import NOW_NS, hello
+
+from rules.catalogue import load_catalogue
+from rules.classify import classify
+from rules.observation import FlowState
+from rules.policy import Policy
+from sensor.detect import Detection
+from sensor.settle import HORIZON_NS, Settler
+
+CATALOGUE = load_catalogue()
+
+
+def detection(key: int, revision: int = 1, state: FlowState = FlowState.ATTEMPTED) -> Detection:
+    observation = replace(hello("connect.ngrok-agent.com", key=key), revision=revision, state=state)
+    return Detection(observation, classify(observation, Policy(), CATALOGUE))
+
+
+def test_a_flow_comes_out_once_with_its_last_revision_in_order_of_first_sight() -> None:
+    settler = Settler()
+    assert settler.take([detection(1), detection(2)], NOW_NS) == []
+    assert settler.take([detection(1, 2, FlowState.LIVE)], NOW_NS + 1) == []
+    final = settler.take([], NOW_NS + HORIZON_NS)
+    assert [(row.observation.key, row.observation.revision) for row in final] == [(1, 2), (2, 1)]
+    assert settler.take([detection(1, 3)], NOW_NS + HORIZON_NS) == []
+    assert settler.flush() == []
+
+
+def test_what_is_held_at_the_end_comes_out() -> None:
+    settler = Settler()
+    settler.take([detection(7)], NOW_NS)
+    assert [row.observation.key for row in settler.flush()] == [7]
