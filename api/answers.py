@@ -41,7 +41,7 @@ def answer_http_exception(_: Request, error: HTTPException) -> Response:
 def answer_invalid(_: Request, error: RequestValidationError) -> Response:
     """Return which parameters were refused and why, without repeating their values."""
     errors = [
-        {"parameter": _parameter(row["loc"]), "detail": row["msg"].removeprefix("Value error, ")[:MAX_ECHO]}
+        {"parameter": _parameter(row["loc"]), "detail": _explain(row["type"], row["msg"])}
         for row in error.errors()[:MAX_ERRORS]
     ]
     detail = "; ".join(f"{row['parameter']}: {row['detail']}" for row in errors)
@@ -53,6 +53,12 @@ def answer_database(request: Request, error: DbError) -> Response:
     log.error("store_failed", path=request.url.path, error=str(error))
     detail = f"Try again in {RETRY_AFTER_S} seconds; the log of this server says why."
     return Problem(Kind.STORE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_S)}).to_response()
+
+
+def _explain(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "no such parameter here; /v1/openapi.json lists them"
+    return message.removeprefix("Value error, ")[:MAX_ECHO]
 
 
 def _parameter(location: tuple[int | str, ...]) -> str:
