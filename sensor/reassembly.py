@@ -37,6 +37,16 @@ class StreamHead:
         return len(self._ordered)
 
     @property
+    def is_start_known(self) -> bool:
+        """Tell whether nothing can come in front any more."""
+        return self._is_start_known
+
+    @property
+    def isn(self) -> int | None:
+        """Return the initial sequence number that the start implies, None before the first octet."""
+        return None if self._start is None else (self._start - 1) % _SEQUENCE_SPACE
+
+    @property
     def head(self) -> bytes:
         """Return the octets in order from the start."""
         return bytes(self._ordered)

@@ -1,0 +1,145 @@
+"""DNS queries matched with their answers.
+
+A transaction is reported when its answer comes, or unanswered after a second; an answer that comes later is a second
+revision. Retransmissions and duplicates within half a minute belong to the same transaction.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import ip_address
+
+from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Observation
+from sensor.extract.dns import DnsMessage
+
+ANSWER_WAIT_NS = 1_000_000_000
+TRANSACTION_NS = 30_000_000_000  # a stub resolver gives up by then (resolv.conf: 5 s, 2 attempts, 3 servers)
+
+
+class Rcode(IntEnum):
+    """Response codes that mean a refusal (the IANA registry)."""
+
+    NXDOMAIN = 3
+    REFUSED = 5
+
+
+_Key = tuple[bytes, int, bytes, int, int, str, int]
+
+
+@dataclass(slots=True)
+class _Transaction:
+    key: int
+    five_tuple: FiveTuple
+    started_ns: int
+    interface: str
+    dns: DnsTransaction
+    revision: int = 0  # of the last observation, 0 before the first
+
+
+class DnsTransactions:
+    """Transactions of the last half minute, at most `limit`; `evicted` counts those dropped before their answer."""
+
+    def __init__(self, next_key: Callable[[], int], limit: int = 65_536) -> None:
+        self.evicted = 0
+        self._next_key = next_key
+        self._limit = limit
+        self._transactions: OrderedDict[_Key, _Transaction] = OrderedDict()  # by start
+        self._waiting: deque[_Transaction] = deque()  # by start, unanswered when they were put there
+
+    def __len__(self) -> int:
+        return len(self._transactions)
+
+    @property
+    def due_ns(self) -> int | None:
+        """Return when the next unanswered query is to be reported."""
+        return self._waiting[0].started_ns + ANSWER_WAIT_NS if self._waiting else None
+
+    def add(self, message: DnsMessage, five_tuple: FiveTuple, now_ns: int, interface: str) -> list[Observation]:
+        """Return what `message` completes; `five_tuple` is from client to server, whichever sent it."""
+        key = (
+            five_tuple.src,
+            five_tuple.src_port,
+            five_tuple.dst,
+            five_tuple.dst_port,
+            message.id,
+            message.qname,
+            message.qtype,
+        )
+        transaction = self._transactions.get(key)
+        if transaction is None or now_ns - transaction.started_ns > TRANSACTION_NS:
+            query = DnsTransaction(message.qname, message.qtype)
+            transaction = _Transaction(self._next_key(), five_tuple, now_ns, interface, query)
+            observations = self._begin(key, transaction, now_ns)
+        else:
+            observations = []
+        if message.is_response and not transaction.dns.is_answered:
+            transaction.dns = _answered(message)
+            observations.append(_observe(transaction))
+        return observations
+
+    def advance(self, now_ns: int) -> list[Observation]:
+        """Return the queries that went unanswered for a second."""
+        observations: list[Observation] = []
+        while self._waiting and self._waiting[0].started_ns + ANSWER_WAIT_NS <= now_ns:
+            transaction = self._waiting.popleft()
+            if not transaction.revision:
+                observations.append(_observe(transaction))
+        return observations
+
+    def flush(self) -> list[Observation]:
+        """Return the queries that wait for an answer, and forget all transactions."""
+        observations = [_observe(transaction) for transaction in self._waiting if not transaction.revision]
+        self._waiting.clear()
+        self._transactions.clear()
+        return observations
+
+    def _begin(self, key: _Key, transaction: _Transaction, now_ns: int) -> list[Observation]:
+        self._transactions[key] = transaction
+        self._transactions.move_to_end(key)
+        self._waiting.append(transaction)
+        while self._transactions:
+            oldest = next(iter(self._transactions.values()))
+            if len(self._transactions) <= self._limit and now_ns - oldest.started_ns <= TRANSACTION_NS:
+                break
+            self._transactions.popitem(last=False)
+            self.evicted += not oldest.dns.is_answered and now_ns - oldest.started_ns <= TRANSACTION_NS
+        observations = []
+        while len(self._waiting) > self._limit:
+            dropped = self._waiting.popleft()
+            if not dropped.revision:
+                observations.append(_observe(dropped))
+        return observations
+
+
+def _answered(message: DnsMessage) -> DnsTransaction:
+    addresses = tuple(address for address, _ in message.addresses)
+    return DnsTransaction(message.qname, message.qtype, message.rcode, message.cnames, addresses)
+
+
+def _observe(transaction: _Transaction) -> Observation:
+    transaction.revision += 1
+    dns = transaction.dns
+    names = [Indicator(Evidence.DNS_CNAME, name) for name in dns.cnames]
+    return Observation(
+        key=transaction.key,
+        revision=transaction.revision,
+        observed_at_ns=transaction.started_ns,
+        kind=Kind.DNS,
+        five_tuple=transaction.five_tuple,
+        indicators=(Indicator(Evidence.DNS_QUERY, dns.qname), *names),
+        state=FlowState.BLOCKED if _is_blocked(dns) else FlowState.ATTEMPTED,
+        dns=dns,
+        interface=transaction.interface,
+    )
+
+
+def _is_blocked(dns: DnsTransaction) -> bool:
+    if dns.rcode in (Rcode.NXDOMAIN, Rcode.REFUSED):
+        return True
+    return bool(dns.addresses) and all(_is_sinkhole(address) for address in dns.addresses)
+
+
+def _is_sinkhole(address: bytes) -> bool:
+    parsed = ip_address(address)
+    return parsed.is_unspecified or parsed.is_loopback

@@ -1,0 +1,235 @@
+"""The flow table: every TCP and UDP flow by its five-tuple, both directions together.
+
+A flow has two sides; side 0 sent the first packet that was seen. A side is *quiet* once nothing more is to be read
+from it: its packets are only counted. `FlowTable.count_quiet` does that before decoding, for Ethernet frames with at
+most two tags: one slice, one or two look-ups and two additions; nothing that it allocates stays. bench/pipeline.py
+measures it.
+
+A flow takes about 0.4 kB; while its head is being read, its `FlowHead` and at most 8 kB more.
+"""
+
+import struct
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from rules.observation import FiveTuple, FlowState, Indicator, Kind, Transport
+from sensor.extract.quic import QuicInitialReader
+from sensor.extract.stream import StreamFacts
+from sensor.packet import LinkType, Packet
+from sensor.reassembly import StreamHead
+
+TCP_IDLE_NS = 3_600_000_000_000
+UDP_IDLE_NS = 300_000_000_000
+BOTH_QUIET = 3
+
+FlowKey = bytes  # source and destination address, both ports, and `u` for UDP
+NOTHING_READ = StreamFacts(is_complete=False)
+
+Report = tuple[tuple[Indicator, ...], FlowState, Kind]
+
+_UDP_MARK = b"u"
+_IPV4_KEY_OCTETS = 12
+_TAGS = frozenset((b"\x81\x00", b"\x88\xa8", b"\x91\x00"))
+_IPV4_WITHOUT_OPTIONS = b"\x08\x00\x45"
+_IPV6 = b"\x86\xdd"
+_NOT_FRAGMENTED = frozenset((b"\x00\x00", b"\x40\x00"))
+_TCP = 6
+_UDP = 17
+_FIN_SYN_RST = 0x07
+_SECOND_CHANCES = 8
+_EXPIRED_AT_ONCE = 2
+
+_pack_ports = struct.Struct(">HH").pack
+_read_ports = struct.Struct(">HH").unpack
+
+
+@dataclass(slots=True)
+class Side:
+    """What one side sent, as far as its head is being read."""
+
+    stream: StreamHead | None = None
+    quic: QuicInitialReader | None = None
+    facts: StreamFacts = NOTHING_READ
+    payload_octets: int = 0  # on the wire, retransmissions included
+    dns_seen: int = 0  # how many of `facts.dns` were handed on
+    has_sent: bool = False  # anything but a SYN of its own accord
+    has_closed: bool = False  # sent FIN
+    has_reset: bool = False  # sent RST before the other side closed
+    is_read: bool = False  # its content has nothing more to say
+
+
+@dataclass(slots=True)
+class FlowHead:
+    """What is kept of a flow while its beginning is being read."""
+
+    interface: str
+    sides: tuple[Side, Side] = field(default_factory=lambda: (Side(), Side()))
+    opener: int | None = None  # the side whose SYN began it
+    first_payload_ns: int | None = None
+    closed_ns: int | None = None
+    held_octets: int = 0
+    is_settled: bool = False  # what was not recognised by now is reported as it is
+    is_overdue: bool = False  # the SYN has had its time to be answered
+    unreachable: int | None = None  # the side whose packets are not delivered
+    revision: int = 0
+    reported: Report | None = None
+
+
+@dataclass(slots=True)
+class Flow:
+    """A flow; `head` is None once its beginning has been read and reported."""
+
+    key: FlowKey
+    number: int
+    first_ns: int
+    last_ns: int
+    queued_ns: int
+    head: FlowHead | None
+    isn: int | None = None  # the initiator's initial sequence number
+    quiet: int = 0  # bit 0 for side 0, bit 1 for side 1
+    octets_0: int = 0  # on the wire
+    octets_1: int = 0
+
+    def count(self, side: int, packet: Packet) -> None:
+        """Note a packet that `side` sent."""
+        self.last_ns = packet.ts_ns
+        if side == 0:
+            self.octets_0 += packet.wire_octets
+        else:
+            self.octets_1 += packet.wire_octets
+
+    @property
+    def transport(self) -> Transport:
+        """Return the transport protocol."""
+        return Transport.UDP if len(self.key) & 1 else Transport.TCP
+
+    def five_tuple(self, initiator: int) -> FiveTuple:
+        """Return the five-tuple from side `initiator` to the other."""
+        octets = 4 if len(self.key) <= _IPV4_KEY_OCTETS + 1 else 16
+        key = self.key if initiator == 0 else reverse_key(self.key)
+        src_port, dst_port = _read_ports(key[2 * octets : 2 * octets + 4])
+        return FiveTuple(self.transport, key[:octets], src_port, key[octets : 2 * octets], dst_port)
+
+
+def flow_key(transport: Transport, src: bytes, src_port: int, dst: bytes, dst_port: int) -> FlowKey:
+    """Return the key of packets in this direction."""
+    key = src + dst + _pack_ports(src_port, dst_port)
+    return key + _UDP_MARK if transport is Transport.UDP else key
+
+
+def reverse_key(key: FlowKey) -> FlowKey:
+    """Return the key of packets in the other direction."""
+    octets = 4 if len(key) <= _IPV4_KEY_OCTETS + 1 else 16
+    ports = 2 * octets
+    return key[octets:ports] + key[:octets] + key[ports + 2 : ports + 4] + key[ports : ports + 2] + key[ports + 4 :]
+
+
+class FlowTable:
+    """At most `limit` flows; when full, one unused for long makes room (second chance) and is counted in `evicted`."""
+
+    def __init__(self, limit: int = 262_144) -> None:
+        self.evicted = 0
+        self._limit = limit
+        self._flows: OrderedDict[FlowKey, Flow] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def __iter__(self) -> Iterator[Flow]:
+        return iter(self._flows.values())
+
+    def find(self, key: FlowKey) -> tuple[Flow, int] | None:
+        """Return the flow of a packet with `key`, and which side sent it."""
+        flow = self._flows.get(key)
+        if flow is not None:
+            return flow, 0
+        flow = self._flows.get(reverse_key(key))
+        return (flow, 1) if flow is not None else None
+
+    def insert(self, flow: Flow) -> list[Flow]:
+        """Put `flow` into the table and return those that leave it: idle ones, or one to make room."""
+        leaving = self._pop_idle(flow.first_ns)
+        if len(self._flows) >= self._limit:
+            leaving.append(self._pop_unused())
+            self.evicted += 1
+        self._flows[flow.key] = flow
+        return leaving
+
+    def remove(self, flow: Flow) -> None:
+        """Take `flow` out of the table if it is there."""
+        if self._flows.get(flow.key) is flow:
+            del self._flows[flow.key]
+
+    def clear(self) -> list[Flow]:
+        """Take all flows out of the table and return them."""
+        flows = list(self._flows.values())
+        self._flows.clear()
+        return flows
+
+    def count_quiet(self, packet: Packet) -> bool:
+        """Return whether `packet` belongs to a quiet side, and count it there if so; False decides nothing."""
+        data = packet.data
+        if packet.link_type != LinkType.ETHERNET:
+            return False
+        for _ in range(2):
+            if data[12:14] not in _TAGS:
+                break
+            data = data[4:]
+        if len(data) < 68:  # noqa: PLR2004 - up to the flags of TCP over IPv6; a shorter packet is no bulk
+            return False
+        if data[12:15] == _IPV4_WITHOUT_OPTIONS:
+            if data[20:22] not in _NOT_FRAGMENTED:
+                return False
+            protocol, flags, key = data[23], data[47], data[26:38]
+        elif data[12:14] == _IPV6:
+            protocol, flags, key = data[20], data[67], data[22:58]
+        else:
+            return False
+        if protocol == _TCP:
+            return not flags & _FIN_SYN_RST and self._count(key, packet)
+        return protocol == _UDP and self._count(key + _UDP_MARK, packet)
+
+    def _count(self, key: FlowKey, packet: Packet) -> bool:
+        flow = self._flows.get(key)
+        if flow is not None:
+            if not flow.quiet & 1:
+                return False
+            flow.octets_0 += packet.wire_octets
+        else:
+            flow = self._flows.get(reverse_key(key))
+            if flow is None or not flow.quiet & 2:
+                return False
+            flow.octets_1 += packet.wire_octets
+        if packet.ts_ns - flow.last_ns > UDP_IDLE_NS and is_idle(flow, packet.ts_ns):
+            return False
+        flow.last_ns = packet.ts_ns
+        return True
+
+    def _pop_idle(self, now_ns: int) -> list[Flow]:
+        popped: list[Flow] = []
+        for _ in range(min(_EXPIRED_AT_ONCE, len(self._flows))):
+            oldest = next(iter(self._flows.values()))
+            if is_idle(oldest, now_ns):
+                popped.append(oldest)
+                del self._flows[oldest.key]
+            elif oldest.last_ns != oldest.queued_ns:
+                self._requeue(oldest)
+        return popped
+
+    def _pop_unused(self) -> Flow:
+        for _ in range(_SECOND_CHANCES):
+            oldest = next(iter(self._flows.values()))
+            if oldest.last_ns == oldest.queued_ns:
+                break
+            self._requeue(oldest)
+        return self._flows.popitem(last=False)[1]
+
+    def _requeue(self, flow: Flow) -> None:
+        flow.queued_ns = flow.last_ns
+        self._flows.move_to_end(flow.key)
+
+
+def is_idle(flow: Flow, now_ns: int) -> bool:
+    """Tell whether the next packet of this five-tuple begins another flow."""
+    return now_ns - flow.last_ns > (TCP_IDLE_NS if flow.transport is Transport.TCP else UDP_IDLE_NS)

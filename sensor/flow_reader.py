@@ -1,0 +1,288 @@
+"""Flows from segments and datagrams: who began them, what their heads say, and when to report it.
+
+Only packet time counts. A flow has at most three alarms: `SETTLE_NS` after its first packet, after its first payload
+and after its end. What is recognised is reported at once; what is not waits for an alarm, so that neither a segment nor
+a DNS answer that comes late changes the report.
+"""
+
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+
+from rules.observation import FiveTuple, Observation, Transport
+from sensor.correlate import ToldNames
+from sensor.counters import Counters
+from sensor.decode import Datagram, Segment, TcpFlag, Unreachable
+from sensor.errors import MalformedQuic
+from sensor.extract.dns import DnsMessage
+from sensor.flow import BOTH_QUIET, Flow, FlowHead, FlowKey, FlowTable, flow_key, is_idle
+from sensor.flow_report import find_initiator, needs_reply, observe
+from sensor.packet import Packet
+from sensor.reassembly import HEAD_OCTETS, sequence_distance
+from sensor.side_reading import read_rest, start_stream, take_datagram, take_segment
+
+SETTLE_NS = 3_000_000_000
+_SYN_FIN_RST = TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST
+_MAX_ALARMS = 3  # a flow
+_ALARM_SLACK = 65_536  # alarms of flows that are gone, before they are cleared away
+_RETRANSMISSION_NS = 900_000_000  # the initial timeout is 1 s (RFC 6298 section 2)
+
+DnsSink = Callable[[DnsMessage, FiveTuple, int, str], list[Observation]]
+
+
+class FlowReader:
+    """The flows in `table`; heads hold at most `head_octets` in all, beyond that the oldest is read as it is.
+
+    `on_dns` takes the messages of DNS over TCP: message, five-tuple from client to server, time, interface.
+    """
+
+    def __init__(
+        self,
+        table: FlowTable,
+        told_names: ToldNames,
+        counters: Counters,
+        next_key: Callable[[], int],
+        *,
+        on_dns: DnsSink,
+        head_octets: int,
+    ) -> None:
+        self._table = table
+        self._told_names = told_names
+        self._counters = counters
+        self._next_key = next_key
+        self._on_dns = on_dns
+        self._head_octets = head_octets
+        self._held_octets = 0
+        self._holding: dict[int, Flow] = {}  # flows with stored octets, the oldest first
+        self._alarms: list[tuple[int, int, Flow]] = []
+
+    @property
+    def due_ns(self) -> int | None:
+        """Return when the next alarm is due."""
+        return self._alarms[0][0] if self._alarms else None
+
+    def read_segment(self, segment: Segment, packet: Packet) -> list[Observation]:
+        """Return what the segment makes known."""
+        key = flow_key(Transport.TCP, segment.src, segment.src_port, segment.dst, segment.dst_port)
+        found = self._table.find(key)
+        observations: list[Observation] = []
+        if found is not None and self._begins_another(found[0], found[1], segment):
+            observations += self._leave(found[0], segment.ts_ns)
+            found = None
+        if found is None:
+            if not segment.flags & TcpFlag.SYN and not segment.wire_payload_octets:
+                return observations
+            flow, begun = self._begin(key, segment.ts_ns, packet.interface)
+            found = flow, 0
+            observations += begun
+        flow, side = found
+        flow.count(side, packet)
+        if flow.head is not None and (segment.flags & _SYN_FIN_RST or not flow.quiet >> side & 1):
+            observations += self._read_head(flow, flow.head, side, segment)
+        return observations
+
+    def read_datagram(self, datagram: Datagram, packet: Packet, *, is_dns_port: bool) -> list[Observation]:
+        """Return what a datagram that is not DNS makes known; on DNS ports every one is looked at."""
+        if not datagram.wire_payload_octets:
+            return []
+        key = flow_key(Transport.UDP, datagram.src, datagram.src_port, datagram.dst, datagram.dst_port)
+        found = self._table.find(key)
+        observations: list[Observation] = []
+        if found is not None and is_idle(found[0], datagram.ts_ns):
+            observations += self._leave(found[0], datagram.ts_ns)
+            found = None
+        if found is None:
+            flow, begun = self._begin(key, datagram.ts_ns, packet.interface)
+            found = flow, 0
+            observations += begun
+        flow, side = found
+        flow.count(side, packet)
+        head = flow.head
+        if head is None or flow.quiet >> side & 1:
+            return observations
+        self._note_payload(flow, head, side, datagram)
+        try:
+            if not head.sides[side].is_read:
+                take_datagram(head.sides[side], datagram, has_hello=head.sides[1 - side].facts.hello is not None)
+        except MalformedQuic as error:
+            self._counters.count_malformed(error)
+        return observations + self._report(flow, datagram.ts_ns, may_be_quiet=not is_dns_port)
+
+    def read_unreachable(self, unreachable: Unreachable) -> list[Observation]:
+        """Return what the news that a flow's packets are not delivered makes known."""
+        ends = unreachable.five_tuple
+        found = self._table.find(flow_key(ends.transport, ends.src, ends.src_port, ends.dst, ends.dst_port))
+        if found is None or found[0].head is None:
+            return []
+        found[0].head.unreachable = found[1]
+        return self._report(found[0], unreachable.ts_ns)
+
+    def advance(self, now_ns: int) -> list[Observation]:
+        """Return what the alarms due by `now_ns` make known."""
+        observations: list[Observation] = []
+        while self._alarms and self._alarms[0][0] <= now_ns:
+            due_ns, _, flow = heappop(self._alarms)
+            if flow.head is not None:
+                observations += self._settle(flow, flow.head, due_ns)
+        return observations
+
+    def flush(self, now_ns: int) -> list[Observation]:
+        """Return what is known of all flows, and forget them."""
+        self._alarms.clear()
+        return [observation for flow in self._table.clear() for observation in self._finish(flow, now_ns)]
+
+    def _begin(self, key: FlowKey, ts_ns: int, interface: str) -> tuple[Flow, list[Observation]]:
+        flow = Flow(key, self._next_key(), ts_ns, ts_ns, ts_ns, FlowHead(interface))
+        self._counters.flows += 1
+        observations = [row for leaving in self._table.insert(flow) for row in self._finish(leaving, ts_ns)]
+        self._counters.flows_evicted = self._table.evicted
+        self._set_alarm(flow, ts_ns + SETTLE_NS)
+        return flow, observations
+
+    def _begins_another(self, flow: Flow, side: int, segment: Segment) -> bool:
+        """Tell whether a SYN opens the five-tuple anew rather than repeating what opened this flow."""
+        if not segment.flags & TcpFlag.SYN:
+            return False
+        if flow.isn is None:
+            stream = flow.head.sides[side].stream if flow.head is not None else None
+            return stream is not None and not stream.is_start((segment.seq + 1) & 0xFFFFFFFF)
+        if segment.flags & TcpFlag.ACK:
+            return not 0 < sequence_distance(flow.isn, segment.ack) <= HEAD_OCTETS
+        return flow.isn != segment.seq
+
+    def _read_head(self, flow: Flow, head: FlowHead, side: int, segment: Segment) -> list[Observation]:
+        sender = head.sides[side]
+        if segment.flags & (TcpFlag.SYN | TcpFlag.ACK) != TcpFlag.SYN:
+            sender.has_sent = True
+        observations: list[Observation] = []
+        if segment.flags & TcpFlag.SYN:
+            self._open(flow, head, side, segment)
+        if segment.wire_payload_octets and not segment.flags & TcpFlag.RST:  # a RST may carry text (RFC 9293 3.5.2)
+            self._note_payload(flow, head, side, segment)
+            if not sender.is_read or needs_reply(head, side):
+                take_segment(sender, segment)
+                observations += self._account(flow, head, segment.ts_ns)
+        observations += self._hand_on_dns(flow, head, side, segment.ts_ns)
+        if segment.flags & (TcpFlag.FIN | TcpFlag.RST):
+            self._close(flow, head, side, segment)
+        return observations + self._report(flow, segment.ts_ns)
+
+    def _open(self, flow: Flow, head: FlowHead, side: int, segment: Segment) -> None:
+        """Note a SYN, or the answer to one (RFC 9293 section 3.5)."""
+        is_answer = bool(segment.flags & TcpFlag.ACK)
+        head.opener = 1 - side if is_answer else side
+        if flow.isn is None:
+            flow.isn = (segment.ack - 1) & 0xFFFFFFFF if is_answer else segment.seq
+        if not is_answer and segment.ts_ns - flow.first_ns >= _RETRANSMISSION_NS:
+            head.is_overdue = True
+        start_stream(head.sides[side], segment)
+
+    def _close(self, flow: Flow, head: FlowHead, side: int, segment: Segment) -> None:
+        sender, other = head.sides[side], head.sides[1 - side]
+        if segment.flags & TcpFlag.RST:
+            sender.has_reset = sender.has_reset or not other.has_closed
+        else:
+            sender.has_closed = True
+        is_end = segment.flags & TcpFlag.RST or other.has_closed
+        if is_end and head.closed_ns is None:
+            head.closed_ns = segment.ts_ns
+            self._set_alarm(flow, segment.ts_ns + SETTLE_NS)
+
+    def _note_payload(self, flow: Flow, head: FlowHead, side: int, packet: Segment | Datagram) -> None:
+        head.sides[side].payload_octets += packet.wire_payload_octets
+        if head.first_payload_ns is None:
+            head.first_payload_ns = packet.ts_ns
+            if packet.ts_ns != flow.first_ns:
+                self._set_alarm(flow, packet.ts_ns + SETTLE_NS)
+
+    def _hand_on_dns(self, flow: Flow, head: FlowHead, side: int, now_ns: int) -> list[Observation]:
+        sender = head.sides[side]
+        observations: list[Observation] = []
+        for message in sender.facts.dns[sender.dns_seen :]:
+            client = 1 - side if message.is_response else side
+            observations += self._on_dns(message, flow.five_tuple(client), now_ns, head.interface)
+        sender.dns_seen = max(sender.dns_seen, len(sender.facts.dns))
+        return observations
+
+    def _report(self, flow: Flow, now_ns: int, *, may_be_quiet: bool = True) -> list[Observation]:
+        head = flow.head
+        if head is None:
+            return []
+        observation = observe(flow, self._told_names, now_ns)
+        for side in (0, 1):
+            is_done = head.sides[side].is_read and head.sides[side].payload_octets and not needs_reply(head, side)
+            if may_be_quiet and is_done:
+                flow.quiet |= 1 << side
+        if flow.quiet == BOTH_QUIET and head.revision:
+            self._drop_head(flow, head)
+        return [observation] if observation is not None else []
+
+    def _settle(self, flow: Flow, head: FlowHead, now_ns: int) -> list[Observation]:
+        """Report what could still have changed soon after the flow's first packet, first payload or end."""
+        if head.closed_ns is not None and now_ns - head.closed_ns >= SETTLE_NS:
+            return self._finish(flow, now_ns)
+        head.is_overdue = head.opener is not None
+        is_unanswered = head.is_overdue and not any(side.has_sent for side in head.sides)
+        if head.first_payload_ns is not None and now_ns - head.first_payload_ns >= SETTLE_NS:
+            for side in head.sides:
+                side.is_read = side.is_read or side.facts.is_complete
+            head.is_settled = True
+        head.is_settled = head.is_settled or is_unanswered
+        observations = self._report(flow, now_ns)
+        if is_unanswered and not head.revision:
+            self._leave(flow, now_ns)
+        elif flow.quiet == BOTH_QUIET and flow.head is not None:
+            self._drop_head(flow, head)
+        return observations
+
+    def _leave(self, flow: Flow, now_ns: int) -> list[Observation]:
+        self._table.remove(flow)
+        return self._finish(flow, now_ns)
+
+    def _finish(self, flow: Flow, now_ns: int) -> list[Observation]:
+        """Read what there is, report it, and keep no more than the counts."""
+        head = flow.head
+        if head is None:
+            return []
+        observations: list[Observation] = []
+        for side in (0, 1):
+            try:
+                read_rest(head.sides[side])
+            except MalformedQuic as error:
+                self._counters.count_malformed(error)
+            observations += self._hand_on_dns(flow, head, side, now_ns)
+        head.is_settled = True
+        observations += self._report(flow, now_ns)
+        self._drop_head(flow, head)
+        return observations
+
+    def _drop_head(self, flow: Flow, head: FlowHead) -> None:
+        for side in head.sides:
+            if side.stream is not None:
+                self._counters.conflicts += side.stream.conflicts
+                self._counters.reassembly_evicted += side.stream.evicted
+        if self._holding.pop(flow.number, None) is not None:
+            self._held_octets -= head.held_octets
+        initiator = find_initiator(flow, head, self._told_names, flow.last_ns)
+        stream = head.sides[initiator].stream
+        if flow.isn is None and stream is not None:
+            flow.isn = stream.isn
+        flow.head = None
+        flow.quiet = BOTH_QUIET
+
+    def _account(self, flow: Flow, head: FlowHead, now_ns: int) -> list[Observation]:
+        """Keep the stored octets within the limit: without room, the oldest head is read as it is and dropped."""
+        held = sum(side.stream.held_octets for side in head.sides if side.stream is not None)
+        self._held_octets += held - head.held_octets
+        head.held_octets = held
+        self._holding[flow.number] = flow
+        observations: list[Observation] = []
+        while self._held_octets > self._head_octets and len(self._holding) > 1:
+            self._counters.reassembly_evicted += 1
+            observations += self._finish(next(iter(self._holding.values())), now_ns)
+        return observations
+
+    def _set_alarm(self, flow: Flow, due_ns: int) -> None:
+        heappush(self._alarms, (due_ns, flow.number, flow))
+        if len(self._alarms) > _MAX_ALARMS * (len(self._table) + 1) + _ALARM_SLACK:
+            self._alarms = [row for row in self._alarms if row[2].head is not None]
+            heapify(self._alarms)

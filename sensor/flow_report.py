@@ -1,0 +1,127 @@
+"""What is reported of a flow: who began it, what it carries, and whether it got through."""
+
+import re
+
+from rules.observation import FlowState, Kind, Observation
+from sensor.correlate import ToldNames
+from sensor.flow import Flow, FlowHead, Report, Side
+
+_CLIENT_PROTOCOLS = frozenset(("tls", "http", "connect", "socks", "quic"))
+_TUNNELLING_PROTOCOLS = frozenset(("connect", "socks"))
+_TLS_ALERT = 0x15  # RFC 8446 section 5.1
+_MAX_SOCKS_REPLY_OCTETS = 26  # method, credentials' answer, an IPv6 address (RFC 1928, RFC 1929)
+_CONNECT_ACCEPTED = re.compile(rb"HTTP/1\.[01] 2\d\d[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n")
+_CONNECT_FORBIDDEN = re.compile(rb"HTTP/1\.[01] 403[ \r]")
+
+
+def observe(flow: Flow, told_names: ToldNames, now_ns: int) -> Observation | None:
+    """Return a new observation of `flow` if there is something that its last one did not say.
+
+    A flow without any indicator is reported once it is settled, and only if its client was told a name for the address
+    it goes to: nothing else can be said of it.
+    """
+    head = flow.head
+    if head is None or any(side.facts.protocol == "dns" for side in head.sides):
+        return None
+    initiator = find_initiator(flow, head, told_names, now_ns)
+    request, reply = head.sides[initiator], head.sides[1 - initiator]
+    indicators = tuple(dict.fromkeys(request.facts.indicators + reply.facts.indicators))
+    if not indicators and not head.is_settled:
+        return None
+    state = _state(head, initiator)
+    report = (indicators, state, _kind(request, reply))
+    if report == head.reported:
+        return None
+    return _observation(flow, head, initiator, report, told_names, now_ns)
+
+
+def find_initiator(flow: Flow, head: FlowHead, told_names: ToldNames, now_ns: int) -> int:
+    """Return the side that began the flow: by its SYN, else by what it sends, what it was told, or the higher port."""
+    if head.opener is not None:
+        return head.opener
+    for side in (0, 1):
+        if _is_client(head.sides[side]) or head.sides[1 - side].facts.protocol == "http-response":
+            return side
+    ends = flow.five_tuple(0)
+    told = told_names.names(ends.src, ends.dst, now_ns), told_names.names(ends.dst, ends.src, now_ns)
+    if bool(told[0]) != bool(told[1]):
+        return 0 if told[0] else 1
+    return 0 if ends.dst_port <= ends.src_port else 1
+
+
+def needs_reply(head: FlowHead, side: int) -> bool:
+    """Tell whether what `side` answers is still to be looked at because a proxy's reply comes before the real one."""
+    is_tunnelling = head.sides[1 - side].facts.protocol in _TUNNELLING_PROTOCOLS
+    return is_tunnelling and not _is_beyond_proxy_reply(head.sides[1 - side], head.sides[side])
+
+
+def _observation(  # noqa: PLR0917 - the parts of one report
+    flow: Flow,
+    head: FlowHead,
+    initiator: int,
+    report: Report,
+    told_names: ToldNames,
+    now_ns: int,
+) -> Observation | None:
+    indicators, state, kind = report
+    five_tuple = flow.five_tuple(initiator)
+    told = told_names.names(five_tuple.src, five_tuple.dst, now_ns)
+    head.reported = report
+    if not indicators and not told:
+        return None
+    head.revision += 1
+    return Observation(
+        key=flow.number,
+        revision=head.revision,
+        observed_at_ns=flow.first_ns,
+        kind=kind,
+        five_tuple=five_tuple,
+        indicators=indicators,
+        state=state,
+        hello=head.sides[initiator].facts.hello or head.sides[1 - initiator].facts.hello,
+        told_names=told,
+        interface=head.interface,
+    )
+
+
+def _kind(request: Side, reply: Side) -> Kind:
+    for side in (request, reply):
+        if side.facts.indicators:
+            return side.facts.kind
+    return Kind.CONNECTION
+
+
+def _is_client(side: Side) -> bool:
+    facts = side.facts
+    return facts.hello is not None or facts.protocol in _CLIENT_PROTOCOLS
+
+
+def _state(head: FlowHead, initiator: int) -> FlowState:
+    request, reply = head.sides[initiator], head.sides[1 - initiator]
+    if reply.payload_octets:
+        is_live = request.payload_octets and _is_real_reply(request, reply)
+        is_forbidden = request.facts.protocol == "connect" and _CONNECT_FORBIDDEN.match(_octets(reply))
+        return FlowState.LIVE if is_live else FlowState.BLOCKED if is_forbidden else FlowState.ATTEMPTED
+    is_unanswered = head.is_overdue and not reply.has_sent and not request.has_sent
+    if reply.has_reset or head.unreachable == initiator or is_unanswered:
+        return FlowState.BLOCKED
+    return FlowState.ATTEMPTED
+
+
+def _is_real_reply(request: Side, reply: Side) -> bool:
+    """Tell whether `reply` comes from where the flow leads: neither a proxy's own answer nor a TLS alert."""
+    if request.facts.protocol in _TUNNELLING_PROTOCOLS:
+        return _is_beyond_proxy_reply(request, reply)
+    return request.facts.hello is None or _octets(reply)[:1] != bytes((_TLS_ALERT,))
+
+
+def _is_beyond_proxy_reply(request: Side, reply: Side) -> bool:
+    octets = _octets(reply)
+    if request.facts.protocol == "socks":
+        return len(octets) > _MAX_SOCKS_REPLY_OCTETS
+    accepted = _CONNECT_ACCEPTED.search(octets)
+    return accepted is not None and len(octets) > accepted.end()
+
+
+def _octets(side: Side) -> bytes:
+    return side.stream.head if side.stream is not None else b""

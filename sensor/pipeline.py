@@ -1,0 +1,163 @@
+"""Packets in, observations out: decoding, flows, DNS and told names together.
+
+Sans-I/O: time is the packets', or what `advance` is told; replay at any speed gives the same observations.
+
+Cost by bench/pipeline.py (2 cores, Python 3.11): see docs/performance.md.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import count
+
+from rules.observation import FiveTuple, Observation, Transport
+from sensor.correlate import ToldNames
+from sensor.counters import Counters
+from sensor.decode import Datagram, Decoded, Fragment, Segment, Unreachable, decode, decode_payload
+from sensor.dns_transactions import DnsTransactions
+from sensor.errors import MalformedInput, NeedMoreData
+from sensor.extract.dns import DnsMessage, is_likely_dns, parse_message
+from sensor.flow import FlowTable
+from sensor.flow_reader import FlowReader
+from sensor.fragments import FragmentTable
+from sensor.packet import Packet
+
+DNS_PORTS = frozenset((53, 5353, 5355))  # DNS, multicast DNS (RFC 6762), LLMNR (RFC 4795)
+
+_NEVER_NS = 1 << 63
+_CLOCK_STEP_NS = 60_000_000_000  # packets this much older than the last one: another capture, or the clock was set
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The size of each table (docs/architecture.md, "Bounds")."""
+
+    flows: int = 262_144
+    head_octets: int = 64 << 20
+    dns_transactions: int = 65_536
+    told_pairs: int = 131_072
+    fragmented_datagrams: int = 4096
+
+
+class Pipeline:
+    """The way from packets to observations. `counters` is current after each call."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        limits = limits if limits is not None else Limits()
+        keys = count(1)
+        self.counters = Counters()
+        self._now_ns = 0
+        self._due_ns = _NEVER_NS
+        self._told_names = ToldNames(limits.told_pairs)
+        self._fragments = FragmentTable(limits.fragmented_datagrams)
+        self._table = FlowTable(limits.flows)
+        self._dns = DnsTransactions(keys.__next__, limits.dns_transactions)
+        self._flows = FlowReader(
+            self._table,
+            self._told_names,
+            self.counters,
+            keys.__next__,
+            on_dns=self._take_dns,
+            head_octets=limits.head_octets,
+        )
+
+    def feed(self, packet: Packet) -> list[Observation]:
+        """Return what `packet` makes known."""
+        return self.feed_batch((packet,))
+
+    def feed_batch(self, packets: Iterable[Packet]) -> list[Observation]:
+        """Return what `packets` make known, in their order; cheaper than one `feed` for each."""
+        observations: list[Observation] = []
+        counters, count_quiet = self.counters, self._table.count_quiet
+        for packet in packets:
+            counters.packets += 1
+            counters.octets += packet.wire_octets
+            if packet.ts_ns >= self._due_ns:
+                observations += self.advance(packet.ts_ns)
+            if count_quiet(packet):
+                continue
+            try:
+                observations += self._read(packet)
+            except MalformedInput as error:
+                counters.count_malformed(error)
+            except NeedMoreData:
+                counters.truncated += 1
+        self._gather_counters()
+        return observations
+
+    def advance(self, now_ns: int) -> list[Observation]:
+        """Return what became known by `now_ns` although no packet came: queries and SYNs without an answer."""
+        self._now_ns = max(self._now_ns, now_ns)
+        observations = self._dns.advance(now_ns) + self._flows.advance(now_ns)
+        self._set_due()
+        return observations
+
+    def flush(self) -> list[Observation]:
+        """Return everything not reported yet; the end of the packets. Flows and transactions are forgotten."""
+        observations = self._dns.flush() + self._flows.flush(self._now_ns)
+        self._set_due()
+        self._gather_counters()
+        return observations
+
+    def _read(self, packet: Packet) -> list[Observation]:
+        observations: list[Observation] = []
+        if packet.ts_ns < self._now_ns - _CLOCK_STEP_NS:
+            observations += self.flush()
+            self._now_ns = packet.ts_ns
+        self._now_ns = max(self._now_ns, packet.ts_ns)
+        decoded = decode(packet)
+        if isinstance(decoded, Fragment):
+            self.counters.fragments += 1
+            decoded = self._reassemble(decoded)
+        elif decoded is None:
+            self.counters.not_ip += 1
+        observations += self._take(decoded, packet)
+        self._set_due()
+        return observations
+
+    def _reassemble(self, fragment: Fragment) -> Decoded | None:
+        complete = self._fragments.add(fragment)
+        return None if complete is None else decode_payload(fragment, complete[0], is_whole=complete[1])
+
+    def _take(self, decoded: Decoded | None, packet: Packet) -> list[Observation]:
+        if isinstance(decoded, Segment):
+            return self._flows.read_segment(decoded, packet)
+        if isinstance(decoded, Datagram):
+            return self._take_datagram(decoded, packet)
+        if isinstance(decoded, Unreachable):
+            return self._flows.read_unreachable(decoded)
+        return []
+
+    def _take_datagram(self, datagram: Datagram, packet: Packet) -> list[Observation]:
+        is_dns_port = datagram.src_port in DNS_PORTS or datagram.dst_port in DNS_PORTS
+        if not is_likely_dns(datagram.payload):
+            return self._flows.read_datagram(datagram, packet, is_dns_port=is_dns_port)
+        message = parse_message(datagram.payload)
+        ends = (datagram.src, datagram.src_port, datagram.dst, datagram.dst_port)
+        if message.is_response:
+            ends = (*ends[2:], *ends[:2])
+        return self._take_dns(message, FiveTuple(Transport.UDP, *ends), datagram.ts_ns, packet.interface)
+
+    def _take_dns(self, message: DnsMessage, five_tuple: FiveTuple, now_ns: int, interface: str) -> list[Observation]:
+        """Return what a message between client and server (`five_tuple`) makes known, and learn what it answers."""
+        self.counters.dns_messages += 1
+        if not message.is_response:
+            return self._dns.add(message, five_tuple, now_ns, interface)
+        if _is_multicast(five_tuple.src):  # an answer to nobody in particular
+            return []
+        self._told_names.learn(five_tuple.src, message, now_ns)
+        return self._dns.add(message, five_tuple, now_ns, interface)
+
+    def _set_due(self) -> None:
+        self._due_ns = min(
+            self._dns.due_ns if self._dns.due_ns is not None else _NEVER_NS,
+            self._flows.due_ns if self._flows.due_ns is not None else _NEVER_NS,
+        )
+
+    def _gather_counters(self) -> None:
+        self.counters.fragments_evicted = self._fragments.evicted
+        self.counters.dns_evicted = self._dns.evicted
+        self.counters.names_evicted = self._told_names.evicted
+
+
+def _is_multicast(address: bytes) -> bool:
+    return 224 <= address[0] <= 239 if len(address) == 4 else address[0] == 0xFF  # noqa: PLR2004 - 224.0.0.0/4, ff00::/8

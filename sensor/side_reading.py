@@ -1,0 +1,90 @@
+"""Reading what one side of a flow sends, as far as its head goes."""
+
+from rules.observation import Evidence, Kind
+from sensor.decode import Datagram, Segment, TcpFlag
+from sensor.errors import NeedMoreData
+from sensor.extract.quic import QuicInitialReader, is_quic_initial
+from sensor.extract.stream import StreamFacts, hello_indicators, read_stream
+from sensor.flow import Side
+from sensor.reassembly import StreamHead
+
+UDP_HEAD_OCTETS = 1500
+QUIC_HEAD_OCTETS = 12_000
+
+
+def take_segment(side: Side, segment: Segment) -> bool:
+    """Put the segment's payload into the side's head and read it; return whether the head grew."""
+    if side.stream is None:
+        side.stream = StreamHead()
+    stream = side.stream
+    seq = segment.seq
+    if segment.flags & TcpFlag.SYN:  # data may come with it: TCP Fast Open (RFC 7413)
+        seq = (seq + 1) & 0xFFFFFFFF
+        stream.start_at(seq)
+    if not stream.add(seq, segment.payload):
+        return False
+    if not side.is_read:
+        read_side(side, stream, is_final=stream.is_full)
+    return True
+
+
+def start_stream(side: Side, segment: Segment) -> None:
+    """Note where the side's stream begins; `segment` is its SYN."""
+    if side.stream is None:
+        side.stream = StreamHead()
+    side.stream.start_at((segment.seq + 1) & 0xFFFFFFFF)
+    if len(side.stream) and not side.is_read:
+        read_side(side, side.stream, is_final=side.stream.is_full)
+
+
+def read_side(side: Side, stream: StreamHead, *, is_final: bool) -> None:
+    """Read the head so far. Without the stream's start, what was read stays open to what may yet come in front."""
+    try:
+        facts = read_stream(stream.head, is_final=is_final)
+    except NeedMoreData:
+        return
+    side.facts = facts
+    side.is_read = facts.is_complete and (is_final or stream.is_start_known)
+
+
+def take_datagram(side: Side, datagram: Datagram, *, has_hello: bool) -> None:
+    """Read a datagram that is not DNS; `has_hello`: the other side's hello was read, so this one is the server.
+
+    Raises:
+        MalformedQuic: an Initial that cannot be.
+    """
+    is_initial = is_quic_initial(datagram.payload)
+    if is_initial and side.quic is None:
+        side.quic = QuicInitialReader()
+    budget = QUIC_HEAD_OCTETS if side.quic is not None else UDP_HEAD_OCTETS
+    if has_hello or side.payload_octets >= budget:
+        side.is_read = True
+    if not is_initial or side.quic is None or has_hello:
+        return
+    try:
+        hello = side.quic.feed(datagram.payload)
+    except NeedMoreData:
+        return
+    side.facts = StreamFacts(hello_indicators(hello, Evidence.QUIC_SNI), hello, Kind.TLS, protocol="quic")
+    side.is_read = True
+    side.quic = None
+
+
+def read_rest(side: Side) -> None:
+    """Read what there is of a side that will send nothing more.
+
+    Raises:
+        MalformedQuic: a hello that cannot be.
+    """
+    if side.is_read:
+        return
+    side.is_read = True
+    if side.stream is not None:
+        read_side(side, side.stream, is_final=True)
+    if side.quic is None:
+        return
+    try:
+        hello = side.quic.read_partial()
+    except NeedMoreData:
+        return
+    side.facts = StreamFacts(hello_indicators(hello, Evidence.QUIC_SNI), hello, Kind.TLS, protocol="quic")
