@@ -1,6 +1,7 @@
 """JA4, the TLS client fingerprint (FoxIO, "JA4: TLS Client Fingerprinting", BSD 3-Clause)."""
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -34,6 +35,11 @@ class ExtensionType(IntEnum):
     ENCRYPTED_CLIENT_HELLO = 0xFE0D
 
 
+# As plain integers: comparing enumeration members costs a multiple in the loops below.
+_SERVER_NAME = int(ExtensionType.SERVER_NAME)
+_NOT_HASHED = frozenset({_SERVER_NAME, int(ExtensionType.ALPN)})
+
+
 def ja4(
     *,
     transport: str,
@@ -55,10 +61,10 @@ def ja4(
     """
     suites = _values(ciphers)
     known = [kind for kind in extensions if kind not in GREASE]
-    sni = "d" if ExtensionType.SERVER_NAME in known else "i"
-    hashed = sorted(f"{kind:04x}" for kind in known if kind not in {ExtensionType.SERVER_NAME, ExtensionType.ALPN})
+    sni = "d" if _SERVER_NAME in known else "i"
+    hashed = sorted(kind for kind in known if kind not in _NOT_HASHED)
     algorithms = _values(signature_algorithms)
-    tail = ",".join(hashed) + ("_" + ",".join(algorithms) if algorithms else "")
+    tail = struct.pack(f">{len(hashed)}H", *hashed).hex(",", 2) + ("_" + ",".join(algorithms) if algorithms else "")
     counts = f"{min(len(suites), _MOST_COUNTED):02d}{min(len(known), _MOST_COUNTED):02d}"
     head = f"{transport}{_VERSIONS.get(version, '00')}{sni}{counts}{_ends(alpn)}"
     return f"{head}_{_hash(','.join(sorted(suites)))}_{_hash(tail)}"

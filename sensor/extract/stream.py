@@ -81,11 +81,11 @@ def read_stream(head: bytes, *, is_final: bool = False) -> StreamFacts:
             if facts.protocol:
                 return replace(facts, is_complete=False)
             raise
-        facts = _join(facts, layer.facts)
+        facts = _join(facts, layer.facts) if facts.protocol else layer.facts
         if layer.octets is None:
             break
         at += layer.octets
-    return replace(facts, is_complete=True)
+    return facts
 
 
 def hello_indicators(hello: ClientHello, sni_evidence: Evidence = Evidence.TLS_SNI) -> tuple[Indicator, ...]:

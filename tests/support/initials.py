@@ -1,4 +1,4 @@
-"""Client Initials made by an encryptor of its own, so that the reader is not checked against itself (RFC 9001, RFC 9369)."""
+"""Client Initials by an encryptor of its own: the reader is not checked against itself (RFC 9001, RFC 9369)."""
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -64,7 +64,7 @@ def initial(
     nonce = bytes(a ^ b for a, b in zip(iv, number.to_bytes(12, "big"), strict=True))
     sealed = AESGCM(key).encrypt(nonce, frames.ljust(payload_octets, b"\0"), header)
     sample = sealed[4 - number_octets : 20 - number_octets]
-    mask = Cipher(AES(hp), ECB()).encryptor().update(sample)
+    mask = Cipher(AES(hp), ECB()).encryptor().update(sample)  # noqa: S305 - RFC 9001 section 5.4.3
     at = len(header) - number_octets
     hidden = bytes(a ^ b for a, b in zip(header[at:], mask[1:], strict=False))
     return bytes([header[0] ^ mask[0] & 0x0F]) + header[1:at] + hidden + sealed

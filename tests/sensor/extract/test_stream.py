@@ -164,8 +164,6 @@ def test_dns_over_tcp_gives_every_message() -> None:
 
 def test_a_dns_answer_longer_than_the_head_is_read_as_far_as_it_goes() -> None:
     response = dns.message.make_response(dns.message.make_query("a.example", "A"))
-    stream = b"\x20\x00" + response.to_wire()
-    assert [message.is_response for message in read_stream(stream, is_final=True).dns] in ([], [True])
     stream = b"\x10\x00" + response.to_wire()
     with pytest.raises(NeedMoreData):
         read_stream(stream)
