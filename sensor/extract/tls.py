@@ -2,7 +2,7 @@
 
 RFC 8446, RFC 6066 (server name), RFC 7301 (ALPN), RFC 9849 (ECH).
 
-A hello of 1.7 kB costs about 22 us, half of it the fingerprint (`bench/extract.py`).
+A hello of 1.7 kB costs about 20 us, a third of it the fingerprint (`bench/extract.py`).
 """
 
 import struct
