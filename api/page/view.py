@@ -18,7 +18,7 @@ from rules.verdict import Outcome
 MINUTE_NS = 60 * NS_PER_S
 MINUTES = 60
 MAX_FINDINGS = 25
-MAX_EVENTS = 20
+MAX_EVENTS = 12
 CHARTED = (Outcome.SANCTIONED, Outcome.UNSANCTIONED, Outcome.SUSPICIOUS)
 SHORT_NAME_END = " ("
 

@@ -33,6 +33,7 @@
       height: CHART_HEIGHT,
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       legend: { live: true },
+      padding: [12, 24, 0, 0],
       scales: { y: { range: (_, __, max) => [0, Math.max(4, Math.ceil(max * 1.1))] } },
       axes: [
         { ...axis, grid: { show: false }, values: (_, ticks) => ticks.map(clock) },
@@ -42,7 +43,7 @@
     };
   };
 
-  const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
   const draw = (again) => {
     const target = document.getElementById("chart");

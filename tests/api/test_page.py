@@ -1,0 +1,250 @@
+"""The page in a real browser."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from rules.event import EventReason
+from rules.observation import FlowState, Kind
+from rules.verdict import Outcome, Role, Severity
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>.example"
+MINUTE_NS = 60 * 10**9
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-proxy-server",
+    "--force-prefers-reduced-motion",
+    "--window-size=1280,1000",
+)
+
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+
+
+@pytest.fixture(scope="module")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    options = Options()
+    options.binary_location = str(CHROMIUM)
+    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, Service(str(DRIVER)))
+    driver.set_page_load_timeout(30)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chrome: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+    chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    chrome.get_log("browser")
+    yield chrome
+    chrome.get("about:blank")
+
+
+@pytest.fixture
+def see(browser: webdriver.Chrome) -> Callable[[str], WebElement]:
+    return lambda selector: browser.find_element(By.CSS_SELECTOR, selector)
+
+
+@pytest.fixture
+def busy(installation):
+    """An installation with something of everything to show."""
+    now_ns = installation.now_ns
+    installation.beat(packets=1_234_567, octets=9_876_543_210, flows=310)
+    installation.publish_both()
+    for minute in range(0, 55, 3):
+        at_ns = now_ns - minute * MINUTE_NS
+        installation.add(
+            observed_at_ns=at_ns,
+            verdict=Outcome.SANCTIONED,
+            severity=Severity.INFORMATIONAL,
+            src_ip=f"10.20.0.{20 + minute % 7}",
+            dst_name="tunnels.example.com",
+        )
+    installation.add(observed_at_ns=now_ns - 4 * MINUTE_NS)
+    installation.add(
+        observed_at_ns=now_ns - 30 * MINUTE_NS,
+        src_ip="2001:db8:85a3::8a2e:370:7334",
+        service="bore",
+        severity=Severity.MEDIUM,
+        verdict=Outcome.SUSPICIOUS,
+        state=FlowState.ATTEMPTED,
+        role=Role.UNCLEAR,
+        dst_name=None,
+        reasons=(EventReason("protocol", "bore", "the first bytes are those of a bore client"),),
+    )
+    installation.add(
+        observed_at_ns=now_ns - 12 * MINUTE_NS,
+        src_ip="10.20.0.9",
+        kind=Kind.DNS,
+        severity=Severity.LOW,
+        state=FlowState.BLOCKED,
+        role=Role.VISITOR,
+        dst_name="abc123.ngrok-free.app",
+        reasons=(EventReason("dns_query", "abc123.ngrok-free.app", "asked for a name below ngrok-free.app"),),
+    )
+    return installation
+
+
+def severe_log(browser: webdriver.Chrome) -> list[str]:
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+
+def set_width(browser: webdriver.Chrome, width: int, height: int = 844) -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def test_a_finding_appears_without_a_reload(installation, browser, see, eventually):
+    installation.beat()
+    browser.get(installation.url)
+    assert "Nothing yet" in see("#findings").text
+    browser.execute_script("window.isTheSamePage = true")
+    installation.add()
+    eventually(lambda: "10.20.0.7" in see("#findings").text)
+    shown = see("#findings tbody tr").text
+    for part in ("ngrok", "runs a tunnel", "unsanctioned", "connect.ngrok-agent.com", "High", "Live"):
+        assert part in shown
+    assert "The TLS hello asks for connect.ngrok-agent.com." in shown
+    assert browser.execute_script("return window.isTheSamePage") is True
+    assert severe_log(browser) == []
+
+
+def test_hostile_names_are_text(installation, browser, see):
+    installation.beat(hostname=HOSTILE, policy_error=HOSTILE, interfaces=(HOSTILE,))
+    installation.set_policy(error=HOSTILE, warnings=(HOSTILE,), path=HOSTILE)
+    installation.add(
+        dst_name=HOSTILE,
+        sensor_id="'\"><b>",
+        reasons=(EventReason("tls_sni", HOSTILE, HOSTILE),),
+        service="a</td><script>",
+    )
+    browser.get(installation.url)
+    assert HOSTILE in see("#findings .name").text
+    assert browser.title == "Molecatcher"
+    assert browser.find_elements(By.CSS_SELECTOR, "main script, main img, main b") == []
+    assert severe_log(browser) == []
+
+
+def test_invisible_characters_are_written_out(installation, browser, see):
+    installation.add(dst_name="moc.\u202ekrogn\u200b\x1b.example")
+    browser.get(installation.url)
+    assert see("#findings .name").text == r"moc.\u{202e}krogn\u{200b}\u{1b}.example"
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_nothing_is_wider_than_a_small_screen(busy, browser, width):
+    busy.add(dst_name="a" * 63 + "." + "b" * 63 + ".example", service="very-long-service-name-without-a-break-in-it")
+    set_width(browser, width)
+    browser.get(busy.url)
+    wide = browser.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
+    assert wide[0] <= width, wide
+
+
+def test_the_chart_is_drawn_and_drawn_again(busy, browser, see, eventually):
+    browser.get(busy.url)
+    eventually(lambda: browser.find_elements(By.CSS_SELECTOR, "#chart canvas"))
+    before = see("#chart-series").get_attribute("data-series")
+    busy.add(src_ip="10.20.0.50")
+    eventually(lambda: see("#chart-series").get_attribute("data-series") != before)
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#chart canvas")) == 1
+    assert severe_log(browser) == []
+
+
+def test_the_lists_show_addresses_to_copy(busy, browser, see):
+    browser.get(busy.url)
+    shown = see("#lists").text
+    assert f"{busy.url}/feeds/unsanctioned-domains.rpz" in shown
+    assert "Serial 7, 2 entries" in shown
+    assert see("[data-copy]").get_attribute("data-copy") == f"{busy.url}/feeds/unsanctioned-domains.txt"
+    assert "tunnels.example.com" in see("#sanctioned").text
+
+
+@pytest.mark.parametrize(
+    ("fields", "headline"),
+    [
+        ({}, "Capturing on eth0"),
+        ({"interfaces": ()}, "Waiting for a default route"),
+        ({"heartbeat_ns": 1_795_460_400_000_000_000 - 5 * MINUTE_NS}, "Silent: last heard 5 minutes ago"),
+    ],
+)
+def test_the_banner_says_how_the_sensor_does(installation, browser, see, fields, headline):
+    installation.beat(**fields)
+    browser.get(installation.url)
+    assert see(".sensor .headline").text == headline
+
+
+def test_the_banner_says_what_is_wrong(installation, browser, see):
+    installation.beat(kernel_drops=12, policy_error="line 3 is not TOML")
+    installation.set_policy(error="line 3 is not TOML")
+    browser.get(installation.url)
+    assert "The kernel dropped 12 packets" in see(".sensor").text
+    assert "Policy not updated." in see(".notice.bad[role=alert]:not([hidden])").text
+
+
+def test_without_a_sensor_the_page_says_what_to_do(installation, browser, see):
+    installation.set_policy(sanctioned=(), path="")
+    browser.get(installation.url)
+    assert "molecatcher run" in see("#sensor-none").text
+    assert "No policy file is used" in see("#sanctioned").text
+    assert "every tunnel is a finding" in see("#sanctioned").text
+    assert "Not built yet" in see("#lists").text
+
+
+def test_focus_stays_while_the_page_renews_itself(busy, browser, see, eventually):
+    browser.get(busy.url)
+    browser.execute_script("document.querySelector('#findings a.who').focus()")
+    before = see("#findings tbody").text
+    busy.add(src_ip="10.20.0.51")
+    eventually(lambda: see("#findings tbody").text != before)
+    assert browser.switch_to.active_element.get_attribute("class") == "who"
+
+
+def test_the_keyboard_reaches_everything(busy, browser):
+    browser.get(busy.url)
+    reached = set()
+    for _ in range(40):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        active = browser.switch_to.active_element
+        reached.add(active.get_attribute("data-copy") or active.get_attribute("class") or active.tag_name)
+    assert "who" in reached
+    assert f"{busy.url}/feeds/unsanctioned-addresses.txt" in reached
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_enough_contrast(busy, browser, scheme):
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.get(busy.url)
+    poor = browser.execute_script(Path(__file__).with_name("contrast.js").read_text())
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert poor == [], json.dumps(poor, indent=1)
+
+
+def test_a_lost_server_is_said(busy, browser, see, eventually):
+    browser.get(busy.url)
+    assert not see("#offline").is_displayed()
+    browser.execute_cdp_cmd("Network.enable", {})
+    offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
+    eventually(lambda: see("#offline").is_displayed())
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline | {"offline": False, "downloadThroughput": -1})
+    eventually(lambda: not see("#offline").is_displayed())
