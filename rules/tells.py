@@ -30,7 +30,11 @@ SUBPROTOCOLS = (
     ("tunnel-relay-host", "devtunnels", Role.AGENT),
     ("tunnel-relay-client", "devtunnels", Role.VISITOR),
 )
-FIRST_BYTES = {"frp-first-byte": "frp"}
+# What the extractors recognise by itself: (service, what it is).
+PROTOCOLS = {
+    "frp-first-byte": ("frp", "an octet before the TLS hello, as frp sends it"),
+    "frp-websocket": ("frp", "the WebSocket path of frp"),
+}
 
 
 def find_tell(observation: Observation, catalogue: Catalogue) -> Tell | None:
@@ -57,10 +61,9 @@ def _by_protocol(observation: Observation) -> Tell | None:
     for row in observation.indicators:
         if row.evidence is not Evidence.PROTOCOL:
             continue
-        if row.value in FIRST_BYTES:
-            service = FIRST_BYTES[row.value]
-            reason = Reason(row.evidence, row.value, f"an octet before the TLS hello, as {service} sends it")
-            return Tell(service, Role.AGENT, 60, reason)
+        if row.value in PROTOCOLS:
+            service, detail = PROTOCOLS[row.value]
+            return Tell(service, Role.AGENT, 60, Reason(row.evidence, row.value, detail))
         subprotocol = row.value.removeprefix("websocket:")
         for prefix, service, role in SUBPROTOCOLS:
             if subprotocol.startswith(prefix) and subprotocol != row.value:

@@ -1,0 +1,179 @@
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from dns_server import free_port, unbound
+from observations import NOW_NS
+from stored_events import make_event
+
+from db.store import Store, open_store
+from molecatcher.publish import Publisher
+from molecatcher.resolve import NameResolver
+from rules.blocklist import AddressList, ListName, names_to_resolve
+from rules.catalogue import load_catalogue
+from rules.policy import Policy, parse_policy
+from rules.ruleset import Ruleset
+from rules.verdict import Outcome
+
+CATALOGUE = load_catalogue()
+SANCTION = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
+PINNED = SANCTION + 'addresses = ["3.9.0.0/16"]\n'
+NAMES, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_ADDRESSES
+
+
+def policy(text: str) -> Policy:
+    return parse_policy(text, "policy.toml", CATALOGUE, NOW_NS)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "molecatcher.db") as opened:
+        yield opened
+
+
+class Setting:
+    """A publisher whose policy can be replaced, asking a real resolver."""
+
+    def __init__(self, store: Store, server: str, text: str) -> None:
+        self.rules = Ruleset(CATALOGUE, policy(text))
+        self.publisher = Publisher(store, lambda: self.rules, NameResolver([server], timeout_s=2), 60, lambda: NOW_NS)
+
+    def change(self, text: str) -> None:
+        self.rules = Ruleset(CATALOGUE, policy(text))
+        self.publisher.rules_changed()
+
+    def prefixes(self) -> set[str] | None:
+        snapshot = self.publisher.snapshot(ADDRESSES)
+        if snapshot is None:
+            return None
+        assert isinstance(snapshot.body, AddressList)
+        return {entry.prefix for entry in snapshot.body.blocked}
+
+
+@contextmanager
+def setting(tmp_path: Path, store: Store, text: str, records: Mapping[str, tuple[str, ...]]) -> Iterator[Setting]:
+    with unbound(tmp_path, records) as server:
+        yield Setting(store, server, text)
+
+
+RECORDS = {
+    "tunnel.us.ngrok.com": ("3.1.2.3", "3.9.0.1", "3.5.5.5", "2600:1f00::7"),
+    "tunnels.example.com": ("3.5.5.5",),
+    "us.tunnels.example.com": ("3.5.5.6",),
+    "serveo.net": ("5.255.123.12",),
+    "region1.v2.argotunnel.com": ("198.41.192.7",),
+}
+
+
+def test_both_families_are_resolved_and_published(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, "", RECORDS) as here:
+        assert here.prefixes() is None
+        assert here.publisher.resolve_and_publish()
+        prefixes = here.prefixes()
+    assert prefixes is not None
+    assert {"3.1.2.3/32", "2600:1f00::7/128", "5.255.123.12/32"} <= prefixes
+
+
+def test_no_sanctioned_address_is_published(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, PINNED, RECORDS) as here:
+        assert here.publisher.resolve_and_publish()
+        prefixes = here.prefixes()
+    assert prefixes is not None
+    assert "3.1.2.3/32" in prefixes
+    assert not {"3.5.5.5/32", "3.9.0.1/32"} & prefixes
+
+
+def test_addresses_that_sanctioned_agents_were_seen_at_are_not_published(tmp_path: Path, store: Store) -> None:
+    seen = make_event(
+        1, verdict=Outcome.SANCTIONED, dst_ip="3.1.2.3", dst_name="us.tunnels.example.com", observed_at_ns=NOW_NS
+    )
+    store.append([seen])
+    with setting(tmp_path, store, PINNED, RECORDS) as here:
+        assert here.publisher.resolve_and_publish()
+        prefixes = here.prefixes()
+    assert prefixes is not None
+    assert "2600:1f00::7/128" in prefixes
+    assert "3.1.2.3/32" not in prefixes
+    assert "us.tunnels.example.com" in {answer.name for answer in store.resolutions()}
+
+
+def test_an_unpinned_sanctioned_service_is_withheld_whole(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, SANCTION, RECORDS) as here:
+        assert here.publisher.resolve_and_publish()
+        prefixes = here.prefixes()
+    assert prefixes is not None
+    assert "5.255.123.12/32" in prefixes
+    assert "3.1.2.3/32" not in prefixes
+
+
+def test_without_a_resolver_nothing_is_published(store: Store) -> None:
+    here = Setting(store, f"127.0.0.1#{free_port()}", "")
+    here.publisher._resolver._resolver.lifetime = 0.2
+    assert not here.publisher.resolve_and_publish()
+    assert here.prefixes() is None
+    assert "does this host have a DNS server" in here.publisher.resolution_problem
+
+
+def test_a_sanctioned_name_that_cannot_be_resolved_holds_everything_back(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, PINNED, RECORDS | {"tunnels.example.com": ("servfail",)}) as here:
+        assert not here.publisher.resolve_and_publish()
+        assert here.prefixes() is None
+        assert "tunnels.example.com" in here.publisher.resolution_problem
+
+
+def test_the_last_good_answer_is_kept_when_the_resolver_goes_away(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, "", RECORDS) as here:
+        assert here.publisher.resolve_and_publish()
+        before = here.prefixes()
+    here.publisher._resolver._resolver.lifetime = 0.2
+    assert here.publisher.resolve_and_publish()
+    assert here.prefixes() == before
+
+
+def test_a_restart_serves_the_stored_lists_with_the_same_serial(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, "", RECORDS) as here:
+        here.publisher.publish_names()
+        assert here.publisher.resolve_and_publish()
+        again = Setting(store, "127.0.0.1#9", "")
+        again.publisher._restore()
+        again.publisher.publish_names()
+        for name in ListName:
+            assert again.publisher.snapshot(name) == here.publisher.snapshot(name)
+
+
+def test_a_new_sanction_withdraws_the_addresses_at_once_and_renumbers_the_names(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, "", RECORDS) as here:
+        here.publisher.publish_names()
+        assert here.publisher.resolve_and_publish()
+        first = here.publisher.snapshot(NAMES)
+        here.change(SANCTION)
+        assert here.prefixes() is None
+        second = here.publisher.snapshot(NAMES)
+        assert first is not None
+        assert second is not None
+        assert second.serial == first.serial + 1
+        assert here.publisher.resolve_and_publish()
+        assert here.prefixes() is not None
+
+
+def test_a_stored_address_list_that_a_new_policy_forbids_is_not_taken_up(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, "", RECORDS) as here:
+        assert here.publisher.resolve_and_publish()
+    restarted = Setting(store, "127.0.0.1#9", SANCTION)
+    restarted.publisher._restore()
+    assert restarted.prefixes() is None
+
+
+def test_a_database_that_fails_withdraws_rather_than_serve_a_forbidden_list(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, "", RECORDS) as here:
+        here.publisher.publish_names()
+        with sqlite3.connect(tmp_path / "molecatcher.db") as damage:
+            damage.execute("DROP TABLE snapshots")
+        here.change(SANCTION)
+        assert here.publisher.snapshot(NAMES) is None
+
+
+def test_only_names_that_agents_dial_are_asked_for() -> None:
+    assert 30 < len(names_to_resolve(CATALOGUE, Policy(), NOW_NS)) < 200

@@ -1,0 +1,78 @@
+"""A real resolver on loopback (unbound) that answers from what a test tells it."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import dns.exception
+import dns.message
+import dns.query
+import pytest
+
+
+def free_port() -> int:
+    """Return a port that nobody uses just now, for UDP and TCP."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextmanager
+def unbound(directory: Path, records: Mapping[str, tuple[str, ...]], extra: str = "") -> Iterator[str]:
+    """Run unbound and yield it as `address#port`; names without records do not exist.
+
+    `records` holds addresses by name; a name with `servfail` as its one record gives SERVFAIL.
+    """
+    program = shutil.which("unbound", path="/usr/sbin:/usr/bin")
+    if program is None:
+        pytest.skip("unbound is not installed: apt-get install unbound")
+    port = free_port()
+    config = directory / f"unbound-{port}.conf"
+    config.write_text(_config(port, records, extra))
+    with subprocess.Popen([program, "-d", "-c", config], stderr=subprocess.DEVNULL) as process:
+        try:
+            _wait_until_it_answers(port)
+            yield f"127.0.0.1#{port}"
+        finally:
+            process.terminate()
+
+
+def _config(port: int, records: Mapping[str, tuple[str, ...]], extra: str) -> str:
+    lines = [
+        "server:",
+        *("  interface: 127.0.0.1", f"  port: {port}", "  do-daemonize: no", '  username: ""', '  chroot: ""'),
+        *(
+            '  directory: "/"',
+            '  pidfile: ""',
+            "  use-syslog: no",
+            "  num-threads: 1",
+            '  module-config: "respip iterator"',
+        ),
+        '  local-zone: "." static',
+    ]
+    for name, values in records.items():
+        if values == ("servfail",):
+            lines.append(f'  local-zone: "{name}." always_refuse')
+        lines += [
+            f'  local-data: "{name}. 60 IN {"AAAA" if ":" in value else "A"} {value}"'
+            for value in values
+            if value != "servfail"
+        ]
+    return "\n".join([*lines, extra, ""])
+
+
+def _wait_until_it_answers(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            dns.query.udp(dns.message.make_query("ready.example.", "A"), "127.0.0.1", port=port, timeout=0.2)
+        except (dns.exception.Timeout, OSError):
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail("unbound does not answer")
