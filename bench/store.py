@@ -24,7 +24,8 @@ from rules.verdict import Outcome, Role, Severity
 T0_NS = 1_790_000_000_000_000_000
 SECOND_NS = 1_000_000_000
 SERVICES = ["ngrok", "frp", "cloudflared", "chisel", "devtunnels", "tailscale"]
-BUSY_SOURCE = "10.0.0.1"  # a source behind address translation: one event in ten is its own
+BUSY_SOURCE = "10.0.0.1"  # many hosts behind address translation
+BUSY_SHARE = 0.1
 
 
 def make_events(count: int) -> list[Event]:
@@ -36,7 +37,7 @@ def make_events(count: int) -> list[Event]:
 def make_event(chance: random.Random, number: int) -> Event:
     """Return one event as an aggregating sensor reports it."""
     at_ns = T0_NS + number * SECOND_NS
-    busy = chance.random() < 0.1
+    busy = chance.random() < BUSY_SHARE
     name = f"{chance.randrange(2000)}.tunnel.example"
     return Event(
         event_id=uuid7(at_ns),

@@ -93,9 +93,10 @@ def _tallies(connection: Connection, keys: Iterable[FindingKey]) -> dict[Finding
 
 
 def _add(key: FindingKey, pairs: Sequence[Change], tallies: dict[FindingKey, Tally]) -> None:
+    if pairs and key not in tallies:
+        tallies[key] = Tally.begin(key, pairs[0][1])
     for earlier, new in pairs:
-        tally = tallies.setdefault(key, Tally.begin(key, new))
-        tally.add(new, earlier)
+        tallies[key].add(new, earlier)
 
 
 def _recount(connection: Connection, key: FindingKey, tallies: dict[FindingKey, Tally]) -> None:

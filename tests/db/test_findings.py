@@ -58,6 +58,25 @@ def test_a_verdict_that_becomes_sanctioned_takes_its_finding_away(store: Store) 
     assert only(store).src_ip == "10.20.0.8"
 
 
+@pytest.mark.parametrize(
+    ("field", "before", "now"),
+    [
+        ("confidence", 90, 40),
+        ("severity", Severity.HIGH, Severity.LOW),
+        ("verdict", Outcome.UNSANCTIONED, Outcome.SUSPICIOUS),
+        ("first_seen_ns", T0_NS, T0_NS + SECOND_NS),
+        ("last_seen_ns", LATER_NS, LATER_NS - SECOND_NS),
+    ],
+)
+def test_a_revision_may_take_back_what_an_earlier_one_said(
+    store: Store, field: str, before: object, now: object
+) -> None:
+    store.append([make_event(1, **{field: before})])
+    store.append([make_event(1, revision=2, **{field: now})])
+    assert getattr(only(store), field) == now
+    assert (only(store).events, only(store).sightings) == (1, 1)
+
+
 def test_what_was_resolved_opens_when_it_is_seen_again(store: Store) -> None:
     store.append([make_event(1)])
     resolved = store.decide_finding(only(store).finding_id, FindingState.RESOLVED, T0_NS + 10 * SECOND_NS)

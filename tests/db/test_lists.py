@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 from db.snapshots import KEPT_A_LIST
 from db.store import Store
 from db.values import Resolution, SnapshotRow
@@ -33,6 +35,12 @@ def test_the_same_list_is_not_published_twice(store: Store) -> None:
     first = store.publish_snapshot("domains", "d1", 10, b"one")
     assert store.publish_snapshot("domains", "d1", 20, b"one") == first
     assert store.latest_snapshot("domains") == first
+
+
+def test_lists_published_at_once_get_a_serial_each(store: Store) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        published = pool.map(lambda number: store.publish_snapshot("domains", f"d{number}", number, b""), range(60))
+        assert sorted(each.serial for each in published) == list(range(1, 61))
 
 
 def test_old_snapshots_go_and_serials_go_on(store: Store) -> None:

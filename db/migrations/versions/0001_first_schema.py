@@ -12,6 +12,7 @@ depends_on = None
 def upgrade() -> None:
     """Apply this revision."""
     _create_events()
+    _index_events()
     _create_findings()
     _create_others()
     meta = sa.table("meta", sa.column("name"), sa.column("value"))
@@ -74,37 +75,15 @@ def _create_events() -> None:
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_events")),
         sa.UniqueConstraint("ingest_seq", name=op.f("uq_events_ingest_seq")),
     )
-    op.create_index(
-        op.f("ix_events_dst_ip_observed_at_ns_event_id"),
-        "events",
-        ["dst_ip", "observed_at_ns", "event_id"],
-        unique=False,
-    )
-    op.create_index(
-        op.f("ix_events_dst_name_observed_at_ns_event_id"),
-        "events",
-        ["dst_name", "observed_at_ns", "event_id"],
-        unique=False,
-    )
-    op.create_index(op.f("ix_events_observed_at_ns_event_id"), "events", ["observed_at_ns", "event_id"], unique=False)
-    op.create_index(
-        op.f("ix_events_service_observed_at_ns_event_id"),
-        "events",
-        ["service", "observed_at_ns", "event_id"],
-        unique=False,
-    )
-    op.create_index(
-        op.f("ix_events_src_ip_observed_at_ns_event_id"),
-        "events",
-        ["src_ip", "observed_at_ns", "event_id"],
-        unique=False,
-    )
-    op.create_index(
-        op.f("ix_events_verdict_observed_at_ns_event_id"),
-        "events",
-        ["verdict", "observed_at_ns", "event_id"],
-        unique=False,
-    )
+
+
+def _index_events() -> None:
+    _index("events", ["dst_ip", "observed_at_ns", "event_id"])
+    _index("events", ["dst_name", "observed_at_ns", "event_id"])
+    _index("events", ["observed_at_ns", "event_id"])
+    _index("events", ["service", "observed_at_ns", "event_id"])
+    _index("events", ["src_ip", "observed_at_ns", "event_id"])
+    _index("events", ["verdict", "observed_at_ns", "event_id"])
 
 
 def _create_findings() -> None:
@@ -132,27 +111,10 @@ def _create_findings() -> None:
         sa.PrimaryKeyConstraint("finding_id", name=op.f("pk_findings")),
         sa.UniqueConstraint("src_ip", "service", "role", name=op.f("uq_findings_src_ip_service_role")),
     )
-    op.create_index(
-        op.f("ix_findings_last_seen_ns_finding_id"), "findings", ["last_seen_ns", "finding_id"], unique=False
-    )
-    op.create_index(
-        op.f("ix_findings_service_last_seen_ns_finding_id"),
-        "findings",
-        ["service", "last_seen_ns", "finding_id"],
-        unique=False,
-    )
-    op.create_index(
-        op.f("ix_findings_src_ip_last_seen_ns_finding_id"),
-        "findings",
-        ["src_ip", "last_seen_ns", "finding_id"],
-        unique=False,
-    )
-    op.create_index(
-        op.f("ix_findings_state_last_seen_ns_finding_id"),
-        "findings",
-        ["state", "last_seen_ns", "finding_id"],
-        unique=False,
-    )
+    _index("findings", ["last_seen_ns", "finding_id"])
+    _index("findings", ["service", "last_seen_ns", "finding_id"])
+    _index("findings", ["src_ip", "last_seen_ns", "finding_id"])
+    _index("findings", ["state", "last_seen_ns", "finding_id"])
 
 
 def _create_others() -> None:
@@ -189,3 +151,7 @@ def _create_others() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("list_name", "serial", name=op.f("pk_snapshots")),
     )
+
+
+def _index(table: str, columns: list[str]) -> None:
+    op.create_index(op.f(f"ix_{table}_{'_'.join(columns)}"), table, columns)
