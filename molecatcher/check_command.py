@@ -4,13 +4,12 @@ import sys
 import time
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from molecatcher.live_rules import read_policy
 from molecatcher.settings import Settings
-from molecatcher.tables import services_table
+from molecatcher.tables import console, services_table
 from rules.blocklist import build_names
 from rules.catalogue import Catalogue, load_catalogue
 from rules.policy import Policy
@@ -28,17 +27,17 @@ def print_check(settings: Settings, *, as_json: bool, with_services: bool) -> No
         document = msgspec.json.encode(_document(settings, catalogue, policy, now_ns))
         sys.stdout.buffer.write(msgspec.json.format(document) + b"\n")
         return
-    console = Console()
-    console.print(_settings_table(settings))
-    console.print(_policy_table(policy, now_ns))
+    out = console()
+    out.print(_settings_table(settings))
+    out.print(_policy_table(policy, now_ns))
     for warning in policy.warnings:
-        console.print(f"warning: {warning}", style="yellow", markup=False)
+        out.print(f"warning: {warning}", style="yellow", markup=False)
     names = build_names(catalogue, policy, now_ns)
-    console.print(
+    out.print(
         f"{len(catalogue.services)} services of {catalogue.generated}; {len(names.blocked)} names on the block list"
     )
     if with_services:
-        console.print(services_table(catalogue, policy))
+        out.print(services_table(catalogue, policy))
 
 
 def _settings_table(settings: Settings) -> Table:

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from db.store import Store
 from rules.event import Event, make_event, uuid7
 from rules.ruleset import Ruleset
 from sensor.capture.file import CaptureFile, open_capture
@@ -15,6 +15,9 @@ from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 from sensor.report import Reporter
 from sensor.settle import Settler
+
+if TYPE_CHECKING:
+    from db.store import Store
 
 
 @dataclass(slots=True)
@@ -31,7 +34,7 @@ class Summary:
 class Replay:
     """Plays files under one ruleset. Memory stays that of the pipeline's tables whatever the size of the file."""
 
-    def __init__(self, ruleset: Ruleset, store: Store | None = None, window_ns: int = 60_000_000_000) -> None:
+    def __init__(self, ruleset: Ruleset, store: "Store | None" = None, window_ns: int = 60_000_000_000) -> None:
         self.summary = Summary()
         self._ruleset = ruleset
         self._store = store

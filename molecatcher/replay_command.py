@@ -5,20 +5,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from db.store import Store, open_store
 from molecatcher.live_rules import read_policy
 from molecatcher.replay import Replay
 from molecatcher.settings import Settings
-from molecatcher.tables import detections_table, print_summary
+from molecatcher.tables import console, detections_table, print_summary
 from rules.catalogue import load_catalogue
 from rules.event import Event, to_document
 from rules.policy import Policy
 from rules.ruleset import Ruleset
+
+if TYPE_CHECKING:
+    from db.store import Store
 
 
 def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, store_in: Settings | None) -> None:
@@ -32,21 +35,25 @@ def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, s
         if as_json:
             _print_lines(events)
         else:
-            Console().print(detections_table(events))
+            table = detections_table(events)
+            if table.row_count:
+                console().print(table)
     print_summary(messages, replay.summary)
 
 
 @contextmanager
-def _opened(settings: Settings | None) -> Iterator[Store | None]:
+def _opened(settings: Settings | None) -> "Iterator[Store | None]":
     if settings is None:
         yield None
         return
+    from db.store import open_store  # noqa: PLC0415 - SQLAlchemy doubles the start-up of a replay that does not need it
+
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with open_store(settings.database) as store:
         yield store
 
 
-def _play(replay: Replay, files: list[str], console: Console) -> Iterator[Event]:
+def _play(replay: Replay, files: list[str], messages: Console) -> Iterator[Event]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -54,7 +61,7 @@ def _play(replay: Replay, files: list[str], console: Console) -> Iterator[Event]
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+    with Progress(*columns, console=messages, transient=True, disable=not sys.stderr.isatty()) as progress:
         for path in files:
             task = progress.add_task(Path(path).name, total=None)
             yield from replay.play(path, _updater(progress, task))

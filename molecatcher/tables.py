@@ -1,6 +1,8 @@
 """What the command line shows to people: tables and one-line summaries."""
 
+import sys
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
@@ -8,38 +10,60 @@ from rich.text import Text
 
 from molecatcher.replay import Summary
 from rules.catalogue import Catalogue
-from rules.event import Event, rfc3339
+from rules.event import Event
+from rules.observation import FlowState
 from rules.policy import Policy
 from rules.verdict import Outcome
-from sensor.capture.probe import Probe
 
 STYLES = {Outcome.UNSANCTIONED: "bold red", Outcome.SUSPICIOUS: "yellow", Outcome.SANCTIONED: "green"}
-DETECTION_COLUMNS = (
-    "time (UTC)",
-    "source",
-    "verdict",
-    "service",
-    "role",
-    "severity",
-    "tunnel",
-    "name",
-    "to",
-    "how we know",
-)
+WIDTH_WITHOUT_TERMINAL = 120
+COLUMNS = ("source", "verdict", "service", "role", "name", "seen in", "tunnel", "times")
+
+
+@dataclass(slots=True)
+class _Row:
+    """Detections that an analyst would call the same."""
+
+    last: Event
+    times: int = 0
+    evidence: set[str] = field(default_factory=set)
+    states: set[FlowState] = field(default_factory=set)
+
+
+def console() -> Console:
+    """Return standard output: as wide as the terminal, 120 columns where there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=WIDTH_WITHOUT_TERMINAL)
 
 
 def detections_table(events: Iterable[Event]) -> Table:
-    """Return the detections as a table, one row each."""
-    table = Table(*DETECTION_COLUMNS, header_style="bold", row_styles=("", "dim"), expand=True)
+    """Return the detections, those of the same source, service, role and name as one row, in order of appearance."""
+    rows: dict[tuple[object, ...], _Row] = {}
     for event in events:
-        how = event.reasons[0].detail if event.reasons else ""
-        table.add_row(
-            *(rfc3339(event.observed_at_ns)[11:23], Text(event.src_ip)),
-            Text(event.verdict.value, style=STYLES.get(event.verdict, "")),
-            *(event.service or "", event.role.value, event.severity.value, event.state.value),
-            *(Text(event.dst_name or ""), Text(_endpoint(event)), Text(how)),
-        )
+        row = rows.setdefault((event.src_ip, event.verdict, event.service, event.role, event.dst_name), _Row(event))
+        row.times += 1
+        row.evidence.update(reason.evidence for reason in event.reasons)
+        row.states.add(event.state)
+    table = Table(header_style="bold", row_styles=("", "dim"))
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold", justify="right" if column == "times" else "left")
+    for row in rows.values():
+        table.add_row(*_cells(row))
     return table
+
+
+def _cells(row: _Row) -> list[str | Text]:
+    event = row.last
+    state = next(state for state in (FlowState.LIVE, FlowState.ATTEMPTED, FlowState.BLOCKED) if state in row.states)
+    return [
+        Text(event.src_ip),
+        Text(event.verdict.value, style=STYLES.get(event.verdict, "")),
+        event.service or "",
+        event.role.value,
+        Text(event.dst_name or ""),
+        ", ".join(sorted(row.evidence)),
+        state.value,
+        str(row.times),
+    ]
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -53,15 +77,6 @@ def print_summary(console: Console, summary: Summary) -> None:
         console.print(warning, style="yellow", markup=False)
 
 
-def probes_table(probes: Iterable[Probe]) -> Table:
-    """Return what `doctor` found."""
-    table = Table("check", "result", "found", "what to do", header_style="bold")
-    for probe in probes:
-        result = Text("ok", style="green") if probe.ok else Text("missing", style="bold red")
-        table.add_row(probe.name, result, Text(probe.detail), Text("" if probe.ok else probe.remedy))
-    return table
-
-
 def services_table(catalogue: Catalogue, policy: Policy) -> Table:
     """Return the catalogue with what the policy decides about each service."""
     table = Table("service", "name", "category", "sources are", "decision", header_style="bold")
@@ -69,8 +84,3 @@ def services_table(catalogue: Catalogue, policy: Policy) -> Table:
         decision = policy.decide(service)
         table.add_row(service.id, Text(service.name), service.category, service.confidence.value, decision.value)
     return table
-
-
-def _endpoint(event: Event) -> str:
-    host = f"[{event.dst_ip}]" if ":" in event.dst_ip else event.dst_ip
-    return f"{host}:{event.dst_port}/{event.transport.value}"

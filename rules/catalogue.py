@@ -69,6 +69,11 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         yield from ((ListKind.EXCLUDED, entry) for entry in self.exclude_domains)
 
     @property
+    def short_name(self) -> str:
+        """Return the name without the explanation in parentheses."""
+        return self.name.partition(" (")[0]
+
+    @property
     def default_decision(self) -> Decision:
         """Return what happens to the service where the organisation decided nothing (DESIGN.md section 3)."""
         is_blocked = self.category in BLOCKED_BY_DEFAULT and self.confidence is not Trust.LOW

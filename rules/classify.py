@@ -161,7 +161,7 @@ def _by_name(listed: list[_Listed], observation: Observation) -> Verdict | None:
     banner = ssh_banner(observation)
     if role is Role.UNCLEAR and service.ssh and banner is not None:
         role = Role.AGENT
-        reasons.append(Reason(Evidence.SSH_BANNER, banner, f"agents of {service.name} speak SSH"))
+        reasons.append(Reason(Evidence.SSH_BANNER, banner, f"agents of {service.short_name} speak SSH"))
     return Verdict(
         Outcome.UNSANCTIONED,
         service=service.id,
@@ -174,7 +174,9 @@ def _by_name(listed: list[_Listed], observation: Observation) -> Verdict | None:
 
 def _name_reason(row: _Listed) -> Reason:
     seen, does = WHERE_IT_WAS_SEEN[row.indicator.evidence], WHAT_A_ROLE_DOES[row.role]
-    detail = f"{seen} {row.indicator.value}, which {does} {row.match.service.name} (entry {row.match.entry})"
+    detail = (
+        f"{seen} {row.indicator.value}, which {does} {row.match.service.short_name} (catalogue entry {row.match.entry})"
+    )
     return Reason(row.indicator.evidence, row.indicator.value, detail)
 
 
@@ -188,9 +190,7 @@ def _by_alias(observation: Observation, policy: Policy, catalogue: Catalogue) ->
         match = catalogue.match(alias)
         if match is not None:
             role = _role(match)
-            detail = (
-                f"{observation.dns.qname} is an alias of {alias}, which {WHAT_A_ROLE_DOES[role]} {match.service.name}"
-            )
+            detail = f"{observation.dns.qname} is an alias of {alias}, which {WHAT_A_ROLE_DOES[role]} {match.service.short_name}"
             return Verdict(
                 Outcome.UNSANCTIONED,
                 service=match.service.id,
@@ -239,14 +239,12 @@ def _sanctioned_address(observation: Observation, policy: Policy) -> Verdict | N
 
 def _told_agent(told: str, match: Match, observation: Observation) -> Verdict:
     address = address_text(observation.five_tuple.dst)
-    detail = (
-        f"the client was told this address for {told}, an agent name of {match.service.name}, and named no listed host"
-    )
+    detail = f"the client was told this address for {told}, an agent name of {match.service.short_name}, and named no listed host"
     reasons = [Reason(Evidence.ADDRESS, address, detail)]
     confidence = CONFIDENCE_TOLD_ADDRESS
     banner = ssh_banner(observation)
     if banner is not None and match.service.ssh:
-        reasons.append(Reason(Evidence.SSH_BANNER, banner, f"agents of {match.service.name} speak SSH"))
+        reasons.append(Reason(Evidence.SSH_BANNER, banner, f"agents of {match.service.short_name} speak SSH"))
         confidence = CONFIDENCE_TOLD_ADDRESS_SSH
     return Verdict(
         Outcome.SUSPICIOUS,

@@ -52,7 +52,7 @@ def _by_alpn(observation: Observation, catalogue: Catalogue) -> Tell | None:
     for alpn in observation.hello.alpn if observation.hello else ():
         service = catalogue.by_alpn.get(alpn)
         if service is not None:
-            reason = Reason(Evidence.ALPN, alpn, f"only {service.name} negotiates the ALPN {alpn}")
+            reason = Reason(Evidence.ALPN, alpn, f"only {service.short_name} negotiates the ALPN {alpn}")
             return Tell(service.id, Role.AGENT, 85, reason)
     return None
 
