@@ -117,6 +117,19 @@ def test_addresses_that_sanctioned_traffic_was_seen_to_use(store: Store) -> None
     assert store.observed_addresses(Outcome.SANCTIONED, T0_NS + 3 * SECOND_NS) == {"192.0.2.1"}
 
 
+def test_names_that_sanctioned_traffic_was_seen_to_ask_for(store: Store) -> None:
+    store.append(
+        [
+            make_event(1, verdict=Outcome.SANCTIONED, dst_name="a.example"),
+            make_event(2, verdict=Outcome.SANCTIONED, dst_name="b.example"),
+            make_event(3, verdict=Outcome.SANCTIONED, dst_name=None),
+            make_event(4, dst_name="c.example"),
+        ]
+    )
+    assert store.observed_names(Outcome.SANCTIONED, T0_NS) == {"a.example", "b.example"}
+    assert store.observed_names(Outcome.SANCTIONED, T0_NS + 2 * SECOND_NS) == {"b.example"}
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """100,000 events, one a second."""
