@@ -1,10 +1,11 @@
-"""Tells that links, addresses or routes changed, so that the choice of interfaces is looked at again."""
+"""Tells that links, addresses or routes changed, so that the choice of interfaces is looked at again.
+
+A plain netlink socket: pyroute2's IPRoute belongs to the thread that made it and to an event loop of its own.
+"""
 
 import errno
 import socket
-from typing import Any
 
-from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl import (
     RTMGRP_IPV4_IFADDR,
     RTMGRP_IPV4_ROUTE,
@@ -14,16 +15,15 @@ from pyroute2.netlink.rtnl import (
 )
 
 GROUPS = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE
-EVENT_OCTETS = 65_536
+ANY_PORT = 0
 
 
 class LinkWatcher:
     """A netlink socket that hears of changes; it needs no privilege. What changed is for a fresh dump to say."""
 
     def __init__(self, groups: int = GROUPS) -> None:
-        self._netlink: Any = IPRoute()
-        self._netlink.bind(groups=groups)
-        self._socket: socket.socket = self._netlink.socket  # IPRoute would make another one in another thread
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+        self._socket.bind((ANY_PORT, groups))
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when something changed."""
@@ -42,12 +42,12 @@ class LinkWatcher:
 
     def close(self) -> None:
         """Close the socket."""
-        self._netlink.close()
+        self._socket.close()
 
     def _has_event(self) -> bool:
-        """Take one message from the queue; an overflown queue is news as well."""
+        """Take one message from the queue, whose content does not matter; an overflown queue is news as well."""
         try:
-            self._socket.recv(EVENT_OCTETS, socket.MSG_DONTWAIT)
+            self._socket.recv(1)
         except BlockingIOError:
             return False
         except OSError as error:
