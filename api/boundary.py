@@ -55,7 +55,7 @@ class RequestBoundary:
         except Exception as error:  # noqa: BLE001 - the outermost request handler; logged and counted
             await self._report(error, response, scope, receive)
         finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
+            route = getattr(scope.get("route"), "path", scope.get("root_path")) or "unmatched"
             self.metrics.count(method, route, response.status, time.perf_counter() - started)
 
     async def _report(self, error: Exception, response: "_Response", scope: Scope, receive: Receive) -> None:

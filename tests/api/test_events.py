@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from installation import Installation
 
 from api.schemas import EventDocument, EventPage
 from rules.event import Event, rfc3339, to_document
@@ -31,26 +32,26 @@ def walk(client: httpx.Client, path: str, between: Callable[[], object] = lambda
         between()
 
 
-def test_an_event_is_answered_as_the_rules_write_it(installation, client):
+def test_an_event_is_answered_as_the_rules_write_it(installation: Installation, client: httpx.Client) -> None:
     event = installation.add()
     document = json.loads(json.dumps(to_document(event)))
     assert client.get("/v1/events").json() == {"items": [document], "next": None}
     assert client.get(f"/v1/events/{event.event_id}").json() == document
 
 
-def test_the_documents_are_those_of_the_description(installation, client):
+def test_the_documents_are_those_of_the_description(installation: Installation, client: httpx.Client) -> None:
     event = installation.add()
     EventPage.model_validate(client.get("/v1/events").json())
     EventDocument.model_validate(client.get(f"/v1/events/{event.event_id}").json())
 
 
-def test_an_unknown_event_is_a_problem(client):
+def test_an_unknown_event_is_a_problem(client: httpx.Client) -> None:
     answer = client.get("/v1/events/019ab1f0-8c00-7000-8000-00000000002a")
     assert answer.status_code == 404
     assert answer.json()["type"] == "urn:molecatcher:problem:not-found"
 
 
-def test_the_last_day_is_the_default(installation, client):
+def test_the_last_day_is_the_default(installation: Installation, client: httpx.Client) -> None:
     now_ns = installation.now_ns
     old = installation.add(observed_at_ns=now_ns - 25 * HOUR_NS)
     new = installation.add(observed_at_ns=now_ns - 23 * HOUR_NS)
@@ -59,13 +60,13 @@ def test_the_last_day_is_the_default(installation, client):
     assert ids(client.get("/v1/events", params={"from": "2026-01-01T00:00:00Z"})) == [new.event_id, old.event_id]
 
 
-def test_from_is_included_and_to_is_not(installation, client):
+def test_from_is_included_and_to_is_not(installation: Installation, client: httpx.Client) -> None:
     events = installation.add_many(3)
     window = {"from": rfc3339(events[2].observed_at_ns), "to": rfc3339(events[0].observed_at_ns)}
     assert ids(client.get("/v1/events", params=window)) == [events[1].event_id, events[2].event_id]
 
 
-def test_times_may_have_an_offset(installation, client):
+def test_times_may_have_an_offset(installation: Installation, client: httpx.Client) -> None:
     event = installation.add()
     answer = client.get("/v1/events", params={"from": "2026-11-23T20:59:59.5+02:00"})
     assert ids(answer) == [event.event_id]
@@ -88,7 +89,9 @@ def test_times_may_have_an_offset(installation, client):
         ({"dst_name": "a.lhr.life"}, {"q": "LHR"}),
     ],
 )
-def test_a_filter_finds_what_it_names(installation, client, fields, query):
+def test_a_filter_finds_what_it_names(
+    installation: Installation, client: httpx.Client, fields: dict[str, object], query: dict[str, str]
+) -> None:
     installation.add()
     wanted = installation.add(**fields)
     assert ids(client.get("/v1/events", params=query)) == [wanted.event_id]
@@ -118,7 +121,7 @@ def test_a_filter_finds_what_it_names(installation, client, fields, query):
         "scr=10.20.0.7",
     ],
 )
-def test_a_parameter_that_cannot_be_used_is_named(client, query):
+def test_a_parameter_that_cannot_be_used_is_named(client: httpx.Client, query: str) -> None:
     answer = client.get(f"/v1/events?{query}")
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
@@ -129,7 +132,9 @@ def test_a_parameter_that_cannot_be_used_is_named(client, query):
     assert name in problem["detail"]
 
 
-def test_every_event_is_on_exactly_one_page_while_events_arrive(installation, client):
+def test_every_event_is_on_exactly_one_page_while_events_arrive(
+    installation: Installation, client: httpx.Client
+) -> None:
     events = installation.add_many(23)
     arriving = iter(range(1, 100))
     found = walk(
@@ -140,19 +145,19 @@ def test_every_event_is_on_exactly_one_page_while_events_arrive(installation, cl
     assert found == [event.event_id for event in events]
 
 
-def test_events_of_the_same_moment_are_not_lost_between_pages(installation, client):
+def test_events_of_the_same_moment_are_not_lost_between_pages(installation: Installation, client: httpx.Client) -> None:
     events = [installation.add() for _ in range(9)]
     found = walk(client, "/v1/events?limit=2")
     assert sorted(found) == sorted(event.event_id for event in events)
 
 
-def test_the_window_of_the_first_page_stays(installation, client):
+def test_the_window_of_the_first_page_stays(installation: Installation, client: httpx.Client) -> None:
     inside = installation.add_many(3)
     installation.add(observed_at_ns=installation.now_ns - 30 * HOUR_NS)
     assert walk(client, "/v1/events?limit=1") == [event.event_id for event in inside]
 
 
-def test_pages_keep_their_filters(installation, client):
+def test_pages_keep_their_filters(installation: Installation, client: httpx.Client) -> None:
     installation.add_many(4)
     others = [installation.add(src_ip="2001:db8::7") for _ in range(3)]
     found = walk(client, "/v1/events?limit=1&src=2001:db8:0::7&q=ngrok")
@@ -161,23 +166,23 @@ def test_pages_keep_their_filters(installation, client):
 
 class TestCursors:
     @pytest.fixture
-    def cursor(self, installation, client) -> str:
+    def cursor(self, installation: Installation, client: httpx.Client) -> str:
         installation.add_many(3)
         return str(client.get("/v1/events?limit=1&service=ngrok").json()["next"])
 
     @pytest.mark.parametrize("query", ["", "service=bore", "service=ngrok&src=10.20.0.7", "service=ngrok&state=live"])
-    def test_a_cursor_of_another_query_is_refused(self, client, cursor, query):
+    def test_a_cursor_of_another_query_is_refused(self, client: httpx.Client, cursor: str, query: str) -> None:
         answer = client.get(f"/v1/events?limit=1&cursor={cursor}&{query}")
         assert answer.status_code == 400
         assert answer.json()["type"] == "urn:molecatcher:problem:invalid-cursor"
 
-    def test_a_cursor_of_another_resource_is_refused(self, client, cursor):
+    def test_a_cursor_of_another_resource_is_refused(self, client: httpx.Client, cursor: str) -> None:
         assert client.get(f"/v1/findings?service=ngrok&cursor={cursor}").status_code == 400
 
-    def test_the_limit_may_change(self, client, cursor):
+    def test_the_limit_may_change(self, client: httpx.Client, cursor: str) -> None:
         assert len(ids(client.get(f"/v1/events?limit=2&service=ngrok&cursor={cursor}"))) == 2
 
-    def test_an_altered_cursor_is_refused(self, client, cursor):
+    def test_an_altered_cursor_is_refused(self, client: httpx.Client, cursor: str) -> None:
         for at in range(len(cursor) - 1):  # the last base64 digit holds bits that nobody reads
             other = "A" if cursor[at] != "A" else "B"
             altered = cursor[:at] + other + cursor[at + 1 :]
@@ -185,11 +190,13 @@ class TestCursors:
             assert answer.status_code == 400, altered
 
     @pytest.mark.parametrize("cursor_text", [".", "A", "A.A", "....", "e30.e30", "W10.AAAAAAAAAAAAAAAAAAAAAA"])
-    def test_an_invented_cursor_is_refused(self, client, cursor_text):
+    def test_an_invented_cursor_is_refused(self, client: httpx.Client, cursor_text: str) -> None:
         assert client.get("/v1/events", params={"cursor": cursor_text}).status_code == 400
 
 
-def test_a_later_revision_replaces_the_event(installation, client, make_event: Callable[..., Event]):
+def test_a_later_revision_replaces_the_event(
+    installation: Installation, client: httpx.Client, make_event: Callable[..., Event]
+) -> None:
     event = installation.add()
     installation.store.append([make_event(event_id=event.event_id, revision=2, count=9)])
     page = client.get("/v1/events").json()["items"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from installation import Eventually, Installation
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -17,6 +18,7 @@ from rules.event import EventReason
 from rules.observation import FlowState, Kind
 from rules.verdict import Outcome, Role, Severity
 
+See = Callable[[str], WebElement]
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>.example"
 MINUTE_NS = 60 * 10**9
@@ -60,12 +62,12 @@ def browser(chrome: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
 
 
 @pytest.fixture
-def see(browser: webdriver.Chrome) -> Callable[[str], WebElement]:
+def see(browser: webdriver.Chrome) -> See:
     return lambda selector: browser.find_element(By.CSS_SELECTOR, selector)
 
 
 @pytest.fixture
-def busy(installation):
+def busy(installation: Installation) -> Installation:
     """An installation with something of everything to show."""
     now_ns = installation.now_ns
     installation.beat(packets=1_234_567, octets=9_876_543_210, flows=310)
@@ -113,7 +115,9 @@ def set_width(browser: webdriver.Chrome, width: int, height: int = 844) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
-def test_a_finding_appears_without_a_reload(installation, browser, see, eventually):
+def test_a_finding_appears_without_a_reload(
+    installation: Installation, browser: webdriver.Chrome, see: See, eventually: Eventually
+) -> None:
     installation.beat()
     browser.get(installation.url)
     assert "Nothing yet" in see("#findings").text
@@ -128,7 +132,7 @@ def test_a_finding_appears_without_a_reload(installation, browser, see, eventual
     assert severe_log(browser) == []
 
 
-def test_hostile_names_are_text(installation, browser, see):
+def test_hostile_names_are_text(installation: Installation, browser: webdriver.Chrome, see: See) -> None:
     installation.beat(hostname=HOSTILE, policy_error=HOSTILE, interfaces=(HOSTILE,))
     installation.set_policy(error=HOSTILE, warnings=(HOSTILE,), path=HOSTILE)
     installation.add(
@@ -144,14 +148,14 @@ def test_hostile_names_are_text(installation, browser, see):
     assert severe_log(browser) == []
 
 
-def test_invisible_characters_are_written_out(installation, browser, see):
+def test_invisible_characters_are_written_out(installation: Installation, browser: webdriver.Chrome, see: See) -> None:
     installation.add(dst_name="moc.\u202ekrogn\u200b\x1b.example")
     browser.get(installation.url)
     assert see("#findings .name").text == r"moc.\u{202e}krogn\u{200b}\u{1b}.example"
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])
-def test_nothing_is_wider_than_a_small_screen(busy, browser, width):
+def test_nothing_is_wider_than_a_small_screen(busy: Installation, browser: webdriver.Chrome, width: int) -> None:
     busy.add(dst_name="a" * 63 + "." + "b" * 63 + ".example", service="very-long-service-name-without-a-break-in-it")
     set_width(browser, width)
     browser.get(busy.url)
@@ -159,7 +163,9 @@ def test_nothing_is_wider_than_a_small_screen(busy, browser, width):
     assert wide[0] <= width, wide
 
 
-def test_the_chart_is_drawn_and_drawn_again(busy, browser, see, eventually):
+def test_the_chart_is_drawn_and_drawn_again(
+    busy: Installation, browser: webdriver.Chrome, see: See, eventually: Eventually
+) -> None:
     browser.get(busy.url)
     eventually(lambda: browser.find_elements(By.CSS_SELECTOR, "#chart canvas"))
     before = see("#chart-series").get_attribute("data-series")
@@ -169,7 +175,7 @@ def test_the_chart_is_drawn_and_drawn_again(busy, browser, see, eventually):
     assert severe_log(browser) == []
 
 
-def test_the_lists_show_addresses_to_copy(busy, browser, see):
+def test_the_lists_show_addresses_to_copy(busy: Installation, browser: webdriver.Chrome, see: See) -> None:
     browser.get(busy.url)
     shown = see("#lists").text
     assert f"{busy.url}/feeds/unsanctioned-domains.rpz" in shown
@@ -186,13 +192,15 @@ def test_the_lists_show_addresses_to_copy(busy, browser, see):
         ({"heartbeat_ns": 1_795_460_400_000_000_000 - 5 * MINUTE_NS}, "Silent: last heard 5 minutes ago"),
     ],
 )
-def test_the_banner_says_how_the_sensor_does(installation, browser, see, fields, headline):
+def test_the_banner_says_how_the_sensor_does(
+    installation: Installation, browser: webdriver.Chrome, see: See, fields: dict[str, object], headline: str
+) -> None:
     installation.beat(**fields)
     browser.get(installation.url)
     assert see(".sensor .headline").text == headline
 
 
-def test_the_banner_says_what_is_wrong(installation, browser, see):
+def test_the_banner_says_what_is_wrong(installation: Installation, browser: webdriver.Chrome, see: See) -> None:
     installation.beat(kernel_drops=12, policy_error="line 3 is not TOML")
     installation.set_policy(error="line 3 is not TOML")
     browser.get(installation.url)
@@ -200,7 +208,9 @@ def test_the_banner_says_what_is_wrong(installation, browser, see):
     assert "Policy not updated." in see(".notice.bad[role=alert]:not([hidden])").text
 
 
-def test_without_a_sensor_the_page_says_what_to_do(installation, browser, see):
+def test_without_a_sensor_the_page_says_what_to_do(
+    installation: Installation, browser: webdriver.Chrome, see: See
+) -> None:
     installation.set_policy(sanctioned=(), path="")
     browser.get(installation.url)
     assert "molecatcher run" in see("#sensor-none").text
@@ -209,7 +219,9 @@ def test_without_a_sensor_the_page_says_what_to_do(installation, browser, see):
     assert "Not built yet" in see("#lists").text
 
 
-def test_focus_stays_while_the_page_renews_itself(busy, browser, see, eventually):
+def test_focus_stays_while_the_page_renews_itself(
+    busy: Installation, browser: webdriver.Chrome, see: See, eventually: Eventually
+) -> None:
     browser.get(busy.url)
     browser.execute_script("document.querySelector('#findings a.who').focus()")
     before = see("#findings tbody").text
@@ -218,7 +230,7 @@ def test_focus_stays_while_the_page_renews_itself(busy, browser, see, eventually
     assert browser.switch_to.active_element.get_attribute("class") == "who"
 
 
-def test_the_keyboard_reaches_everything(busy, browser):
+def test_the_keyboard_reaches_everything(busy: Installation, browser: webdriver.Chrome) -> None:
     browser.get(busy.url)
     reached = set()
     for _ in range(40):
@@ -230,7 +242,7 @@ def test_the_keyboard_reaches_everything(busy, browser):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_enough_contrast(busy, browser, scheme):
+def test_text_has_enough_contrast(busy: Installation, browser: webdriver.Chrome, scheme: str) -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.get(busy.url)
@@ -239,7 +251,7 @@ def test_text_has_enough_contrast(busy, browser, scheme):
     assert poor == [], json.dumps(poor, indent=1)
 
 
-def test_a_lost_server_is_said(busy, browser, see, eventually):
+def test_a_lost_server_is_said(busy: Installation, browser: webdriver.Chrome, see: See, eventually: Eventually) -> None:
     browser.get(busy.url)
     assert not see("#offline").is_displayed()
     browser.execute_cdp_cmd("Network.enable", {})

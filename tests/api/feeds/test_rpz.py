@@ -1,6 +1,6 @@
 """The zone, judged as a resolver judges it: by the nearest name that exists (RFC 4592)."""
 
-import io
+from collections.abc import Callable
 
 import dns.name
 import dns.rdatatype
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from api.errors import UnrenderableSnapshot
 from api.feeds import FeedFormat, render
-from rules.blocklist import NameEntry, NameList, Scope
+from rules.blocklist import NameEntry, NameList, Scope, Snapshot
 from rules.names import is_at_or_below
 
 ORIGIN = dns.name.from_text("rpz.invalid.")
@@ -52,14 +52,14 @@ def expected(name: str, body: NameList) -> str:
 
 
 @pytest.fixture
-def zone_of(make_snapshot):
-    def parsed(body, serial=7):
+def zone_of(make_snapshot: Callable[..., Snapshot]) -> Callable[..., Zone]:
+    def parsed(body: NameList, serial: int = 7) -> Zone:
         return Zone(render(make_snapshot(body, serial), FeedFormat.RPZ).decode())
 
     return parsed
 
 
-def test_the_zone_in_full(make_snapshot, make_names):
+def test_the_zone_in_full(make_snapshot: Callable[..., Snapshot], make_names: Callable[..., NameList]) -> None:
     body = make_names("tunnel.example =api.other.example", "ok.deep.tunnel.example")
     text = render(make_snapshot(body), FeedFormat.RPZ, comments=False).decode()
     assert text.splitlines() == [
@@ -76,7 +76,9 @@ def test_the_zone_in_full(make_snapshot, make_names):
     ]
 
 
-def test_siblings_of_an_exemption_stay_blocked(zone_of, make_names):
+def test_siblings_of_an_exemption_stay_blocked(
+    zone_of: Callable[..., Zone], make_names: Callable[..., NameList]
+) -> None:
     zone = zone_of(make_names("tunnel.example", "ok.very.deep.tunnel.example"))
     names = {
         "ok.very.deep.tunnel.example": "passed",
@@ -92,36 +94,46 @@ def test_siblings_of_an_exemption_stay_blocked(zone_of, make_names):
     assert {name: zone.judge(name) for name in names} == names
 
 
-def test_an_exempted_name_alone_does_not_exempt_what_is_below_it(zone_of, make_names):
+def test_an_exempted_name_alone_does_not_exempt_what_is_below_it(
+    zone_of: Callable[..., Zone], make_names: Callable[..., NameList]
+) -> None:
     zone = zone_of(make_names("tunnel.example", "=crl.tunnel.example"))
     assert zone.judge("crl.tunnel.example") == "passed"
     assert zone.judge("evil.crl.tunnel.example") == "blocked"
 
 
-def test_an_entry_that_a_subtree_covers_is_dropped_and_opens_no_hole(zone_of, make_names):
+def test_an_entry_that_a_subtree_covers_is_dropped_and_opens_no_hole(
+    zone_of: Callable[..., Zone], make_names: Callable[..., NameList]
+) -> None:
     zone = zone_of(make_names("tunnel.example =deep.evil.tunnel.example"))
     assert zone.judge("other.evil.tunnel.example") == "blocked"
     assert len(zone.zone.nodes) == 3  # the apex, the name and its wildcard
 
 
-def test_a_blocked_name_below_a_sanctioned_one_passes(zone_of, make_names):
+def test_a_blocked_name_below_a_sanctioned_one_passes(
+    zone_of: Callable[..., Zone], make_names: Callable[..., NameList]
+) -> None:
     zone = zone_of(make_names("connect.tunnels.example", "tunnels.example"))
     assert zone.judge("connect.tunnels.example") == "passed"
 
 
-def test_the_serial_is_the_snapshot_s(zone_of, make_names):
+def test_the_serial_is_the_snapshot_s(zone_of: Callable[..., Zone], make_names: Callable[..., NameList]) -> None:
     for serial, written in ((1, 1), (2**32 - 1, 2**32 - 1), (2**32 + 5, 5)):
         zone = zone_of(make_names("tunnel.example"), serial)
         assert zone.zone.get_soa().serial == written
 
 
-def test_comments_are_zone_comments(make_snapshot, make_names):
+def test_comments_are_zone_comments(
+    make_snapshot: Callable[..., Snapshot], make_names: Callable[..., NameList]
+) -> None:
     text = render(make_snapshot(make_names("tunnel.example")), FeedFormat.RPZ).decode()
     assert text.startswith("; Molecatcher unsanctioned-domains\n")
     assert "# " not in text
 
 
-def test_a_name_too_long_for_a_zone_stops_the_list(make_snapshot, make_names):
+def test_a_name_too_long_for_a_zone_stops_the_list(
+    make_snapshot: Callable[..., Snapshot], make_names: Callable[..., NameList]
+) -> None:
     name = ".".join(["a" * 48] * 4)
     with pytest.raises(UnrenderableSnapshot):
         render(make_snapshot(make_names(name)), FeedFormat.RPZ)
@@ -134,9 +146,11 @@ entries = st.builds(NameEntry, names, st.sampled_from(Scope), st.just("ngrok"))
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
 @given(wide=st.lists(entries, max_size=6), allowed=st.lists(entries, max_size=4), asked=st.lists(names, min_size=8))
-def test_every_name_is_judged_as_the_entries_say(zone_of, wide, allowed, asked):
+def test_every_name_is_judged_as_the_entries_say(
+    zone_of: Callable[..., Zone], wide: list[NameEntry], allowed: list[NameEntry], asked: list[str]
+) -> None:
     body = NameList(wide=tuple(wide), allowed=tuple(allowed))
     zone = zone_of(body)
     listed = [entry.name for entry in (*wide, *allowed)]
     for name in [*asked, *listed, *(f"x.{name}" for name in listed)]:
-        assert zone.judge(name) == expected(name, body), f"{name} in\n{io.StringIO(str(body)).read()}"
+        assert zone.judge(name) == expected(name, body), f"{name} in {body}"

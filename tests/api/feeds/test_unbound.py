@@ -5,7 +5,8 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import dns.message
@@ -15,9 +16,12 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
+from installation import Eventually, Installation
 
 from api.feeds import FeedFormat, render
+from rules.blocklist import NameList, Snapshot
 
+Resolver = Callable[[str], AbstractContextManager[Callable[[str], int]]]
 UNBOUND = shutil.which("unbound", path="/usr/sbin:/usr/bin:/sbin:/bin")
 ALIAS, LISTED_TARGET = "tunnels.sanctioned.example", "custom.tunnel.example"
 BODY = ("tunnel.example =tunnel.other.example", "ok.very.deep.tunnel.example =crl.tunnel.example")
@@ -97,9 +101,14 @@ def answer_all(listener: socket.socket) -> None:
         listener.sendto(response.to_wire(), client)
 
 
+@pytest.fixture
+def resolver(tmp_path: Path, free_port: int, upstream: int) -> Resolver:
+    """Return what runs a resolver with a zone and yields a function that answers a name's rcode."""
+    return partial(run_unbound, tmp_path, free_port, upstream)
+
+
 @contextmanager
-def resolver(folder: Path, port: int, upstream: int, source: str) -> Iterator[Callable[[str], int]]:
-    """Run unbound and yield a function that answers a name's rcode."""
+def run_unbound(folder: Path, port: int, upstream: int, source: str) -> Iterator[Callable[[str], int]]:
     config = folder / "unbound.conf"
     config.write_text(CONFIG.format(folder=folder, port=port, upstream=upstream, source=source))
     with (folder / "unbound.log").open("wb") as log:
@@ -122,30 +131,41 @@ def ask(port: int, name: str) -> int:
 
 
 def test_a_resolver_that_reads_the_file_judges_names_as_meant(
-    tmp_path, free_port, upstream, make_snapshot, make_names, eventually
-):
+    tmp_path: Path,
+    resolver: Resolver,
+    make_snapshot: Callable[..., Snapshot],
+    make_names: Callable[..., NameList],
+    eventually: Eventually,
+) -> None:
     zone = tmp_path / "rpz.zone"
     zone.write_bytes(render(make_snapshot(make_names(*BODY)), FeedFormat.RPZ))
-    with resolver(tmp_path, free_port, upstream, f'  zonefile: "{zone}"') as rcode:
+    with resolver(f'  zonefile: "{zone}"') as rcode:
         eventually(lambda: rcode("tunnel.example") == dns.rcode.NXDOMAIN)
         assert {name: rcode(name) for name in ANSWERS} == ANSWERS
 
 
 def test_a_resolver_that_pulls_the_feed_judges_names_as_meant(
-    tmp_path, free_port, upstream, installation, make_names, eventually
-):
+    resolver: Resolver,
+    installation: Installation,
+    make_names: Callable[..., NameList],
+    eventually: Eventually,
+) -> None:
     installation.publish(make_names(*BODY))
     url = f"{installation.url}/feeds/unsanctioned-domains.rpz"
-    with resolver(tmp_path, free_port, upstream, f'  url: "{url}"') as rcode:
+    with resolver(f'  url: "{url}"') as rcode:
         eventually(lambda: rcode("tunnel.example") == dns.rcode.NXDOMAIN)
         assert {name: rcode(name) for name in ANSWERS} == ANSWERS
 
 
 def test_a_sanctioned_name_passes_although_its_alias_is_listed(
-    tmp_path, free_port, upstream, make_snapshot, make_names, eventually
-):
+    tmp_path: Path,
+    resolver: Resolver,
+    make_snapshot: Callable[..., Snapshot],
+    make_names: Callable[..., NameList],
+    eventually: Eventually,
+) -> None:
     zone = tmp_path / "rpz.zone"
     zone.write_bytes(render(make_snapshot(make_names("tunnel.example", "sanctioned.example")), FeedFormat.RPZ))
-    with resolver(tmp_path, free_port, upstream, f'  zonefile: "{zone}"') as rcode:
+    with resolver(f'  zonefile: "{zone}"') as rcode:
         eventually(lambda: rcode(LISTED_TARGET) == dns.rcode.NXDOMAIN)
         assert rcode(ALIAS) == dns.rcode.NOERROR

@@ -1,0 +1,71 @@
+import httpx
+import pytest
+from installation import Installation
+
+from api.schemas import FindingPage
+from rules.event import rfc3339
+from rules.observation import FlowState
+from rules.verdict import Role, Severity
+
+DAY_NS = 86_400 * 10**9
+
+
+def test_a_finding_gathers_the_events_of_source_service_and_role(
+    installation: Installation, client: httpx.Client
+) -> None:
+    first = installation.add(observed_at_ns=installation.now_ns - DAY_NS)
+    last = installation.add()
+    page = client.get("/v1/findings").json()
+    FindingPage.model_validate(page)
+    (finding,) = page["items"]
+    assert finding["src_ip"] == "10.20.0.7"
+    assert finding["events"] == 2
+    assert finding["event_id"] == last.event_id
+    assert finding["first_seen"] == rfc3339(first.observed_at_ns)
+    assert finding["last_seen"] == rfc3339(last.observed_at_ns)
+    assert finding["decided_at"] is None
+
+
+def test_old_findings_are_listed_too(installation: Installation, client: httpx.Client) -> None:
+    installation.add(observed_at_ns=installation.now_ns - 90 * DAY_NS)
+    assert len(client.get("/v1/findings").json()["items"]) == 1
+    assert client.get("/v1/findings", params={"from": rfc3339(installation.now_ns - DAY_NS)}).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "query"),
+    [
+        ({"src_ip": "10.20.0.8"}, {"src": "10.20.0.8"}),
+        ({"service": "bore"}, {"service": "bore"}),
+        ({"role": Role.VISITOR}, {"role": "visitor"}),
+        ({"src_ip": "10.20.0.8", "severity": Severity.LOW}, {"severity": "low"}),
+        ({"src_ip": "10.20.0.8", "state": FlowState.BLOCKED}, {"tunnel_state": "blocked"}),
+        ({"src_ip": "10.20.0.8", "sensor_id": "laptop-3"}, {"sensor": "laptop-3"}),
+        ({"src_ip": "10.20.0.8", "dst_name": "a.lhr.life"}, {"q": "lhr"}),
+    ],
+)
+def test_a_filter_finds_what_it_names(
+    installation: Installation, client: httpx.Client, fields: dict[str, object], query: dict[str, str]
+) -> None:
+    installation.add()
+    wanted = installation.add(**fields)
+    items = client.get("/v1/findings", params=query).json()["items"]
+    assert [item["event_id"] for item in items] == [wanted.event_id]
+
+
+def test_state_is_the_finding_s_and_not_the_tunnel_s(installation: Installation, client: httpx.Client) -> None:
+    installation.add()
+    assert len(client.get("/v1/findings?state=open").json()["items"]) == 1
+    assert client.get("/v1/findings?state=resolved").json()["items"] == []
+    assert client.get("/v1/findings?state=live").status_code == 422
+
+
+def test_every_finding_is_on_exactly_one_page(installation: Installation, client: httpx.Client) -> None:
+    for at in range(11):
+        installation.add(src_ip=f"10.20.1.{at}", observed_at_ns=installation.now_ns - at // 3 * 10**9)
+    found, path = [], "/v1/findings?limit=2"
+    while path:
+        answer = client.get(path)
+        found += [item["finding_id"] for item in answer.json()["items"]]
+        path = answer.links.get("next", {}).get("url", "")
+    assert len(found) == len(set(found)) == 11

@@ -1,0 +1,73 @@
+"""The description is complete: every route, every answer, every error as it really is."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+PATHS = {
+    "/v1/events",
+    "/v1/events/{event_id}",
+    "/v1/findings",
+    "/v1/services",
+    "/v1/sensors",
+    "/v1/policy",
+    "/feeds/{file_name}",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+}
+
+
+@pytest.fixture
+def description(client: httpx.Client) -> Any:
+    return client.get("/v1/openapi.json").json()
+
+
+def test_every_route_is_described(description: dict[str, Any]) -> None:
+    assert description["openapi"].startswith("3.1")
+    assert set(description["paths"]) == PATHS
+
+
+def test_every_error_is_a_problem(description: dict[str, Any]) -> None:
+    for path in description["paths"].values():
+        for status, answer in path["get"]["responses"].items():
+            if int(status) >= 400:
+                assert list(answer["content"]) == ["application/problem+json"], (path, status)
+    assert "HTTPValidationError" not in description["components"]["schemas"]
+
+
+def test_every_reference_leads_somewhere(description: dict[str, Any]) -> None:
+    def references(node: object) -> Iterator[str]:
+        if isinstance(node, dict):
+            yield from ([node["$ref"]] if "$ref" in node else [])
+            for value in node.values():
+                yield from references(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from references(value)
+
+    known = {f"#/components/schemas/{name}" for name in description["components"]["schemas"]}
+    assert set(references(description)) <= known
+
+
+def test_parameters_have_bounds(description: dict[str, Any]) -> None:
+    parameters = {row["name"]: row for row in description["paths"]["/v1/events"]["get"]["parameters"]}
+    expected = {
+        "from",
+        "to",
+        "src",
+        "dst",
+        "service",
+        "verdict",
+        "role",
+        "severity",
+        "state",
+        "sensor",
+        "q",
+        "limit",
+        "cursor",
+    }
+    assert set(parameters) == expected
+    assert parameters["limit"]["schema"]["maximum"] == 500

@@ -1,0 +1,166 @@
+"""What a running API answers from, with something to put into it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import date
+from operator import attrgetter
+
+from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
+from db.store import Store
+from rules.blocklist import (
+    AddressEntry,
+    AddressList,
+    ListName,
+    NameEntry,
+    NameList,
+    Scope,
+    Snapshot,
+    digest,
+)
+from rules.event import Event, EventReason, uuid7
+from rules.observation import FlowState, Kind, Transport
+from rules.ports import SensorStatus
+from rules.verdict import Decision, Outcome, Role, Severity
+
+Eventually = Callable[[Callable[[], object]], None]
+NOW_NS = 1_795_460_400_000_000_000  # 2026-11-23T19:00:00Z
+SECOND_NS = 1_000_000_000
+
+SERVICES = (
+    ServiceRow("ngrok", "ngrok (agent and SDKs)", "reverse-tunnel", "high", Decision.BLOCK, "https://tunnel.example/"),
+    ServiceRow("bore", "bore", "reverse-tunnel", "medium", Decision.BLOCK, "https://bore.example/"),
+)
+POLICY = PolicyStatus(
+    path="policy.toml",
+    loaded_at_ns=NOW_NS,
+    sanctioned=(
+        SanctionedDomain("tunnels.example.com", "ngrok", "platform@example.com", "team tenant", date(2027, 12, 31)),
+    ),
+)
+
+
+def event_of(**fields: object) -> Event:
+    """Return an event; what is not given is an ngrok agent's."""
+    observed_at_ns = int(str(fields.get("observed_at_ns", NOW_NS)))
+    defaults: dict[str, object] = {
+        "event_id": uuid7(observed_at_ns),
+        "observed_at_ns": observed_at_ns,
+        "kind": Kind.TLS,
+        "verdict": Outcome.UNSANCTIONED,
+        "state": FlowState.LIVE,
+        "service": "ngrok",
+        "service_category": "reverse-tunnel",
+        "role": Role.AGENT,
+        "severity": Severity.HIGH,
+        "confidence": 95,
+        "reasons": (
+            EventReason("tls_sni", "connect.ngrok-agent.com", "the TLS hello asks for connect.ngrok-agent.com"),
+        ),
+        "sensor_id": "gateway-1",
+        "src_ip": "10.20.0.7",
+        "src_port": 51234,
+        "dst_ip": "203.0.113.9",
+        "dst_port": 443,
+        "dst_name": "connect.ngrok-agent.com",
+        "transport": Transport.TCP,
+        "first_seen_ns": observed_at_ns,
+        "last_seen_ns": observed_at_ns,
+    }
+    return Event(**(defaults | fields))  # type: ignore[arg-type]  # fields come by name
+
+
+def snapshot_of(body: NameList | AddressList, serial: int = 7, created_at_ns: int = NOW_NS) -> Snapshot:
+    """Return a snapshot of `body` under the list it belongs to."""
+    name = ListName.UNSANCTIONED_DOMAINS if isinstance(body, NameList) else ListName.UNSANCTIONED_ADDRESSES
+    return Snapshot(name, serial, created_at_ns, digest(body), body)
+
+
+def names_of(blocked: str, allowed: str = "") -> NameList:
+    """Return a list from words: `name` stands for a subtree, `=name` for that name alone."""
+    entries = tuple(sorted(map(_entry, blocked.split())))
+    return NameList(blocked=entries, wide=entries, allowed=tuple(sorted(map(_entry, allowed.split()))))
+
+
+def _entry(word: str) -> NameEntry:
+    return NameEntry(word.removeprefix("="), Scope.EXACT if word.startswith("=") else Scope.SUBTREE, "ngrok")
+
+
+@dataclass
+class Installation:
+    """What a running API answers from; a test changes it while the server runs."""
+
+    store: Store
+    url: str = ""
+    now_ns: int = NOW_NS
+    policy: PolicyStatus = POLICY
+    services: tuple[ServiceRow, ...] = SERVICES
+    snapshots: dict[ListName, Snapshot] = field(default_factory=dict)
+    ask_policy: Callable[["Installation"], PolicyStatus] = attrgetter("policy")
+
+    def context(self) -> ApiContext:
+        """Return the context that reads this installation's present state."""
+        return ApiContext(
+            store=self.store,
+            snapshot=self.snapshots.get,
+            catalogue_services=lambda: self.services,
+            policy_status=lambda: self.ask_policy(self),
+            now_ns=lambda: self.now_ns,
+            version="0.1.0",
+        )
+
+    def add(self, **fields: object) -> Event:
+        """Store an event and return it."""
+        event = event_of(**fields)
+        assert self.store.append([event]).stored == 1
+        return event
+
+    def add_many(self, count: int, *, before_ns: int = NOW_NS) -> list[Event]:
+        """Store events, a second apart, newest first."""
+        events = [event_of(observed_at_ns=before_ns - at * SECOND_NS) for at in range(count)]
+        self.store.append(events)
+        return events
+
+    def publish(self, body: NameList | AddressList, serial: int = 7, created_at_ns: int = NOW_NS) -> Snapshot:
+        """Make `body` the current snapshot of its list."""
+        snapshot = snapshot_of(body, serial, created_at_ns)
+        self.snapshots[snapshot.list_name] = snapshot
+        return snapshot
+
+    def publish_both(self) -> None:
+        """Publish a small list of names and one of addresses."""
+        self.publish(names_of("ngrok-agent.com =tunnel.ngrok.com", "tunnels.example.com"))
+        self.publish(AddressList((AddressEntry("203.0.113.9/32", "ngrok"),)))
+
+    def beat(self, **fields: object) -> None:
+        """Store a sensor's heartbeat of this moment."""
+        status = SensorStatus(
+            sensor_id="gateway-1",
+            version="0.1.0",
+            hostname="gateway.example.com",
+            started_at_ns=self.now_ns - 60 * SECOND_NS,
+            heartbeat_ns=self.now_ns,
+            interfaces=("eth0",),
+            engine="ebpf",
+            packets=1234,
+            octets=987_654,
+        )
+        values = {name: getattr(status, name) for name in status.__struct_fields__} | fields
+        self.store.save_heartbeat(SensorStatus(**values))
+
+    def set_policy(self, **fields: object) -> None:
+        """Change parts of the policy's status."""
+        self.policy = replace(self.policy, **fields)  # type: ignore[arg-type]  # fields come by name
+
+
+def wait_until(is_true: Callable[[], object], timeout_s: float = 15) -> None:
+    """Return when `is_true` does not answer false any more.
+
+    Raises:
+        TimeoutError: it did all the time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        if time.monotonic() > deadline:
+            raise TimeoutError("what was waited for did not happen")
+        time.sleep(0.02)
