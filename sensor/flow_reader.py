@@ -230,7 +230,7 @@ class FlowReader:
         observations = self._report(flow, now_ns)
         if is_unanswered and not head.revision:
             self._leave(flow, now_ns)
-        elif flow.quiet == BOTH_QUIET and flow.head is not None:
+        elif flow.quiet == BOTH_QUIET and head.is_settled and flow.head is not None:
             self._drop_head(flow, head)
         return observations
 
