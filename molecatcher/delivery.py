@@ -49,19 +49,24 @@ class Delivery:
 
     def _run(self) -> None:
         wait_s = SHORTEST_WAIT_S
-        is_last = False
-        while not is_last:
-            is_last = self._stopping.is_set()
-            try:
-                self._deliver()
+        while not self._stopping.is_set():
+            self._wake.clear()
+            if self._try():
                 wait_s = SHORTEST_WAIT_S
                 self._wake.wait()
-            except DbError as error:
-                self.counters["store_failures"] += 1
-                log.warning("store_failed", error=str(error), retry_s=wait_s, waiting=self._spool.waiting_octets)
+            else:
                 self._stopping.wait(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
-            self._wake.clear()
+        self._try()
+
+    def _try(self) -> bool:
+        try:
+            self._deliver()
+        except DbError as error:
+            self.counters["store_failures"] += 1
+            log.warning("store_failed", error=str(error), waiting_octets=self._spool.waiting_octets)
+            return False
+        return True
 
     def _deliver(self) -> None:
         for batch in self._spool.batches():

@@ -190,7 +190,8 @@ def _by_alias(observation: Observation, policy: Policy, catalogue: Catalogue) ->
         match = catalogue.match(alias)
         if match is not None:
             role = _role(match)
-            detail = f"{observation.dns.qname} is an alias of {alias}, which {WHAT_A_ROLE_DOES[role]} {match.service.short_name}"
+            what = f"{WHAT_A_ROLE_DOES[role]} {match.service.short_name}"
+            detail = f"{observation.dns.qname} is an alias of {alias}, which {what}"
             return Verdict(
                 Outcome.UNSANCTIONED,
                 service=match.service.id,
@@ -239,7 +240,8 @@ def _sanctioned_address(observation: Observation, policy: Policy) -> Verdict | N
 
 def _told_agent(told: str, match: Match, observation: Observation) -> Verdict:
     address = address_text(observation.five_tuple.dst)
-    detail = f"the client was told this address for {told}, an agent name of {match.service.short_name}, and named no listed host"
+    service = match.service.short_name
+    detail = f"the client was told this address for {told}, an agent name of {service}, and named no listed host"
     reasons = [Reason(Evidence.ADDRESS, address, detail)]
     confidence = CONFIDENCE_TOLD_ADDRESS
     banner = ssh_banner(observation)

@@ -1,0 +1,77 @@
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from stored_events import make_event
+
+from db.store import Store, open_store
+from db.values import EventFilter
+from molecatcher.delivery import Delivery
+from rules.ports import SensorStatus
+from sensor.spool import Spool
+
+STATUS = SensorStatus(sensor_id="s", version="0", hostname="h", started_at_ns=1, heartbeat_ns=2)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "molecatcher.db", busy_timeout_ms=50) as opened:
+        yield opened
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def stored(store: Store) -> set[str]:
+    return {event.event_id for event in store.events(EventFilter(), 500)}
+
+
+def test_what_is_spooled_reaches_the_store_and_leaves_the_spool(spool: Spool, store: Store) -> None:
+    spool.append([make_event(0)])
+    delivery = Delivery(spool, store)
+    delivery.start()
+    for number in range(1, 20):
+        spool.append([make_event(number)])
+        delivery.notify(STATUS)
+    wait_for(lambda: spool.waiting_octets == 0)
+    delivery.stop()
+    assert stored(store) == {make_event(number).event_id for number in range(20)}
+    assert store.sensors() == [STATUS]
+
+
+def test_stop_delivers_what_came_last_and_ends_at_once(spool: Spool, store: Store) -> None:
+    delivery = Delivery(spool, store)
+    delivery.start()
+    spool.append([make_event(1)])
+    started_s = time.monotonic()
+    delivery.stop()
+    assert time.monotonic() - started_s < 2
+    assert not delivery._thread.is_alive()
+    assert stored(store) == {make_event(1).event_id}
+
+
+def test_while_the_database_is_away_events_wait_and_nothing_is_lost(tmp_path: Path, spool: Spool, store: Store) -> None:
+    blocker = sqlite3.connect(tmp_path / "molecatcher.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    delivery = Delivery(spool, store)
+    delivery.start()
+    spool.append([make_event(1)])
+    delivery.notify()
+    wait_for(lambda: delivery.counters["store_failures"] > 0)
+    assert spool.waiting_octets > 0
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    wait_for(lambda: spool.waiting_octets == 0)
+    delivery.stop()
+    assert stored(store) == {make_event(1).event_id}
