@@ -53,7 +53,7 @@ Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 class WindowQuery(BaseModel):
     """A time window: `from` is included, `to` is not."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
 
     from_ns: Time | None = Field(None, alias="from", description="RFC 3339; included")
     to_ns: Time | None = Field(None, alias="to", description="RFC 3339; not included")

@@ -119,6 +119,7 @@ def test_a_filter_finds_what_it_names(
         "cursor=%7B%7D",
         "cursor=" + "A" * 513,
         "scr=10.20.0.7",
+        "from_ns=2026-11-23T19:00:00Z",
     ],
 )
 def test_a_parameter_that_cannot_be_used_is_named(client: httpx.Client, query: str) -> None:
