@@ -8,7 +8,7 @@ benchmark is bench/pipeline.py.
 """
 
 import struct
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 import msgspec
 
@@ -18,8 +18,8 @@ from sensor.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, find_network_layer, requ
 from sensor.packet import Packet
 
 
-class TcpFlag(IntFlag):
-    """TCP control bits (RFC 9293 section 3.1)."""
+class TcpFlag(IntEnum):
+    """TCP control bits (RFC 9293 section 3.1); no IntFlag, whose operators cost a microsecond each."""
 
     FIN = 0x01
     SYN = 0x02

@@ -37,6 +37,9 @@ _NOT_FRAGMENTED = frozenset((b"\x00\x00", b"\x40\x00"))
 _TCP = 6
 _UDP = 17
 _FIN_SYN_RST = 0x07
+_IPV4_FLAGS_AT = 47
+_IPV6_FLAGS_AT = 67
+_ETHERNET = int(LinkType.ETHERNET)
 _SECOND_CHANCES = 8
 _EXPIRED_AT_ONCE = 2
 
@@ -120,6 +123,8 @@ def flow_key(transport: Transport, src: bytes, src_port: int, dst: bytes, dst_po
 
 def reverse_key(key: FlowKey) -> FlowKey:
     """Return the key of packets in the other direction."""
+    if len(key) == _IPV4_KEY_OCTETS:  # by far the most frequent
+        return key[4:8] + key[:4] + key[10:] + key[8:10]
     octets = 4 if len(key) <= _IPV4_KEY_OCTETS + 1 else 16
     ports = 2 * octets
     return key[octets:ports] + key[:octets] + key[ports + 2 : ports + 4] + key[ports : ports + 2] + key[ports + 4 :]
@@ -169,26 +174,24 @@ class FlowTable:
 
     def count_quiet(self, packet: Packet) -> bool:
         """Return whether `packet` belongs to a quiet side, and count it there if so; False decides nothing."""
+        if packet.link_type != _ETHERNET:
+            return False
         data = packet.data
-        if packet.link_type != LinkType.ETHERNET:
-            return False
-        for _ in range(2):
-            if data[12:14] not in _TAGS:
-                break
-            data = data[4:]
-        if len(data) < 68:  # noqa: PLR2004 - up to the flags of TCP over IPv6; a shorter packet is no bulk
-            return False
-        if data[12:15] == _IPV4_WITHOUT_OPTIONS:
-            if data[20:22] not in _NOT_FRAGMENTED:
-                return False
-            protocol, flags, key = data[23], data[47], data[26:38]
-        elif data[12:14] == _IPV6:
-            protocol, flags, key = data[20], data[67], data[22:58]
+        kind = data[12:15]
+        if kind[:2] in _TAGS:
+            data = _without_tags(data)
+            kind = data[12:15]
+        if kind == _IPV4_WITHOUT_OPTIONS and len(data) > _IPV4_FLAGS_AT and data[20:22] in _NOT_FRAGMENTED:
+            protocol, flags, key = data[23], data[_IPV4_FLAGS_AT], data[26:38]
+        elif kind[:2] == _IPV6 and len(data) > _IPV6_FLAGS_AT:
+            protocol, flags, key = data[20], data[_IPV6_FLAGS_AT], data[22:58]
         else:
             return False
-        if protocol == _TCP:
-            return not flags & _FIN_SYN_RST and self._count(key, packet)
-        return protocol == _UDP and self._count(key + _UDP_MARK, packet)
+        if protocol == _UDP:
+            key += _UDP_MARK
+        elif protocol != _TCP or flags & _FIN_SYN_RST:
+            return False
+        return self._count(key, packet)
 
     def _count(self, key: FlowKey, packet: Packet) -> bool:
         flow = self._flows.get(key)
@@ -201,9 +204,10 @@ class FlowTable:
             if flow is None or not flow.quiet & 2:
                 return False
             flow.octets_1 += packet.wire_octets
-        if packet.ts_ns - flow.last_ns > UDP_IDLE_NS and is_idle(flow, packet.ts_ns):
+        ts_ns = packet.ts_ns
+        if ts_ns - flow.last_ns > UDP_IDLE_NS and is_idle(flow, ts_ns):
             return False
-        flow.last_ns = packet.ts_ns
+        flow.last_ns = ts_ns
         return True
 
     def _pop_idle(self, now_ns: int) -> list[Flow]:
@@ -233,3 +237,9 @@ class FlowTable:
 def is_idle(flow: Flow, now_ns: int) -> bool:
     """Tell whether the next packet of this five-tuple begins another flow."""
     return now_ns - flow.last_ns > (TCP_IDLE_NS if flow.transport is Transport.TCP else UDP_IDLE_NS)
+
+
+def _without_tags(data: bytes) -> bytes:
+    """Return the frame without its VLAN tags, two at most."""
+    data = data[:12] + data[16:]
+    return data[:12] + data[16:] if data[12:14] in _TAGS else data

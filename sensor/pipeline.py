@@ -68,9 +68,10 @@ class Pipeline:
         """Return what `packets` make known, in their order; cheaper than one `feed` for each."""
         observations: list[Observation] = []
         counters, count_quiet = self.counters, self._table.count_quiet
+        seen = octets = 0
         for packet in packets:
-            counters.packets += 1
-            counters.octets += packet.wire_octets
+            seen += 1
+            octets += packet.wire_octets
             if packet.ts_ns >= self._due_ns:
                 observations += self.advance(packet.ts_ns)
             if count_quiet(packet):
@@ -81,6 +82,8 @@ class Pipeline:
                 counters.count_malformed(error)
             except NeedMoreData:
                 counters.truncated += 1
+        counters.packets += seen
+        counters.octets += octets
         self._gather_counters()
         return observations
 
