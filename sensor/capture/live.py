@@ -126,7 +126,11 @@ class LiveSource:
             raise
         self._links = LinkWatcher()
         self._selector.register(self._links, selectors.EVENT_READ)
-        self._follow_links()
+        try:
+            self.listen_on(self.wanted)
+        except CaptureError:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -147,8 +151,11 @@ class LiveSource:
         Raises:
             CaptureError: A socket could not be opened for a reason other than a missing interface.
         """
-        self.wanted = tuple(interfaces)
+        self.wanted = tuple(dict.fromkeys(interfaces))
         self._follow_links()
+        for name in self.wanted:
+            if name not in self._taps:
+                _log.warning("interface_missing", interface=name)
 
     def read(self, timeout_s: float) -> list[Packet] | None:
         """Return packets that came within `timeout_s` seconds, at most `BATCH_PACKETS`; None once closed.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from netns import Host, Network, needs_root
+from structlog.testing import capture_logs
 
 from sensor.capture.live import BATCH_PACKETS, LiveSource
 from sensor.packet import LinkType, Packet
@@ -286,7 +287,8 @@ def test_an_interface_that_comes_back_is_captured_again(wire: Wire, event: Calla
 
 
 def test_an_interface_may_appear_later(wire: Wire) -> None:
-    with LiveSource(("later0",)) as source:
+    with capture_logs() as logs, LiveSource(("later0", "later0")) as source:
+        assert logs == [{"event": "interface_missing", "interface": "later0", "log_level": "warning"}]
         assert source.interfaces == ()
         assert source.read(0) == []
         wire.network.cable(wire.sensor, "later0", wire.sender, "later0")
