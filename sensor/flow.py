@@ -5,13 +5,15 @@ from it: its packets are only counted. `FlowTable.count_quiet` does that before 
 most two tags: one slice, one or two look-ups and two additions; nothing that it allocates stays. bench/pipeline.py
 measures it.
 
-A flow takes about 0.4 kB; while its head is being read, its `FlowHead` and at most 8 kB more.
+A flow takes about 0.4 kB; while its head is being read, its `FlowHead` and at most 8 kB more. None of these refers back
+to what holds it, so the garbage collector need not look at them (`gc=False`).
 """
 
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from rules.observation import FiveTuple, FlowState, Indicator, Kind, Transport
 from sensor.extract.quic import QuicInitialReader
@@ -47,8 +49,7 @@ _pack_ports = struct.Struct(">HH").pack
 _read_ports = struct.Struct(">HH").unpack
 
 
-@dataclass(slots=True)
-class Side:
+class Side(msgspec.Struct, gc=False):
     """What one side sent, as far as its head is being read."""
 
     stream: StreamHead | None = None
@@ -62,12 +63,11 @@ class Side:
     is_read: bool = False  # its content has nothing more to say
 
 
-@dataclass(slots=True)
-class FlowHead:
+class FlowHead(msgspec.Struct, gc=False):
     """What is kept of a flow while its beginning is being read."""
 
     interface: str
-    sides: tuple[Side, Side] = field(default_factory=lambda: (Side(), Side()))
+    sides: tuple[Side, Side] = msgspec.field(default_factory=lambda: (Side(), Side()))
     opener: int | None = None  # the side whose SYN began it
     first_payload_ns: int | None = None
     closed_ns: int | None = None
@@ -79,8 +79,7 @@ class FlowHead:
     reported: Report | None = None
 
 
-@dataclass(slots=True)
-class Flow:
+class Flow(msgspec.Struct, gc=False):
     """A flow; `head` is None once its beginning has been read and reported."""
 
     key: FlowKey
