@@ -76,6 +76,9 @@ class Pipeline:
                 observations += self.advance(packet.ts_ns)
             if count_quiet(packet):
                 continue
+            if packet.ts_ns < self._now_ns - _CLOCK_STEP_NS:
+                observations += self.flush()
+                self._now_ns = packet.ts_ns
             try:
                 observations += self._read(packet)
             except MalformedInput as error:
@@ -102,10 +105,6 @@ class Pipeline:
         return observations
 
     def _read(self, packet: Packet) -> list[Observation]:
-        observations: list[Observation] = []
-        if packet.ts_ns < self._now_ns - _CLOCK_STEP_NS:
-            observations += self.flush()
-            self._now_ns = packet.ts_ns
         self._now_ns = max(self._now_ns, packet.ts_ns)
         decoded = decode(packet)
         if isinstance(decoded, Fragment):
@@ -113,7 +112,7 @@ class Pipeline:
             decoded = self._reassemble(decoded)
         elif decoded is None:
             self.counters.not_ip += 1
-        observations += self._take(decoded, packet)
+        observations = self._take(decoded, packet)
         self._set_due()
         return observations
 

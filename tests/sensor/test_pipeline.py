@@ -292,6 +292,13 @@ def test_a_second_capture_of_earlier_packets() -> None:
     assert [row.state for row in last_revisions(replay(packets))] == [FlowState.ATTEMPTED, FlowState.LIVE]
 
 
+def test_a_damaged_packet_from_before_loses_no_report() -> None:
+    late = Conversation(start_ns=10**18)
+    pipeline = Pipeline()
+    pipeline.feed_batch(told(NAME, at_ns=10**18 - S) + late.open() + late.send(UNKNOWN))
+    assert only(pipeline.feed(packet(S, bytes(10)))).told_names == (NAME,)
+
+
 def test_counters() -> None:
     pipeline, talk = Pipeline(), Conversation()
     packets = [*told(NAME), *talk.open(), packet(S, bytes(60)), packet(S, bytes(10)), Packet(S, 1, bytes(10), 60)]
