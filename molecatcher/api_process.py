@@ -1,10 +1,8 @@
 """The API as a process: feeds, events and the page from the database, until told to stop."""
 
-import secrets
 import signal
 import threading
 import time
-from pathlib import Path
 
 import structlog
 
@@ -16,15 +14,16 @@ from molecatcher import __version__
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
+from molecatcher.own_lookups import OwnLookups
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
 from molecatcher.settings import Settings
+from molecatcher.state import kept_secret
 from rules.catalogue import load_catalogue
 
 log = structlog.get_logger()
 
 POLL_S = 1.0
-SECRET_OCTETS = 32
 
 
 class ApiProcess:
@@ -38,9 +37,9 @@ class ApiProcess:
         """
         listener = bind(parse_listen(settings.listen))
         self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
-        settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database)
-        resolver = NameResolver(settings.resolvers)
+        resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
         self.publisher = Publisher(self.store, self.rules, resolver, settings.resolve_s)
         self.server = ApiServer(create_app(self._context(settings)), listener)
         self._stopping = threading.Event()
@@ -80,7 +79,7 @@ class ApiProcess:
             policy_status=self._policy_status,
             now_ns=time.time_ns,
             version=__version__,
-            cursor_secret=_secret(settings.state / "cursor_secret"),
+            cursor_secret=kept_secret(settings.state / "cursor_secret"),
         )
 
     def _services(self) -> list[ServiceRow]:
@@ -115,14 +114,3 @@ def run(settings: Settings) -> None:
     """Run the API in this process until SIGTERM or SIGINT."""
     configure_logging()
     ApiProcess(settings).run(Notifier())
-
-
-def _secret(path: Path) -> bytes:
-    """Return the secret that signs page cursors, made once and readable by its owner only."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        made = secrets.token_bytes(SECRET_OCTETS)
-    path.touch(mode=0o600)
-    path.write_bytes(made)
-    return made

@@ -14,12 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from molecatcher.errors import SetupError
 from molecatcher.settings import Settings
 
+log = structlog.get_logger()
+
 # include/uapi/linux/capability.h
-CAPABILITIES: Final = {"net_raw": 13, "bpf": 39}
-CAPTURE: Final = tuple(CAPABILITIES)
+CAPABILITIES: Final = {"dac_read_search": 2, "net_raw": 13, "bpf": 39}
+CAPTURE: Final = ("net_raw", "bpf")
+READ_ANYWHERE: Final = "dac_read_search"  # only for a clone in a folder that the user cannot enter
 PACKAGES = ("api", "db", "molecatcher", "rules", "sensor")
 
 CHECK_TIMEOUT_S = 30
@@ -47,8 +52,10 @@ class Access:
 def give_up_root(settings: Settings) -> None:
     """Return for an ordinary user; for root, replace this process by the same command as `settings.user`.
 
+    Where that user cannot read the program (a clone under /root), it keeps the right to read files, and says so.
+
     Raises:
-        SetupError: That user does not exist, cannot read the program or cannot have the state directory.
+        SetupError: That user does not exist, cannot start the interpreter or cannot have the state directory.
     """
     if os.geteuid() != 0:
         return
@@ -59,11 +66,13 @@ def give_up_root(settings: Settings) -> None:
     prepare_state(settings.state, user.pw_uid, user.pw_gid)
     readable = [*program_folders(), *([settings.policy] if settings.policy else [])]
     access = can_user_run(user.pw_name, readable, settings.state)
+    rights = available(CAPTURE)
     if not access.ok:
-        raise SetupError(access.remedy)
+        log.warning("user_keeps_right_to_read_every_file", user=user.pw_name, remedy=access.remedy)
+        rights += available([READ_ANYWHERE])
     os.environ["MOLECATCHER_STATE"] = str(settings.state)  # an ordinary user's default would be another place
     program = [sys.executable, "-P", "-m", "molecatcher"]  # -P: whatever lies in the current directory is not ours
-    argv = as_user(user.pw_name, [*program, *sys.argv[1:]], available(CAPTURE))
+    argv = as_user(user.pw_name, [*program, *sys.argv[1:]], rights)
     os.execvp(argv[0], argv)  # noqa: S606 - no shell is wanted
 
 
@@ -76,12 +85,12 @@ def as_user(user: str, argv: Sequence[str], capabilities: Sequence[str] = ()) ->
 
 def with_capture_rights(argv: Sequence[str]) -> list[str]:
     """Return the command that runs `argv` with what capture needs of this process's capabilities and no others."""
-    return _as_child(argv, available(CAPTURE))
+    return _as_child(argv, available([*CAPTURE, *_kept_right()]))
 
 
 def without_rights(argv: Sequence[str]) -> list[str]:
     """Return the command that runs `argv` without any capability."""
-    return _as_child(argv, ())
+    return _as_child(argv, available(_kept_right()))
 
 
 def available(capabilities: Iterable[str]) -> tuple[str, ...]:
@@ -160,6 +169,11 @@ def _limits(capabilities: Sequence[str]) -> list[str]:
     exactly = _exactly(capabilities)
     bounding = [f"--bounding-set={exactly}"] if os.geteuid() == 0 else []  # needs CAP_SETPCAP
     return [f"--inh-caps={exactly}", f"--ambient-caps={exactly}", *bounding, "--no-new-privs"]
+
+
+def _kept_right() -> tuple[str, ...]:
+    """Return the right to read every file if `give_up_root` left it to this ordinary user's process."""
+    return () if os.geteuid() == 0 else (READ_ANYWHERE,)
 
 
 def _exactly(capabilities: Iterable[str]) -> str:

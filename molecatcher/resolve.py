@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import dns.asyncresolver
 import dns.exception
@@ -14,6 +15,7 @@ from db.values import Resolution
 
 log = structlog.get_logger()
 
+RESOLVED_CONFIGURATION = "/run/systemd/resolve/resolv.conf"
 AT_ONCE = 16
 TIMEOUT_S = 5.0
 FAMILIES = (dns.rdatatype.A, dns.rdatatype.AAAA)
@@ -25,13 +27,16 @@ class NameResolver:
     At most 16 names are under way at once; a name takes at most two timeouts of 5 s.
     """
 
-    def __init__(self, servers: Sequence[str] = (), timeout_s: float = TIMEOUT_S) -> None:
-        """Configure the resolver.
+    def __init__(
+        self, servers: Sequence[str] = (), timeout_s: float = TIMEOUT_S, spell: Callable[[str], str] = str
+    ) -> None:
+        """Configure the resolver; `spell` says in which upper and lower case names are asked for.
 
         Raises:
             dns.resolver.NoResolverConfiguration: the system has no resolver and none was given.
         """
-        self._resolver = dns.asyncresolver.Resolver(configure=not servers)
+        self._spell = spell
+        self._resolver = dns.asyncresolver.Resolver(_system_configuration(), configure=not servers)
         self._resolver.lifetime = timeout_s
         self._resolver.cache = None
         if servers:
@@ -60,12 +65,17 @@ class NameResolver:
     async def _addresses(self, name: str, family: dns.rdatatype.RdataType) -> list[str] | None:
         """Return the addresses of one family, none if the name has none, None if nobody could say."""
         try:
-            answer = await self._resolver.resolve(f"{name}.", family, raise_on_no_answer=False)
+            answer = await self._resolver.resolve(f"{self._spell(name)}.", family, raise_on_no_answer=False)
         except dns.resolver.NXDOMAIN:
             return []
         except (dns.exception.DNSException, OSError):
             return None
         return [row.address for row in answer] if answer.rrset is not None else []
+
+
+def _system_configuration() -> str:
+    """Return the file that names the real servers: where systemd-resolved runs, /etc/resolv.conf names only its stub."""
+    return RESOLVED_CONFIGURATION if Path(RESOLVED_CONFIGURATION).exists() else "/etc/resolv.conf"
 
 
 def _address(server: str) -> str:

@@ -1,12 +1,10 @@
 """The sensor as a process: capture, classify, report, until told to stop."""
 
-import os
 import signal
 import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -17,7 +15,9 @@ from molecatcher.delivery import Delivery
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
+from molecatcher.own_lookups import OwnLookups
 from molecatcher.settings import Settings
+from molecatcher.state import kept, kept_secret
 from rules.catalogue import load_catalogue
 from rules.event import Event, uuid7
 from rules.ports import SensorStatus
@@ -50,12 +50,12 @@ class Sensor:
         """
         self.settings = settings
         self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
-        settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.sensor_id = _sensor_id(settings.state)
+        self.sensor_id = kept(settings.state / "sensor_id", lambda: uuid7(time.time_ns()).encode()).decode("ascii")
+        own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database)
         self.spool = Spool(settings.spool, settings.spool_mib << 20)
         self.delivery = Delivery(self.spool, self.store)
-        self.detector = Detector(Pipeline(), self.rules)
+        self.detector = Detector(Pipeline(is_own_lookup=own_lookups.is_own), self.rules)
         self.reporter = Reporter(self.sensor_id, int(settings.window_s * NS_PER_S))
         self.links = LinkWatcher()
         self.choice = choose_interfaces(settings.interface)
@@ -195,16 +195,3 @@ def run(settings: Settings) -> None:
     signal.signal(signal.SIGINT, sensor.stop)
     signal.signal(signal.SIGHUP, sensor.reload)
     sensor.run(Notifier())
-
-
-def _sensor_id(state: Path) -> str:
-    """Return this sensor's identity, made once and kept in the state directory."""
-    path = state / "sensor_id"
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        made = uuid7(time.time_ns())
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(made, encoding="ascii")
-    temporary.rename(path)
-    return made

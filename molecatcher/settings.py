@@ -50,3 +50,8 @@ class Settings(BaseSettings):
     def spool(self) -> Path:
         """Return the directory of the spool."""
         return self.state / "spool"
+
+    @property
+    def lookup_secret(self) -> Path:
+        """Return the file that tells sensor and API how the program spells its own DNS questions."""
+        return self.state / "lookup_secret"

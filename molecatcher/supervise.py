@@ -33,7 +33,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         environment = inherited_environment(as_environment(settings))
-        program = [sys.executable, "-m", "molecatcher"]
+        program = [sys.executable, "-P", "-m", "molecatcher"]
         self._children = (
             Child("sensor", with_capture_rights([*program, "sensor"]), environment),
             Child("api", without_rights([*program, "serve"]), environment),

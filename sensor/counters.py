@@ -21,6 +21,7 @@ class Counters:
     fragments: int = 0
     flows: int = 0
     dns_messages: int = 0
+    own_lookups: int = 0
     conflicts: int = 0
     flows_evicted: int = 0
     reassembly_evicted: int = 0

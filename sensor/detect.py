@@ -30,7 +30,7 @@ class Detector:
 
     def feed(self, packets: Iterable[Packet]) -> list[Detection]:
         """Return the detections that `packets` complete, in packet order."""
-        return [found for packet in packets for found in self._classify(self.pipeline.feed(packet))]
+        return self._classify(self.pipeline.feed_batch(packets))
 
     def advance(self, now_ns: int) -> list[Detection]:
         """Return the detections that become due by `now_ns` although no packet came, such as unanswered queries."""

@@ -32,8 +32,7 @@ def unbound(directory: Path, records: Mapping[str, tuple[str, ...]], extra: str 
     if program is None:
         pytest.skip("unbound is not installed: apt-get install unbound")
     port = free_port()
-    config = directory / f"unbound-{port}.conf"
-    config.write_text(_config(port, records, extra))
+    config = write_config(directory / f"unbound-{port}.conf", f"127.0.0.1@{port}", records, extra)
     with subprocess.Popen([program, "-d", "-c", config], stderr=subprocess.DEVNULL) as process:
         try:
             _wait_until_it_answers(port)
@@ -42,28 +41,32 @@ def unbound(directory: Path, records: Mapping[str, tuple[str, ...]], extra: str 
             process.terminate()
 
 
-def _config(port: int, records: Mapping[str, tuple[str, ...]], extra: str) -> str:
+def write_config(path: Path, listen: str, records: Mapping[str, tuple[str, ...]], extra: str = "") -> Path:
+    """Write a configuration that listens at `listen` (`address@port`) and return its path."""
     lines = [
-        "server:",
-        *("  interface: 127.0.0.1", f"  port: {port}", "  do-daemonize: no", '  username: ""', '  chroot: ""'),
+        *("server:", f"  interface: {listen}", "  access-control: 0.0.0.0/0 allow", "  do-daemonize: no"),
         *(
+            '  username: ""',
+            '  chroot: ""',
             '  directory: "/"',
             '  pidfile: ""',
             "  use-syslog: no",
             "  num-threads: 1",
-            '  module-config: "respip iterator"',
         ),
-        '  local-zone: "." static',
+        *('  module-config: "respip iterator"', '  local-zone: "." static'),
     ]
     for name, values in records.items():
         if values == ("servfail",):
             lines.append(f'  local-zone: "{name}." always_refuse')
-        lines += [
-            f'  local-data: "{name}. 60 IN {"AAAA" if ":" in value else "A"} {value}"'
-            for value in values
-            if value != "servfail"
-        ]
-    return "\n".join([*lines, extra, ""])
+        lines += [f'  local-data: "{name}. 60 IN {_type(value)} {value}"' for value in values if value != "servfail"]
+    path.write_text("\n".join([*lines, extra, ""]))
+    return path
+
+
+def _type(value: str) -> str:
+    if value.endswith("."):
+        return "CNAME"
+    return "AAAA" if ":" in value else "A"
 
 
 def _wait_until_it_answers(port: int) -> None:

@@ -1,0 +1,213 @@
+"""`molecatcher run` beside a real tunnel agent, in network namespaces of its own."""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from netns import needs_root
+from stand_ins import CLIENT, GATEWAY, SERVER, Internet, get_json, internet, require_agent
+
+pytestmark = needs_root
+
+LISTED, SANCTIONED = "connect.ngrok-agent.com", "tunnels.example.com"
+RECORDS = {LISTED: (SERVER,), SANCTIONED: (SERVER,)}
+POLICY = f'[[sanctioned]]\ndomain = "{SANCTIONED}"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
+BASE = "http://127.0.0.1:8484"
+
+
+@contextmanager
+def running(world: Internet, state: Path, *options: str) -> Iterator[subprocess.Popen[Any]]:
+    """The main job on the client's host, ready."""
+    argv = [sys.executable, "-m", "molecatcher", "run", "--state", str(state), *options]
+    log = (state.parent / "log").open("w")
+    process = world.client.popen(argv, stderr=log)
+    try:
+        wait_for(lambda: is_ready(state.parent / "log", process), 30)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        log.close()
+
+
+def is_ready(log: Path, process: subprocess.Popen[Any]) -> bool:
+    assert process.poll() is None, log.read_text()
+    return any('"event": "ready"' in line for line in log.read_text().splitlines())
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float) -> float:
+    """Return the seconds until `condition` held."""
+    started_s = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started_s < timeout_s
+        time.sleep(0.05)
+    return time.monotonic() - started_s
+
+
+def events(world: Internet, query: str = "") -> list[dict[str, Any]]:
+    return list(get_json(world.client, f"{BASE}/v1/events{query}")["items"])
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)  # the program gives up root: it has to reach its state
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Internet]:
+    require_agent()
+    with internet(tmp_path, RECORDS) as built:
+        yield built
+
+
+def kinds(world: Internet) -> set[str]:
+    return {row["kind"] for row in events(world)}
+
+
+@pytest.mark.parametrize(
+    ("server_name", "policy", "verdict"),
+    [
+        (None, "", "unsanctioned"),
+        (None, POLICY, "unsanctioned"),
+        (SANCTIONED, POLICY, "sanctioned"),
+    ],
+)
+def test_an_agent_becomes_an_event_within_two_seconds(
+    world: Internet, state: Path, server_name: str | None, policy: str, verdict: str
+) -> None:
+    (state.parent / "policy.toml").write_text(policy)
+    with running(world, state, "--interface", "eth0", "--policy", str(state.parent / "policy.toml")):
+        with world.agent(server_name) as began_s:
+            wait_for(lambda: kinds(world) == {"dns", "tls"}, 10)
+            assert time.time() - began_s < 2
+        rows = events(world)
+        findings = get_json(world.client, f"{BASE}/v1/findings")["items"]
+    assert {(row["verdict"], row["service"], row["role"]) for row in rows} == {(verdict, "ngrok", "agent")}
+    assert [(row["src_ip"], row["service"], row["role"]) for row in findings] == (
+        [] if verdict == "sanctioned" else [(CLIENT, "ngrok", "agent")]
+    )
+
+
+def test_without_an_interface_the_default_route_is_watched(world: Internet, state: Path) -> None:
+    with running(world, state), world.agent():
+        wait_for(lambda: "tls" in kinds(world), 10)
+        (sensor,) = get_json(world.client, f"{BASE}/v1/sensors")["items"]
+    assert sensor["interfaces"] == ["eth0"]
+    assert sensor["kernel_drops"] == sensor["shed"] == sensor["malformed"] == 0
+
+
+def test_a_default_route_that_appears_later_is_followed(world: Internet, state: Path) -> None:
+    world.client.ip("route delete default")
+    with running(world, state):
+        world.client.ip(f"route add default via {GATEWAY}")
+        wait_for(lambda: get_json(world.client, f"{BASE}/v1/sensors")["items"][0]["interfaces"] == ["eth0"], 10)
+        with world.agent():
+            wait_for(lambda: "tls" in kinds(world), 10)
+
+
+def test_a_changed_policy_takes_effect_and_a_broken_one_does_not(world: Internet, state: Path) -> None:
+    policy = state.parent / "policy.toml"
+    policy.write_text("")
+    with running(world, state, "--interface", "eth0", "--policy", str(policy)):
+        policy.write_text(POLICY)
+        wait_for(lambda: get_json(world.client, f"{BASE}/v1/policy")["sanctioned"], 10)
+        policy.write_text("[[sanctioned]]")
+        wait_for(lambda: get_json(world.client, f"{BASE}/v1/policy")["error"], 10)
+        wait_for(lambda: get_json(world.client, f"{BASE}/v1/sensors")["items"][0]["policy_error"], 10)
+        with world.agent(SANCTIONED):
+            wait_for(lambda: "tls" in kinds(world), 10)
+        assert {row["verdict"] for row in events(world)} == {"sanctioned"}
+
+
+def test_kill_at_any_moment_loses_no_reported_event_and_doubles_none(world: Internet, state: Path) -> None:
+    """Each of the three processes is killed in turn while agents connect; what was seen stays, once."""
+    with running(world, state, "--interface", "eth0") as main:
+        with world.agent():
+            wait_for(lambda: kinds(world) == {"dns", "tls"}, 10)
+        before = {row["event_id"]: row for row in events(world)}
+        for name in ("sensor", "serve"):
+            os.kill(child_of(main.pid, name), signal.SIGKILL)
+            wait_for(lambda: answers(world), 20)
+        wait_for(lambda: len(get_json(world.client, f"{BASE}/v1/sensors")["items"]) == 1, 10)
+        with world.agent():
+            wait_for(lambda: sum(row["kind"] == "tls" for row in events(world)) == 2, 15)
+        main.kill()
+        wait_for(lambda: not answers(world), 10)
+    (state.parent / "log").unlink()
+    with running(world, state, "--interface", "eth0"):
+        after = {row["event_id"]: row for row in events(world)}
+        assert before.keys() <= after.keys()
+        assert sum(row["kind"] == "tls" for row in after.values()) == 2
+
+
+def test_the_processes_have_just_the_rights_they_need(world: Internet, state: Path) -> None:
+    with running(world, state, "--interface", "eth0") as main:
+        rights = {name: status_of(child_of(main.pid, name)) for name in ("sensor", "serve")}
+        rights["run"] = status_of(main.pid)
+    for status in rights.values():
+        assert status["Uid"].split()[0] != "0"
+        assert status["NoNewPrivs"] == "1"
+    capture = (1 << 13) | (1 << 39)
+    read_anywhere = 1 << 2  # only where the clone lies in a folder that the user cannot enter
+    assert int(rights["sensor"]["CapEff"], 16) & ~read_anywhere == capture
+    assert int(rights["serve"]["CapEff"], 16) & ~read_anywhere == 0
+
+
+@pytest.mark.parametrize(
+    ("prepare", "says"),
+    [
+        (lambda state: (state.parent / "policy.toml").write_text("[[x]]"), "Known keys"),
+        (lambda state: (state.parent / "policy.toml").unlink(), "--policy"),
+        (lambda state: damage(state / "molecatcher.db"), "database"),
+    ],
+)
+def test_what_cannot_be_read_ends_the_start_with_one_clear_sentence(
+    world: Internet, state: Path, prepare: Callable[[Path], object], says: str
+) -> None:
+    policy = state.parent / "policy.toml"
+    policy.write_text("")
+    prepare(state)
+    argv = [sys.executable, "-m", "molecatcher", "run", "--state", str(state), "--policy", str(policy)]
+    ended = world.client.run([*argv, "--interface", "eth0"], check=False)
+    assert ended.returncode == 1
+    sentences = [line for line in ended.stderr.splitlines() if line.startswith("molecatcher: ")]
+    assert sentences
+    assert any(says in line for line in sentences)
+    assert "Traceback" not in ended.stderr
+
+
+def damage(database: Path) -> None:
+    database.parent.mkdir(mode=0o700)
+    database.write_bytes(b"this is no database" * 500)
+    user = pwd.getpwnam("molecatcher")
+    for path in (database.parent, database):
+        os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def answers(world: Internet) -> bool:
+    return world.client.run(["curl", "-sf", "--max-time", "2", f"{BASE}/healthz"], check=False).returncode == 0
+
+
+def child_of(parent: int, name: str) -> int:
+    """Return the process id of the supervised process whose command ends in `name`."""
+    for _ in range(100):
+        for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+            if Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(name.encode()):
+                return int(pid)
+        time.sleep(0.1)
+    pytest.fail(f"{name} does not run")
+
+
+def status_of(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
