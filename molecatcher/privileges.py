@@ -80,7 +80,9 @@ def as_user(user: str, argv: Sequence[str], capabilities: Sequence[str] = ()) ->
     """Return the command that runs `argv` as `user` with exactly `capabilities`; only root can run it."""
     group = str(pwd.getpwnam(user).pw_gid)
     identity = ["--reuid", user, "--regid", group, "--clear-groups"]
-    return [_setpriv(), *identity, *_limits(capabilities), "--", *argv]
+    # access(2) looks at the capabilities of an ordinary user only with this bit; libraries ask it whether files exist
+    bits = ["--securebits", "+no_setuid_fixup"] if READ_ANYWHERE in capabilities else []
+    return [_setpriv(), *identity, *bits, *_limits(capabilities), "--", *argv]
 
 
 def with_capture_rights(argv: Sequence[str]) -> list[str]:

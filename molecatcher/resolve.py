@@ -74,7 +74,7 @@ class NameResolver:
 
 
 def _system_configuration() -> str:
-    """Return the file that names the real servers: where systemd-resolved runs, /etc/resolv.conf names only its stub."""
+    """Return the file that names the real servers; beside systemd-resolved /etc/resolv.conf names its stub."""
     return RESOLVED_CONFIGURATION if Path(RESOLVED_CONFIGURATION).exists() else "/etc/resolv.conf"
 
 
