@@ -23,9 +23,9 @@ from wire import TCP, UDP, BulkFlow, Connection, Path
 from rules.catalogue import Catalogue, load_catalogue
 
 BULK_FLOWS = 1200
-FLOW_SEGMENTS = 700  # on average
-BULK_SHARE = 0.975
-DNS_SHARE = 0.6  # of what is not bulk, by conversations
+FLOW_SEGMENTS = 900  # on average
+BULK_SHARE = 0.969
+DNS_SHARE = 0.93  # of what is not bulk, by conversations
 IPV6_SHARE = 0.12
 VLAN_SHARE = 0.06
 DOWNLOAD_SHARE = 0.8
