@@ -3,14 +3,16 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from molecatcher import __version__
 from molecatcher.errors import MolecatcherError
-from molecatcher.settings import Settings
+
+if TYPE_CHECKING:
+    from molecatcher.settings import Settings
 
 # Commands import what they need when they run: `molecatcher --help` stays quick, `replay` loads no web server.
 # ruff: noqa: PLC0415
@@ -64,7 +66,9 @@ def root(
     """Find the tunnels under a firewall: sanctioned, unsanctioned and suspicious ones, with the evidence."""
 
 
-def _settings(**options: Any) -> Settings:
+def _settings(**options: Any) -> "Settings":
+    from molecatcher.settings import Settings
+
     given = {name: value for name, value in options.items() if value not in (None, ())}
     return Settings(**given)
 

@@ -7,9 +7,6 @@
 #ifndef HEADS_WITHOUT_PYTHON
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-#else
-#include <stdio.h>
-#include <stdlib.h>
 #endif
 #include <stdint.h>
 #include <string.h>

@@ -1,10 +1,13 @@
-"""The compiled part of sensor.capture.heads."""
+# The compiled part of sensor.capture.heads.
+from typing import TypeAlias
 
-Row = tuple[int, bytes, int]
+Row: TypeAlias = tuple[int, bytes, int]
 
-def walk(  # noqa: PLR0917 - as PyArg_ParseTuple takes them
+# Answers (time, frame, octets on the wire) of each head among the next records; the offset behind the last record, how
+# many records and octets on the wire there were, the time of the last one, and whether the next record is damaged.
+def walk(
     table: bytearray,
-    window: bytearray,
+    window: bytearray | bytes,
     at: int,
     end: int,
     records: int,
@@ -12,9 +15,4 @@ def walk(  # noqa: PLR0917 - as PyArg_ParseTuple takes them
     fraction_ns: int,
     is_swapped: bool,
     /,
-) -> tuple[list[Row], int, int, int, int, bool]:
-    """Return (time, frame, octets on the wire) of each head among the next records, where they end, and counts.
-
-    The others are: the offset behind the last record, how many records and octets on the wire there were, the time of
-    the last one, and whether the next record is damaged.
-    """
+) -> tuple[list[Row], int, int, int, int, bool]: ...
