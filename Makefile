@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ARGS ?=
 RUN_PACKAGES := python3-venv util-linux
-TEST_PACKAGES := chromium chromium-driver fonts-dejavu-core iproute2 nftables openssl systemd unbound
+TEST_PACKAGES := chromium chromium-driver curl fonts-dejavu-core iproute2 nftables openssl systemd unbound
 
 .PHONY: help setup run test test-full lint format lock bench user
 help: ## Show this list
