@@ -3,15 +3,14 @@
 import os
 import pwd
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from main_job import BASE, reachable, running, wait_for
 from netns import needs_root
 from stand_ins import CLIENT, GATEWAY, SERVER, Internet, get_json, internet, require_agent
 
@@ -20,36 +19,6 @@ pytestmark = needs_root
 LISTED, SANCTIONED = "connect.ngrok-agent.com", "tunnels.example.com"
 RECORDS = {LISTED: (SERVER,), SANCTIONED: (SERVER,)}
 POLICY = f'[[sanctioned]]\ndomain = "{SANCTIONED}"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
-BASE = "http://127.0.0.1:8484"
-
-
-@contextmanager
-def running(world: Internet, state: Path, *options: str) -> Iterator[subprocess.Popen[Any]]:
-    """The main job on the client's host, ready."""
-    argv = [sys.executable, "-m", "molecatcher", "run", "--state", str(state), *options]
-    log = (state.parent / "log").open("w")
-    process = world.client.popen(argv, stderr=log)
-    try:
-        wait_for(lambda: is_ready(state.parent / "log", process), 30)
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-        log.close()
-
-
-def is_ready(log: Path, process: subprocess.Popen[Any]) -> bool:
-    assert process.poll() is None, log.read_text()
-    return any('"event": "ready"' in line for line in log.read_text().splitlines())
-
-
-def wait_for(condition: Callable[[], object], timeout_s: float) -> float:
-    """Return the seconds until `condition` held."""
-    started_s = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started_s < timeout_s
-        time.sleep(0.05)
-    return time.monotonic() - started_s
 
 
 def events(world: Internet, query: str = "") -> list[dict[str, Any]]:
@@ -58,9 +27,7 @@ def events(world: Internet, query: str = "") -> list[dict[str, Any]]:
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # the program gives up root: it has to reach its state
-    return tmp_path / "state"
+    return reachable(tmp_path) / "state"
 
 
 @pytest.fixture

@@ -1,0 +1,50 @@
+"""The main job as a process on a host of a test network."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stand_ins import Internet
+
+BASE = "http://127.0.0.1:8484"
+
+
+@contextmanager
+def running(world: Internet, state: Path, *options: str) -> Iterator[subprocess.Popen[Any]]:
+    """The main job on the client's host, ready."""
+    argv = [sys.executable, "-m", "molecatcher", "run", "--state", str(state), *options]
+    log = (state.parent / "log").open("w")
+    process = world.client.popen(argv, stderr=log)
+    try:
+        wait_for(lambda: is_ready(state.parent / "log", process), 30)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        log.close()
+
+
+def is_ready(log: Path, process: subprocess.Popen[Any]) -> bool:
+    assert process.poll() is None, log.read_text()
+    return any('"event": "ready"' in line for line in log.read_text().splitlines())
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float) -> float:
+    """Return the seconds until `condition` held."""
+    started_s = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started_s < timeout_s
+        time.sleep(0.05)
+    return time.monotonic() - started_s
+
+
+def reachable(folder: Path) -> Path:
+    """Return `folder` after letting every user enter it: the program gives up root and has to reach its state."""
+    for each in (folder, *folder.parents[:2]):
+        each.chmod(0o755)
+    return folder
