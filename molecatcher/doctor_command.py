@@ -6,9 +6,9 @@ from collections.abc import Iterable
 import msgspec
 from rich.table import Table
 from rich.text import Text
-from sensor.capture.probe import Probe, probe_host
 
 from molecatcher.tables import console
+from sensor.capture.probe import Probe, probe_host
 
 ESSENTIAL = frozenset({"packet sockets"})  # without the others capture is slower, or waits
 
