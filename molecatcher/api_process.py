@@ -65,7 +65,8 @@ class ApiProcess:
             pass
         notifier.ready()
         while not self._stopping.wait(POLL_S):
-            notifier.alive()
+            if self.publisher.is_alive:
+                notifier.alive()
             wants_reload = self._wants_reload.is_set()
             self._wants_reload.clear()
             if self.rules.reload() if wants_reload else self.rules.poll():

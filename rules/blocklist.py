@@ -30,6 +30,9 @@ OWN_NETWORKS: tuple[Network, ...] = tuple(
     )
 )
 
+# An address that the names of more services than this answer with is a sinkhole, or a host that others share.
+MOST_SERVICES = 3
+
 
 class ListName(StrEnum):
     """The lists there are."""
@@ -193,10 +196,14 @@ def build_addresses(
             prefix = str(ipaddress.ip_network(address))
             rows.setdefault(prefix, AddressEntry(prefix, service))
 
-    for name, service_id in names_to_resolve(catalogue, policy, now_ns).items():
+    wanted = names_to_resolve(catalogue, policy, now_ns)
+    users: dict[Address, set[str]] = {}
+    for name, service_id in wanted.items():
         for address in map(ipaddress.ip_address, resolved.get(name, ())):
-            if not _is_in(address, catalogue.shared_networks):
-                keep(address, service_id)
+            users.setdefault(address, set()).add(service_id)
+    for address, service_ids in users.items():
+        if len(service_ids) <= MOST_SERVICES and not _is_in(address, catalogue.shared_networks):
+            keep(address, min(service_ids))
     for service in blocked_services(catalogue, policy):
         if service.id not in withheld:
             for address in map(ipaddress.ip_address, service.addresses):
