@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from chrome import headless_chrome, needs_chrome
-from main_job import BASE, reachable, running, wait_for
+from main_job import BASE, open_folder, running, wait_for
 from netns import needs_root
 from selenium.webdriver.common.by import By
 from stand_ins import SERVER, Internet, internet, require_agent
@@ -31,6 +31,12 @@ def world(tmp_path: Path) -> Iterator[Internet]:
         yield built
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with open_folder() as opened:
+        yield opened
+
+
 def replay_earlier_traffic(state: Path, policy: Path) -> None:
     """Give the database a history, as the user that the program will run as."""
     argv = [sys.executable, "-m", "molecatcher", "replay", "--store", "--state", str(state), "--policy", str(policy)]
@@ -38,8 +44,8 @@ def replay_earlier_traffic(state: Path, policy: Path) -> None:
     subprocess.run(["chown", "-R", "molecatcher:", str(state)], check=True)
 
 
-def test_an_agent_appears_on_the_open_page(world: Internet, tmp_path: Path) -> None:
-    state, policy = reachable(tmp_path) / "state", tmp_path / "policy.toml"
+def test_an_agent_appears_on_the_open_page(world: Internet, folder: Path, tmp_path: Path) -> None:
+    state, policy = folder / "state", folder / "policy.toml"
     policy.write_text(POLICY)
     replay_earlier_traffic(state, policy)
     with (

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from stand_ins import Internet
@@ -16,10 +17,10 @@ BASE = "http://127.0.0.1:8484"
 
 @contextmanager
 def running(world: Internet, state: Path, *options: str) -> Iterator[subprocess.Popen[Any]]:
-    """The main job on the client's host, ready."""
+    """The main job on the host that monitors, ready."""
     argv = [sys.executable, "-m", "molecatcher", "run", "--state", str(state), *options]
     log = (state.parent / "log").open("w")
-    process = world.client.popen(argv, stderr=log)
+    process = world.monitor.popen(argv, stderr=log)
     try:
         wait_for(lambda: is_ready(state.parent / "log", process), 30)
         yield process
@@ -43,8 +44,9 @@ def wait_for(condition: Callable[[], object], timeout_s: float) -> float:
     return time.monotonic() - started_s
 
 
-def reachable(folder: Path) -> Path:
-    """Return `folder` after letting every user enter it: the program gives up root and has to reach its state."""
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)
-    return folder
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """Yield a folder that every user can enter, unlike pytest's: the program gives up root and needs its state."""
+    with TemporaryDirectory(prefix="molecatcher-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
