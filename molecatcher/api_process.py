@@ -18,7 +18,7 @@ from molecatcher.own_lookups import OwnLookups
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
 from molecatcher.settings import Settings
-from molecatcher.state import kept_secret
+from molecatcher.state import claim, kept_secret
 from rules.catalogue import load_catalogue
 
 log = structlog.get_logger()
@@ -37,6 +37,7 @@ class ApiProcess:
         """
         listener = bind(parse_listen(settings.listen))
         self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
+        self._claim = claim(settings.state / "api.lock")
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database)
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
