@@ -91,6 +91,7 @@ def test_if_none_match_beats_if_modified_since(client: httpx.Client) -> None:
     [
         (formatdate(NOW_S, usegmt=True), 304),
         (formatdate(NOW_S - 1, usegmt=True), 200),
+        (formatdate(NOW_S + 1, usegmt=True), 200),  # of a list made before a clock was set back
         (formatdate(NOW_S + 3600, usegmt=True), 200),  # the client's clock is wrong: not to be trusted
         ("yesterday", 200),
         ("Mon, 99 Foo 2026 99:99:99 GMT", 200),
