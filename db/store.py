@@ -29,7 +29,7 @@ from db.values import (
     SnapshotRow,
 )
 from rules.event import Event
-from rules.ports import SensorStatus
+from rules.sensor_status import SensorStatus
 from rules.verdict import Outcome
 
 

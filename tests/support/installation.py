@@ -22,7 +22,7 @@ from rules.blocklist import (
 )
 from rules.event import Event, EventReason, uuid7
 from rules.observation import FlowState, Kind, Transport
-from rules.ports import SensorStatus
+from rules.sensor_status import SensorStatus
 from rules.verdict import Decision, Outcome, Role, Severity
 
 Eventually = Callable[[Callable[[], object]], None]
