@@ -125,8 +125,8 @@ def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -
         InvalidPolicy: the message names the file, the key and what to do.
     """
     try:
-        tables = msgspec.convert(tomllib.loads(text), _PolicyFile)
-    except tomllib.TOMLDecodeError as error:
+        tables = msgspec.convert(tomllib.loads(text.removeprefix("\ufeff")), _PolicyFile)
+    except (ValueError, RecursionError) as error:  # also numbers of 4,300 digits and brackets nested by the thousand
         raise InvalidPolicy(f"{file_name} is not TOML: {error}") from None
     except msgspec.ValidationError as error:
         raise InvalidPolicy(f"{file_name}: {_explain(str(error))}") from None

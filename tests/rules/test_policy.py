@@ -101,6 +101,8 @@ def test_an_expired_entry_is_kept_without_effect_and_warned_about(catalogue: Cat
         ('"monitor"', '"allow"', "devtunnels"),
         ("tailscale =", "tailscael =", "did you mean tailscale"),
         ("expires = 2027-12-31", "expires = never", "not TOML"),
+        ("expires = 2027-12-31", "expires = " + "9" * 5000, "not TOML"),
+        ("expires = 2027-12-31", "expires = " + "[" * 100_000, "not TOML"),
     ],
 )
 def test_a_wrong_policy_says_file_key_and_fix(catalogue: Catalogue, old: str, new: str, says: str) -> None:
@@ -112,6 +114,10 @@ def test_a_wrong_policy_says_file_key_and_fix(catalogue: Catalogue, old: str, ne
 def test_the_same_domain_twice_is_refused(catalogue: Catalogue) -> None:
     with pytest.raises(InvalidPolicy, match="twice"):
         parse(catalogue, GOOD.split("[[exception]]", maxsplit=1)[0] * 2)
+
+
+def test_a_byte_order_mark_is_no_content(catalogue: Catalogue) -> None:
+    assert parse(catalogue, "\ufeff" + GOOD).sanctions == parse(catalogue, GOOD).sanctions
 
 
 def test_an_empty_policy_sanctions_nothing(catalogue: Catalogue) -> None:
