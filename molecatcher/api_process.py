@@ -49,6 +49,8 @@ class ApiProcess:
     def run(self, notifier: Notifier) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP and a changed file reload the policy."""
         signal.signal(signal.SIGHUP, lambda _signal, _frame: self._wants_reload.set())
+        for number in (signal.SIGTERM, signal.SIGINT):  # the server takes both over and raises them again in the end
+            signal.signal(number, lambda _signal, _frame: self.server.stop())
         self.publisher.start()
         keeper = threading.Thread(target=self._keep_house, args=(notifier,), name="housekeeping")
         keeper.start()
