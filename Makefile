@@ -7,10 +7,10 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo "sh -c 'echo Set-up needs root: run make as root or install sudo >&2; exit 1'")
 ARGS ?=
 RUN_PACKAGES := python3-venv util-linux
-TEST_PACKAGES := chromium chromium-driver fonts-dejavu-core iproute2 nftables openssl systemd unbound
+TEST_PACKAGES := chromium chromium-driver curl fonts-dejavu-core iproute2 nftables openssl systemd unbound
 
 .PHONY: help setup run test test-full lint format lock bench bench-setup bench-offline user
 help: ## Show this list

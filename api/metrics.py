@@ -11,7 +11,7 @@ from api.context import ApiContext
 from api.feeds import count_entries
 from api.times import NS_PER_S
 from rules.blocklist import ListName
-from rules.ports import SensorStatus
+from rules.sensor_status import SensorStatus
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
