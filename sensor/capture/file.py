@@ -8,20 +8,22 @@ from sensor.capture.chunks import ChunkReader, open_chunks
 from sensor.capture.heads import IS_COMPILED, HeadRecords
 from sensor.capture.pcap import FILE_HEADER_OCTETS, PcapRecords, format_of, link_type_of
 from sensor.capture.pcapng import SECTION_MAGIC, PcapngRecords
+from sensor.capture.plain_heads import PlainHeads
 from sensor.errors import CaptureError, MalformedCapture
 from sensor.packet import LinkType, Packet
 
 BATCH_PACKETS = 512
+Records = PcapRecords | PcapngRecords | HeadRecords | PlainHeads
 
 
 class CaptureFile:
     """A source of packets (docs/architecture.md); use it in a `with` statement or call `close`."""
 
-    def __init__(self, chunks: ChunkReader, records: PcapRecords | PcapngRecords | HeadRecords) -> None:
+    def __init__(self, chunks: ChunkReader, records: Records) -> None:
         self.last_ns = 0
         self._chunks = chunks
         self._records = records
-        self._packets = iter(() if isinstance(records, HeadRecords) else records)
+        self._packets = iter(() if isinstance(records, HeadRecords | PlainHeads) else records)
         self._failure: MalformedCapture | None = None
 
     def __enter__(self) -> Self:
@@ -45,7 +47,7 @@ class CaptureFile:
     @property
     def passed_over(self) -> int:
         """Return how many packets were only counted: they are of flows whose heads have been handed out."""
-        return self._records.passed_over if isinstance(self._records, HeadRecords) else 0
+        return self._records.passed_over if isinstance(self._records, HeadRecords | PlainHeads) else 0
 
     def read(self, timeout_s: float = 0) -> list[Packet] | None:  # noqa: ARG002 - sources on interfaces wait
         """Return what passes of the next packets, at most `BATCH_PACKETS`, or None at the end.
@@ -59,7 +61,7 @@ class CaptureFile:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
-        if isinstance(self._records, HeadRecords):
+        if isinstance(self._records, HeadRecords | PlainHeads):
             heads = self._records.read()
             self.last_ns = self._records.last_ns
             return heads
@@ -95,7 +97,7 @@ def open_capture(path: str, *, heads_only: bool = False) -> CaptureFile:
         raise
 
 
-def _recognise(chunks: ChunkReader, path: str, *, heads_only: bool) -> PcapRecords | PcapngRecords | HeadRecords:
+def _recognise(chunks: ChunkReader, path: str, *, heads_only: bool) -> Records:
     head = b""
     while len(head) < FILE_HEADER_OCTETS and (chunk := chunks.read()):
         head += chunk
@@ -106,6 +108,6 @@ def _recognise(chunks: ChunkReader, path: str, *, heads_only: bool) -> PcapRecor
     file_format = format_of(head[:4]) if len(head) >= FILE_HEADER_OCTETS else None
     if file_format is None:
         raise CaptureError(f"{path} is not a pcap or pcapng file; convert it first, for example with editcap")
-    if heads_only and IS_COMPILED and link_type_of(head, file_format) == LinkType.ETHERNET:
-        return HeadRecords(chunks, head, file_format)
+    if heads_only and link_type_of(head, file_format) == LinkType.ETHERNET:
+        return (HeadRecords if IS_COMPILED else PlainHeads)(chunks, head, file_format)
     return PcapRecords(chunks, head, file_format)
