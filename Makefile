@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo "sh -c 'echo Set-up needs root: run make as root or install sudo >&2; exit 1'")
 ARGS ?=
-RUN_PACKAGES := python3-venv util-linux
+RUN_PACKAGES := gcc libc6-dev python3-dev python3-venv util-linux
 TEST_PACKAGES := chromium chromium-driver curl fonts-dejavu-core iproute2 nftables openssl systemd unbound
 
 .PHONY: help setup run test test-full lint format lock bench bench-setup bench-offline user
@@ -64,7 +64,7 @@ $(VENV)/.system: Makefile
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed: requirements.lock pyproject.toml $(VENV)/.system
+$(VENV)/.installed: requirements.lock pyproject.toml sensor/capture/_heads.c $(VENV)/.system
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 760, 190, 150, 22, 10, 46
+WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 780, 190, 170, 22, 10, 46
 COLOUR, OURS, TEXT = "#8a94a6", "#0b7a75", "#1d2433"
 
 
