@@ -50,9 +50,9 @@ bench-offline: $(VENV)/.dev ## Measure ours beside others on one file (ARGS="--p
 lock: $(VENV)/.dev ## Pin the newest dependencies with their hashes
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--extra dev pyproject.toml -o requirements-dev.lock
+		--extra dev --extra build pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		pyproject.toml -c requirements-dev.lock -o requirements.lock
+		--extra build pyproject.toml -c requirements-dev.lock -o requirements.lock
 
 user:
 	@id -u molecatcher >/dev/null 2>&1 || $(SUDO) useradd --system --no-create-home --shell /usr/sbin/nologin molecatcher
@@ -66,7 +66,7 @@ $(VENV)/.system: Makefile
 
 $(VENV)/.installed: requirements.lock pyproject.toml sensor/capture/_heads.c $(VENV)/.system
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
