@@ -29,6 +29,7 @@ _SYN = 0x02
 _IPV4_FLAGS_AT = 47
 _IPV6_FLAGS_AT = 67
 _CLOCK_STEP_S = 60
+_IDLE_S = TCP_IDLE_NS // 1_000_000_000
 _NOT_FRAGMENTED = frozenset((b"\0\0", b"\x40\0"))
 _ETHERNET = int(LinkType.ETHERNET)
 _SECOND_NS = 1_000_000_000
@@ -47,7 +48,7 @@ class PlainHeads:
         self._read_header = struct.Struct(f"{file_format.byte_order}IIII").unpack_from
         self._buffer, self._at, self._consumed = head, FILE_HEADER_OCTETS, 0
         self._directions: dict[bytes, int] = {}  # payload octets that each has sent
-        self._since_ns = 0
+        self._until_s = 0  # then no direction is known any longer
 
     def read(self) -> list[Packet] | None:
         """Return the heads among the next 512 records, perhaps none, or None at the end.
@@ -60,7 +61,8 @@ class PlainHeads:
             records, heads = self._walk()
             if records:
                 self.passed_over += records - len(heads)
-                self._forget()
+                if len(self._directions) > DIRECTIONS:
+                    self._forget(self.last_ns // _SECOND_NS)
                 return heads
             chunk = self._chunks.read()
             if not chunk:
@@ -81,8 +83,8 @@ class PlainHeads:
             stop = start + following[2]
             if following[2] > MAX_RECORD_OCTETS or stop > end:
                 break
-            if following[0] < seconds - _CLOCK_STEP_S:
-                self._directions.clear()
+            if not seconds - _CLOCK_STEP_S <= following[0] <= self._until_s:
+                self._forget(following[0])
             seconds, fraction, captured, wire = following
             records += 1
             if not is_spent(buffer, start, stop):
@@ -132,10 +134,9 @@ class PlainHeads:
         self._directions.pop(key, None)
         self._directions.pop(reverse_key(key), None)
 
-    def _forget(self) -> None:
-        if self.last_ns - self._since_ns > TCP_IDLE_NS or len(self._directions) > DIRECTIONS:
-            self._directions.clear()
-            self._since_ns = self.last_ns
+    def _forget(self, now_s: int) -> None:
+        self._directions.clear()
+        self._until_s = now_s + _IDLE_S
 
 
 def _payload_octets(buffer: bytes, frame: int, *, is_ipv4: bool) -> int:

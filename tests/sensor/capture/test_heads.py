@@ -165,6 +165,25 @@ def test_a_pause_and_another_capture_begin_anew() -> None:
     assert passed(bulk(2 * day) + bulk(3 * day) + bulk(day)) == [True, True, True, False] * 3
 
 
+def test_without_the_compiled_part_they_begin_anew_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensor.capture.file, "IS_COMPILED", False)
+    bulk = [tcp(0, WEB, (1, 1, ACK), bytes(1400))] * 4 + [tcp(0, BACK, (1, 1, ACK))] * 2
+    syn = [tcp(0, BACK, (1, 1, SYN))]
+    turns = [bulk + syn, bulk, bulk, bulk]
+    times = [9_000 * S, 9_001 * S, 20_000 * S, 10_000 * S]  # a SYN, a pause, an earlier capture
+    rows = [Packet(at, 1, row.data, row.wire_octets) for at, turn in zip(times, turns, strict=True) for row in turn]
+    path = tmp_path / "turns.pcap"
+    path.write_bytes(capture(rows))
+    with open_capture(str(path), heads_only=True) as source:
+        passing = source.read()
+        assert passing is not None
+        assert [row.ts_ns for row in passing] == [
+            at for at, n in zip(times, (5, 4, 4, 4), strict=True) for _ in range(n)
+        ]
+        assert source.passed_over == len(rows) - 17
+        assert source.read() is None
+
+
 def test_only_the_head_of_other_protocols_and_fragmented_datagrams_passes() -> None:
     tunnel = Packet(S, LinkType.ETHERNET, (data := frame(47, CLIENT, SERVER, bytes(100))), len(data))
     assert passed([tunnel] * 4) == [True, True, False, False]
