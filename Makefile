@@ -9,12 +9,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo "sh -c 'echo Set-up needs root: run make as root or install sudo >&2; exit 1'")
 ARGS ?=
-RUN_PACKAGES := python3-venv util-linux
+RUN_PACKAGES := gcc libc6-dev python3-dev python3-venv util-linux
 TEST_PACKAGES := chromium chromium-driver curl fonts-dejavu-core iproute2 nftables openssl systemd unbound
 
-.PHONY: help setup run test test-full lint format lock bench user
+.PHONY: help setup run test test-full lint format lock bench bench-setup bench-offline user
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed user ## Install system packages, the service user and .venv with the locked dependencies
 
@@ -37,9 +37,15 @@ format: $(VENV)/.dev ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix . || true
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## Measure (slow; results belong in docs/performance.md)
+bench: bench-setup bench-offline ## Measure (slow; results belong in docs/performance.md)
 	$(BIN)/python bench/matcher.py
 	$(BIN)/python bench/pipeline.py
+
+bench-setup: $(VENV)/.dev ## Install the programs to measure beside ours
+	bench/peers/install.sh
+
+bench-offline: $(VENV)/.dev ## Measure ours beside others on one file (ARGS="--packets 200000 --rounds 1")
+	PYTHONPATH=tests/support $(BIN)/python bench/offline.py $(ARGS)
 
 lock: $(VENV)/.dev ## Pin the newest dependencies with their hashes
 	$(BIN)/pip install --quiet uv
@@ -58,7 +64,7 @@ $(VENV)/.system: Makefile
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed: requirements.lock pyproject.toml $(VENV)/.system
+$(VENV)/.installed: requirements.lock pyproject.toml sensor/capture/_heads.c $(VENV)/.system
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -4,16 +4,16 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 from rich.console import Console
 
 from molecatcher import __version__
 from molecatcher.errors import MolecatcherError, SetupError
-from molecatcher.settings import Settings
+
+if TYPE_CHECKING:
+    from molecatcher.settings import Settings
 
 # Commands import what they need when they run: `molecatcher --help` stays quick, `replay` loads no web server.
 # ruff: noqa: PLC0415
@@ -67,7 +67,12 @@ def root(
     """Find the tunnels under a firewall: sanctioned, unsanctioned and suspicious ones, with the evidence."""
 
 
-def _settings(**options: Any) -> Settings:
+def _settings(**options: Any) -> "Settings":
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from molecatcher.settings import Settings
+
     given = {name: value for name, value in options.items() if value not in (None, ())}
     try:
         return Settings(**given)

@@ -46,7 +46,7 @@ class Replay:
         Raises:
             CaptureError: the file cannot be opened or is not a capture.
         """
-        with open_capture(path) as source:
+        with open_capture(path, heads_only=True) as source:
             yield from self._play(source, f"replay:{Path(path).name}", on_progress)
             if source.truncated:
                 self.summary.warnings.append(f"{path} ends within a record: everything before it was read")
@@ -57,8 +57,8 @@ class Replay:
         settler = Settler()
         now_ns = 0
         for packets in self._batches(source):
-            now_ns = max(now_ns, packets[-1].ts_ns)
-            found = detector.feed(packets)
+            now_ns = max(now_ns, source.last_ns)
+            found = detector.feed(packets) + detector.advance(source.last_ns)
             self._keep([*reporter.take(found, now_ns), *reporter.expire(now_ns)])
             yield from self._final(settler.take(found, now_ns), sensor_id)
             if source.progress is not None:
@@ -67,6 +67,7 @@ class Replay:
         self._keep([*reporter.take(found, now_ns), *reporter.flush()])
         yield from self._final([*settler.take(found, now_ns), *settler.flush()], sensor_id)
         self._count(detector)
+        self.summary.packets += source.passed_over
 
     def _batches(self, source: CaptureFile) -> Iterator[list[Packet]]:
         try:

@@ -11,23 +11,22 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from molecatcher.live_rules import read_policy
 from molecatcher.replay import Replay
-from molecatcher.settings import Settings
 from molecatcher.tables import console, detections_table, print_summary
-from rules.catalogue import load_catalogue
+from rules.catalogue import Catalogue, load_catalogue
 from rules.event import Event, to_document
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 
 if TYPE_CHECKING:
     from db.store import Store
+    from molecatcher.settings import Settings
 
 
-def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, store_in: Settings | None) -> None:
+def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, store_in: "Settings | None") -> None:
     """Replay `files` one after the other and print what was detected."""
     catalogue = load_catalogue()
-    policy = read_policy(policy_path, catalogue, time.time_ns()) if policy_path else Policy()
+    policy = _read_policy(policy_path, catalogue) if policy_path else Policy()
     messages = Console(stderr=True)
     with _opened(store_in) as store:
         replay = Replay(Ruleset(catalogue, policy), store)
@@ -41,8 +40,14 @@ def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, s
     print_summary(messages, replay.summary)
 
 
+def _read_policy(path: Path, catalogue: Catalogue) -> Policy:
+    from molecatcher.live_rules import read_policy  # noqa: PLC0415 - brings the logger, slow to import
+
+    return read_policy(path, catalogue, time.time_ns())
+
+
 @contextmanager
-def _opened(settings: Settings | None) -> "Iterator[Store | None]":
+def _opened(settings: "Settings | None") -> "Iterator[Store | None]":
     if settings is None:
         yield None
         return

@@ -8,13 +8,13 @@ from typing import BinaryIO
 
 from sensor.errors import CaptureError, MalformedCapture
 
-CHUNK_OCTETS = 1 << 20
+CHUNK_OCTETS = 1 << 17  # larger ones are returned to the kernel each time: four times the system time
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW_BITS = 31  # zlib's way to say: a gzip header
 
 
 class ChunkReader:
-    """Chunks of at most 1 MiB, inflated if the file starts like gzip; memory stays bounded however far it inflates.
+    """Chunks of at most 128 KiB, inflated if the file starts like gzip; memory stays bounded however far it inflates.
 
     `is_cut` tells that a gzip stream ended before its end mark.
     """
@@ -24,6 +24,7 @@ class ChunkReader:
         self._stream = stream
         self._file_octets = _size_of(stream)
         self._taken = 0
+        self._ahead = b""  # read, but too much for the last window
         self._pending = self._take(len(_GZIP_MAGIC))
         self._inflate = zlib.decompressobj(_GZIP_WINDOW_BITS) if self._pending == _GZIP_MAGIC else None
 
@@ -45,6 +46,20 @@ class ChunkReader:
         self._pending = b""
         return chunk
 
+    def read_into(self, window: memoryview) -> int:
+        """Return how many of the next octets were put into `window`, 0 at the end.
+
+        Raises:
+            MalformedCapture, CaptureError: as `read`.
+        """
+        if self._inflate is None and not self._pending and not self._ahead:
+            return self._take_into(window)
+        chunk = self._ahead or self.read()
+        octets = min(len(chunk), len(window))
+        window[:octets] = chunk[:octets]
+        self._ahead = chunk[octets:]
+        return octets
+
     def close(self) -> None:
         """Close the file; standard input stays open."""
         if self._stream is not sys.stdin.buffer:
@@ -54,9 +69,17 @@ class ChunkReader:
         try:
             chunk = self._stream.read(octets)
         except OSError as error:
-            raise CaptureError(f"cannot read the capture: {error.strerror}; copy it to a sound disk first") from error
+            raise _unreadable(error) from error
         self._taken += len(chunk)
         return chunk
+
+    def _take_into(self, window: memoryview) -> int:
+        try:
+            octets = self._stream.readinto(window)  # type: ignore[attr-defined]  # BinaryIO lacks it, its kinds do not
+        except OSError as error:
+            raise _unreadable(error) from error
+        self._taken += octets
+        return int(octets)
 
     def _read_inflated(self) -> bytes:
         while self._inflate is not None:
@@ -95,6 +118,10 @@ def open_chunks(path: str) -> ChunkReader:
     except OSError as error:
         raise CaptureError(f"cannot open {path}: {error.strerror}; check the path and your permissions") from error
     return ChunkReader(stream)
+
+
+def _unreadable(error: OSError) -> CaptureError:
+    return CaptureError(f"cannot read the capture: {error.strerror}; copy it to a sound disk first")
 
 
 def _size_of(stream: BinaryIO) -> int:

@@ -5,21 +5,25 @@ from types import TracebackType
 from typing import Self
 
 from sensor.capture.chunks import ChunkReader, open_chunks
-from sensor.capture.pcap import FILE_HEADER_OCTETS, PcapRecords, format_of
+from sensor.capture.heads import IS_COMPILED, HeadRecords
+from sensor.capture.pcap import FILE_HEADER_OCTETS, PcapRecords, format_of, link_type_of
 from sensor.capture.pcapng import SECTION_MAGIC, PcapngRecords
+from sensor.capture.plain_heads import PlainHeads
 from sensor.errors import CaptureError, MalformedCapture
-from sensor.packet import Packet
+from sensor.packet import LinkType, Packet
 
 BATCH_PACKETS = 512
+Records = PcapRecords | PcapngRecords | HeadRecords | PlainHeads
 
 
 class CaptureFile:
     """A source of packets (docs/architecture.md); use it in a `with` statement or call `close`."""
 
-    def __init__(self, chunks: ChunkReader, records: PcapRecords | PcapngRecords) -> None:
+    def __init__(self, chunks: ChunkReader, records: Records) -> None:
+        self.last_ns = 0
         self._chunks = chunks
         self._records = records
-        self._packets = iter(records)
+        self._packets = iter(() if isinstance(records, HeadRecords | PlainHeads) else records)
         self._failure: MalformedCapture | None = None
 
     def __enter__(self) -> Self:
@@ -40,8 +44,15 @@ class CaptureFile:
         """Tell whether the file ended within a record (or its gzip stream within itself)."""
         return self._records.truncated or self._chunks.is_cut
 
+    @property
+    def passed_over(self) -> int:
+        """Return how many packets were only counted: they are of flows whose heads have been handed out."""
+        return self._records.passed_over if isinstance(self._records, HeadRecords | PlainHeads) else 0
+
     def read(self, timeout_s: float = 0) -> list[Packet] | None:  # noqa: ARG002 - sources on interfaces wait
-        """Return the next packets, at most `BATCH_PACKETS`, or None at the end.
+        """Return what passes of the next packets, at most `BATCH_PACKETS`, or None at the end.
+
+        `last_ns` is the time of the last one of them, passed or not.
 
         Raises:
             MalformedCapture: the structure is damaged; everything before the damage was returned earlier.
@@ -50,6 +61,10 @@ class CaptureFile:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+        if isinstance(self._records, HeadRecords | PlainHeads):
+            heads = self._records.read()
+            self.last_ns = self._records.last_ns
+            return heads
         batch: list[Packet] = []
         try:
             batch.extend(islice(self._packets, BATCH_PACKETS))
@@ -57,6 +72,7 @@ class CaptureFile:
             if not batch:
                 raise
             self._failure = failure
+        self.last_ns = batch[-1].ts_ns if batch else self.last_ns
         return batch or None
 
     def close(self) -> None:
@@ -64,8 +80,10 @@ class CaptureFile:
         self._chunks.close()
 
 
-def open_capture(path: str) -> CaptureFile:
+def open_capture(path: str, *, heads_only: bool = False) -> CaptureFile:
     """Return the packets of the file at `path`; `-` is standard input.
+
+    With `heads_only`, packets that say nothing new of their flow may be passed over (`sensor.capture.heads`).
 
     Raises:
         CaptureError: it cannot be opened, or is not a capture.
@@ -73,13 +91,13 @@ def open_capture(path: str) -> CaptureFile:
     """
     chunks = open_chunks(path)
     try:
-        return CaptureFile(chunks, _recognise(chunks, path))
+        return CaptureFile(chunks, _recognise(chunks, path, heads_only=heads_only))
     except (CaptureError, MalformedCapture):
         chunks.close()
         raise
 
 
-def _recognise(chunks: ChunkReader, path: str) -> PcapRecords | PcapngRecords:
+def _recognise(chunks: ChunkReader, path: str, *, heads_only: bool) -> Records:
     head = b""
     while len(head) < FILE_HEADER_OCTETS and (chunk := chunks.read()):
         head += chunk
@@ -90,4 +108,6 @@ def _recognise(chunks: ChunkReader, path: str) -> PcapRecords | PcapngRecords:
     file_format = format_of(head[:4]) if len(head) >= FILE_HEADER_OCTETS else None
     if file_format is None:
         raise CaptureError(f"{path} is not a pcap or pcapng file; convert it first, for example with editcap")
+    if heads_only and link_type_of(head, file_format) == LinkType.ETHERNET:
+        return (HeadRecords if IS_COMPILED else PlainHeads)(chunks, head, file_format)
     return PcapRecords(chunks, head, file_format)

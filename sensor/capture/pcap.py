@@ -40,6 +40,11 @@ def format_of(magic: bytes) -> PcapFormat | None:
     return None
 
 
+def link_type_of(head: bytes, file_format: PcapFormat) -> int:
+    """Return the link type in a file's header; the upper half of the field tells the FCS length."""
+    return int(struct.unpack_from(f"{file_format.byte_order}I", head, 20)[0]) & 0xFFFF
+
+
 class PcapRecords:
     """The packets of a classic pcap file whose first octets are `head`; `truncated` once the last record was cut."""
 
@@ -60,7 +65,7 @@ class PcapRecords:
             self._format.fraction_ns,
             self._format.record_header_octets,
         )
-        link_type = struct.unpack_from(f"{order}I", self._head, 20)[0] & 0xFFFF  # the upper half tells the FCS length
+        link_type = link_type_of(self._head, self._format)
         read_header = struct.Struct(f"{order}IIII").unpack_from
         buffer, at, consumed = self._head, FILE_HEADER_OCTETS, 0
         while True:

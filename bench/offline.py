@@ -1,0 +1,201 @@
+"""Molecatcher beside other programs on the same file: CPU per packet, what each finds, and its memory.
+
+    make bench-setup && make bench-offline      (ARGS="--packets 200000 --rounds 1" for a quick look)
+
+Programs take turns; the figures are medians over the rounds, and only their ratios mean anything on a machine that
+does other work. A slow program runs in the first round only. Start-up is what it costs on the first 100 packets.
+"""
+
+import argparse
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from chart import bar_chart
+from children import Cost, run
+from peers import molecatcher, ndpi, nfstream, suricata, tcpdump, tshark
+from peers.program import Ends, Program, Work, back, ends
+
+MODULES = (tcpdump, molecatcher, suricata, ndpi, nfstream, tshark)
+START_PACKETS = 100
+FLOOR = tcpdump.PROGRAMS[0].name
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is in the capture, by five-tuple: the class of each tunnel flow, and the lookalikes."""
+
+    packets: int
+    suffixes: tuple[str, ...]
+    tunnels: dict[Ends, str]
+    lookalikes: frozenset[Ends]
+
+
+@dataclass(slots=True)
+class Result:
+    """What a program cost in each round, and what it found in the first."""
+
+    program: Program
+    version: str
+    costs: list[Cost] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
+    found: set[Ends] | None = None
+
+    @property
+    def cpu_s(self) -> float:
+        """Return the median CPU seconds."""
+        return median(cost.cpu_s for cost in self.costs)
+
+    @property
+    def start_s(self) -> float:
+        """Return the median CPU seconds of a start."""
+        return median(self.starts)
+
+
+def read_truth(path: Path) -> Truth:
+    """Return the truth that the generator wrote."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    tunnels, lookalikes = ({_row_ends(row): row["class"] for row in document[key]} for key in ("tunnels", "lookalikes"))
+    return Truth(document["packets"], tuple(document["suffixes"]), tunnels, frozenset(lookalikes))
+
+
+def _row_ends(row: dict[str, str | int]) -> Ends:
+    return ends(str(row["transport"]), row["src"], row["src_port"], row["dst"], row["dst_port"])
+
+
+def present(wanted: str) -> list[Result]:
+    """Return the programs whose names contain `wanted`; those that are not installed are named and left out."""
+    results = []
+    for program in (program for module in MODULES for program in module.PROGRAMS):
+        version = program.version()
+        if version is None:
+            print(f"skipped: {program.name} is not installed (make bench-setup)")
+        elif program.name == FLOOR or wanted in program.name:
+            results.append(Result(program, version))
+    return results
+
+
+def first_packets(capture: Path, target: Path) -> None:
+    """Write the first packets of `capture` to `target`."""
+    with capture.open("rb") as source, target.open("wb") as stream:
+        stream.write(source.read(24))
+        for _ in range(START_PACKETS):
+            header = source.read(16)
+            stream.write(header + source.read(struct.unpack_from("<I", header, 8)[0]))
+
+
+def measure(result: Result, capture: Path, truth: Truth) -> Cost:
+    """Run the program once; what it found is kept from the first run."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = Work(capture, truth.suffixes, Path(folder))
+        cost = run(result.program.command(work), work.output)
+        if cost.status:
+            raise SystemExit(f"{result.program.name} failed:\n{work.output.with_suffix('.log').read_text()[-2000:]}")
+        if result.found is None and result.program.find is not None and capture.stem == "mix":
+            result.found = result.program.find(work)
+    return cost
+
+
+def play(results: list[Result], capture: Path, truth: Truth, rounds: int) -> None:
+    """Let the programs take turns."""
+    start = capture.with_name("start.pcap")
+    first_packets(capture, start)
+    for number in range(rounds):
+        for result in results:
+            if number and result.program.is_slow:
+                continue
+            result.starts.append(measure(result, start, truth).cpu_s)
+            result.costs.append(measure(result, capture, truth))
+            print(f"round {number + 1}: {result.program.name:26} {result.costs[-1].cpu_s:8.2f} s", file=sys.stderr)
+
+
+def cost_table(results: list[Result], truth: Truth) -> list[str]:
+    """Return the table of costs as Markdown; `x floor` compares what is left after each start-up."""
+    lines = [
+        "| program | rounds | CPU s | of it start-up | us/packet | x floor | peak MiB | found | lookalikes | other |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    floor = next(result for result in results if result.program.name == FLOOR)
+    for result in results:
+        net_s = result.cpu_s - result.start_s
+        peak = max(cost.peak_mib for cost in result.costs)
+        lines.append(
+            f"| {result.program.name} | {len(result.costs)} | {result.cpu_s:.2f} | {result.start_s:.2f} "
+            f"| {net_s / truth.packets * 1e6:.2f} | {net_s / (floor.cpu_s - floor.start_s):.2f} | {peak:.0f} "
+            f"| {' | '.join(_score(result.found, truth))} |"
+        )
+    return lines
+
+
+def _score(found: set[Ends] | None, truth: Truth) -> tuple[str, str, str]:
+    """Return the tunnel flows found, the lookalikes flagged, and other flows flagged."""
+    if found is None:
+        return "-", "-", "-"
+    hits, false = _split(found, truth)
+    return f"{len(hits)}/{len(truth.tunnels)}", str(len(false & truth.lookalikes)), str(len(false - truth.lookalikes))
+
+
+def _split(found: set[Ends], truth: Truth) -> tuple[set[Ends], set[Ends]]:
+    """Return the tunnel flows among `found`, and the others; a flow may be given from either end."""
+    known = truth.tunnels.keys() | truth.lookalikes
+    turned = {back(row) if back(row) in known else row for row in found}
+    return turned & truth.tunnels.keys(), turned - truth.tunnels.keys()
+
+
+def loss_table(results: list[Result], truth: Truth) -> list[str]:
+    """Return the table of tunnel flows missed, by class."""
+    totals = Counter(truth.tunnels.values())
+    lines = [
+        f"| missed of | {' | '.join(f'{kind} ({count})' for kind, count in totals.items())} |",
+        "|---|" + "--:|" * len(totals),
+    ]
+    for result in results:
+        if result.found is not None:
+            hits = Counter(truth.tunnels[row] for row in _split(result.found, truth)[0])
+            lines.append(f"| {result.program.name} | {' | '.join(str(totals[kind] - hits[kind]) for kind in totals)} |")
+    return lines
+
+
+def draw(results: list[Result], truth: Truth) -> str:
+    """Return the picture: CPU per packet without start-up, slow programs left out."""
+    rows = []
+    for result in sorted((row for row in results if not row.program.is_slow), key=lambda row: row.cpu_s - row.start_s):
+        spent = (result.cpu_s - result.start_s) / truth.packets * 1e6
+        found = _score(result.found, truth)[0]
+        rows.append((result.program.name, spent, f"{spent:.2f}" + ("" if found == "-" else f", found {found}")))
+    return bar_chart(f"CPU microseconds a packet, {truth.packets} packets, start-up apart", rows, "molecatcher")
+
+
+def main() -> None:
+    """Make the mix, let the programs take turns, print the tables and draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--packets", type=int, default=2_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="programs whose name contains this, beside the floor")
+    parser.add_argument("--svg", type=Path, default=Path("build/offline.svg"))
+    options = parser.parse_args()
+    results = present(options.only)
+    with tempfile.TemporaryDirectory() as folder:
+        capture = Path(folder) / "mix.pcap"
+        generator = str(Path(__file__).with_name("mix.py"))
+        subprocess.run([sys.executable, generator, "--packets", str(options.packets), str(capture)], check=True)
+        truth = read_truth(capture.with_suffix(".json"))
+        average = capture.stat().st_size // truth.packets - 16
+        play(results, capture, truth, options.rounds)
+    print(f"{average} octets a packet; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print("\n".join(f"* {result.program.name}: {result.version}" for result in results))
+    print("", *cost_table(results, truth), "", *loss_table(results, truth), sep="\n")
+    options.svg.parent.mkdir(parents=True, exist_ok=True)
+    options.svg.write_text(draw(results, truth), encoding="utf-8")
+    print(f"\nthe picture: {options.svg}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+import random
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+from frames import ACK, CLIENT, FIN, RESOLVER, SERVER, SYN, S, dns_query, frame, read_packets, tcp, udp
+from head_policy import HeadPolicy
+from hypothesis import given
+from hypothesis import strategies as st
+from mix import write_mix
+from recordings import CAPTURES, recording_names
+
+import molecatcher.replay
+import sensor.capture.file
+from molecatcher.replay import Replay, Summary
+from rules.catalogue import load_catalogue
+from rules.policy import Policy
+from rules.ruleset import Ruleset
+from sensor.capture import heads
+from sensor.capture.file import open_capture
+from sensor.packet import LinkType, Packet
+
+pytestmark = pytest.mark.skipif(not heads.IS_COMPILED, reason="there was no compiler at install")
+
+WEB = (CLIENT, 40000, SERVER, 443)
+BACK = (SERVER, 443, CLIENT, 40000)
+SOURCE = Path(heads.__file__).with_name("_heads.c")
+MAIN = """
+#define HEADS_WITHOUT_PYTHON
+#include "_heads.c"
+#include <stdio.h>
+#include <stdlib.h>
+static uint8_t *slurp(const char *path, uint64_t *octets) {
+    FILE *file = fopen(path, "rb");
+    if (file == NULL || fseek(file, 0, SEEK_END))
+        exit(2);
+    *octets = (uint64_t)ftell(file);
+    uint8_t *all = malloc(*octets ? *octets : 1);
+    rewind(file);
+    if (fread(all, 1, *octets, file) != *octets)
+        exit(2);
+    fclose(file);
+    return all;
+}
+int main(int count, char **arguments) {
+    for (int i = 2; i < count; i++) {
+        uint64_t room, octets;
+        uint8_t *table = slurp(arguments[1], &room), *file = slurp(arguments[i], &octets);
+        struct walk w = {.at = 24, .end = octets, .header = 16, .fraction = 1};
+        struct packet p;
+        int64_t ts;
+        unsigned long heads = 0;
+        int is_head = 0;
+        while (octets >= 24 && (is_head = step((struct table *)table, slots_of(room), file, &w, &p, &ts)) >= 0)
+            heads += (unsigned long)is_head;
+        printf("%u %lu\\n", w.packets, heads);
+        free(table);
+        free(file);
+    }
+    return 0;
+}
+"""
+
+
+def capture(packets: list[Packet]) -> bytes:
+    rows = [struct.pack("<IIII", *divmod(row.ts_ns, S), len(row.data), row.wire_octets) + row.data for row in packets]
+    return struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, 1) + b"".join(rows)
+
+
+def walk(packets: list[Packet], flows: int = 1024) -> list[Packet]:
+    content = capture(packets)
+    rows = heads.walk(heads.make_table(flows), content, 24, len(content), len(packets), 16, 1, False)[0]
+    return [Packet(ts_ns, LinkType.ETHERNET, data, wire) for ts_ns, data, wire in rows]
+
+
+def by_policy(packets: list[Packet]) -> list[Packet]:
+    policy = HeadPolicy()
+    return [row for row in packets if policy.passes(row.ts_ns, row.data, row.wire_octets)]
+
+
+def passed(packets: list[Packet]) -> list[bool]:
+    """Whether each passes; the two policies must agree."""
+    rows = walk(packets)
+    assert rows == by_policy(packets)
+    kept = iter(rows)
+    following = next(kept, None)
+    answer = []
+    for row in packets:
+        answer.append(row == following)
+        if row == following:
+            following = next(kept, None)
+    return answer
+
+
+def replayed(path: str) -> tuple[list[dict[str, object]], Summary]:
+    replay = Replay(Ruleset(load_catalogue(), Policy()))
+    rows = [msgspec.structs.asdict(event) for event in replay.play(path)]
+    return [{key: value for key, value in row.items() if key != "event_id"} for row in rows], replay.summary
+
+
+def check_same(path: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Compare what is detected with the compiled part, without it, and when nothing is passed over."""
+    compiled = replayed(path)
+    monkeypatch.setattr(sensor.capture.file, "IS_COMPILED", False)
+    assert replayed(path) == compiled
+    monkeypatch.setattr(molecatcher.replay, "open_capture", lambda path, **_: open_capture(path))
+    assert replayed(path) == compiled
+    return len(compiled[0])
+
+
+@pytest.mark.parametrize("name", recording_names())
+def test_a_recording_says_the_same_without_the_compiled_part(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_same(str(CAPTURES / f"{name}.pcap"), monkeypatch)
+
+
+def test_the_mix_says_the_same_without_the_compiled_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mix.pcap"
+    truth = write_mix(path, 60_000)
+    for is_compiled in (True, False):
+        monkeypatch.setattr(sensor.capture.file, "IS_COMPILED", is_compiled)
+        with open_capture(str(path), heads_only=True) as source:
+            while source.read() is not None:
+                pass
+            assert source.passed_over > truth.packets // 2
+    monkeypatch.setattr(sensor.capture.file, "IS_COMPILED", True)
+    assert check_same(str(path), monkeypatch) == len(truth.tunnels) == 200
+
+
+def test_the_first_octets_of_each_direction_pass() -> None:
+    sent = [tcp(S + number, ends, (1000, 1, ACK), bytes(1400)) for ends in (WEB, BACK) for number in range(5)]
+    assert passed(sent) == [True, True, True, False, False] * 2
+
+
+def test_syn_fin_and_one_acknowledgement_pass() -> None:
+    bulk = [tcp(S, WEB, (1, 1, ACK), bytes(1400))] * 4
+    acknowledgement, fin, syn = (tcp(S, WEB, (9, 1, flags), b"") for flags in (ACK, FIN | ACK, SYN))
+    assert passed([syn, acknowledgement, acknowledgement, *bulk, fin]) == [
+        True,
+        True,
+        False,
+        True,
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert passed([*bulk, syn, *bulk])[5:] == [True, True, True, False]
+
+
+def test_dns_passes_on_any_port_and_other_udp_up_to_its_budget() -> None:
+    bulk = [udp(S, (CLIENT, 5000, SERVER, 4000), b"\x01" * 1000)] * 3
+    asked = [udp(S, (CLIENT, 5000, RESOLVER, port), dns_query("example.com")) for port in (53, 5300)] * 40
+    quic = [udp(S, (CLIENT, 5001, SERVER, 443), b"\xc0" * 1200)] * 12
+    assert passed(bulk + asked + quic) == [True, True, False] + [True] * 80 + [True] * 10 + [False] * 2
+
+
+def test_a_pause_and_another_capture_begin_anew() -> None:
+    def bulk(ts_ns: int) -> list[Packet]:
+        return [tcp(ts_ns, WEB, (1, 1, ACK), bytes(1400))] * 4
+
+    day = 86_400 * S
+    assert passed(bulk(2 * day) + bulk(3 * day) + bulk(day)) == [True, True, True, False] * 3
+
+
+def test_without_the_compiled_part_they_begin_anew_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensor.capture.file, "IS_COMPILED", False)
+    bulk = [tcp(0, WEB, (1, 1, ACK), bytes(1400))] * 4 + [tcp(0, BACK, (1, 1, ACK))] * 2
+    syn = [tcp(0, BACK, (1, 1, SYN))]
+    turns = [bulk + syn, bulk, bulk, bulk]
+    times = [9_000 * S, 9_001 * S, 20_000 * S, 10_000 * S]  # a SYN, a pause, an earlier capture
+    rows = [Packet(at, 1, row.data, row.wire_octets) for at, turn in zip(times, turns, strict=True) for row in turn]
+    path = tmp_path / "turns.pcap"
+    path.write_bytes(capture(rows))
+    with open_capture(str(path), heads_only=True) as source:
+        passing = source.read()
+        assert passing is not None
+        assert [row.ts_ns for row in passing] == [
+            at for at, n in zip(times, (5, 4, 4, 4), strict=True) for _ in range(n)
+        ]
+        assert source.passed_over == len(rows) - 17
+        assert source.read() is None
+
+
+def test_only_the_head_of_other_protocols_and_fragmented_datagrams_passes() -> None:
+    tunnel = Packet(S, LinkType.ETHERNET, (data := frame(47, CLIENT, SERVER, bytes(100))), len(data))
+    assert passed([tunnel] * 4) == [True, True, False, False]
+    whole = frame(17, CLIENT, SERVER, bytes(64))
+    pieces = [whole[:20] + struct.pack(">H", 0x2000 | at // 8) + whole[22:] for at in (0, 4088, 4096, 8000)]
+    assert passed([Packet(S, LinkType.ETHERNET, data, len(data)) for data in pieces]) == [True, True, False, False]
+
+
+def test_a_full_table_loses_nothing() -> None:
+    flows = [[tcp(S, (CLIENT, 1024 + n, SERVER, 443), (1, 1, ACK), bytes(1400))] * 3 for n in range(300)]
+    in_turns = [row for turn in zip(*flows, strict=True) for row in turn]
+    assert walk(in_turns, flows=8) == in_turns
+
+
+def test_a_window_outside_the_buffer_is_refused() -> None:
+    for at, end, header in ((0, 9, 16), (-1, 4, 16), (5, 4, 16), (0, 8, 8)):
+        with pytest.raises(ValueError, match="window"):
+            heads.walk(heads.make_table(8), bytes(8), at, end, 1, header, 1, False)
+    with pytest.raises(ValueError, match="table"):
+        heads.walk(bytearray(64), bytes(8), 0, 8, 1, 16, 1, False)
+
+
+def recorded() -> list[Packet]:
+    rows: list[Packet] = []
+    for name in (
+        "benign-dns-udp-tcp",
+        "link-qinq-ngrok-py-sanctioned",
+        "ipv6-ngrok2",
+        "cf2025-token-quic",
+        "ssh-serveo",
+    ):
+        rows += read_packets(str(CAPTURES / f"{name}.pcap"))[:60]
+    return [row for row in rows if row.link_type == LinkType.ETHERNET]
+
+
+RECORDED = recorded()
+
+
+def mutated(chance: random.Random, row: Packet) -> Packet:
+    data = bytearray(row.data)
+    for _ in range(chance.randrange(4)):
+        data[chance.randrange(min(len(data), 90))] = chance.choice((0, 1, 6, 17, 43, 44, 51, 0x45, 0x60, 0x81, 0xFF))
+    cut = bytes(data[: chance.choice((len(data), len(data), chance.randrange(len(data) + 1)))])
+    return Packet(
+        row.ts_ns, LinkType.ETHERNET, cut, len(cut) if chance.random() < 0.5 else max(row.wire_octets, len(cut))
+    )
+
+
+@given(st.integers(0, 2**32))
+def test_damaged_packets_are_judged_as_the_policy_says(seed: int) -> None:
+    chance = random.Random(seed)
+    rows = [mutated(chance, chance.choice(RECORDED)) for _ in range(60)]
+    assert walk(rows) == by_policy(rows)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_nothing_is_read_out_of_bounds(tmp_path: Path) -> None:
+    program, main, table = tmp_path / "walk", tmp_path / "main.c", tmp_path / "table"
+    main.write_text(MAIN)
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command = ["gcc", "-g", "-O1", "-Wall", "-Wextra", *sanitizers, f"-I{SOURCE.parent}", str(main), "-o", str(program)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    if built.returncode and "libasan" in built.stderr:
+        pytest.skip("this gcc has no sanitizers")
+    assert not built.returncode, built.stderr
+    table.write_bytes(heads.make_table(1024))
+    chance = random.Random(5)
+    files, counts = [], []
+    for number in range(400):
+        rows = [mutated(chance, chance.choice(RECORDED)) for _ in range(40)]
+        content = bytearray(capture(rows))
+        if number % 2:  # the file itself is damaged as well
+            content[chance.randrange(24, len(content))] = chance.randrange(256)
+            content = content[: chance.randrange(len(content))]
+        files.append(tmp_path / f"{number}.pcap")
+        files[-1].write_bytes(content)
+        counts.append((rows, len(by_policy(rows))) if not number % 2 else None)
+    done = subprocess.run([str(program), str(table), *map(str, files)], capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    for line, expected in zip(done.stdout.splitlines(), counts, strict=True):
+        if expected is not None:
+            assert line == f"{len(expected[0])} {expected[1]}"
