@@ -9,10 +9,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ARGS ?=
-RUN_PACKAGES := python3-venv util-linux
-TEST_PACKAGES := chromium chromium-driver fonts-dejavu-core iproute2 nftables openssl systemd unbound
+RUN_PACKAGES := libbpf1 python3-venv util-linux
+TEST_PACKAGES := chromium chromium-driver clang fonts-dejavu-core iproute2 libbpf-dev llvm nftables openssl systemd unbound
+BPF := sensor/capture/bpf/flow_heads.bpf
 
-.PHONY: help setup run test test-full lint format lock bench user
+.PHONY: help setup run test test-full lint format lock bench bpf user
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -40,6 +41,12 @@ format: $(VENV)/.dev ## Format the code and fix what can be fixed
 bench: $(VENV)/.dev ## Measure (slow; results belong in docs/performance.md)
 	$(BIN)/python bench/matcher.py
 	$(BIN)/python bench/pipeline.py
+
+bpf: ## Build the eBPF filter again (after a change of its source; commit the object with it)
+	clang -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v2 -ffile-prefix-map=$(CURDIR)=. -I/usr/include/$$(uname -m)-linux-gnu \
+		-c $(BPF).c -o $(BPF).full
+	llvm-objcopy --strip-debug --remove-section=.BTF.ext --remove-section=.rel.BTF.ext $(BPF).full $(BPF).o
+	rm $(BPF).full
 
 lock: $(VENV)/.dev ## Pin the newest dependencies with their hashes
 	$(BIN)/pip install --quiet uv

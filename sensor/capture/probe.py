@@ -12,7 +12,8 @@ from pathlib import Path
 from pyroute2.netlink.exceptions import NetlinkError
 
 from sensor.capture.interfaces import choose_interfaces
-from sensor.capture.live import KERNEL_BUFFER_OCTETS, check_permission
+from sensor.capture.plain import KERNEL_BUFFER_OCTETS
+from sensor.capture.tap import check_permission
 from sensor.errors import CaptureError
 
 CAP_BPF = 39
