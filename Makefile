@@ -41,6 +41,7 @@ format: $(VENV)/.dev ## Format the code and fix what can be fixed
 bench: $(VENV)/.dev ## Measure (slow; results belong in docs/performance.md)
 	$(BIN)/python bench/matcher.py
 	$(BIN)/python bench/pipeline.py
+	[ "$$(id -u)" != 0 ] || $(BIN)/python bench/live.py
 
 bpf: ## Build the eBPF filter again (after a change of its source; commit the object with it)
 	clang -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v2 -ffile-prefix-map=$(CURDIR)=. -I/usr/include/$$(uname -m)-linux-gnu \
