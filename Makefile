@@ -7,10 +7,10 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo "sh -c 'echo Set-up needs root: run make as root or install sudo >&2; exit 1'")
 ARGS ?=
 RUN_PACKAGES := libbpf1 python3-venv util-linux
-TEST_PACKAGES := chromium chromium-driver clang fonts-dejavu-core iproute2 libbpf-dev llvm nftables openssl systemd unbound
+TEST_PACKAGES := chromium chromium-driver clang curl fonts-dejavu-core iproute2 libbpf-dev llvm nftables openssl systemd unbound
 BPF := sensor/capture/bpf/flow_heads.bpf
 
 .PHONY: help setup run test test-full lint format lock bench bpf user
@@ -52,9 +52,9 @@ bpf: ## Build the eBPF filter again (after a change of its source; commit the ob
 lock: $(VENV)/.dev ## Pin the newest dependencies with their hashes
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--extra dev pyproject.toml -o requirements-dev.lock
+		--extra dev --extra build pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		pyproject.toml -c requirements-dev.lock -o requirements.lock
+		--extra build pyproject.toml -c requirements-dev.lock -o requirements.lock
 
 user:
 	@id -u molecatcher >/dev/null 2>&1 || $(SUDO) useradd --system --no-create-home --shell /usr/sbin/nologin molecatcher
@@ -68,7 +68,7 @@ $(VENV)/.system: Makefile
 
 $(VENV)/.installed: requirements.lock pyproject.toml $(VENV)/.system
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.installed

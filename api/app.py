@@ -16,6 +16,7 @@ from api.guard import RequestGuard
 from api.metrics import RequestMetrics, make_registry
 from api.openapi import describe_problems
 from api.page.templates import make_templates
+from api.page.view import KeptChart
 from api.problems import Problem
 from api.routes import events, feeds, findings, health, page, policy, sensors, services
 from api.static_files import STATIC_PATH, make_static_files
@@ -51,6 +52,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.context = context
     app.state.publication = Publication(context.snapshot)
     app.state.registry = registry
+    app.state.kept_chart = KeptChart()
     app.state.templates = make_templates(context.version)
     app.add_middleware(RequestGuard)
     app.add_middleware(RequestBoundary, metrics=RequestMetrics(registry))

@@ -5,28 +5,33 @@ survive `kill -9` (the pages are in the kernel) but not a power cut, and the sen
 `append` returns. FULL costs one fsync a batch, which bench/store.py measures.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import URL, Connection, Engine, Executable, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Executable, Table, create_engine, event, make_url, or_
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.errors import DbError, StoreUnavailable, StoreUnusable
 
 DEFAULT_BUSY_TIMEOUT_MS = 10_000
 MAX_WAL_OCTETS = 64 << 20
+CLOCK_STEP_NS = 60 * 1_000_000_000  # what comes out of order is younger than this
 
 _INSERT: dict[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
 }
 _WRITES = "molecatcher_writes"
+_FILE = "molecatcher_file"
 _LOCKED = "The database {path} is locked by another process: nothing was written, try again."
+_GONE = "The database {path} is gone: put it back, or restart to begin a new one."
 _READ_ONLY = "The database {path} is not writable: let the service's user write to it and to its directory."
 _RETRYABLE = {
     sqlite3.SQLITE_BUSY: _LOCKED,
@@ -93,7 +98,40 @@ def connect_engine(url: URL, busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS) -> 
         writes = connection.get_execution_options().get(_WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
+    _follow_file(engine)
     return engine
+
+
+def _follow_file(engine: Engine) -> None:
+    """Let no connection write to a file that was removed: it takes writes until it is closed, and they go with it.
+
+    A file put in its place is followed; none is made anew while we run. Costs a stat for each transaction, 2 us.
+    """
+    url, has_opened = engine.url, False
+
+    @event.listens_for(engine, "do_connect")
+    def refuse_new_file(*_: object) -> None:
+        if has_opened and _file_id(url) is None:
+            raise StoreUnavailable(_GONE.format(path=url.database))
+
+    @event.listens_for(engine, "connect")
+    def note_file(_connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        nonlocal has_opened
+        record.info[_FILE] = _file_id(url)
+        has_opened = True
+
+    @event.listens_for(engine, "checkout")
+    def check_file(_connection: sqlite3.Connection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if _file_id(url) != record.info[_FILE]:
+            raise DisconnectionError(f"{url.database} was moved")
+
+
+def _file_id(url: URL) -> tuple[int, int] | None:
+    try:
+        found = os.stat(url.database or "")  # noqa: PTH116 - called for every transaction: no Path object needed
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager
@@ -115,12 +153,21 @@ def writing(engine: Engine) -> Iterator[Connection]:
             yield writer
 
 
-def upsert(connection: Connection, table: Table, newer: str | None = None) -> Executable:
-    """Return an INSERT that replaces the row with the same primary key, if `newer` is named only by a greater one."""
+def upsert(
+    connection: Connection, table: Table, newer: str | None = None, clock_step_ns: int | None = None
+) -> Executable:
+    """Return an INSERT that replaces the row with the same primary key, if `newer` is named only by a greater one.
+
+    One smaller by more than `clock_step_ns` replaces it too: then it is the clock that went back, not the order.
+    """
     insert = _INSERT[connection.dialect.name](table)
     key = [column.name for column in table.primary_key]
     columns = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in key}
-    where = None if newer is None else insert.excluded[newer] > table.c[newer]
+    where = None
+    if newer is not None:
+        where = insert.excluded[newer] > table.c[newer]
+        if clock_step_ns is not None:
+            where = or_(where, insert.excluded[newer] < table.c[newer] - clock_step_ns)
     return insert.on_conflict_do_update(index_elements=key, set_=columns, where=where)
 
 

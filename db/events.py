@@ -105,11 +105,13 @@ def observed_addresses(connection: Connection, verdict: Outcome, from_ns: int) -
     return frozenset(flows) | {answer for row in answers for answer in row if is_address(answer)}
 
 
-def observed_names(connection: Connection, verdict: Outcome, from_ns: int) -> frozenset[str]:
-    """Return the names of the other end in events of `verdict` observed since."""
-    observed = event_conditions(EventFilter(from_ns=from_ns, verdict=verdict))
-    names = connection.execute(select(_EVENTS.c.dst_name).distinct().where(*observed, _EVENTS.c.dst_name.is_not(None)))
-    return frozenset(names.scalars())
+def observed_names(connection: Connection, verdict: Outcome, from_ns: int, limit: int) -> frozenset[str]:
+    """Return up to `limit` names of the other end in events of `verdict` observed since, those seen last."""
+    name = _EVENTS.c.dst_name
+    conditions = event_conditions(EventFilter(from_ns=from_ns, verdict=verdict))
+    query = select(name).where(*conditions, name.is_not(None)).group_by(name)
+    newest = func.max(_EVENTS.c.observed_at_ns).desc()
+    return frozenset(connection.execute(query.order_by(newest).limit(limit)).scalars())
 
 
 def _write(connection: Connection, events: Sequence[Event]) -> AppendResult:

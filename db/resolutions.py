@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select, update
 
-from db.engine import upsert
+from db.engine import CLOCK_STEP_NS, upsert
 from db.models import ResolutionRow
 from db.values import Resolution
 
@@ -15,10 +15,11 @@ def save_resolutions(connection: Connection, resolutions: Sequence[Resolution]) 
     """Keep good answers unless later ones are there; a failure leaves the last good answer and marks it not `ok`."""
     for each in resolutions:
         row = {"name": each.name, "addresses": each.addresses, "resolved_at_ns": each.resolved_at_ns, "ok": True}
+        step_ns = CLOCK_STEP_NS if each.ok else None
         if not each.ok:
             row.update(addresses=(), resolved_at_ns=0, ok=False)
             connection.execute(update(_RESOLUTIONS).where(_RESOLUTIONS.c.name == each.name).values(ok=False))
-        connection.execute(upsert(connection, _RESOLUTIONS, newer="resolved_at_ns"), [row])
+        connection.execute(upsert(connection, _RESOLUTIONS, newer="resolved_at_ns", clock_step_ns=step_ns), [row])
 
 
 def resolutions(connection: Connection) -> list[Resolution]:

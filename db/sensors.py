@@ -3,15 +3,15 @@
 import msgspec
 from sqlalchemy import Connection, select
 
-from db.engine import upsert
+from db.engine import CLOCK_STEP_NS, upsert
 from db.models import SensorRow
-from rules.ports import SensorStatus
+from rules.sensor_status import SensorStatus
 
 _SENSORS = SensorRow.metadata.tables[SensorRow.__tablename__]
 
 
 def save_heartbeat(connection: Connection, status: SensorStatus) -> None:
-    """Keep `status` unless a later heartbeat of the sensor is there."""
+    """Keep `status` unless a heartbeat of the sensor that is up to a minute later is there."""
     row = {
         "sensor_id": status.sensor_id,
         "hostname": status.hostname,
@@ -20,7 +20,7 @@ def save_heartbeat(connection: Connection, status: SensorStatus) -> None:
         "heartbeat_ns": status.heartbeat_ns,
         "status": msgspec.to_builtins(status),
     }
-    connection.execute(upsert(connection, _SENSORS, newer="heartbeat_ns"), [row])
+    connection.execute(upsert(connection, _SENSORS, newer="heartbeat_ns", clock_step_ns=CLOCK_STEP_NS), [row])
 
 
 def sensors(connection: Connection) -> list[SensorStatus]:

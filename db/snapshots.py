@@ -6,6 +6,8 @@ from db.models import PublishedRow
 from db.values import SnapshotRow
 
 KEPT_A_LIST = 100
+NS_PER_S = 1_000_000_000
+CLOSE_S = 60
 
 _SNAPSHOTS = PublishedRow.metadata.tables[PublishedRow.__tablename__]
 
@@ -19,6 +21,8 @@ def publish(connection: Connection, list_name: str, digest: str, created_at_ns: 
     if latest is not None and latest.digest == digest:
         return latest
     serial = latest.serial + 1 if latest else 1
+    if latest is not None and 0 <= latest.created_at_ns // NS_PER_S - created_at_ns // NS_PER_S < CLOSE_S:
+        created_at_ns = latest.created_at_ns + NS_PER_S  # Last-Modified has whole seconds and must tell them apart
     published = SnapshotRow(list_name, serial, created_at_ns, digest, body)
     connection.execute(
         insert(_SNAPSHOTS).values(

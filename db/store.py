@@ -29,7 +29,7 @@ from db.values import (
     SnapshotRow,
 )
 from rules.event import Event
-from rules.ports import SensorStatus
+from rules.sensor_status import SensorStatus
 from rules.verdict import Outcome
 
 
@@ -127,10 +127,10 @@ class Store:
         with reading(self._engine) as connection:
             return events.observed_addresses(connection, verdict, from_ns)
 
-    def observed_names(self, verdict: Outcome, from_ns: int) -> frozenset[str]:
-        """Return the other ends' names in events of `verdict` observed since `from_ns`."""
+    def observed_names(self, verdict: Outcome, from_ns: int, limit: int = 500) -> frozenset[str]:
+        """Return the other ends' names in events of `verdict` observed since `from_ns`, the `limit` seen last."""
         with reading(self._engine) as connection:
-            return events.observed_names(connection, verdict, from_ns)
+            return events.observed_names(connection, verdict, from_ns, limit)
 
     def finding(self, finding_id: str) -> Finding | None:
         """Return one finding, None when there is none."""

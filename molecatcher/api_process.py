@@ -18,7 +18,7 @@ from molecatcher.own_lookups import OwnLookups
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
 from molecatcher.settings import Settings
-from molecatcher.state import kept_secret
+from molecatcher.state import claim, kept_secret
 from rules.catalogue import load_catalogue
 
 log = structlog.get_logger()
@@ -37,6 +37,7 @@ class ApiProcess:
         """
         listener = bind(parse_listen(settings.listen))
         self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
+        self._claim = claim(settings.state / "api.lock")
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database)
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
@@ -48,6 +49,8 @@ class ApiProcess:
     def run(self, notifier: Notifier) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP and a changed file reload the policy."""
         signal.signal(signal.SIGHUP, lambda _signal, _frame: self._wants_reload.set())
+        for number in (signal.SIGTERM, signal.SIGINT):  # the server takes both over and raises them again in the end
+            signal.signal(number, lambda _signal, _frame: self.server.stop())
         self.publisher.start()
         keeper = threading.Thread(target=self._keep_house, args=(notifier,), name="housekeeping")
         keeper.start()
@@ -65,7 +68,8 @@ class ApiProcess:
             pass
         notifier.ready()
         while not self._stopping.wait(POLL_S):
-            notifier.alive()
+            if self.publisher.is_alive:
+                notifier.alive()
             wants_reload = self._wants_reload.is_set()
             self._wants_reload.clear()
             if self.rules.reload() if wants_reload else self.rules.poll():

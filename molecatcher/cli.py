@@ -1,15 +1,18 @@
 """The command line. Exit status 0: done; 1: could not be done, one sentence says why; 2: not understood."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 
 from molecatcher import __version__
-from molecatcher.errors import MolecatcherError
+from molecatcher.errors import MolecatcherError, SetupError
 from molecatcher.settings import Settings
 
 # Commands import what they need when they run: `molecatcher --help` stays quick, `replay` loads no web server.
@@ -66,7 +69,18 @@ def root(
 
 def _settings(**options: Any) -> Settings:
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    return Settings(**given)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = "; ".join(f"{_variable(row['loc'])}: {row['msg']}" for row in error.errors())
+        raise SetupError(f"the settings cannot be used: {wrong}") from None
+    except SettingsError as error:
+        advice = "write lists as MOLECATCHER_RESOLVERS='[\"192.0.2.53\"]'"
+        raise SetupError(f"the settings cannot be used: {error}; {advice}") from None
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return f"MOLECATCHER_{location[0]}".upper() if location else "settings"
 
 
 @app.command()
@@ -169,6 +183,7 @@ def doctor(
 
 def main() -> None:
     """Run the command line and end the process with its exit status."""
+    os.umask(0o077)  # what it stores says who did what
     sys.exit(guarded(app))
 
 

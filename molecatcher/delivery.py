@@ -7,7 +7,7 @@ import structlog
 
 from db.errors import DbError
 from db.store import Store
-from rules.ports import SensorStatus
+from rules.sensor_status import SensorStatus
 from sensor.spool import Spool
 
 log = structlog.get_logger()
@@ -30,6 +30,11 @@ class Delivery:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="delivery")
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether the thread runs; without it nothing is delivered."""
+        return self._thread.is_alive()
 
     def start(self) -> None:
         """Begin to deliver what the spool holds."""
@@ -62,9 +67,9 @@ class Delivery:
     def _try(self) -> bool:
         try:
             self._deliver()
-        except DbError as error:
+        except (DbError, OSError) as error:  # OSError: the spool, on a disk that fails or was remounted read-only
             self.counters["store_failures"] += 1
-            log.warning("store_failed", error=str(error), waiting_octets=self._spool.waiting_octets)
+            log.warning("delivery_failed", error=str(error), waiting_octets=self._spool.waiting_octets)
             return False
         return True
 

@@ -1,5 +1,6 @@
 """The rules in force, reloaded when the policy file changes or on request; a broken new policy keeps the old one."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ from rules.ruleset import Ruleset
 
 log = structlog.get_logger()
 
-Stamp = tuple[int, int, int]
+EMPTY_DIGEST = hashlib.sha256(b"").hexdigest()
+Stamp = tuple[int, int, int, int]
 
 
 def read_policy(path: Path, catalogue: Catalogue, now_ns: int) -> Policy:
@@ -67,6 +69,7 @@ class LiveRules:
             return False
         try:
             policy = read_policy(self.path, self.current.catalogue, self._now_ns())
+            _refuse_empty(self.path, policy, self.current.policy)
         except InvalidPolicy as error:
             self.error = str(error)
             log.warning("policy_refused", error=self.error, in_force=self.current.policy.digest[:12])
@@ -80,6 +83,17 @@ class LiveRules:
         return has_changed
 
 
+def _refuse_empty(path: Path, policy: Policy, in_force: Policy) -> None:
+    """Refuse a file of no octets in place of one that says something: so one looks while it is being written.
+
+    Raises:
+        InvalidPolicy: it is so.
+    """
+    says_something = in_force.sanctions or in_force.exceptions or in_force.decisions
+    if says_something and policy.digest == EMPTY_DIGEST:
+        raise InvalidPolicy(f"{path} is empty: write a comment into it if nothing is to be sanctioned any more")
+
+
 def _stamp(path: Path | None) -> Stamp | None:
     if path is None:
         return None
@@ -87,7 +101,7 @@ def _stamp(path: Path | None) -> Stamp | None:
         found = os.stat(path)  # noqa: PTH116 - called every second: no Path object needed
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino  # ctime: its mode may have been the fault
 
 
 def _log_warnings(policy: Policy) -> None:

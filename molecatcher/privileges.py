@@ -55,7 +55,7 @@ def give_up_root(settings: Settings) -> None:
     Where that user cannot read the program (a clone under /root), it keeps the right to read files, and says so.
 
     Raises:
-        SetupError: That user does not exist, cannot start the interpreter or cannot have the state directory.
+        SetupError: That user does not exist, is root, cannot start the interpreter or cannot have the state directory.
     """
     if os.geteuid() != 0:
         return
@@ -63,6 +63,8 @@ def give_up_root(settings: Settings) -> None:
         user = pwd.getpwnam(settings.user)
     except KeyError:
         raise SetupError(f"there is no user {settings.user}: `make user` makes it, or set MOLECATCHER_USER") from None
+    if user.pw_uid == 0:
+        raise SetupError(f"user {settings.user} is root, whom the program gives up: set MOLECATCHER_USER to another")
     prepare_state(settings.state, user.pw_uid, user.pw_gid)
     readable = [*program_folders(), *([settings.policy] if settings.policy else [])]
     access = can_user_run(user.pw_name, readable, settings.state)

@@ -1,14 +1,17 @@
 """Builds the block lists, keeps them as numbered snapshots and hands the newest to the API.
 
-Names follow from catalogue and policy alone. Addresses need resolution: until every sanctioned name and nearly every
+Names follow from catalogue and policy alone. Addresses need resolution: until every sanctioned domain and nearly every
 listed name has been answered once, there is no address list (503); afterwards the last good one stays (DESIGN.md
-section 7).
+section 7). A resolver that answers NXDOMAIN or a sinkhole for the listed names, perhaps because it has our own list,
+is not believed.
 """
 
+import ipaddress
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
 import structlog
 
 from db.errors import DbError
@@ -16,6 +19,7 @@ from db.store import Store
 from db.values import Resolution
 from molecatcher.resolve import NameResolver
 from rules.blocklist import (
+    OWN_NETWORKS,
     AddressList,
     ListName,
     NameList,
@@ -35,6 +39,8 @@ log = structlog.get_logger()
 ENOUGH_ANSWERED = 0.9
 OBSERVED_FOR_NS = 30 * 86_400 * 1_000_000_000
 FIRST_RETRY_S = 5.0
+LOST_AT_ONCE = 0.5  # more than this share of the names that had addresses, and
+FEWEST_LOST = 5  # no fewer than this many: the resolver began to block them, perhaps by our own list
 
 
 class Publisher:
@@ -55,9 +61,15 @@ class Publisher:
         self._interval_s = interval_s
         self._now_ns = now_ns
         self._snapshots: dict[ListName, Snapshot] = {}
+        self._changing = threading.Lock()  # a list is published or withdrawn under the rules that were looked at
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether lists are still being built."""
+        return self._thread.is_alive()
 
     def start(self) -> None:
         """Take up the stored snapshots, publish the names, and begin to resolve in the background.
@@ -65,7 +77,7 @@ class Publisher:
         A stored address list is taken up only while no sanctioned address is on it.
         """
         self._restore()
-        self.publish_names()
+        self._catch_up()
         self._thread.start()
 
     def snapshot(self, name: ListName) -> Snapshot | None:
@@ -79,8 +91,7 @@ class Publisher:
         sanctioned.
         """
         try:
-            self._withdraw_addresses()
-            self.publish_names()
+            self._catch_up()
         except DbError as error:
             log.warning("lists_withdrawn", reason=str(error))
             self._snapshots = {}
@@ -99,34 +110,37 @@ class Publisher:
     def resolve_and_publish(self) -> bool:
         """Resolve everything once and publish the addresses; tell whether enough was answered to do so."""
         rules, now_ns = self._ruleset(), self._now_ns()
-        sanctioned = {sanction.domain for sanction in rules.policy.active_sanctions(now_ns)}
-        sanctioned |= self._observed_names(rules, now_ns)
         wanted = names_to_resolve(rules.catalogue, rules.policy, now_ns)
-        self._store.save_resolution(*self._resolver.resolve([*wanted, *sanctioned]))
-        known = {answer.name: answer for answer in self._store.resolutions()}
-        self.resolution_problem = _problem(known, wanted, sanctioned)
+        sanctioned = _sanctioned_domains(rules, now_ns)
+        names = [*wanted, *sanctioned, *self._observed_names(rules, now_ns)]
+        self._store.save_resolution(*_believable(self._known(), self._resolver.resolve(names)))
+        known = self._known()
+        self.resolution_problem = _unresolved(known, sanctioned) or _too_few(known, wanted)
         if self.resolution_problem:
             log.warning("addresses_not_published", reason=self.resolution_problem)
             return False
-        spared = set(self._store.observed_addresses(Outcome.SANCTIONED, now_ns - OBSERVED_FOR_NS))
-        spared.update(address for name in sanctioned for address in known[name].addresses)
-        resolved = {name: known[name].addresses for name in wanted if name in known}
-        built = build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns)
-        if rules is self._ruleset():
-            self._publish(ListName.UNSANCTIONED_ADDRESSES, built)
+        built = self._build(rules, known, now_ns)
+        with self._changing:
+            if rules.policy == self._ruleset().policy:
+                self._publish(ListName.UNSANCTIONED_ADDRESSES, built)
         return True
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                if ListName.UNSANCTIONED_DOMAINS not in self._snapshots:
-                    self.publish_names()
+                self._catch_up()
                 is_published = self.resolve_and_publish()
             except DbError as error:
                 log.warning("addresses_not_published", reason=str(error))
                 is_published = False
             self._wake.wait(self._interval_s if is_published else min(FIRST_RETRY_S, self._interval_s))
+
+    def _catch_up(self) -> None:
+        """Bring the lists in force up to the rules, the time (sanctions expire) and what was seen meanwhile."""
+        with self._changing:
+            self._withdraw_addresses()
+            self.publish_names()
 
     def _publish(self, name: ListName, body: NameList | AddressList) -> None:
         row = self._store.publish_snapshot(name, digest(body), self._now_ns(), encode(body))
@@ -136,36 +150,83 @@ class Publisher:
     def _restore(self) -> None:
         for name in ListName:
             row = self._store.latest_snapshot(name)
-            if row is not None:
-                self._snapshots[name] = Snapshot(name, row.serial, row.created_at_ns, row.digest, decode(row.body))
+            if row is None:
+                continue
+            try:
+                body = decode(row.body)
+            except msgspec.MsgspecError as error:
+                log.warning("snapshot_unreadable", list=name.value, serial=row.serial, error=str(error))
+            else:
+                self._snapshots[name] = Snapshot(name, row.serial, row.created_at_ns, row.digest, body)
         self._withdraw_addresses()
 
     def _withdraw_addresses(self) -> None:
-        """Drop the address list in force unless the rules in force would still allow every entry of it."""
+        """Drop the address list in force unless it would be allowed now, every entry of it."""
         snapshot = self._snapshots.get(ListName.UNSANCTIONED_ADDRESSES)
         if snapshot is None or not isinstance(snapshot.body, AddressList):
             return
-        rules, now_ns = self._ruleset(), self._now_ns()
-        known = {answer.name: answer.addresses for answer in self._store.resolutions()}
-        spared = self._store.observed_addresses(Outcome.SANCTIONED, now_ns - OBSERVED_FOR_NS)
-        allowed = build_addresses(rules.catalogue, rules.policy, known, spared, now_ns).blocked
-        if not set(snapshot.body.blocked) <= set(allowed):
+        rules, now_ns, known = self._ruleset(), self._now_ns(), self._known()
+        problem = _unresolved(known, _sanctioned_domains(rules, now_ns))
+        if problem or not set(snapshot.body.blocked) <= set(self._build(rules, known, now_ns).blocked):
             del self._snapshots[ListName.UNSANCTIONED_ADDRESSES]
-            self.resolution_problem = "the policy changed: the addresses are being resolved again"
+            self.resolution_problem = problem or "what is sanctioned changed: the addresses are being resolved again"
+
+    def _build(self, rules: Ruleset, known: dict[str, Resolution], now_ns: int) -> AddressList:
+        """Return the addresses to block as far as names are `known`, none that a sanctioned agent was seen to use."""
+        spared = set(self._store.observed_addresses(Outcome.SANCTIONED, now_ns - OBSERVED_FOR_NS))
+        for name, answer in known.items():
+            if rules.policy.sanction_for(name, now_ns) is not None:
+                spared.update(answer.addresses)
+        resolved = {name: answer.addresses for name, answer in known.items()}
+        return build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns)
+
+    def _known(self) -> dict[str, Resolution]:
+        return {answer.name: answer for answer in self._store.resolutions()}
 
     def _observed_names(self, rules: Ruleset, now_ns: int) -> set[str]:
-        """Return the sanctioned names that agents were seen dialling, such as regional ones below the domain."""
+        """Return the sanctioned names that agents were seen dialling, such as regional ones below the domain.
+
+        Anybody inside can make up such names, also ones that never resolve: so they hold nothing back. The addresses
+        that were seen with them are spared anyway.
+        """
         seen = self._store.observed_names(Outcome.SANCTIONED, now_ns - OBSERVED_FOR_NS)
         return {name for name in seen if rules.policy.sanction_for(name, now_ns) is not None}
 
 
-def _problem(known: dict[str, Resolution], wanted: Iterable[str], sanctioned: Iterable[str]) -> str:
-    """Return why the addresses cannot be published, an empty text if they can."""
+def _sanctioned_domains(rules: Ruleset, now_ns: int) -> list[str]:
+    return [sanction.domain for sanction in rules.policy.active_sanctions(now_ns)]
+
+
+def _believable(known: dict[str, Resolution], answers: Sequence[Resolution]) -> list[Resolution]:
+    """Return the answers; where too many names lost their addresses at once, the losses as failures."""
+    had = {name for name, answer in known.items() if _has_addresses(answer)}
+    lost = {answer.name for answer in answers if answer.name in had and answer.ok and not _has_addresses(answer)}
+    if len(lost) < FEWEST_LOST or len(lost) <= LOST_AT_ONCE * len(had):
+        return list(answers)
+    log.warning("answers_not_believed", lost=len(lost), had=len(had), example=min(lost))
+    return [msgspec.structs.replace(answer, ok=False) if answer.name in lost else answer for answer in answers]
+
+
+def _has_addresses(answer: Resolution) -> bool:
+    """Tell whether a name has an address; that of a sinkhole is none."""
+    addresses = map(ipaddress.ip_address, answer.addresses)
+    return any(not any(address in network for network in OWN_NETWORKS) for address in addresses)
+
+
+def _unresolved(known: dict[str, Resolution], sanctioned: Iterable[str]) -> str:
+    """Return why sanctioned addresses cannot be told from others, an empty text if they can."""
     missing = [name for name in sanctioned if name not in known or not known[name].resolved_at_ns]
-    if missing:
-        return f"the sanctioned name {missing[0]} has not been resolved yet"
-    names = list(wanted)
-    answered = sum(1 for name in names if name in known and known[name].resolved_at_ns)
-    if answered < ENOUGH_ANSWERED * len(names):
-        return f"only {answered} of {len(names)} listed names have been resolved: does this host have a DNS server?"
+    return f"the sanctioned name {missing[0]} has not been resolved yet" if missing else ""
+
+
+def _too_few(known: dict[str, Resolution], names: Iterable[str]) -> str:
+    """Return why the answers do not make a list, an empty text if they do."""
+    wanted = list(names)
+    answers = [known[name] for name in wanted if name in known and known[name].resolved_at_ns]
+    if len(answers) < ENOUGH_ANSWERED * len(wanted):
+        return (
+            f"only {len(answers)} of {len(wanted)} listed names have been resolved: does this host have a DNS server?"
+        )
+    if wanted and not any(map(_has_addresses, answers)):
+        return f"none of {len(wanted)} listed names has an address: does the DNS server of this host block them?"
     return ""

@@ -12,6 +12,7 @@ import dns.resolver
 import structlog
 
 from db.values import Resolution
+from molecatcher.errors import SetupError
 
 log = structlog.get_logger()
 
@@ -33,19 +34,32 @@ class NameResolver:
         """Configure the resolver; `spell` says in which upper and lower case names are asked for.
 
         Raises:
-            dns.resolver.NoResolverConfiguration: the system has no resolver and none was given.
+            SetupError: one of `servers` is no address.
         """
         self._spell = spell
-        self._resolver = dns.asyncresolver.Resolver(_system_configuration(), configure=not servers)
+        self._is_systems = not servers
+        self._resolver = dns.asyncresolver.Resolver(configure=False)
         self._resolver.lifetime = timeout_s
         self._resolver.cache = None
-        if servers:
+        try:
             self._resolver.nameservers = [_address(server) for server in servers]
             self._resolver.nameserver_ports = {_address(server): _port(server) for server in servers}
+        except ValueError:
+            raise SetupError(f"{', '.join(servers)}: give addresses of DNS servers, such as 192.0.2.53") from None
 
     def resolve(self, names: Iterable[str]) -> list[Resolution]:
         """Return an answer for each name; `ok` is false where no server gave a definitive one."""
+        if self._is_systems:
+            self._follow_system()
         return asyncio.run(self._resolve_all(sorted(set(names))))
+
+    def _follow_system(self) -> None:
+        """Take the servers that the system has now: networks change while we run; without any, no name is answered."""
+        try:
+            self._resolver.read_resolv_conf(_system_configuration())
+        except dns.resolver.NoResolverConfiguration as error:
+            log.warning("no_resolver", error=str(error))
+            self._resolver.nameservers = []
 
     async def _resolve_all(self, names: Sequence[str]) -> list[Resolution]:
         slots = asyncio.Semaphore(AT_ONCE)

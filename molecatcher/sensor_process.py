@@ -12,15 +12,16 @@ import structlog
 from db.store import open_store
 from molecatcher import __version__
 from molecatcher.delivery import Delivery
+from molecatcher.errors import SetupError
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.settings import Settings
-from molecatcher.state import kept, kept_secret
+from molecatcher.state import claim, kept, kept_secret
 from rules.catalogue import load_catalogue
 from rules.event import Event, uuid7
-from rules.ports import SensorStatus
+from rules.sensor_status import SensorStatus
 from sensor.capture.engine import open_source
 from sensor.capture.interfaces import Choice, choose_interfaces
 from sensor.capture.link_watcher import LinkWatcher
@@ -36,6 +37,8 @@ READ_TIMEOUT_S = 0.1
 HOUSEKEEPING_S = 0.5
 COMPLAIN_EVERY_S = 60.0
 MAX_PENDING_EVENTS = 10_000
+BATCH_EVENTS = 500
+EXAMPLE_OCTETS = 54  # headers: what follows may be somebody's password
 NS_PER_S = 1_000_000_000
 
 
@@ -50,10 +53,11 @@ class Sensor:
         """
         self.settings = settings
         self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
+        self._claim = claim(settings.state / "sensor.lock")
         self.sensor_id = kept(settings.state / "sensor_id", lambda: uuid7(time.time_ns()).encode()).decode("ascii")
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database)
-        self.spool = Spool(settings.spool, settings.spool_mib << 20)
+        self.spool = _open_spool(settings)
         self.delivery = Delivery(self.spool, self.store)
         self.detector = Detector(Pipeline(is_own_lookup=own_lookups.is_own), self.rules)
         self.reporter = Reporter(self.sensor_id, int(settings.window_s * NS_PER_S))
@@ -77,7 +81,8 @@ class Sensor:
         try:
             while not self._is_stopping:
                 self._turn()
-                notifier.alive()
+                if self.delivery.is_alive:
+                    notifier.alive()
         finally:
             notifier.stopping()
             self._close()
@@ -107,7 +112,7 @@ class Sensor:
         except Exception:  # outermost packet loop: count, say it once a minute, go on
             self.counters["shed"] += len(packets)
             if self._is_due("complaint", COMPLAIN_EVERY_S):
-                example = packets[0].data[:256].hex() if packets else ""
+                example = packets[0].data[:EXAMPLE_OCTETS].hex() if packets else ""
                 log.exception("packet_batch_shed", packets=len(packets), shed=self.counters["shed"], example=example)
             return []
 
@@ -119,7 +124,9 @@ class Sensor:
             return
         waiting, self._pending = [*self._pending, *events], []
         try:
-            self.spool.append(waiting)
+            while waiting:
+                self.spool.append(waiting[:BATCH_EVENTS])
+                del waiting[:BATCH_EVENTS]
         except SpoolFull as error:
             self._pending = waiting[:MAX_PENDING_EVENTS]
             self.counters["spool_overflow"] += len(waiting) - len(self._pending)
@@ -185,6 +192,14 @@ class Sensor:
             return False
         self._due[what] = now_s + every_s
         return True
+
+
+def _open_spool(settings: Settings) -> Spool:
+    try:
+        return Spool(settings.spool, settings.spool_mib << 20)
+    except OSError as error:
+        advice = "give another directory with --state"
+        raise SetupError(f"the spool {settings.spool} cannot be used: {error.strerror}; {advice}") from error
 
 
 def run(settings: Settings) -> None:

@@ -1,13 +1,17 @@
-"""Small values that are made once and kept in the state directory: identities and secrets."""
+"""What the state directory holds beside the data: small values that are made once, and who may use the directory."""
 
+import fcntl
 import os
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from molecatcher.errors import SetupError
 
 SECRET_OCTETS = 32
+CLAIM_WAIT_S = 10.0
+CLAIM_LOOK_S = 0.1
 
 
 def kept(path: Path, make: Callable[[], bytes]) -> bytes:
@@ -32,6 +36,37 @@ def kept_secret(path: Path) -> bytes:
         SetupError: the state directory cannot be used.
     """
     return kept(path, lambda: secrets.token_bytes(SECRET_OCTETS))
+
+
+def claim(path: Path, wait_s: float = CLAIM_WAIT_S) -> int:
+    """Return a descriptor that makes the file at `path` this process's own until it ends, however it ends.
+
+    Two sensors would number their spool files alike and lose each other's events. One that is about to end is waited
+    for, `wait_s` at most.
+
+    Raises:
+        SetupError: another process has it, or the state directory cannot be used.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SetupError(f"{path} cannot be used: {error.strerror}; give another directory with --state") from error
+    until_s = time.monotonic() + wait_s
+    while not _is_locked(descriptor):
+        if time.monotonic() >= until_s:
+            os.close(descriptor)
+            raise SetupError(f"another {path.stem} runs on {path.parent}: stop it, or give another --state")
+        time.sleep(CLAIM_LOOK_S)
+    return descriptor
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _make(path: Path, content: bytes) -> None:

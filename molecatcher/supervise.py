@@ -74,7 +74,8 @@ class Supervisor:
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:
         for child in self._children:
-            child.send(signal.Signals(number))
+            if child.is_ready:  # one that starts reads the policy anyway, and would die of SIGHUP
+                child.send(signal.Signals(number))
 
 
 def run(settings: Settings) -> int:

@@ -74,7 +74,7 @@ def print_summary(console: Console, summary: Summary) -> None:
         kinds = ", ".join(f"{count} {kind}" for kind, count in summary.malformed.most_common())
         console.print(f"malformed and skipped: {kinds}", style="yellow")
     for warning in summary.warnings:
-        console.print(warning, style="yellow", markup=False)
+        console.print(warning, style="yellow", markup=False, soft_wrap=True)
 
 
 def services_table(catalogue: Catalogue, policy: Policy) -> Table:

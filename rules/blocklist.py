@@ -25,10 +25,13 @@ OWN_NETWORKS: tuple[Network, ...] = tuple(
         ipaddress.ip_network,
         (
             *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
-            *("192.168.0.0/16", "224.0.0.0/3", "::/127", "fc00::/7", "fe80::/10", "ff00::/8"),
+            *("192.168.0.0/16", "224.0.0.0/3", "::/127", "::ffff:0:0/96", "fc00::/7", "fe80::/10", "ff00::/8"),
         ),
     )
 )
+
+# An address that the names of more services than this answer with is a sinkhole, or a host that others share.
+MOST_SERVICES = 3
 
 
 class ListName(StrEnum):
@@ -154,7 +157,7 @@ def names_to_resolve(catalogue: Catalogue, policy: Policy, now_ns: int) -> dict[
         for service in blocked_services(catalogue, policy)
         if service.id not in withheld
         for name in _dialled_names(service)
-        if not _is_protected(name, untouchable)
+        if not _is_protected(name, untouchable) and _is_agent_name(name, catalogue)
     }
 
 
@@ -193,10 +196,14 @@ def build_addresses(
             prefix = str(ipaddress.ip_network(address))
             rows.setdefault(prefix, AddressEntry(prefix, service))
 
-    for name, service_id in names_to_resolve(catalogue, policy, now_ns).items():
+    wanted = names_to_resolve(catalogue, policy, now_ns)
+    users: dict[Address, set[str]] = {}
+    for name, service_id in wanted.items():
         for address in map(ipaddress.ip_address, resolved.get(name, ())):
-            if not _is_in(address, catalogue.shared_networks):
-                keep(address, service_id)
+            users.setdefault(address, set()).add(service_id)
+    for address, service_ids in users.items():
+        if len(service_ids) <= MOST_SERVICES and not _is_in(address, catalogue.shared_networks):
+            keep(address, min(service_ids))
     for service in blocked_services(catalogue, policy):
         if service.id not in withheld:
             for address in map(ipaddress.ip_address, service.addresses):
@@ -215,6 +222,12 @@ def _agent_entries(service: Service) -> list[NameEntry]:
 def _dialled_names(service: Service) -> list[str]:
     exact = [entry.name for entry in _agent_entries(service) if entry.scope is Scope.EXACT]
     return exact + [normalise(name) for name in service.sni if not any(mark in name for mark in "<>*")]
+
+
+def _is_agent_name(name: str, catalogue: Catalogue) -> bool:
+    """Tell whether the catalogue's verdict on `name` is an agent: some agents' SNI is also their vendor's web site."""
+    match = catalogue.match(name)
+    return match is not None and ListKind.AGENT in match.kinds
 
 
 def _entries(listed: Iterable[str], service: str) -> list[NameEntry]:

@@ -7,7 +7,7 @@ client was told, then protocol tells. Costs O(labels) for each name of the obser
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from rules.catalogue import Catalogue, ListKind, Match, Trust
+from rules.catalogue import Catalogue, ListKind, Match, Service, Trust
 from rules.event import address_text
 from rules.observation import Evidence, Indicator, Observation
 from rules.policy import Policy, Sanction
@@ -73,15 +73,17 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
     now_ns = observation.observed_at_ns
     sanctioned = [(row, sanction) for row in names if (sanction := policy.sanction_for(row.value, now_ns)) is not None]
     spared = {row.value for row, _ in sanctioned}
-    listed = _listed((row for row in names if row.value not in spared), catalogue)
+    named = _listed((row for row in names if row.value not in spared), catalogue)
+    listed = [row for row in named if not _is_passed_over(row.match.service, row.role, policy, now_ns)]
     if sanctioned and not listed:
         verdict: Verdict | None = _sanctioned(*sanctioned[-1], observation)
     elif sanctioned:
         verdict = _contradiction(sanctioned[0][0], listed, observation)
+    elif named:
+        verdict = _by_name(listed, observation)
     else:
         verdict = (
-            _by_name(listed, observation)
-            or _by_alias(observation, policy, catalogue)
+            _by_alias(observation, policy, catalogue)
             or _by_told_address(observation, policy, catalogue)
             or _by_tell(observation, catalogue)
         )
@@ -243,15 +245,15 @@ def _told_agent(told: str, match: Match, observation: Observation) -> Verdict:
     service = match.service.short_name
     detail = f"the client was told this address for {told}, an agent name of {service}, and named no listed host"
     reasons = [Reason(Evidence.ADDRESS, address, detail)]
-    confidence = CONFIDENCE_TOLD_ADDRESS
+    role, confidence = _role(match), CONFIDENCE_TOLD_ADDRESS
     banner = ssh_banner(observation)
     if banner is not None and match.service.ssh:
         reasons.append(Reason(Evidence.SSH_BANNER, banner, f"agents of {match.service.short_name} speak SSH"))
-        confidence = CONFIDENCE_TOLD_ADDRESS_SSH
+        role, confidence = Role.AGENT, CONFIDENCE_TOLD_ADDRESS_SSH
     return Verdict(
         Outcome.SUSPICIOUS,
         service=match.service.id,
-        role=Role.AGENT,
+        role=role,
         confidence=confidence,
         reasons=tuple(reasons),
         dst_name=told,
@@ -278,17 +280,22 @@ def _finish(verdict: Verdict, observation: Observation, policy: Policy, catalogu
     service = catalogue.services[verdict.service or ""]
     if verdict.outcome is Outcome.SANCTIONED:
         return replace(verdict, category=service.category)
-    decision = policy.decide(service)
     now_ns = observation.observed_at_ns
-    if decision is Decision.IGNORE or (verdict.role is Role.AUXILIARY and policy.has_sanctioned(service.id, now_ns)):
+    if _is_passed_over(service, verdict.role, policy, now_ns):
         return UNKNOWN
     exception = policy.exception_for(observation.five_tuple.src, service, now_ns)
     return replace(
         verdict,
         category=service.category,
-        severity=_severity(verdict, decision),
+        severity=_severity(verdict, policy.decide(service)),
         exception_id=exception.id if exception else None,
     )
+
+
+def _is_passed_over(service: Service, role: Role, policy: Policy, now_ns: int) -> bool:
+    """Tell whether the policy has nothing stored: the service is ignored, or a sanctioned agent needs the name."""
+    is_needed = role is Role.AUXILIARY and policy.has_sanctioned(service.id, now_ns)
+    return is_needed or policy.decide(service) is Decision.IGNORE
 
 
 def _severity(verdict: Verdict, decision: Decision) -> Severity:

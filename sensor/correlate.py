@@ -29,7 +29,9 @@ class ToldNames:
 
     def learn(self, client: bytes, message: DnsMessage, now_ns: int) -> None:
         """Remember for each address of the response `message` the name asked for and those of its CNAME chain."""
-        names = dict.fromkeys((message.qname, *message.cnames))
+        names = list(dict.fromkeys((message.qname, *message.cnames)))
+        self.evicted += max(0, len(names) - MAX_NAMES)
+        del names[MAX_NAMES:]
         for address, ttl_s in message.addresses:
             expires_ns = now_ns + min(max(ttl_s, MIN_TTL_S), MAX_TTL_S) * _S
             self._tell((client, address), [(name, expires_ns) for name in names], now_ns)

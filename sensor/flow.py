@@ -62,6 +62,13 @@ class Side(msgspec.Struct, gc=False):
     has_reset: bool = False  # sent RST before the other side closed
     is_read: bool = False  # its content has nothing more to say
 
+    @property
+    def held_octets(self) -> int:
+        """Return how much is stored of what the side sent."""
+        if self.quic is not None:
+            return self.quic.held_octets
+        return self.stream.held_octets if self.stream is not None else 0
+
 
 class FlowHead(msgspec.Struct, gc=False):
     """What is kept of a flow while its beginning is being read."""
@@ -72,6 +79,7 @@ class FlowHead(msgspec.Struct, gc=False):
     first_payload_ns: int | None = None
     closed_ns: int | None = None
     held_octets: int = 0
+    may_be_quiet: bool = True  # False on a DNS port: another question may come at any time
     is_settled: bool = False  # what was not recognised by now is reported as it is
     is_overdue: bool = False  # the SYN has had its time to be answered
     unreachable: int | None = None  # the side whose packets are not delivered

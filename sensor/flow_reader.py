@@ -99,13 +99,15 @@ class FlowReader:
         head = flow.head
         if head is None or flow.quiet >> side & 1:
             return observations
+        head.may_be_quiet = not is_dns_port
         self._note_payload(flow, head, side, datagram)
         try:
             if not head.sides[side].is_read:
                 take_datagram(head.sides[side], datagram, has_hello=head.sides[1 - side].facts.hello is not None)
         except MalformedQuic as error:
             self._counters.count_malformed(error)
-        return observations + self._report(flow, datagram.ts_ns, may_be_quiet=not is_dns_port)
+        observations += self._account(flow, head, datagram.ts_ns)
+        return observations + self._report(flow, datagram.ts_ns)
 
     def read_unreachable(self, unreachable: Unreachable) -> list[Observation]:
         """Return what the news that a flow's packets are not delivered makes known."""
@@ -143,7 +145,9 @@ class FlowReader:
         if not segment.flags & TcpFlag.SYN:
             return False
         if flow.isn is None:
-            stream = flow.head.sides[side].stream if flow.head is not None else None
+            if flow.head is None:  # all was read, and its initiator never sent anything
+                return True
+            stream = flow.head.sides[side].stream
             return stream is not None and not stream.is_start((segment.seq + 1) & 0xFFFFFFFF)
         if segment.flags & TcpFlag.ACK:
             return not 0 < sequence_distance(flow.isn, segment.ack) <= HEAD_OCTETS
@@ -203,14 +207,14 @@ class FlowReader:
         sender.dns_seen = max(sender.dns_seen, len(sender.facts.dns))
         return observations
 
-    def _report(self, flow: Flow, now_ns: int, *, may_be_quiet: bool = True) -> list[Observation]:
+    def _report(self, flow: Flow, now_ns: int) -> list[Observation]:
         head = flow.head
         if head is None:
             return []
         observation = observe(flow, self._told_names, now_ns)
         for side in (0, 1):
             is_done = head.sides[side].is_read and head.sides[side].payload_octets and not needs_reply(head, side)
-            if may_be_quiet and is_done:
+            if head.may_be_quiet and is_done:
                 flow.quiet |= 1 << side
         if flow.quiet == BOTH_QUIET and head.revision:
             self._drop_head(flow, head)
@@ -267,11 +271,13 @@ class FlowReader:
         if flow.isn is None and stream is not None:
             flow.isn = stream.isn
         flow.head = None
-        flow.quiet = BOTH_QUIET
+        flow.quiet = BOTH_QUIET if head.may_be_quiet else 0
 
     def _account(self, flow: Flow, head: FlowHead, now_ns: int) -> list[Observation]:
         """Keep the stored octets within the limit: without room, the oldest head is read as it is and dropped."""
-        held = sum(side.stream.held_octets for side in head.sides if side.stream is not None)
+        held = sum(side.held_octets for side in head.sides)
+        if not held and not head.held_octets:
+            return []
         self._held_octets += held - head.held_octets
         head.held_octets = held
         self._holding[flow.number] = flow

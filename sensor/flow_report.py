@@ -10,7 +10,8 @@ _CLIENT_PROTOCOLS = frozenset(("tls", "http", "connect", "socks", "quic"))
 _TUNNELLING_PROTOCOLS = frozenset(("connect", "socks"))
 _TLS_ALERT = 0x15  # RFC 8446 section 5.1
 _MAX_SOCKS_REPLY_OCTETS = 26  # method, credentials' answer, an IPv6 address (RFC 1928, RFC 1929)
-_CONNECT_ACCEPTED = re.compile(rb"HTTP/1\.[01] 2\d\d[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n")
+_CONNECT_ACCEPTED = re.compile(rb"HTTP/1\.[01] 2\d\d[^\r\n]*")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
 _CONNECT_FORBIDDEN = re.compile(rb"HTTP/1\.[01] 403[ \r]")
 
 
@@ -21,12 +22,13 @@ def observe(flow: Flow, told_names: ToldNames, now_ns: int) -> Observation | Non
     it goes to: nothing else can be said of it.
     """
     head = flow.head
-    if head is None or any(side.facts.protocol == "dns" for side in head.sides):
+    if head is None:
         return None
     initiator = find_initiator(flow, head, told_names, now_ns)
     request, reply = head.sides[initiator], head.sides[1 - initiator]
     indicators = tuple(dict.fromkeys(request.facts.indicators + reply.facts.indicators))
-    if not indicators and not head.is_settled:
+    is_dns = any(side.facts.protocol == "dns" for side in head.sides)  # reported as transactions
+    if not indicators and (is_dns or not head.is_settled):
         return None
     state = _state(head, initiator)
     report = (indicators, state, _kind(request, reply))
@@ -51,6 +53,9 @@ def find_initiator(flow: Flow, head: FlowHead, told_names: ToldNames, now_ns: in
 
 def needs_reply(head: FlowHead, side: int) -> bool:
     """Tell whether what `side` answers is still to be looked at because a proxy's reply comes before the real one."""
+    stream = head.sides[side].stream
+    if stream is not None and stream.is_full:
+        return False
     is_tunnelling = head.sides[1 - side].facts.protocol in _TUNNELLING_PROTOCOLS
     return is_tunnelling and not _is_beyond_proxy_reply(head.sides[1 - side], head.sides[side])
 
@@ -120,7 +125,8 @@ def _is_beyond_proxy_reply(request: Side, reply: Side) -> bool:
     if request.facts.protocol == "socks":
         return len(octets) > _MAX_SOCKS_REPLY_OCTETS
     accepted = _CONNECT_ACCEPTED.search(octets)
-    return accepted is not None and len(octets) > accepted.end()
+    end = _HEAD_END.search(octets, accepted.end()) if accepted is not None else None
+    return end is not None and len(octets) > end.end()
 
 
 def _octets(side: Side) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from heapq import heappop, heappush
 
 from sensor.detect import Detection
 
@@ -10,37 +11,40 @@ RELEASED_KEYS = 1 << 17
 
 
 class Settler:
-    """Holds each detection for `horizon_ns` of packet time after it was first seen, then releases its last revision.
+    """Holds each detection for `horizon_ns` of packet time after it was first made, then releases its last revision.
 
-    Detections come out in the order in which they were first seen. Memory: the detections of one horizon and the keys
-    of the last 131,072 released ones (a later revision of those is dropped).
+    Detections come out in packet order: by the first packet of their flow or transaction. One that was made more than
+    a horizon after its first packet (a connection that long said nothing) may come behind later ones. Memory: the
+    detections of two horizons and the keys of the last 131,072 released ones (a later revision of those is dropped).
     """
 
     def __init__(self, horizon_ns: int = HORIZON_NS) -> None:
         self._horizon_ns = horizon_ns
-        self._held: OrderedDict[int, tuple[int, Detection]] = OrderedDict()
+        self._held: dict[int, tuple[int, Detection]] = {}
+        self._order: list[tuple[int, int]] = []  # a heap of first packet's time and key, one for each held detection
         self._released: OrderedDict[int, None] = OrderedDict()
 
     def take(self, detections: Iterable[Detection], now_ns: int) -> list[Detection]:
         """Keep `detections` and return those that are final at packet time `now_ns`."""
         for detection in detections:
             key = detection.observation.key
-            if key not in self._released:
-                since_ns = self._held[key][0] if key in self._held else now_ns
-                self._held[key] = (since_ns, detection)
-        due = []
-        for key, (since_ns, detection) in self._held.items():
-            if since_ns + self._horizon_ns > now_ns:
-                break
-            due.append((key, detection))
-        return [self._release(key, detection) for key, detection in due]
+            if key in self._held:
+                self._held[key] = (self._held[key][0], detection)
+            elif key not in self._released:
+                self._held[key] = (now_ns, detection)
+                heappush(self._order, (detection.observation.observed_at_ns, key))
+        final = []
+        while self._order and self._held[self._order[0][1]][0] + self._horizon_ns <= now_ns:
+            final.append(self._release())
+        return final
 
     def flush(self) -> list[Detection]:
         """Return everything still held."""
-        return [self._release(key, detection) for key, (_, detection) in list(self._held.items())]
+        return [self._release() for _ in range(len(self._order))]
 
-    def _release(self, key: int, detection: Detection) -> Detection:
-        del self._held[key]
+    def _release(self) -> Detection:
+        _, key = heappop(self._order)
+        _, detection = self._held.pop(key)
         self._released[key] = None
         if len(self._released) > RELEASED_KEYS:
             self._released.popitem(last=False)

@@ -86,13 +86,15 @@ class Spool:
                 yield Batch(path, msgspec.json.decode(path.read_bytes(), type=tuple[Event, ...]))
             except msgspec.MsgspecError:
                 self.damaged += 1
-                self._account(-path.stat().st_size)
+                octets = path.stat().st_size
                 path.rename(path.with_suffix(DAMAGED_SUFFIX))
+                self._account(-octets)
 
     def discard(self, batch: Batch) -> None:
         """Forget a batch that the store has acknowledged."""
-        self._account(-batch.path.stat().st_size)
+        octets = batch.path.stat().st_size
         batch.path.unlink()
+        self._account(-octets)
 
     def _account(self, octets: int) -> None:
         with self._lock:

@@ -3,64 +3,32 @@
 import os
 import pwd
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from main_job import BASE, open_folder, running, wait_for
 from netns import needs_root
-from stand_ins import CLIENT, GATEWAY, SERVER, Internet, get_json, internet, require_agent
+from stand_ins import CLIENT, GATEWAY, SERVER, Internet, get_json, internet, internet_behind_a_gateway, require_agent
 
 pytestmark = needs_root
 
 LISTED, SANCTIONED = "connect.ngrok-agent.com", "tunnels.example.com"
 RECORDS = {LISTED: (SERVER,), SANCTIONED: (SERVER,)}
 POLICY = f'[[sanctioned]]\ndomain = "{SANCTIONED}"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
-BASE = "http://127.0.0.1:8484"
-
-
-@contextmanager
-def running(world: Internet, state: Path, *options: str) -> Iterator[subprocess.Popen[Any]]:
-    """The main job on the client's host, ready."""
-    argv = [sys.executable, "-m", "molecatcher", "run", "--state", str(state), *options]
-    log = (state.parent / "log").open("w")
-    process = world.client.popen(argv, stderr=log)
-    try:
-        wait_for(lambda: is_ready(state.parent / "log", process), 30)
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-        log.close()
-
-
-def is_ready(log: Path, process: subprocess.Popen[Any]) -> bool:
-    assert process.poll() is None, log.read_text()
-    return any('"event": "ready"' in line for line in log.read_text().splitlines())
-
-
-def wait_for(condition: Callable[[], object], timeout_s: float) -> float:
-    """Return the seconds until `condition` held."""
-    started_s = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started_s < timeout_s
-        time.sleep(0.05)
-    return time.monotonic() - started_s
 
 
 def events(world: Internet, query: str = "") -> list[dict[str, Any]]:
-    return list(get_json(world.client, f"{BASE}/v1/events{query}")["items"])
+    return list(get_json(world.monitor, f"{BASE}/v1/events{query}")["items"])
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Path:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # the program gives up root: it has to reach its state
-    return tmp_path / "state"
+def state() -> Iterator[Path]:
+    with open_folder() as folder:
+        yield folder / "state"
 
 
 @pytest.fixture
@@ -91,7 +59,7 @@ def test_an_agent_becomes_an_event_within_two_seconds(
             wait_for(lambda: kinds(world) == {"dns", "tls"}, 10)
             assert time.time() - began_s < 2
         rows = events(world)
-        findings = get_json(world.client, f"{BASE}/v1/findings")["items"]
+        findings = get_json(world.monitor, f"{BASE}/v1/findings")["items"]
     assert {(row["verdict"], row["service"], row["role"]) for row in rows} == {(verdict, "ngrok", "agent")}
     assert [(row["src_ip"], row["service"], row["role"]) for row in findings] == (
         [] if verdict == "sanctioned" else [(CLIENT, "ngrok", "agent")]
@@ -101,16 +69,25 @@ def test_an_agent_becomes_an_event_within_two_seconds(
 def test_without_an_interface_the_default_route_is_watched(world: Internet, state: Path) -> None:
     with running(world, state), world.agent():
         wait_for(lambda: "tls" in kinds(world), 10)
-        (sensor,) = get_json(world.client, f"{BASE}/v1/sensors")["items"]
+        (sensor,) = get_json(world.monitor, f"{BASE}/v1/sensors")["items"]
     assert sensor["interfaces"] == ["eth0"]
     assert sensor["kernel_drops"] == sensor["shed"] == sensor["malformed"] == 0
+
+
+def test_a_masquerading_gateway_sees_who_is_inside(tmp_path: Path, state: Path) -> None:
+    require_agent()
+    with internet_behind_a_gateway(tmp_path, RECORDS) as world, running(world, state), world.agent():
+        wait_for(lambda: kinds(world) == {"dns", "tls"}, 15)
+        (sensor,) = get_json(world.monitor, f"{BASE}/v1/sensors")["items"]
+        assert sensor["interfaces"] == ["lan0"]
+        assert {row["src_ip"] for row in events(world)} == {CLIENT}
 
 
 def test_a_default_route_that_appears_later_is_followed(world: Internet, state: Path) -> None:
     world.client.ip("route delete default")
     with running(world, state):
         world.client.ip(f"route add default via {GATEWAY}")
-        wait_for(lambda: get_json(world.client, f"{BASE}/v1/sensors")["items"][0]["interfaces"] == ["eth0"], 10)
+        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/sensors")["items"][0]["interfaces"] == ["eth0"], 10)
         with world.agent():
             wait_for(lambda: "tls" in kinds(world), 10)
 
@@ -120,10 +97,10 @@ def test_a_changed_policy_takes_effect_and_a_broken_one_does_not(world: Internet
     policy.write_text("")
     with running(world, state, "--interface", "eth0", "--policy", str(policy)):
         policy.write_text(POLICY)
-        wait_for(lambda: get_json(world.client, f"{BASE}/v1/policy")["sanctioned"], 10)
+        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/policy")["sanctioned"], 10)
         policy.write_text("[[sanctioned]]")
-        wait_for(lambda: get_json(world.client, f"{BASE}/v1/policy")["error"], 10)
-        wait_for(lambda: get_json(world.client, f"{BASE}/v1/sensors")["items"][0]["policy_error"], 10)
+        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/policy")["error"], 10)
+        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/sensors")["items"][0]["policy_error"], 10)
         with world.agent(SANCTIONED):
             wait_for(lambda: "tls" in kinds(world), 10)
         assert {row["verdict"] for row in events(world)} == {"sanctioned"}
@@ -138,7 +115,7 @@ def test_kill_at_any_moment_loses_no_reported_event_and_doubles_none(world: Inte
         for name in ("sensor", "serve"):
             os.kill(child_of(main.pid, name), signal.SIGKILL)
             wait_for(lambda: answers(world), 20)
-        wait_for(lambda: len(get_json(world.client, f"{BASE}/v1/sensors")["items"]) == 1, 10)
+        wait_for(lambda: len(get_json(world.monitor, f"{BASE}/v1/sensors")["items"]) == 1, 10)
         with world.agent():
             wait_for(lambda: sum(row["kind"] == "tls" for row in events(world)) == 2, 15)
         main.kill()
@@ -195,7 +172,7 @@ def damage(database: Path) -> None:
 
 
 def answers(world: Internet) -> bool:
-    return world.client.run(["curl", "-sf", "--max-time", "2", f"{BASE}/healthz"], check=False).returncode == 0
+    return world.monitor.run(["curl", "-sf", "--max-time", "2", f"{BASE}/healthz"], check=False).returncode == 0
 
 
 def child_of(parent: int, name: str) -> int:

@@ -19,12 +19,14 @@ def accepts_gzip(accept_encoding: str) -> bool:
     return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
 
 
-def is_unchanged(headers: Headers, etag: str, modified_s: int, now_s: int) -> bool:
-    """Tell whether the client has these bytes. If-Modified-Since counts only without If-None-Match."""
+def is_unchanged(headers: Headers, etag: str, modified_s: int) -> bool:
+    """Tell whether the client has these bytes. If-Modified-Since counts only without If-None-Match.
+
+    It must be the very time of these bytes: a clock set back can make a newer list look older than the one before.
+    """
     if (tags := headers.get("if-none-match")) is not None:
         return tags.strip() == "*" or etag in _ENTITY_TAG.findall(tags)
-    since_s = _http_date(headers.get("if-modified-since", ""))
-    return since_s is not None and modified_s <= since_s <= now_s
+    return _http_date(headers.get("if-modified-since", "")) == modified_s
 
 
 def _http_date(text: str) -> float | None:

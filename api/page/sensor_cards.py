@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from api.times import NS_PER_S, relative
-from rules.ports import SensorStatus
+from rules.sensor_status import SensorStatus
 
 SILENT_AFTER_NS = 30 * NS_PER_S
 

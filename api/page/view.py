@@ -1,6 +1,7 @@
 """What the page shows, asked of the store once per rendering. Times stay numbers; the templates word them."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -20,6 +21,7 @@ MINUTES = 60
 MAX_FINDINGS = 25
 MAX_EVENTS = 12
 CHARTED = (Outcome.SANCTIONED, Outcome.UNSANCTIONED, Outcome.SUSPICIOUS)
+REST = 20
 SHORT_NAME_END = " ("
 
 
@@ -80,7 +82,28 @@ class View:
         return any(sensor.is_capturing for sensor in self.sensors)
 
 
-def make_view(context: ApiContext) -> View:
+@dataclass(slots=True)
+class KeptChart:
+    """The chart drawn last, which counts every event of an hour.
+
+    Counted again only after 20 times as long as counting took (0.2 s for 200,000 events), so that however many pages
+    are open, and however much is stored, it takes a twentieth of a processor at most.
+    """
+
+    chart: Chart | None = None
+    due_s: float = 0.0
+
+    def at(self, context: ApiContext, now_ns: int) -> Chart:
+        """Return the chart of now, or of a moment ago."""
+        started_s = time.monotonic()
+        if self.chart is None or started_s >= self.due_s:
+            self.chart = _chart(context, now_ns)
+            ended_s = time.monotonic()
+            self.due_s = ended_s + REST * (ended_s - started_s)
+        return self.chart
+
+
+def make_view(context: ApiContext, kept_chart: KeptChart) -> View:
     """Return what the page shows now."""
     store, now_ns = context.store, context.now_ns()
     names = {row.id: row.name.partition(SHORT_NAME_END)[0] for row in context.catalogue_services()}
@@ -94,7 +117,7 @@ def make_view(context: ApiContext) -> View:
         has_more_findings=len(findings) > MAX_FINDINGS,
         live_count=sum(row.finding.tunnel_state is FlowState.LIVE for row in rows),
         events=tuple(EventLine(event, _service_name(event.service, names)) for event in events),
-        chart=_chart(context, now_ns),
+        chart=kept_chart.at(context, now_ns),
         lists=tuple(_list_card(context, name) for name in ListName),
         policy=context.policy_status(),
     )

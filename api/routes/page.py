@@ -26,5 +26,6 @@ def get_live(context: Context, request: Request) -> HTMLResponse:
 
 def _render(template: str, context: Context, request: Request) -> HTMLResponse:
     origin = f"http://{request.headers['host']}"
-    text = request.app.state.templates.render(template, view=make_view(context), origin=origin)
+    view = make_view(context, request.app.state.kept_chart)
+    text = request.app.state.templates.render(template, view=view, origin=origin)
     return HTMLResponse(text, headers=NO_STORE)

@@ -20,6 +20,7 @@ from sensor.capture.ring import PACKET_RX_RING, PACKET_VERSION, TPACKET_V3, Ring
 from sensor.capture.tap import SOL_PACKET, TapOpener, check_permission
 from sensor.errors import BpfUnavailable
 
+BEST_ENGINE = "flow-heads-ring"
 RING_SNAP_OCTETS = 16 * 1024  # of packets that no flow table cut: the longest head is 12,000 octets of QUIC
 
 _log = structlog.get_logger(__name__)
@@ -52,7 +53,7 @@ def choose_engine(limits: Limits | None = None) -> Engine:
         reason = f"every IP packet is read and cut off in the program, since {error}"
         return Engine("ring" if has_ring else "af-packet", reason + without_ring, every, open_tap)
     reason = "flow heads are cut in the kernel" + without_ring
-    return Engine("flow-heads-ring" if has_ring else "flow-heads", reason, packet_filter, open_tap)
+    return Engine(BEST_ENGINE if has_ring else "flow-heads", reason, packet_filter, open_tap)
 
 
 def _choose_tap() -> tuple[TapOpener, str]:

@@ -29,6 +29,7 @@ _OPTION_NAME = 2
 _OPTION_TIME_RESOLUTION = 9
 _OPTION_TIME_OFFSET = 14
 _MAX_RESOLUTION_EXPONENT = 63
+_LATEST_NS = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,9 @@ class _Interface:
     offset_s: int = 0
 
     def to_ns(self, units: int) -> int:
-        return self.offset_s * 1_000_000_000 + units * 1_000_000_000 // self.units_a_second
+        """Return the time, or the nearest that 64 bits of nanoseconds hold (1970 to 2262)."""
+        ns = self.offset_s * 1_000_000_000 + units * 1_000_000_000 // self.units_a_second
+        return min(max(ns, 0), _LATEST_NS)
 
 
 class PcapngRecords:

@@ -201,10 +201,11 @@ def _read_name(data: bytes, start: int) -> tuple[str, int]:
 
 
 def _escape_label(label: bytes) -> str:
-    r"""Return the label with `\.`, `\\`, and `\DDD` for octets that do not print (RFC 1035 section 5.1)."""
-    return "".join(
-        chr(octet) if octet in _PLAIN else f"\\{chr(octet)}" if octet in b".\\" else f"\\{octet:03d}" for octet in label
-    )
+    r"""Return the label with `\DDD` for the dot, the backslash and octets that do not print (RFC 1035 section 5.1).
+
+    A dot in a label must not look like one between labels, which `\.` would do to whoever splits at dots.
+    """
+    return "".join(chr(octet) if octet in _PLAIN else f"\\{octet:03d}" for octet in label)
 
 
 def _read_answers(data: bytes, at: int, count: int, qname: str) -> tuple[_Answers, bool]:

@@ -28,6 +28,8 @@ _MAX_CONNECTION_ID = 20
 _SAMPLE_OCTETS = 16
 _SAMPLE_OFFSET = 4
 _TAG_OCTETS = 16
+_MAX_COALESCED = 8
+_READER_OCTETS = 4096  # keys and ciphers, most of it inside OpenSSL
 
 
 class FrameType(IntEnum):
@@ -129,6 +131,11 @@ class _CryptoStream:
         self._octets[offset:end] = piece
         self._present[offset:end] = b"\x01" * len(piece)
 
+    @property
+    def held_octets(self) -> int:
+        """Return how much memory the octets take, with the note of which are there."""
+        return len(self._octets) + len(self._present)
+
     def prefix(self) -> bytes:
         """Return the octets that are there without a gap."""
         gap = self._present.find(0)
@@ -149,6 +156,11 @@ class QuicInitialReader:
         self._dcid: bytes | None = None
         self._keys: _Keys | None = None
         self._crypto = _CryptoStream()
+
+    @property
+    def held_octets(self) -> int:
+        """Return about how much memory the reader takes."""
+        return _READER_OCTETS + self._crypto.held_octets
 
     def feed(self, datagram: bytes) -> ClientHello:
         """Return the ClientHello once enough of it has come; its JA4 starts with `q`.
@@ -215,19 +227,22 @@ def is_quic_initial(datagram: bytes) -> bool:
 def _packets(datagram: bytes) -> list[_Packet]:
     """Return the long-header packets of known versions that are coalesced in `datagram` (RFC 9000 section 12.2).
 
+    They all have one connection ID: receivers ignore what follows with another. Valid senders need no more than a few,
+    and each may cost the making of keys.
+
     Raises:
         MalformedQuic: the first header cannot be; behind a good packet, rubbish is ignored.
     """
     packets: list[_Packet] = []
     at = 0
-    while at + 7 <= len(datagram) and datagram[at] & _IS_LONG:
+    while len(packets) < _MAX_COALESCED and at + 7 <= len(datagram) and datagram[at] & _IS_LONG:
         try:
             packet = _read_header(datagram, at)
         except MalformedQuic:
             if packets:
                 break
             raise
-        if packet is None:
+        if packet is None or (packets and packet.dcid != packets[0].dcid):
             break
         packets.append(packet)
         at = packet.end

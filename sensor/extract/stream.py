@@ -205,7 +205,12 @@ def _read_dns(stream: bytes, *, is_final: bool) -> _Layer:
             break
         if not is_likely_dns(message):
             break
-        messages.append(parse_message(message))
+        try:
+            messages.append(parse_message(message))
+        except MalformedDns:
+            if not messages:
+                raise
+            break  # what came before stands, whichever segments it came in
         at = end
     if not messages and (is_final or not may_become_dns(stream[_DNS_PREFIX:])):
         raise MalformedDns(0, "not DNS over TCP")

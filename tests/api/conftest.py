@@ -32,8 +32,9 @@ def make_names() -> Callable[..., NameList]:
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    with open_store(tmp_path / "events.db") as store:
-        installation = Installation(store)
+    path = tmp_path / "events.db"
+    with open_store(path) as store:
+        installation = Installation(store, path)
         server = ApiServer(create_app(installation.context()), bind(parse_listen("127.0.0.1:0")))
         thread = threading.Thread(target=server.run)
         thread.start()

@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from installation import Installation
+from installation import Installation, names_of
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.schemas import HealthDocument, PolicyDocument, ReadinessDocument, SensorList, ServiceList
@@ -73,17 +73,15 @@ def test_it_is_ready_when_lists_are_built(installation: Installation, client: ht
     assert answer.headers["retry-after"]
     checks = {row["check"]: row["is_ok"] for row in answer.json()["checks"]}
     assert checks == {"database": True, "unsanctioned-domains": False, "unsanctioned-addresses": False}
-    installation.publish_both()
+    installation.publish(names_of("tunnel.example"))
     answer = client.get("/readyz")
     assert answer.status_code == 200
     ReadinessDocument.model_validate(answer.json())
 
 
-def test_it_is_not_ready_without_a_database(
-    installation: Installation, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_not_ready_without_a_database(installation: Installation, client: httpx.Client) -> None:
     installation.publish_both()
-    monkeypatch.setattr(installation.store, "is_writable", lambda: False)
+    installation.break_database()
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert "database" in answer.json()["detail"]

@@ -3,7 +3,9 @@ from concurrent.futures import ThreadPoolExecutor
 from db.snapshots import KEPT_A_LIST
 from db.store import Store
 from db.values import Resolution, SnapshotRow
-from rules.ports import SensorStatus
+from rules.sensor_status import SensorStatus
+
+S = 1_000_000_000
 
 
 def heartbeat(at_ns: int, **changes: object) -> SensorStatus:
@@ -23,18 +25,24 @@ def heartbeat(at_ns: int, **changes: object) -> SensorStatus:
 
 def test_snapshots_are_numbered_for_each_list(store: Store) -> None:
     assert store.latest_snapshot("domains") is None
-    first = store.publish_snapshot("domains", "d1", 10, b"one")
-    assert first == SnapshotRow("domains", 1, 10, "d1", b"one")
-    assert store.publish_snapshot("addresses", "d1", 11, b"other").serial == 1
-    assert store.publish_snapshot("domains", "d2", 12, b"two").serial == 2
-    assert store.publish_snapshot("domains", "d1", 13, b"one").serial == 3
-    assert store.latest_snapshot("domains") == SnapshotRow("domains", 3, 13, "d1", b"one")
+    first = store.publish_snapshot("domains", "d1", 10 * S, b"one")
+    assert first == SnapshotRow("domains", 1, 10 * S, "d1", b"one")
+    assert store.publish_snapshot("addresses", "d1", 11 * S, b"other").serial == 1
+    assert store.publish_snapshot("domains", "d2", 12 * S, b"two").serial == 2
+    assert store.publish_snapshot("domains", "d1", 13 * S, b"one").serial == 3
+    assert store.latest_snapshot("domains") == SnapshotRow("domains", 3, 13 * S, "d1", b"one")
 
 
 def test_the_same_list_is_not_published_twice(store: Store) -> None:
     first = store.publish_snapshot("domains", "d1", 10, b"one")
     assert store.publish_snapshot("domains", "d1", 20, b"one") == first
     assert store.latest_snapshot("domains") == first
+
+
+def test_lists_of_one_moment_differ_by_the_second(store: Store) -> None:
+    at_ns = [10 * S, 10 * S + 5, 10 * S + 6, 9000 * S, 20 * S]  # in the end a clock that was ahead is set right
+    published = [store.publish_snapshot("domains", f"d{at}", ns, b"") for at, ns in enumerate(at_ns)]
+    assert [row.created_at_ns // S for row in published] == [10, 11, 12, 9000, 20]
 
 
 def test_lists_published_at_once_get_a_serial_each(store: Store) -> None:
@@ -79,3 +87,15 @@ def test_a_name_that_first_failed_may_resolve_later(store: Store) -> None:
     found = Resolution("slow.example", ("192.0.2.1",), 40, ok=True)
     store.save_resolution(found)
     assert store.resolutions() == [found]
+
+
+def test_what_a_clock_ahead_left_behind_is_replaced(store: Store) -> None:
+    store.save_heartbeat(heartbeat(9000 * S))
+    store.save_heartbeat(heartbeat(20 * S))
+    assert store.sensors() == [heartbeat(20 * S)]
+    store.save_resolution(Resolution("tunnel.example", ("192.0.2.1",), 9000 * S, ok=True))
+    store.save_resolution(Resolution("tunnel.example", (), 19 * S, ok=False))
+    assert store.resolutions()[0].addresses == ("192.0.2.1",)
+    now = Resolution("tunnel.example", ("192.0.2.2",), 20 * S, ok=True)
+    store.save_resolution(now)
+    assert store.resolutions() == [now]

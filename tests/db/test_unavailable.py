@@ -120,3 +120,28 @@ def test_an_error_says_where_it_is_and_never_what_was_written(code: int, expecte
     assert type(explained) is expected
     assert "/var/lib/x.db" in str(explained)
     assert "private.example" not in str(explained)
+
+
+def test_a_file_that_is_removed_takes_no_event_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "molecatcher.db"
+    with open_store(path) as store:
+        store.append([make_event(1)])
+        path.rename(tmp_path / "away.db")
+        with pytest.raises(StoreUnavailable, match="is gone"):
+            store.append([make_event(2)])
+        assert not store.is_writable()
+        (tmp_path / "away.db").rename(path)
+        assert store.append([make_event(2)]).stored == 1
+
+
+def test_a_file_that_is_replaced_is_followed(tmp_path: Path) -> None:
+    path, backup = tmp_path / "molecatcher.db", tmp_path / "backup.db"
+    open_store(backup).close()
+    with open_store(path) as store:
+        store.append([make_event(1)])
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink()
+        backup.rename(path)
+        assert store.append([make_event(2)]).stored == 1
+    with open_store(path) as store:
+        assert [event.event_id for event in store.events(EventFilter(), 9)] == [make_event(2).event_id]

@@ -1,15 +1,17 @@
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from netns import needs_root
 from stored_events import make_event
 
 from db.store import Store, open_store
 from db.values import EventFilter
 from molecatcher.delivery import Delivery
-from rules.ports import SensorStatus
+from rules.sensor_status import SensorStatus
 from sensor.spool import Spool
 
 STATUS = SensorStatus(sensor_id="s", version="0", hostname="h", started_at_ns=1, heartbeat_ns=2)
@@ -74,4 +76,25 @@ def test_while_the_database_is_away_events_wait_and_nothing_is_lost(tmp_path: Pa
     blocker.close()
     wait_for(lambda: spool.waiting_octets == 0)
     delivery.stop()
+    assert stored(store) == {make_event(1).event_id}
+
+
+@needs_root
+def test_a_spool_on_a_disk_that_becomes_read_only_is_tried_again(tmp_path: Path, store: Store) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(folder)], check=True)
+    try:
+        spool = Spool(folder)
+        spool.append([make_event(1)])
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        delivery = Delivery(spool, store)
+        delivery.start()
+        wait_for(lambda: delivery.counters["store_failures"] > 0)
+        subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
+        wait_for(lambda: not list(folder.iterdir()))
+        delivery.stop()
+        assert spool.waiting_octets == 0
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
     assert stored(store) == {make_event(1).event_id}

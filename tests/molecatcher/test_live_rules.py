@@ -81,3 +81,23 @@ def test_no_file_means_an_empty_policy(catalogue: Catalogue) -> None:
     rules = live(catalogue, None)
     assert not rules.poll()
     assert not rules().policy.sanctions
+
+
+def test_a_file_cut_to_nothing_while_it_is_written_withdraws_no_sanction(catalogue: Catalogue, path: Path) -> None:
+    rules = live(catalogue, path)
+    path.write_bytes(b"")
+    assert not rules.poll()
+    assert "is empty" in rules.error
+    assert rules().policy.sanctions
+    path.write_text("# nobody may\n")
+    assert rules.poll()
+    assert rules.error == ""
+    assert not rules().policy.sanctions
+
+
+def test_a_file_whose_mode_was_mended_is_read_again(catalogue: Catalogue, path: Path) -> None:
+    rules = live(catalogue, path)
+    path.chmod(0o604)
+    with capture_logs() as logs:
+        rules.poll()
+    assert [row["event"] for row in logs] == ["policy_loaded"]

@@ -17,11 +17,13 @@ from molecatcher.privileges import (
     as_user,
     available,
     can_user_run,
+    give_up_root,
     prepare_state,
     program_folders,
     with_capture_rights,
     without_rights,
 )
+from molecatcher.settings import Settings
 
 USER = "molecatcher"
 SHOW_STATUS = ["cat", "/proc/self/status"]
@@ -238,3 +240,9 @@ def test_anything_else_is_left_alone(folder: Path, make: object, sentence: str) 
         prepare_state(folder / "state", 12345, 12345)
     after = (folder / "state").lstat()
     assert (after.st_uid, after.st_mode) == (before.st_uid, before.st_mode)
+
+
+def test_root_is_no_user_to_continue_as(folder: Path) -> None:
+    with pytest.raises(SetupError, match="MOLECATCHER_USER"):
+        give_up_root(Settings(state=folder / "state", user="root"))
+    assert not (folder / "state").exists()

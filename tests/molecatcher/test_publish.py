@@ -20,6 +20,7 @@ from rules.verdict import Outcome
 CATALOGUE = load_catalogue()
 SANCTION = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
 PINNED = SANCTION + 'addresses = ["3.9.0.0/16"]\n'
+DAY_NS = 86_400 * 10**9
 NAMES, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_ADDRESSES
 
 
@@ -38,7 +39,9 @@ class Setting:
 
     def __init__(self, store: Store, server: str, text: str) -> None:
         self.rules = Ruleset(CATALOGUE, policy(text))
-        self.publisher = Publisher(store, lambda: self.rules, NameResolver([server], timeout_s=2), 60, lambda: NOW_NS)
+        self.now_ns = NOW_NS
+        resolver = NameResolver([server], timeout_s=2)
+        self.publisher = Publisher(store, lambda: self.rules, resolver, 60, lambda: self.now_ns)
 
     def change(self, text: str) -> None:
         self.rules = Ruleset(CATALOGUE, policy(text))
@@ -177,3 +180,119 @@ def test_a_database_that_fails_withdraws_rather_than_serve_a_forbidden_list(tmp_
 
 def test_only_names_that_agents_dial_are_asked_for() -> None:
     assert 30 < len(names_to_resolve(CATALOGUE, Policy(), NOW_NS)) < 200
+
+
+def test_a_name_that_nobody_can_resolve_does_not_hold_the_list_back(tmp_path: Path, store: Store) -> None:
+    names = ("broken..tunnels.example.com", "away.tunnels.example.com")
+    for number, name in enumerate(names):
+        event = make_event(number, verdict=Outcome.SANCTIONED, dst_ip="3.1.2.3", dst_name=name, observed_at_ns=NOW_NS)
+        store.append([event])
+    with setting(tmp_path, store, PINNED, RECORDS | {names[1]: ("servfail",)}) as here:
+        assert here.publisher.resolve_and_publish()
+        prefixes = here.prefixes()
+    assert prefixes is not None
+    assert "5.255.123.12/32" in prefixes
+    assert "3.1.2.3/32" not in prefixes
+
+
+def test_a_sanction_that_expires_is_followed_without_a_new_file(tmp_path: Path, store: Store) -> None:
+    expiring = SANCTION + "expires = 2026-11-18\n"
+    with setting(tmp_path, store, expiring, RECORDS) as here:
+        here.publisher._catch_up()
+        assert here.publisher.resolve_and_publish()
+        before = here.publisher.snapshot(NAMES)
+        here.now_ns += DAY_NS
+        here.publisher._catch_up()
+        after = here.publisher.snapshot(NAMES)
+        assert before is not None
+        assert after is not None
+        assert after.serial == before.serial + 1
+        assert here.publisher.resolve_and_publish()
+        prefixes = here.prefixes()
+        assert prefixes is not None
+        assert "3.1.2.3/32" in prefixes
+        here.now_ns -= DAY_NS  # the clock was wrong: what is sanctioned again is on no list at once
+        here.publisher._catch_up()
+        assert here.prefixes() is None
+
+
+def test_an_address_that_a_sanctioned_agent_is_seen_at_leaves_the_list_in_force(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, PINNED, RECORDS) as here:
+        assert here.publisher.resolve_and_publish()
+        seen = make_event(
+            1, verdict=Outcome.SANCTIONED, dst_ip="3.1.2.3", dst_name="tunnels.example.com", observed_at_ns=NOW_NS
+        )
+        store.append([seen])
+        here.publisher._catch_up()
+        assert here.prefixes() is None
+
+
+def test_a_new_sanctioned_name_is_resolved_before_any_address_is_served(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, "", RECORDS) as here:
+        assert here.publisher.resolve_and_publish()
+        here.change(PINNED.replace("3.9.0.0/16", "192.0.2.0/24").replace('"ngrok"', '"serveo"'))
+        assert here.prefixes() is None
+
+
+def test_reloading_the_same_policy_does_not_discard_a_resolution(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, "", RECORDS) as here:
+        rules = here.rules
+        served = iter((rules, Ruleset(CATALOGUE, policy("")), Ruleset(CATALOGUE, policy(""))))
+        here.publisher._ruleset = lambda: next(served)
+        assert here.publisher.resolve_and_publish()
+        assert here.prefixes()
+
+
+def test_a_list_built_under_the_rules_before_is_not_published(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, "", RECORDS) as here:
+        served = iter((here.rules, Ruleset(CATALOGUE, policy(SANCTION))))
+        here.publisher._ruleset = lambda: next(served)
+        assert here.publisher.resolve_and_publish()
+        assert here.prefixes() is None
+
+
+LISTED = sorted(names_to_resolve(CATALOGUE, Policy(), NOW_NS))
+
+
+@pytest.mark.parametrize("lie", [(), ("0.0.0.0",), ("10.1.1.1",)])
+def test_a_resolver_that_begins_to_block_the_names_changes_nothing(
+    tmp_path: Path, store: Store, lie: tuple[str, ...]
+) -> None:
+    truth = {name: (f"5.0.0.{number}",) for number, name in enumerate(LISTED[:12])}
+    with setting(tmp_path, store, "", truth) as here:
+        assert here.publisher.resolve_and_publish()
+        before = here.prefixes()
+    with unbound(tmp_path, dict.fromkeys(LISTED, lie)) as liar:
+        here.publisher._resolver = NameResolver([liar], timeout_s=2)
+        assert here.publisher.resolve_and_publish()
+    assert here.prefixes() == before
+    assert before is not None
+    assert "5.0.0.3/32" in before
+
+
+@pytest.mark.parametrize("lie", [(), ("0.0.0.0",)])
+def test_a_resolver_that_blocks_every_name_gives_no_list(tmp_path: Path, store: Store, lie: tuple[str, ...]) -> None:
+    with setting(tmp_path, store, "", dict.fromkeys(LISTED, lie)) as here:
+        assert not here.publisher.resolve_and_publish()
+    assert here.prefixes() is None
+    assert "block them" in here.publisher.resolution_problem
+
+
+def test_an_address_that_answers_for_everything_is_not_listed(tmp_path: Path, store: Store) -> None:
+    answers = dict.fromkeys(LISTED, ("198.51.100.1",)) | {"serveo.net": ("5.255.123.12", "198.51.100.1")}
+    with setting(tmp_path, store, "", answers) as here:
+        assert here.publisher.resolve_and_publish()
+        prefixes = here.prefixes()
+    assert prefixes is not None
+    assert "5.255.123.12/32" in prefixes
+    assert "198.51.100.1/32" not in prefixes
+
+
+def test_a_stored_list_that_cannot_be_read_is_built_anew(tmp_path: Path, store: Store) -> None:
+    store.publish_snapshot(NAMES, "damaged", NOW_NS, b"\0")
+    with setting(tmp_path, store, "", {}) as here:
+        here.publisher._restore()
+        here.publisher._catch_up()
+    snapshot = here.publisher.snapshot(NAMES)
+    assert snapshot is not None
+    assert snapshot.serial == 2

@@ -18,7 +18,7 @@ from rules.blocklist import (
     names_to_resolve,
     protected_names,
 )
-from rules.catalogue import Catalogue, Service, Trust
+from rules.catalogue import Catalogue, ListKind, Service, Trust
 from rules.policy import Policy, Sanction, parse_policy
 
 POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
@@ -172,3 +172,17 @@ def test_no_sanctioned_address_is_ever_listed(catalogue: Catalogue, found: list[
     spared = [str(ipaddress.ip_address(number)) for number in sanctioned]
     built = build_addresses(catalogue, Policy(), resolved, spared, NOW_NS)
     assert not {f"{address}/32" for address in spared} & {entry.prefix for entry in built.blocked}
+
+
+def test_only_names_of_agents_are_resolved(catalogue: Catalogue) -> None:
+    for name in names_to_resolve(catalogue, Policy(), NOW_NS):
+        match = catalogue.match(name)
+        assert match is not None
+        assert ListKind.AGENT in match.kinds
+
+
+def test_a_sanctioned_address_in_ipv6_notation_is_not_listed(catalogue: Catalogue) -> None:
+    resolved = {"tunnel.ngrok.com": ["::ffff:198.51.100.7", "198.51.100.7", "198.51.100.8"]}
+    listed = build_addresses(catalogue, Policy(), resolved, ["198.51.100.7"], NOW_NS).blocked
+    assert not [entry for entry in listed if entry.prefix in ("::ffff:c633:6407/128", "198.51.100.7/32")]
+    assert "198.51.100.8/32" in [entry.prefix for entry in listed]

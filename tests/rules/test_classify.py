@@ -156,6 +156,27 @@ def test_a_sanctioned_sni_inside_a_connect_to_a_listed_host_is_a_lie(catalogue: 
     assert verdict.severity is Severity.HIGH
 
 
+def test_an_auxiliary_request_beside_the_sanctioned_connect_on_one_connection_is_no_lie(
+    catalogue: Catalogue, policy: Policy
+) -> None:
+    names = (Evidence.HTTP_HOST, "crl.ngrok-agent.com"), (Evidence.HTTP_CONNECT, "tunnels.example.com")
+    assert said(classify(flow(*names), policy, catalogue)) == (SANCTIONED, "ngrok", Role.AGENT)
+
+
+def test_an_ignored_name_hides_no_other_on_the_same_connection(catalogue: Catalogue) -> None:
+    ignoring = parse_policy('[services]\ncloudflared = "ignore"\n', "policy.toml", catalogue, NOW_NS)
+    both = flow((Evidence.HTTP_CONNECT, "abc.ngrok-free.app"), (Evidence.TLS_SNI, "h2.cftunnel.com"))
+    assert said(classify(both, ignoring, catalogue)) == (UNSANCTIONED, "ngrok", Role.VISITOR)
+    assert classify(hello("h2.cftunnel.com"), ignoring, catalogue).outcome is UNKNOWN
+
+
+def test_a_nameless_flow_to_an_unclear_name_s_address_is_unclear_without_ssh(
+    catalogue: Catalogue, policy: Policy
+) -> None:
+    nameless = flow(told=("foo.portmap.io",))
+    assert said(classify(nameless, policy, catalogue)) == (SUSPICIOUS, "portmap", Role.UNCLEAR)
+
+
 def test_a_nameless_flow_to_a_told_agent_address_is_suspicious(catalogue: Catalogue, policy: Policy) -> None:
     plain = classify(flow(told=(LISTED,)), policy, catalogue)
     assert said(plain) == (SUSPICIOUS, "ngrok", Role.AGENT)

@@ -1,4 +1,5 @@
 import ipaddress
+import time
 from datetime import date
 
 import pytest
@@ -101,6 +102,8 @@ def test_an_expired_entry_is_kept_without_effect_and_warned_about(catalogue: Cat
         ('"monitor"', '"allow"', "devtunnels"),
         ("tailscale =", "tailscael =", "did you mean tailscale"),
         ("expires = 2027-12-31", "expires = never", "not TOML"),
+        ("expires = 2027-12-31", "expires = " + "9" * 5000, "not TOML"),
+        ("expires = 2027-12-31", "expires = " + "[" * 100_000, "not TOML"),
     ],
 )
 def test_a_wrong_policy_says_file_key_and_fix(catalogue: Catalogue, old: str, new: str, says: str) -> None:
@@ -112,6 +115,20 @@ def test_a_wrong_policy_says_file_key_and_fix(catalogue: Catalogue, old: str, ne
 def test_the_same_domain_twice_is_refused(catalogue: Catalogue) -> None:
     with pytest.raises(InvalidPolicy, match="twice"):
         parse(catalogue, GOOD.split("[[exception]]", maxsplit=1)[0] * 2)
+
+
+def test_a_byte_order_mark_is_no_content(catalogue: Catalogue) -> None:
+    assert parse(catalogue, "\ufeff" + GOOD).sanctions == parse(catalogue, GOOD).sanctions
+
+
+def test_a_policy_of_ten_thousand_sanctions_is_read_and_asked_in_no_time(catalogue: Catalogue) -> None:
+    row = '[[sanctioned]]\ndomain = "t{}.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
+    policy = parse(catalogue, "".join(row.format(number) + "expires = 2030-01-01\n" for number in range(10_000)))
+    started = time.process_time()
+    for _ in range(1000):
+        assert policy.sanction_for("a.t9999.example.com", NOW_NS) is not None
+        assert policy.sanction_for("connect.ngrok-agent.com", NOW_NS) is None
+    assert time.process_time() - started < 1  # a scan took 6 ms a name
 
 
 def test_an_empty_policy_sanctions_nothing(catalogue: Catalogue) -> None:

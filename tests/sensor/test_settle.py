@@ -12,8 +12,8 @@ from sensor.settle import HORIZON_NS, Settler
 CATALOGUE = load_catalogue()
 
 
-def detection(key: int, revision: int = 1, state: FlowState = FlowState.ATTEMPTED) -> Detection:
-    observation = replace(hello("connect.ngrok-agent.com", key=key), revision=revision, state=state)
+def detection(key: int, revision: int = 1, state: FlowState = FlowState.ATTEMPTED, *, at_ns: int = NOW_NS) -> Detection:
+    observation = replace(hello("connect.ngrok-agent.com", key=key, at_ns=at_ns), revision=revision, state=state)
     return Detection(observation, classify(observation, Policy(), CATALOGUE))
 
 
@@ -25,6 +25,15 @@ def test_a_flow_comes_out_once_with_its_last_revision_in_order_of_first_sight() 
     assert [(row.observation.key, row.observation.revision) for row in final] == [(1, 2), (2, 1)]
     assert settler.take([detection(1, 3)], NOW_NS + HORIZON_NS) == []
     assert settler.flush() == []
+
+
+def test_what_was_made_late_comes_out_in_packet_order() -> None:
+    settler = Settler()
+    settler.take([detection(2, at_ns=NOW_NS + 1)], NOW_NS + 1)
+    settler.take([detection(1)], NOW_NS + 3)  # a query that nobody answered
+    assert settler.take([], NOW_NS + 1 + HORIZON_NS) == []
+    final = settler.take([detection(3, at_ns=NOW_NS + 4)], NOW_NS + 3 + HORIZON_NS)
+    assert [row.observation.key for row in final] == [1, 2]
 
 
 def test_what_is_held_at_the_end_comes_out() -> None:

@@ -1,10 +1,12 @@
 """What a running API answers from, with something to put into it."""
 
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date
 from operator import attrgetter
+from pathlib import Path
 
 from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
 from db.store import Store
@@ -20,7 +22,7 @@ from rules.blocklist import (
 )
 from rules.event import Event, EventReason, uuid7
 from rules.observation import FlowState, Kind, Transport
-from rules.ports import SensorStatus
+from rules.sensor_status import SensorStatus
 from rules.verdict import Decision, Outcome, Role, Severity
 
 Eventually = Callable[[Callable[[], object]], None]
@@ -91,6 +93,7 @@ class Installation:
     """What a running API answers from; a test changes it while the server runs."""
 
     store: Store
+    path: Path
     url: str = ""
     now_ns: int = NOW_NS
     policy: PolicyStatus = POLICY
@@ -120,6 +123,15 @@ class Installation:
         events = [event_of(observed_at_ns=before_ns - at * SECOND_NS) for at in range(count)]
         self.store.append(events)
         return events
+
+    def break_database(self) -> None:
+        """Take every table out of the database under the running program."""
+        path = self.path
+        with sqlite3.connect(path) as damage:
+            tables = [name for (name,) in damage.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            for name in tables:
+                if not name.startswith("sqlite_"):
+                    damage.execute(f'ALTER TABLE "{name}" RENAME TO "lost_{name}"')
 
     def publish(self, body: NameList | AddressList, serial: int = 7, created_at_ns: int = NOW_NS) -> Snapshot:
         """Make `body` the current snapshot of its list."""

@@ -19,6 +19,15 @@ from dns_server import write_config
 from netns import Host, Network
 
 CLIENT, GATEWAY, SERVER = "192.0.2.2", "192.0.2.1", "198.51.100.7"
+OUTSIDE, UPSTREAM = "203.0.113.2", "203.0.113.1"
+MASQUERADE = """
+table ip nat {
+    chain postrouting {
+        type nat hook postrouting priority srcnat;
+        oifname "wan0" masquerade
+    }
+}
+"""
 
 TLS_SERVER = """
 import socket, ssl, sys, threading
@@ -57,9 +66,10 @@ asyncio.run(main())
 
 @dataclass(frozen=True, slots=True)
 class Internet:
-    """The client's host, the certificate that its agent trusts, and the server's host."""
+    """The host of the client, the one the main job runs on, the server's, and the certificate that the agent trusts."""
 
     client: Host
+    monitor: Host
     server: Host
     certificate: Path
 
@@ -78,20 +88,43 @@ class Internet:
 @contextmanager
 def internet(directory: Path, records: Mapping[str, tuple[str, ...]]) -> Iterator[Internet]:
     """Build it: the client's default route leads to a host that resolves `records` and answers TLS for those names."""
-    certificate = _certificate(directory, list(records))
-    config = write_config(directory / "unbound.conf", f"{SERVER}@53", records)
     with Network() as network:
         client, server = network.host("client"), network.host("server")
         network.cable(client, "eth0", server, "eth0")
         client.address("eth0", f"{CLIENT}/24")
         server.address("eth0", f"{GATEWAY}/24", f"{SERVER}/32")
         client.ip(f"route add default via {GATEWAY}")
-        client.nameserver(SERVER)
-        server.popen(["unbound", "-d", "-c", str(config)], stderr=subprocess.DEVNULL)
-        tls = server.popen([sys.executable, "-c", TLS_SERVER, str(certificate)], stdout=subprocess.PIPE, text=True)
-        assert tls.stdout is not None
-        assert tls.stdout.readline() == "ready\n"
-        yield Internet(client, server, certificate)
+        yield Internet(client, client, server, _serve(client, server, directory, records))
+
+
+@contextmanager
+def internet_behind_a_gateway(directory: Path, records: Mapping[str, tuple[str, ...]]) -> Iterator[Internet]:
+    """Build it with a masquerading gateway between client and server; the main job is to run on the gateway."""
+    with Network() as network:
+        client, gateway, server = network.host("client"), network.host("gateway"), network.host("server")
+        network.cable(client, "eth0", gateway, "lan0")
+        network.cable(gateway, "wan0", server, "eth0")
+        client.address("eth0", f"{CLIENT}/24")
+        gateway.address("lan0", f"{GATEWAY}/24")
+        gateway.address("wan0", f"{OUTSIDE}/24")
+        server.address("eth0", f"{UPSTREAM}/24", f"{SERVER}/32")
+        client.ip(f"route add default via {GATEWAY}")
+        gateway.ip(f"route add default via {UPSTREAM}")
+        gateway.sysctl("net/ipv4/ip_forward", 1)
+        gateway.nft(MASQUERADE)
+        yield Internet(client, gateway, server, _serve(client, server, directory, records))
+
+
+def _serve(client: Host, server: Host, directory: Path, records: Mapping[str, tuple[str, ...]]) -> Path:
+    """Start resolver and TLS server, have the client ask there, and return the certificate."""
+    certificate = _certificate(directory, list(records))
+    config = write_config(directory / "unbound.conf", f"{SERVER}@53", records)
+    client.nameserver(SERVER)
+    server.popen(["unbound", "-d", "-c", str(config)], stderr=subprocess.DEVNULL)
+    tls = server.popen([sys.executable, "-c", TLS_SERVER, str(certificate)], stdout=subprocess.PIPE, text=True)
+    assert tls.stdout is not None
+    assert tls.stdout.readline() == "ready\n"
+    return certificate
 
 
 def get_json(host: Host, url: str) -> Any:

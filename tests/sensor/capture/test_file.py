@@ -185,7 +185,14 @@ def test_pcapng_with_every_packet_block(tmp_path: Path, order: str) -> None:
 
 @pytest.mark.parametrize(
     ("resolution", "offset_s", "ts_ns"),
-    [(b"\x09", 0, 5_000), (b"\x06", 0, 5_000_000), (b"\x83", 0, 625_000_000_000), (b"\x03", 100, 105_000_000_000)],
+    [
+        (b"\x09", 0, 5_000),
+        (b"\x06", 0, 5_000_000),
+        (b"\x83", 0, 625_000_000_000),
+        (b"\x03", 100, 105_000_000_000),
+        (b"\x06", -(10**10), 0),
+        (b"\x06", 10**10, 2**63 - 1),
+    ],
 )
 def test_pcapng_time_options(tmp_path: Path, resolution: bytes, offset_s: int, ts_ns: int) -> None:
     options = option(9, resolution) + option(14, struct.pack("<q", offset_s))

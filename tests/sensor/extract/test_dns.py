@@ -55,8 +55,8 @@ def test_names_are_lower_case_without_the_trailing_dot() -> None:
 @pytest.mark.parametrize(
     ("label", "text"),
     [
-        (b"tunnels.example", r"tunnels\.example.com"),
-        (b"a\\b", r"a\\b.com"),
+        (b"tunnels.example", r"tunnels\046example.com"),
+        (b"a\\b", r"a\092b.com"),
         (b"a b", r"a\032b.com"),
         (b"A\x00\xff", r"a\000\255.com"),
         (b"\n", r"\010.com"),

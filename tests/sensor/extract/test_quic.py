@@ -10,6 +10,7 @@ from recordings import Recording
 
 from rules.observation import ClientHello
 from sensor.errors import MalformedQuic, NeedMoreData
+from sensor.extract import quic
 from sensor.extract.quic import MAX_CRYPTO_OCTETS, QuicInitialReader, is_quic_initial
 from sensor.extract.tls import parse_client_hello
 
@@ -158,6 +159,16 @@ def test_coalesced_packets_are_read_and_rubbish_behind_them_ignored() -> None:
     assert feed_all(zero_rtt + initial(hello_crypto())).sni == "quic.cftunnel.com"
     assert feed_all(initial(hello_crypto()) + b"\xc0\0\0\0\x01\xff\xff").sni == "quic.cftunnel.com"
     assert feed_all(initial(hello_crypto()) + bytes(40)).sni == "quic.cftunnel.com"
+
+
+def test_a_coalesced_packet_of_another_connection_changes_nothing() -> None:
+    other = initial(b"\x01", dcid=b"somebody", length=0)
+    assert feed_all(initial(hello_crypto()) + other).sni == "quic.cftunnel.com"
+
+
+def test_a_datagram_of_many_packets_is_read_as_far_as_a_client_fills_one() -> None:
+    datagram = b"".join(initial(b"\x01", number=at, length=0) for at in range(20))
+    assert len(quic._packets(datagram)) == 8
 
 
 def hello_crypto() -> bytes:

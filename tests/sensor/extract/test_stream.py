@@ -162,6 +162,14 @@ def test_dns_over_tcp_gives_every_message() -> None:
     assert len(read_stream(QUERIES * 50).dns) == 100
 
 
+def test_a_damaged_dns_message_takes_nothing_from_those_before_it() -> None:
+    good = dns.message.make_response(dns.message.make_query("a.example", "A")).to_wire()
+    record = b"\xc0\x0c" + (1).to_bytes(2, "big") + (1).to_bytes(2, "big") + bytes(4) + b"\0\3" + bytes(3)
+    damaged = good[:6] + b"\0\1" + good[8:] + record
+    stream = b"".join(len(message).to_bytes(2, "big") + message for message in (good, damaged))
+    assert [message.qname for message in read_stream(stream).dns] == ["a.example"]
+
+
 def test_a_dns_answer_longer_than_the_head_is_read_as_far_as_it_goes() -> None:
     response = dns.message.make_response(dns.message.make_query("a.example", "A"))
     stream = b"\x10\x00" + response.to_wire()

@@ -1,18 +1,6 @@
-"""What two packages need and neither may own; the implementations are injected by `molecatcher`."""
-
-from collections.abc import Sequence
-from typing import Protocol
+"""What a sensor says of itself: written by the sensor, kept by the store, served by the API."""
 
 import msgspec
-
-from rules.event import Event
-
-
-class EventSink(Protocol):
-    """Takes reported events. When `append` returns, the events survive the end of the process."""
-
-    def append(self, events: Sequence[Event]) -> None:
-        """Keep `events`."""
 
 
 class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,140 @@
+"""The command line as a user runs it: a process, its output and its exit status."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.store import open_store
+from db.values import EventFilter
+
+PCAPS = Path(__file__).parents[2] / "pcaps"
+AGENT = PCAPS / "ngrok-py-default.pcap"
+SANCTION = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
+EVENT_FIELDS = {
+    *("observed_at", "verdict", "service", "role", "severity", "confidence", "transport"),
+    *("src_ip", "src_port", "dst_ip", "dst_port", "dst_name", "reasons"),
+}
+
+
+def molecatcher(*argv: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "molecatcher", *argv]
+    return subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
+
+
+def lines(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    path = tmp_path / "policy.toml"
+    path.write_text(SANCTION)
+    return str(path)
+
+
+def test_replay_prints_one_detection_a_line_and_nothing_else() -> None:
+    rows = lines(molecatcher("replay", str(AGENT), "--format", "json"))
+    assert [row["kind"] for row in rows] == ["dns", "dns", "tls"]
+    assert all(row.keys() >= EVENT_FIELDS for row in rows)
+    assert [row["observed_at"] for row in rows] == sorted(row["observed_at"] for row in rows)
+    assert rows[-1]["reasons"][0].keys() == {"evidence", "indicator", "detail"}
+
+
+def test_replay_with_a_policy_prints_sanctioned_detections_too(policy: str) -> None:
+    sanctioned = str(PCAPS / "ngrok-py-sanctioned.pcap")
+    rows = lines(molecatcher("replay", sanctioned, "--policy", policy, "--format", "json"))
+    assert {row["verdict"] for row in rows} == {"sanctioned"}
+    assert lines(molecatcher("replay", sanctioned, "--format", "json")) == []
+
+
+def test_compressed_files_and_standard_input_give_the_same(tmp_path: Path) -> None:
+    compressed = tmp_path / "capture.pcap.gz"
+    compressed.write_bytes(gzip.compress(AGENT.read_bytes()))
+    plain = molecatcher("replay", str(AGENT), "--format", "json").stdout
+    assert plain
+    assert molecatcher("replay", str(compressed), "--format", "json").stdout == plain
+    assert molecatcher("replay", "-", "--format", "json", given=AGENT.read_bytes()).stdout == plain
+    assert molecatcher("replay", "-", "--format", "json", given=compressed.read_bytes()).stdout == plain
+
+
+def test_the_table_speaks_to_people() -> None:
+    done = molecatcher("replay", str(AGENT), str(PCAPS / "benign-wget.pcap"))
+    assert done.returncode == 0
+    for word in ("10.77.0.2", "unsanctioned", "ngrok", "agent", "connect.ngrok-agent.com"):
+        assert word in done.stdout.decode()
+    assert "3 unsanctioned" in done.stderr.decode()
+
+
+def test_a_cut_file_gives_what_came_before_the_cut(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(AGENT.read_bytes()[:-7])
+    done = molecatcher("replay", str(cut), "--format", "json")
+    assert lines(done) == lines(molecatcher("replay", str(AGENT), "--format", "json"))
+    assert "ends within a record" in done.stderr.decode()
+
+
+def test_stored_replays_are_events_in_the_database(tmp_path: Path) -> None:
+    assert molecatcher("replay", str(AGENT), "--store", "--state", str(tmp_path)).returncode == 0
+    with open_store(tmp_path / "molecatcher.db") as store:
+        (sensor,) = {event.sensor_id for event in store.events(EventFilter(), 10)}
+    assert sensor == "replay:ngrok-py-default.pcap"
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "says"),
+    [
+        (["replay", "missing.pcap"], 1, "missing.pcap"),
+        (["replay", __file__], 1, "not a pcap"),
+        (["replay"], 2, "FILE"),
+        (["replay", str(AGENT), "--format", "xml"], 2, "table or json"),
+        (["replay", str(AGENT), "--policy", "missing.toml"], 1, "--policy"),
+        (["blocklist", "nothing"], 1, "domains.txt"),
+        (["serve", "--listen", "0.0.0.0:8484"], 1, "access control"),
+        (["serve", "--listen", "nonsense"], 1, "HOST:PORT"),
+        (["check", "--policy", str(AGENT)], 1, "UTF-8"),
+        (["nonsense"], 2, "nonsense"),
+        (["run", "--nonsense"], 2, "--nonsense"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(argv: list[str], status: int, says: str) -> None:
+    done = molecatcher(*argv)
+    assert done.returncode == status
+    assert says in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+    assert done.stdout == b""
+
+
+@pytest.mark.parametrize("command", ["run", "sensor", "serve", "replay", "blocklist", "check", "doctor"])
+def test_help_teaches(command: str) -> None:
+    done = molecatcher(command, "--help")
+    assert done.returncode == 0
+    assert len(done.stdout.decode().splitlines()) > 5
+
+
+def test_a_block_list_can_be_rendered_without_a_running_program(policy: str) -> None:
+    text = molecatcher("blocklist", "domains.txt", "--policy", policy).stdout.decode()
+    assert "connect.ngrok-agent.com" in text.split()
+    assert "crl.ngrok-agent.com" not in text.split()
+    zone = molecatcher("blocklist", "domains.rpz", "--policy", policy).stdout.decode()
+    assert "tunnels.example.com CNAME rpz-passthru." in zone
+    assert "*.ngrok-agent.com CNAME ." in zone
+
+
+def test_check_shows_what_is_in_effect(policy: str) -> None:
+    document = json.loads(molecatcher("check", "--policy", policy, "--format", "json").stdout)
+    assert document["sanctioned"][0]["domain"] == "tunnels.example.com"
+    assert document["decisions"]["ngrok"] == "block"
+    assert "tunnels.example.com" in molecatcher("check", "--policy", policy).stdout.decode()
+
+
+def test_doctor_says_what_this_host_can_capture() -> None:
+    done = molecatcher("doctor", "--format", "json")
+    probes = json.loads(done.stdout)
+    assert done.returncode == (0 if all(probe["ok"] for probe in probes if probe["name"] == "packet sockets") else 1)
+    assert all(probe["remedy"] for probe in probes if not probe["ok"])

@@ -1,0 +1,66 @@
+"""The page of the running program in a real browser, while a real agent connects.
+
+`MOLECATCHER_SCREENSHOT=docs/page.png` keeps the picture that the README shows.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chrome import headless_chrome, needs_chrome
+from main_job import BASE, open_folder, running, wait_for
+from netns import needs_root
+from selenium.webdriver.common.by import By
+from stand_ins import SERVER, Internet, internet, require_agent
+
+pytestmark = [needs_root, needs_chrome]
+
+PCAPS = Path(__file__).parents[1] / "pcaps"
+EARLIER = ("cf2025-quick", "gradio-share", "ssh-serveo", "ngrok-py-sanctioned", "benign-visitor-ngrok-app")
+LISTED, SANCTIONED = "connect.ngrok-agent.com", "tunnels.example.com"
+POLICY = f'[[sanctioned]]\ndomain = "{SANCTIONED}"\nservice = "ngrok"\nowner = "platform@example.com"\nreason = "r"\n'
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Internet]:
+    require_agent()
+    with internet(tmp_path, {LISTED: (SERVER,), SANCTIONED: (SERVER,)}) as built:
+        yield built
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with open_folder() as opened:
+        yield opened
+
+
+def replay_earlier_traffic(state: Path, policy: Path) -> None:
+    """Give the database a history, as the user that the program will run as."""
+    argv = [sys.executable, "-m", "molecatcher", "replay", "--store", "--state", str(state), "--policy", str(policy)]
+    subprocess.run([*argv, *(str(PCAPS / f"{name}.pcap") for name in EARLIER)], check=True, capture_output=True)
+    subprocess.run(["chown", "-R", "molecatcher:", str(state)], check=True)
+
+
+def test_an_agent_appears_on_the_open_page(world: Internet, folder: Path, tmp_path: Path) -> None:
+    state, policy = folder / "state", folder / "policy.toml"
+    policy.write_text(POLICY)
+    replay_earlier_traffic(state, policy)
+    with (
+        world.client.inside(),
+        running(world, state, "--interface", "eth0", "--policy", str(policy)),
+        headless_chrome(tmp_path / "profile") as browser,
+    ):
+        browser.get(BASE)
+        page = lambda: browser.find_element(By.TAG_NAME, "main").text  # noqa: E731 - read anew at each look
+        assert "Cloudflare" in page()
+        assert "192.0.2.2" not in page()
+        with world.agent(), world.agent(SANCTIONED):
+            wait_for(lambda: "192.0.2.2" in page(), 10)
+        wait_for(lambda: SANCTIONED in page(), 10)
+        assert not [row for row in browser.get_log("browser") if row["level"] == "SEVERE"]
+        if picture := os.environ.get("MOLECATCHER_SCREENSHOT"):
+            browser.set_window_size(1280, 1500)
+            browser.save_screenshot(picture)
