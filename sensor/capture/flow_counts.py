@@ -29,7 +29,7 @@ class FlowCount:
 
 
 class FlowCounts:
-    """Reads the filter's table of flows. 100,000 flows take about 60 ms, whatever the number of wanted ones."""
+    """Reads the filter's table of flows. 100,000 flows take about 0.1 s, however few are wanted."""
 
     def __init__(self, loaded: BpfObject) -> None:
         self._object = loaded
