@@ -251,6 +251,7 @@ def test_several_interfaces_share_a_batch(wire: Wire) -> None:
         assert source.interfaces == ("eth0", "eth1")
         for interface in source.interfaces:
             wire.sender.call(send_frames, interface, tuple(frame(number) for number in range(600)))
+        time.sleep(0.2)  # blocks of a ring are handed over after 50 ms
         batch = source.read(1) or []
         assert {packet.interface for packet in batch} == {"eth0", "eth1"}
         assert len(batch) <= BATCH_PACKETS
