@@ -130,10 +130,10 @@ def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -
     """
     try:
         tables = msgspec.convert(tomllib.loads(text.removeprefix("\ufeff")), _PolicyFile)
+    except msgspec.ValidationError as error:  # before ValueError, of which it is one
+        raise InvalidPolicy(f"{file_name}: {_explain(str(error))}") from None
     except (ValueError, RecursionError) as error:  # also numbers of 4,300 digits and brackets nested by the thousand
         raise InvalidPolicy(f"{file_name} is not TOML: {error}") from None
-    except msgspec.ValidationError as error:
-        raise InvalidPolicy(f"{file_name}: {_explain(str(error))}") from None
     reader = _Reader(file_name, catalogue, _day(now_ns))
     sanctions = tuple(reader.sanction(at, row) for at, row in enumerate(tables.sanctioned))
     reader.refuse_twice([sanction.domain for sanction in sanctions])

@@ -86,7 +86,7 @@ def test_an_expired_entry_is_kept_without_effect_and_warned_about(catalogue: Cat
     ("old", "new", "says"),
     [
         ("owner =", "ownr =", "ownr"),
-        ("[[exception]]", "[[exceptions]]", "exceptions"),
+        ("[[exception]]", "[[exceptions]]", "Known keys"),
         ('reason = "team tenant"', "", "reason"),
         ('owner = "platform@example.com"', 'owner = " "', r"sanctioned\[0\]\.owner"),
         ("Tunnels.Example.com.", "co.uk", "public suffix"),
