@@ -9,10 +9,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo "sh -c 'echo Set-up needs root: run make as root or install sudo >&2; exit 1'")
 ARGS ?=
-RUN_PACKAGES := gcc libc6-dev python3-dev python3-venv util-linux
-TEST_PACKAGES := chromium chromium-driver curl fonts-dejavu-core iproute2 nftables openssl systemd unbound
+INSTALL_SELF = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+RUN_PACKAGES := libbpf1 python3-venv util-linux
+TEST_PACKAGES := chromium chromium-driver clang curl fonts-dejavu-core gcc iproute2 libbpf-dev libc6-dev llvm nftables openssl \
+	python3-dev systemd unbound
+BPF := sensor/capture/bpf/flow_heads.bpf
 
-.PHONY: help setup run test test-full lint format lock bench bench-setup bench-offline user
+.PHONY: help setup run test test-full lint format lock bench bench-setup bench-offline bpf user
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
@@ -40,6 +43,13 @@ format: $(VENV)/.dev ## Format the code and fix what can be fixed
 bench: bench-setup bench-offline ## Measure (slow; results belong in docs/performance.md)
 	$(BIN)/python bench/matcher.py
 	$(BIN)/python bench/pipeline.py
+	[ "$$(id -u)" != 0 ] || $(BIN)/python bench/live.py
+
+bpf: ## Build the eBPF filter again (after a change of its source; commit the object with it)
+	clang -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v2 -ffile-prefix-map=$(CURDIR)=. -I/usr/include/$$(uname -m)-linux-gnu \
+		-c $(BPF).c -o $(BPF).full
+	llvm-objcopy --strip-debug --remove-section=.BTF.ext --remove-section=.rel.BTF.ext $(BPF).full $(BPF).o
+	rm $(BPF).full
 
 bench-setup: $(VENV)/.dev ## Install the programs to measure beside ours
 	bench/peers/install.sh
@@ -66,11 +76,12 @@ $(VENV)/.system: Makefile
 
 $(VENV)/.installed: requirements.lock pyproject.toml sensor/capture/_heads.c $(VENV)/.system
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(INSTALL_SELF)
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
 	@missing=$$(for p in $(TEST_PACKAGES); do dpkg-query -Wf '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; fi
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(INSTALL_SELF)  # again: now there is a compiler for the optional part
 	@touch $@

@@ -71,6 +71,7 @@ class StateCollector(Collector):
         yield from (_counter(reading, sensors) for reading in COUNTERS)
         yield from (_gauge(reading, sensors) for reading in GAUGES)
         yield self._heartbeat_age(sensors)
+        yield _engine(sensors)
         yield _policy_error(sensors, has_error=bool(self._context.policy_status().error))
         yield from self._lists()
 
@@ -121,6 +122,14 @@ def _gauge(reading: _Reading, sensors: list[SensorStatus]) -> Metric:
     family = GaugeMetricFamily(f"molecatcher_sensor_{reading.name}", reading.help, labels=("sensor",))
     for sensor in sensors:
         family.add_metric((sensor.sensor_id,), getattr(sensor, reading.field))
+    return family
+
+
+def _engine(sensors: list[SensorStatus]) -> Metric:
+    name = "molecatcher_sensor_engine"
+    family = GaugeMetricFamily(name, "1 for the way in which the sensor takes packets", labels=("sensor", "engine"))
+    for sensor in sensors:
+        family.add_metric((sensor.sensor_id, sensor.engine), 1)
     return family
 
 

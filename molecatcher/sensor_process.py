@@ -22,9 +22,9 @@ from molecatcher.state import claim, kept, kept_secret
 from rules.catalogue import load_catalogue
 from rules.event import Event, uuid7
 from rules.sensor_status import SensorStatus
+from sensor.capture.engine import open_source
 from sensor.capture.interfaces import Choice, choose_interfaces
 from sensor.capture.link_watcher import LinkWatcher
-from sensor.capture.live import LiveSource
 from sensor.detect import Detector
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
@@ -63,7 +63,7 @@ class Sensor:
         self.reporter = Reporter(self.sensor_id, int(settings.window_s * NS_PER_S))
         self.links = LinkWatcher()
         self.choice = choose_interfaces(settings.interface)
-        self.source = LiveSource(self.choice.interfaces)
+        self.source = open_source(self.choice.interfaces)
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
         self._pending: list[Event] = []
@@ -161,8 +161,8 @@ class Sensor:
             interfaces=self.source.interfaces,
             engine=self.source.engine,
             engine_reason=f"{self.source.engine_reason}; {self.choice.reason}",
-            packets=pipeline.packets,
-            octets=pipeline.octets,
+            packets=pipeline.packets + source.filtered_packets,
+            octets=pipeline.octets + source.filtered_octets,
             kernel_drops=source.kernel_drops,
             shed=self.counters["shed"],
             malformed=sum(pipeline.malformed.values()),

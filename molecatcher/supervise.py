@@ -20,7 +20,7 @@ from molecatcher.notify import Notifier
 from molecatcher.privileges import give_up_root, with_capture_rights, without_rights
 from molecatcher.settings import Settings
 from rules.catalogue import load_catalogue
-from sensor.capture.live import check_permission
+from sensor.capture.tap import check_permission
 
 log = structlog.get_logger()
 

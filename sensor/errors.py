@@ -2,6 +2,7 @@
 
 SensorError
 ├── CaptureError            an interface or a file that cannot be read
+├── BpfUnavailable          flow heads cannot be cut in the kernel here
 ├── NeedMoreData            the bytes so far are valid but not complete
 └── MalformedInput          bytes that no valid sender produces; has `offset` and `reason`
     ├── MalformedPacket     link, network or transport header
@@ -19,6 +20,10 @@ class SensorError(Exception):
 
 class CaptureError(SensorError):
     """An interface or a file that cannot be read; the message says what to do."""
+
+
+class BpfUnavailable(SensorError):
+    """BPF programs cannot be loaded here; the message is a clause that says why."""
 
 
 class NeedMoreData(SensorError):

@@ -11,14 +11,18 @@ from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
 
+from sensor.capture.bpf_loader import LIBBPF
+from sensor.capture.engine import BEST_ENGINE, choose_engine
+from sensor.capture.flow_heads import Limits
 from sensor.capture.interfaces import choose_interfaces
-from sensor.capture.live import KERNEL_BUFFER_OCTETS, check_permission
+from sensor.capture.plain import KERNEL_BUFFER_OCTETS
+from sensor.capture.tap import check_permission
 from sensor.errors import CaptureError
 
 CAP_BPF = 39
 OLDEST_KERNEL = (4, 20)  # PACKET_IGNORE_OUTGOING; without it the loopback cannot be captured
 BPF_KERNEL = (5, 8)  # CAP_BPF
-LIBBPF = "libbpf.so.1"
+PROBE_FLOWS = 64
 OPEN_FILES = 1024
 OLDEST_TIME_S = 1_760_000_000  # 2025-10-09: a clock before that was never set
 BUFFER_OCTETS = 4 * 1024 * 1024
@@ -45,6 +49,7 @@ def probe_host() -> list[Probe]:
         _kernel(),
         _bpf(),
         _libbpf(),
+        _engine(),
         _receive_buffer(),
         _clock(),
         _open_files(),
@@ -99,6 +104,17 @@ def _libbpf() -> Probe:
         remedy = "apt-get install libbpf1; capture works without it"
         return Probe("libbpf", ok=False, detail=f"{LIBBPF} is not installed", remedy=remedy)
     return Probe("libbpf", ok=True, detail=LIBBPF)
+
+
+def _engine() -> Probe:
+    """How packets would be taken by this process; tried, not guessed."""
+    remedy = "what BPF and libbpf say above; until then every packet costs the sensor 10 to 50 times as much"
+    try:
+        engine = choose_engine(Limits(flows=PROBE_FLOWS))
+    except CaptureError as error:
+        return Probe("engine", ok=False, detail=str(error), remedy="put the packet sockets right")
+    engine.packet_filter.close()
+    return Probe("engine", ok=engine.name == BEST_ENGINE, detail=f"{engine.name}: {engine.reason}", remedy=remedy)
 
 
 def _receive_buffer() -> Probe:

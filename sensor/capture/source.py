@@ -8,10 +8,17 @@ from sensor.packet import Packet
 
 @dataclass(frozen=True, slots=True)
 class SourceCounters:
-    """Totals since the source was opened: `packets` handed out, `kernel_drops` that the kernel had no room for."""
+    """Totals since the source was opened: `packets` handed out, `kernel_drops` that the kernel had no room for.
+
+    `filtered_packets` and `filtered_octets` were counted in the kernel and not handed out; `flows_opened` is how many
+    flows the kernel began to follow there (many more than there are: its table is too small).
+    """
 
     packets: int = 0
     kernel_drops: int = 0
+    filtered_packets: int = 0
+    filtered_octets: int = 0
+    flows_opened: int = 0
 
 
 class PacketSource(Protocol):

@@ -103,6 +103,11 @@ def test_metrics_of_a_sensor(installation: Installation, client: httpx.Client, n
     assert samples(client)[name, (("sensor", "gateway-1"),)] == value
 
 
+def test_a_metric_names_the_engine(installation: Installation, client: httpx.Client) -> None:
+    installation.beat(engine="flow-heads-ring")
+    assert samples(client)["molecatcher_sensor_engine", (("engine", "flow-heads-ring"), ("sensor", "gateway-1"))] == 1
+
+
 def test_metrics_of_lists_and_policy(installation: Installation, client: httpx.Client) -> None:
     installation.publish_both()
     installation.set_policy(error="broken")

@@ -37,11 +37,11 @@ pytestmark = [
 
 RECEIVE = """
 import structlog, sys, time
+from sensor.capture.engine import open_source
 from sensor.capture.interfaces import choose_interfaces
-from sensor.capture.live import LiveSource
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 choice = choose_interfaces()
-with LiveSource(choice.interfaces) as source:
+with open_source(choice.interfaces) as source:
     print("listening", *choice.interfaces, flush=True)
     end = time.monotonic() + 10
     while time.monotonic() < end:

@@ -6,13 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 from netns import Host, Network, needs_root
 from structlog.testing import capture_logs
 
-from sensor.capture.live import BATCH_PACKETS, LiveSource
+from sensor.capture.live import BATCH_PACKETS, Engine, LiveSource
+from sensor.capture.plain import PlainTap
+from sensor.capture.ring import RingTap
+from sensor.capture.tap import TapOpener
 from sensor.packet import LinkType, Packet
 
 pytestmark = needs_root
@@ -33,19 +37,30 @@ class Wire:
     sensor: Host
     sender: Host
 
+    taps: tuple[TapOpener, TapOpener]
+
+    def listen_on(self, *interfaces: str, small: bool = False) -> LiveSource:
+        return LiveSource(interfaces, Engine(open_tap=self.taps[small]))
+
     def send(self, *frames: bytes) -> None:
         self.sender.call(send_frames, "eth0", frames)
 
 
-@pytest.fixture
-def wire() -> Iterator[Wire]:
+TAPS: dict[str, tuple[TapOpener, TapOpener]] = {
+    "plain": (PlainTap, partial(PlainTap, buffer_octets=64 * 1024)),
+    "ring": (RingTap, partial(RingTap, blocks=1)),
+}
+
+
+@pytest.fixture(params=TAPS)
+def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
     with Network() as network:
         sensor, sender = network.host("sensor"), network.host("sender")
         network.cable(sensor, "eth0", sender, "eth0")
         sensor.address("eth0", "192.0.2.1/24")
         sender.address("eth0", "192.0.2.2/24")
         with sensor.inside():
-            yield Wire(network, sensor, sender)
+            yield Wire(network, sensor, sender, TAPS[request.param])
 
 
 def send_frames(interface: str, frames: tuple[bytes, ...]) -> None:
@@ -91,7 +106,7 @@ def await_interfaces(source: LiveSource, *names: str) -> None:
 
 def test_every_packet_arrives_whole_in_order_and_with_the_kernels_time(wire: Wire) -> None:
     frames = [frame(number) + bytes(number % 1400) for number in range(3000)]
-    with LiveSource(("eth0",)) as source:
+    with wire.listen_on("eth0") as source:
         before = time.time_ns()
         wire.send(*frames)
         after = time.time_ns()
@@ -110,13 +125,13 @@ def test_every_packet_arrives_whole_in_order_and_with_the_kernels_time(wire: Wir
 
 
 def test_a_batch_is_bounded(wire: Wire) -> None:
-    with LiveSource(("eth0",)) as source:
+    with wire.listen_on("eth0") as source:
         wire.send(*[frame(number) for number in range(BATCH_PACKETS + 10)])
         assert len(source.read(1) or ()) == BATCH_PACKETS
 
 
 def test_what_a_sleeping_reader_loses_is_counted(wire: Wire) -> None:
-    with LiveSource(("eth0",), buffer_octets=64 * 1024) as source:
+    with wire.listen_on("eth0", small=True) as source:
         sent = 2000
         wire.send(*[frame(number) for number in range(sent)])
         early = source.counters().kernel_drops
@@ -143,7 +158,7 @@ def test_what_a_sleeping_reader_loses_is_counted(wire: Wire) -> None:
     ],
 )
 def test_the_filter_passes(wire: Wire, name: str, network: bytes) -> None:
-    with LiveSource(("eth0",)) as source:
+    with wire.listen_on("eth0") as source:
         wire.send(frame(7, network))
         packets = receive(source, 1)
     assert len(packets) == 1, name
@@ -152,7 +167,7 @@ def test_the_filter_passes(wire: Wire, name: str, network: bytes) -> None:
 
 @pytest.mark.parametrize("network", [ARP, b"\x81\x00\x00\x0a" + ARP, b"\x88\xcc" + bytes(40), b"\x88\x63" + bytes(40)])
 def test_the_filter_rejects(wire: Wire, network: bytes) -> None:
-    with LiveSource(("eth0",)) as source:
+    with wire.listen_on("eth0") as source:
         wire.send(frame(1, network), frame(2))
         packets = drain(source)
     assert [packet.data for packet in packets] == [frame(2)]
@@ -164,7 +179,7 @@ def test_nothing_unfiltered_queues_before_the_socket_is_bound(wire: Wire) -> Non
     flood.start()
     try:
         for _ in range(10):
-            with LiveSource(("eth0",)) as source:
+            with wire.listen_on("eth0") as source:
                 assert drain(source, 0.05) == []
     finally:
         over.set()
@@ -173,7 +188,7 @@ def test_nothing_unfiltered_queues_before_the_socket_is_bound(wire: Wire) -> Non
 
 def test_giants_arrive_whole(wire: Wire) -> None:
     blob = bytes(range(256)) * 4096
-    with LiveSource(("eth0",)) as source:
+    with wire.listen_on("eth0") as source:
         transfer(wire.sensor, wire.sender, blob)
         packets = source.read(0.5) or []
     assert max(packet.wire_octets for packet in packets) > 20_000
@@ -195,9 +210,8 @@ def transfer(server: Host, client: Host, blob: bytes) -> None:
                 accepted.recv(1 << 20)
 
 
-@pytest.mark.usefixtures("wire")
-def test_loopback_is_seen_once() -> None:
-    with LiveSource(("lo",)) as source, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+def test_loopback_is_seen_once(wire: Wire) -> None:
+    with wire.listen_on("lo") as source, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for number in range(20):
             sock.sendto(MARK + bytes([number]), ("127.0.0.1", 9))
         packets = [packet for packet in drain(source) if packet.data[23] == socket.IPPROTO_UDP]
@@ -205,7 +219,7 @@ def test_loopback_is_seen_once() -> None:
 
 
 def test_both_directions_are_seen_on_a_cable(wire: Wire) -> None:
-    with LiveSource(("eth0",)) as source:
+    with wire.listen_on("eth0") as source:
         wire.send(frame(1))
         send_frames("eth0", (frame(2),))
         packets = receive(source, 2)
@@ -215,7 +229,7 @@ def test_both_directions_are_seen_on_a_cable(wire: Wire) -> None:
 def test_a_device_without_ethernet_header_gives_raw_packets(wire: Wire) -> None:
     wire.sensor.ip("tuntap add tun0 mode tun")
     wire.sensor.address("tun0", "198.51.100.1/24")
-    with open_tun("tun0"), LiveSource(("tun0",)) as source:
+    with open_tun("tun0"), wire.listen_on("tun0") as source:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.sendto(MARK, ("198.51.100.2", 53))
         (packet,) = receive(source, 1)
@@ -233,10 +247,11 @@ def open_tun(name: str) -> contextlib.AbstractContextManager[object]:
 
 def test_several_interfaces_share_a_batch(wire: Wire) -> None:
     wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
-    with LiveSource(("eth0", "eth1")) as source:
+    with wire.listen_on("eth0", "eth1") as source:
         assert source.interfaces == ("eth0", "eth1")
         for interface in source.interfaces:
             wire.sender.call(send_frames, interface, tuple(frame(number) for number in range(600)))
+        time.sleep(0.2)  # blocks of a ring are handed over after 50 ms
         batch = source.read(1) or []
         assert {packet.interface for packet in batch} == {"eth0", "eth1"}
         assert len(batch) <= BATCH_PACKETS
@@ -245,7 +260,7 @@ def test_several_interfaces_share_a_batch(wire: Wire) -> None:
 
 
 def test_down_and_up_is_followed(wire: Wire) -> None:
-    with LiveSource(("eth0",)) as source:
+    with wire.listen_on("eth0") as source:
         wire.sensor.ip("link set eth0 down")
         assert drain(source) == []
         wire.sensor.ip("link set eth0 up")
@@ -276,7 +291,7 @@ def recreate_unseen(wire: Wire, source: LiveSource) -> None:
 
 @pytest.mark.parametrize("event", [rename, recreate, recreate_unseen])
 def test_an_interface_that_comes_back_is_captured_again(wire: Wire, event: Callable[[Wire, LiveSource], None]) -> None:
-    with LiveSource(("eth0",)) as source:
+    with wire.listen_on("eth0") as source:
         wire.send(frame(1))
         assert len(receive(source, 1)) == 1
         event(wire, source)
@@ -287,7 +302,7 @@ def test_an_interface_that_comes_back_is_captured_again(wire: Wire, event: Calla
 
 
 def test_an_interface_may_appear_later(wire: Wire) -> None:
-    with capture_logs() as logs, LiveSource(("later0", "later0")) as source:
+    with capture_logs() as logs, wire.listen_on("later0", "later0") as source:
         assert logs == [{"event": "interface_missing", "interface": "later0", "log_level": "warning"}]
         assert source.interfaces == ()
         assert source.read(0) == []
@@ -298,7 +313,7 @@ def test_an_interface_may_appear_later(wire: Wire) -> None:
 
 
 def test_listening_on_the_new_name_of_an_interface_loses_nothing(wire: Wire) -> None:
-    with LiveSource(("eth0",)) as source:
+    with wire.listen_on("eth0") as source:
         wire.sensor.ip("link set eth0 name wan0")
         wire.send(frame(1))
         source.listen_on(("wan0",))
@@ -307,7 +322,7 @@ def test_listening_on_the_new_name_of_an_interface_loses_nothing(wire: Wire) -> 
 
 @pytest.mark.parametrize("state", ["up", "down", "missing"])
 def test_waiting_does_not_burn_the_processor(wire: Wire, state: str) -> None:
-    with LiveSource(("eth0",)) as source:
+    with wire.listen_on("eth0") as source:
         if state != "up":
             wire.sensor.ip("link set eth0 down" if state == "down" else "link delete eth0")
         source.read(0.2)
@@ -322,7 +337,7 @@ def test_waiting_does_not_burn_the_processor(wire: Wire, state: str) -> None:
 
 
 def test_a_closed_source_is_at_its_end(wire: Wire) -> None:
-    source = LiveSource(("eth0",))
+    source = wire.listen_on("eth0")
     wire.send(frame(1))
     receive(source, 1)
     counters = source.counters()

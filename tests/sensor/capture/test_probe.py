@@ -32,6 +32,7 @@ def test_root_may_capture() -> None:
     found = by_name()
     assert found["packet sockets"].ok
     assert found["BPF"].ok == has_capability(39)
+    assert found["engine"].detail == "flow-heads-ring: flow heads are cut in the kernel"
 
 
 @needs_root
@@ -53,4 +54,5 @@ def test_an_ordinary_user_is_told_what_is_missing() -> None:
     found = dict(line.split("=") for line in done.stdout.splitlines())
     assert found["packet sockets"] == "False"
     assert found["BPF"] == "False"
+    assert found["engine"] == "False"
     assert found["kernel"] == "True"

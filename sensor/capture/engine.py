@@ -1,0 +1,68 @@
+"""Which way of taking packets this host allows, the best one first.
+
+| engine | in the kernel | needs |
+|---|---|---|
+| `flow-heads-ring` | eBPF passes flow heads and counts the rest; packets are read in place | CAP_BPF, libbpf |
+| `ring` | every IP packet, read in place; the flow table cuts off what is not a head | CAP_NET_RAW |
+| `flow-heads`, `af-packet` | the same two without a ring: one system call a packet | |
+"""
+
+import socket
+from collections.abc import Iterable
+
+import structlog
+
+from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.live import Engine, LiveSource
+from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
+from sensor.capture.plain import PlainTap
+from sensor.capture.ring import PACKET_RX_RING, PACKET_VERSION, TPACKET_V3, RingTap, ring_request
+from sensor.capture.tap import SOL_PACKET, TapOpener, check_permission
+from sensor.errors import BpfUnavailable
+
+BEST_ENGINE = "flow-heads-ring"
+RING_SNAP_OCTETS = 16 * 1024  # of packets that no flow table cut: the longest head is 12,000 octets of QUIC
+
+_log = structlog.get_logger(__name__)
+
+
+def open_source(interfaces: Iterable[str], limits: Limits | None = None) -> LiveSource:
+    """Return a source on `interfaces` that takes packets in the best way that this host allows, and log which.
+
+    Raises:
+        CaptureError: Packet sockets may not be opened here at all.
+    """
+    check_permission()
+    engine = choose_engine(limits)
+    _log.info("capture_engine", engine=engine.name, reason=engine.reason)
+    return LiveSource(tuple(interfaces), engine)
+
+
+def choose_engine(limits: Limits | None = None) -> Engine:
+    """Return the best engine; whoever gets it closes its filter.
+
+    Raises:
+        CaptureError: Packet sockets may not be opened here.
+    """
+    open_tap, without_ring = _choose_tap()
+    has_ring = not without_ring
+    try:
+        packet_filter: PacketFilter = FlowHeads(limits)
+    except BpfUnavailable as error:
+        every = EveryIpPacket(RING_SNAP_OCTETS) if has_ring else EveryIpPacket()
+        reason = f"every IP packet is read and cut off in the program, since {error}"
+        return Engine("ring" if has_ring else "af-packet", reason + without_ring, every, open_tap)
+    reason = "flow heads are cut in the kernel" + without_ring
+    return Engine(BEST_ENGINE if has_ring else "flow-heads", reason, packet_filter, open_tap)
+
+
+def _choose_tap() -> tuple[TapOpener, str]:
+    """Return what opens sockets, and why it is not a ring (empty if it is one)."""
+    check_permission()
+    try:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock:
+            sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+            sock.setsockopt(SOL_PACKET, PACKET_RX_RING, ring_request(1))
+    except OSError as error:
+        return PlainTap, f", without a ring: {error.strerror}"
+    return RingTap, ""

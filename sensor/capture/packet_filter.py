@@ -1,0 +1,52 @@
+"""What decides in the kernel which packets a packet socket gets."""
+
+import socket
+from dataclasses import dataclass
+from typing import Protocol
+
+from sensor.capture import classic
+
+
+@dataclass(frozen=True, slots=True)
+class FilterCounters:
+    """Totals of what a filter kept back (and counted), and how many flows it began to follow."""
+
+    packets: int = 0
+    octets: int = 0
+    flows_opened: int = 0
+
+
+class PacketFilter(Protocol):
+    """One filter for all sockets of a source."""
+
+    def attach(self, sock: socket.socket, *, has_ethernet: bool) -> None:
+        """Filter `sock` from now on; do it before bind, or unfiltered packets queue first.
+
+        Raises:
+            OSError: The kernel refused it.
+        """
+
+    def counters(self) -> FilterCounters:
+        """The totals so far."""
+
+    def close(self) -> None:
+        """Give back what the filter holds; sockets keep it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EveryIpPacket:
+    """Passes every IPv4 and IPv6 packet, up to `snap_octets`; needs no right beyond that to the socket."""
+
+    snap_octets: int = classic.SNAP_OCTETS
+
+    def attach(self, sock: socket.socket, *, has_ethernet: bool) -> None:
+        """Filter `sock` from now on. Raises OSError if the kernel refuses."""
+        make = classic.ethernet_program if has_ethernet else classic.network_program
+        classic.attach(sock, make(self.snap_octets))
+
+    def counters(self) -> FilterCounters:
+        """Return zeros: nothing that matters is kept back."""
+        return FilterCounters()
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,120 @@
+"""Packets read in place from a ring that is shared with the kernel (TPACKET_V3, linux/if_packet.h).
+
+The kernel fills blocks with packets and hands a block over when it is full or `RETIRE_MS` after its first packet; the
+reader hands it back once it is read. Only what passed the filter is in the ring, and only that is copied, since decoded
+parts outlive the block.
+
+Cost: bench/live.py. A packet takes one `unpack`, one slice and one `Packet`; a wake-up takes a selector call.
+"""
+
+import mmap
+import socket
+import struct
+from typing import Final
+
+from sensor.capture.packet_filter import PacketFilter
+from sensor.capture.tap import INTERFACE_GONE, SOL_PACKET, PacketSocket
+from sensor.packet import Packet
+
+BLOCK_OCTETS = 128 * 1024  # one takes the largest packet, 64 KiB
+BLOCKS = 64
+RETIRE_MS = 50
+
+PACKET_RX_RING = 5
+PACKET_VERSION = 10
+TPACKET_V3 = 2
+TP_STATUS_KERNEL = 0
+TP_STATUS_USER = 1
+
+_REQUEST: Final = struct.Struct("@7I")  # struct tpacket_req3
+_STATUS: Final = struct.Struct("@I")
+_STATUS_AT = 8  # struct tpacket_block_desc: version, offset of private area, then struct tpacket_hdr_v1
+_BLOCK: Final = struct.Struct("@II")  # packets, offset of the first
+_BLOCK_AT = 12
+_HEADER: Final = struct.Struct("@6IH")  # struct tpacket3_hdr: next, s, ns, captured, on the wire, status, offset
+
+
+class RingTap(PacketSocket):
+    """A packet socket with a ring of `blocks` blocks, 8 MiB unless told otherwise.
+
+    Raises:
+        OSError: As `PacketSocket`; ENOMEM without the memory for the ring.
+    """
+
+    def __init__(self, interface: str, packet_filter: PacketFilter, blocks: int = BLOCKS) -> None:
+        self._blocks = blocks
+        self._block = 0  # the one to read next
+        self._left = 0  # packets in it that were not read yet
+        self._at = 0  # where the next of these begins
+        super().__init__(interface, packet_filter, self._prepare)
+        try:
+            self._ring = mmap.mmap(self.sock.fileno(), blocks * BLOCK_OCTETS)
+        except OSError:
+            self.sock.close()
+            raise
+
+    def drain(self, batch: list[Packet], at_most: int) -> None:
+        """Append what waits in the ring to `batch`, up to `at_most` packets.
+
+        Raises:
+            OSError: The socket failed for a reason other than its interface.
+        """
+        ring, link_type, interface = self._ring, self.link_type, self.interface
+        unpack = _HEADER.unpack_from
+        first = len(batch)
+        for _ in range(at_most):
+            if not self._left and not self._enter_block():
+                break
+            at = self._at
+            following, seconds, nanoseconds, captured, octets, _, offset = unpack(ring, at)
+            data = ring[at + offset : at + offset + captured]
+            batch.append(Packet(seconds * 1_000_000_000 + nanoseconds, link_type, data, octets, interface))
+            self._at = at + following
+            self._left -= 1
+            if not self._left:
+                self._leave_block()
+        if len(batch) == first:
+            self._clear_error()
+
+    def waiting_blocks(self) -> int:
+        """Return how many blocks of the ring are filled and not read yet."""
+        return sum(self._is_filled(number) for number in range(self._blocks))
+
+    def close(self) -> None:
+        """Give ring and socket back."""
+        self._ring.close()
+        super().close()
+
+    def _prepare(self, sock: socket.socket) -> None:
+        sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+        sock.setsockopt(SOL_PACKET, PACKET_RX_RING, ring_request(self._blocks))
+
+    def _is_filled(self, number: int) -> bool:
+        status: int = _STATUS.unpack_from(self._ring, number * BLOCK_OCTETS + _STATUS_AT)[0]
+        return bool(status & TP_STATUS_USER)
+
+    def _enter_block(self) -> bool:
+        """Begin with the next block if the kernel handed it over."""
+        while self._is_filled(self._block):
+            base = self._block * BLOCK_OCTETS
+            self._left, offset = _BLOCK.unpack_from(self._ring, base + _BLOCK_AT)
+            self._at = base + offset
+            if self._left:
+                return True
+            self._leave_block()
+        return False
+
+    def _leave_block(self) -> None:
+        _STATUS.pack_into(self._ring, self._block * BLOCK_OCTETS + _STATUS_AT, TP_STATUS_KERNEL)
+        self._block = (self._block + 1) % self._blocks
+
+    def _clear_error(self) -> None:
+        """Take the news that the interface went down, which keeps the socket readable until somebody does."""
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code and code not in INTERFACE_GONE:
+            raise OSError(code, "packet ring")
+
+
+def ring_request(blocks: int) -> bytes:
+    """Return `struct tpacket_req3` of a ring; frames have no fixed size in version 3."""
+    return _REQUEST.pack(BLOCK_OCTETS, blocks, BLOCK_OCTETS, blocks, RETIRE_MS, 0, 0)

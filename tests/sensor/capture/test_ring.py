@@ -1,0 +1,97 @@
+"""At the sender's full speed nothing that matters is lost; the rest of the ring's behaviour is in test_live.py."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from frames import ACK, SYN, tcp
+from netns import needs_root
+from wire import Wire, drain, open_wire, send_frames
+
+from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.live import Engine, LiveSource
+from sensor.capture.packet_filter import EveryIpPacket
+from sensor.capture.ring import BLOCK_OCTETS, RingTap
+
+if TYPE_CHECKING:
+    from sensor.packet import Packet
+
+pytestmark = needs_root
+
+BENCH = Path(__file__).parents[3] / "bench" / "live.py"
+ENDS = ("10.0.0.2", 40000, "192.0.2.10", 443)
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    with open_wire() as cable:
+        yield cable
+
+
+def test_nothing_that_matters_is_lost_at_full_speed_and_bulk_does_not_pass() -> None:
+    argv = [sys.executable, str(BENCH), "--engine", "flow-heads-ring", "--loops", "4", "--json"]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=100)
+    result = json.loads(done.stdout)
+    assert result["kernel_drops"] == 0
+    assert result["lost"] == dict.fromkeys(result["lost"], 0)
+    assert result["counted"] == result["offered"]
+    assert result["passed"] < 0.05 * result["offered"]
+
+
+def test_an_event_waits_for_no_full_block(wire: Wire) -> None:
+    with LiveSource(("eth0",), Engine(open_tap=RingTap)) as source:
+        wire.send(tcp(0, ENDS, (1, 1, SYN)).data)
+        started = time.monotonic()
+        (packet,) = source.read(5) or []
+        assert time.monotonic() - started < 1
+        assert abs(time.time_ns() - packet.ts_ns) < 5_000_000_000
+
+
+def test_data_outlives_its_block(wire: Wire) -> None:
+    frames = [tcp(0, ENDS, (number, 1, ACK), number.to_bytes(4, "big") * 300).data for number in range(2000)]
+    with LiveSource(("eth0",), Engine(open_tap=RingTap)) as source:
+        packets = []
+        for start in range(0, len(frames), 100):  # 2.5 MB through a ring that is read as it fills
+            wire.send(*frames[start : start + 100])
+            packets += drain(source)
+    assert [packet.data for packet in packets] == frames
+
+
+def test_packets_of_several_interfaces_come_in_the_order_of_time(wire: Wire) -> None:
+    wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
+    with LiveSource(("eth0", "eth1"), Engine(open_tap=RingTap)) as source:
+        frames = [tcp(0, ENDS, (number, 1, ACK), bytes(10)).data for number in range(40)]
+        for number, frame in enumerate(frames):
+            wire.sender.call(send_frames, f"eth{number % 2}", (frame,))
+        time.sleep(0.2)
+        batch = source.read(1) or []
+    assert {packet.interface for packet in batch} == {"eth0", "eth1"}
+    assert [packet.ts_ns for packet in batch] == sorted(packet.ts_ns for packet in batch)
+
+
+def test_interfaces_share_one_table_of_flows(wire: Wire) -> None:
+    wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
+    frames = [tcp(0, ENDS, (1001 + 1400 * number, 1, ACK), bytes(1400)).data for number in range(6)]
+    with LiveSource(("eth0", "eth1"), Engine("", "", FlowHeads(Limits(flows=64)), RingTap)) as source:
+        wire.send(*frames[:2])
+        wire.sender.call(send_frames, "eth1", tuple(frames[2:]))
+        assert len(drain(source)) == 3
+        assert source.counters().flows_opened == 1
+
+
+def test_a_full_ring_drops_and_counts(wire: Wire) -> None:
+    tap = RingTap("eth0", EveryIpPacket(), blocks=2)
+    frames = [tcp(0, ENDS, (number, 1, ACK), bytes(1400)).data for number in range(400)]
+    wire.send(*frames)
+    assert tap.waiting_blocks() == 2
+    packets: list[Packet] = []
+    tap.drain(packets, 1000)
+    assert tap.waiting_blocks() == 0
+    assert len(packets) + tap.count_drops() == len(frames)
+    assert len(packets) >= BLOCK_OCTETS // 1500
+    tap.close()

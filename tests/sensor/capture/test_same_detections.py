@@ -1,0 +1,86 @@
+"""Live and offline say the same of the same packets: every recorded agent is sent over a cable and captured."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import pytest
+from frames import read_packets
+from netns import needs_root
+from observations import NOW_NS
+from recordings import CAPTURES, recording_names
+from wire import Wire, drain, open_wire
+
+from rules.catalogue import load_catalogue
+from rules.event import make_event, to_document
+from rules.policy import parse_policy
+from rules.ruleset import Ruleset
+from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.live import Engine, LiveSource
+from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
+from sensor.capture.ring import RingTap
+from sensor.detect import Detection, Detector
+from sensor.packet import LinkType, Packet
+from sensor.pipeline import Pipeline
+
+pytestmark = needs_root
+
+POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
+TAGS = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
+STRIPPED = (b"\x81\x00", b"\x88\xa8")  # the kernel takes these off
+
+
+@lru_cache(maxsize=1)
+def ruleset() -> Ruleset:
+    catalogue = load_catalogue()
+    return Ruleset(catalogue, parse_policy(POLICY, "policy.toml", catalogue, NOW_NS))
+
+
+@pytest.fixture(scope="module")
+def wire() -> Iterator[Wire]:
+    with open_wire() as cable:
+        yield cable
+
+
+def recorded(name: str) -> list[Packet]:
+    return [row for row in read_packets(str(CAPTURES / f"{name}.pcap")) if row.link_type == LinkType.ETHERNET]
+
+
+def captured(wire: Wire, packets: list[Packet], packet_filter: PacketFilter) -> list[Packet]:
+    """What arrives of `packets`, with the time at which it was recorded."""
+    with LiveSource(("eth0",), Engine("test", "", packet_filter, RingTap)) as source:
+        wire.send(*(row.data for row in packets))
+        arrived = drain(source)
+        assert source.counters().kernel_drops == 0
+    sent = iter(packets)
+    return [at_its_time(row, sent) for row in arrived]
+
+
+def at_its_time(arrived: Packet, sent: Iterator[Packet]) -> Packet:
+    """The packet with the time of the next one sent that it is (the head of); order is kept on a cable."""
+    for row in sent:
+        data = row.data[:12] + row.data[16:] if row.data[12:14] in STRIPPED else row.data
+        if data.startswith(arrived.data) and len(data) == arrived.wire_octets:
+            return Packet(row.ts_ns, arrived.link_type, arrived.data, arrived.wire_octets)
+    raise AssertionError("a packet that was not sent, or out of order")
+
+
+def detections(packets: list[Packet]) -> list[dict[str, object]]:
+    """The last detection of each flow and transaction."""
+    detector = Detector(Pipeline(), ruleset)
+    found = [*detector.feed(packets), *detector.flush()]
+    last: dict[int, Detection] = {row.observation.key: row for row in found}
+    events = (make_event(row.observation, row.verdict, "", "") for row in last.values())
+    return sorted((to_document(event, with_aggregates=False) for event in events), key=repr)
+
+
+@pytest.mark.parametrize("name", recording_names())
+@pytest.mark.parametrize("engine", ["flow-heads", "every-packet"])
+def test_live_and_offline_agree(wire: Wire, name: str, engine: str) -> None:
+    packets = recorded(name)
+    if not packets:
+        pytest.skip("not an Ethernet capture")
+    packet_filter = FlowHeads(Limits(flows=4096)) if engine == "flow-heads" else EveryIpPacket(16_384)
+    arrived = captured(wire, packets, packet_filter)
+    assert detections(arrived) == detections(packets)
+    if engine == "flow-heads":
+        assert len(arrived) <= len(packets)
