@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cable import drain, open_wire
 from netns import needs_root
 from recordings import CAPTURES
-from wire import drain, open_wire
 
 from sensor.capture.file import open_capture
 from sensor.capture.flow_heads import OBJECT, FlowHeads, Limits

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from cable import open_wire
 from frames import SYN, tcp
 from netns import needs_root
 from structlog.testing import capture_logs
-from wire import open_wire
 
 from sensor.capture import bpf_loader
 from sensor.capture.engine import choose_engine, open_source

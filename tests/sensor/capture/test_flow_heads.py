@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
+from cable import Wire, drain, open_wire
 from frames import ACK, FIN, PSH, RST, SYN, dns_query, frame, packed, tcp, udp
 from netns import needs_root
-from wire import Wire, drain, open_wire
 
 from rules.observation import FiveTuple, Transport
 from sensor.capture.flow_counts import FlowCount, count_key

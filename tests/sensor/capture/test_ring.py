@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cable import Wire, drain, open_wire, send_frames
 from frames import ACK, SYN, tcp
 from netns import needs_root
-from wire import Wire, drain, open_wire, send_frames
 
 from sensor.capture.flow_heads import FlowHeads, Limits
 from sensor.capture.live import Engine, LiveSource

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import pytest
+from cable import Wire, drain, open_wire
 from frames import read_packets
 from netns import needs_root
 from observations import NOW_NS
 from recordings import CAPTURES, recording_names
-from wire import Wire, drain, open_wire
 
 from rules.catalogue import load_catalogue
 from rules.event import make_event, to_document
