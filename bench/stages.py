@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import conversations
 import dns.message
@@ -32,7 +33,6 @@ from wire import ACK, TCP, UDP, Connection, Path, datagram
 
 from rules.catalogue import load_catalogue
 from rules.classify import classify
-from rules.observation import Observation
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 from sensor.correlate import ToldNames
@@ -44,6 +44,9 @@ from sensor.extract.quic import QuicInitialReader
 from sensor.extract.stream import read_stream
 from sensor.packet import LinkType, Packet
 from sensor.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from rules.observation import Observation
 
 ROUNDS = 5
 BATCH = 512
