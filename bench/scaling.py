@@ -2,7 +2,7 @@
 
     make bench-scaling        (ARGS="--packets 200000 --rounds 1" for a quick look)
 
-The mix of bench/mix.py without its tunnels, and with twice the packets; then with ten times the bulk connections open at
+The mix of bench/mix.py without its tunnels, with twice the packets, and with ten times the bulk connections open at
 a time and ten times the packets, so that each connection has as many and the share of heads is the same. Start-up is
 left out (what the first 100 packets cost). Programs and captures take turns; figures are medians of the rounds.
 """
