@@ -4,7 +4,7 @@ Each row is a fact about one program with its source in the service's file. A te
 names anybody's account.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from rules.catalogue import Catalogue
 from rules.observation import Evidence, Observation
@@ -14,8 +14,7 @@ SSH_PORT = 22
 SSH_SERVICE = "ssh-remote-forward"
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(msgspec.Struct, frozen=True, gc=False):
     """A tell that was found: the service it speaks for, how sure it is (0 to 100), and the reason."""
 
     service: str

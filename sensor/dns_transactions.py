@@ -6,9 +6,10 @@ revision. Retransmissions and duplicates within half a minute belong to the same
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import ip_address
+
+import msgspec
 
 from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Observation
 from sensor.extract.dns import DnsMessage
@@ -27,8 +28,7 @@ class Rcode(IntEnum):
 _Key = tuple[bytes, int, bytes, int, int, str, int]
 
 
-@dataclass(slots=True)
-class _Transaction:
+class _Transaction(msgspec.Struct, gc=False):
     key: int
     five_tuple: FiveTuple
     started_ns: int

@@ -74,7 +74,7 @@ class FlowHead(msgspec.Struct, gc=False):
     """What is kept of a flow while its beginning is being read."""
 
     interface: str
-    sides: tuple[Side, Side] = msgspec.field(default_factory=lambda: (Side(), Side()))
+    sides: tuple[Side, Side]
     opener: int | None = None  # the side whose SYN began it
     first_payload_ns: int | None = None
     closed_ns: int | None = None
