@@ -13,6 +13,7 @@ from rules.event import address_text
 from rules.observation import Evidence, Indicator, Observation
 from rules.policy import Policy, Sanction
 from rules.tells import find_tell, ssh_banner
+from rules.value import Value
 from rules.verdict import UNKNOWN, Decision, Outcome, Reason, Role, Severity, Verdict
 
 NAME_EVIDENCE = frozenset(
@@ -59,7 +60,7 @@ WHERE_IT_WAS_SEEN = {
 }
 
 
-class _Listed(msgspec.Struct, frozen=True, gc=False):
+class _Listed(Value, frozen=True):
     """A name of the observation that the catalogue lists."""
 
     indicator: Indicator

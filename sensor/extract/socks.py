@@ -8,8 +8,7 @@ import ipaddress
 import struct
 from enum import IntEnum
 
-import msgspec
-
+from rules.value import Value
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.extract.text import fold_host
 
@@ -45,7 +44,7 @@ class AddressType(IntEnum):
     IPV6 = 4
 
 
-class SocksRequest(msgspec.Struct, frozen=True, gc=False):
+class SocksRequest(Value, frozen=True):
     """Where the client wants to go: a folded name or an address in text. The inner stream starts at `head_octets`."""
 
     version: Version

@@ -10,6 +10,7 @@ import re
 import msgspec
 
 from rules.observation import ClientHello, Evidence, Indicator, Kind
+from rules.value import Value
 from sensor.errors import MalformedDns, MalformedInput, NeedMoreData
 from sensor.extract.dns import DnsMessage, is_likely_dns, may_become_dns, parse_message
 from sensor.extract.http import HttpRequest, read_request
@@ -34,7 +35,7 @@ _HTTP_RESPONSE_START = b"HTTP/1."
 _HTTP_RESPONSE_OCTETS = 13
 
 
-class StreamFacts(msgspec.Struct, frozen=True, gc=False):
+class StreamFacts(Value, frozen=True):
     """What is known of one direction.
 
     `protocol` is the outermost one (`tls`, `http`, `http-response`, `connect`, `socks`, `ssh`, `dns`, `bore`; empty:
@@ -50,7 +51,7 @@ class StreamFacts(msgspec.Struct, frozen=True, gc=False):
     is_complete: bool = True
 
 
-class _Layer(msgspec.Struct, frozen=True, gc=False):
+class _Layer(Value, frozen=True):
     """One protocol's facts, and how many octets it takes before the next may start; None where nothing follows."""
 
     facts: StreamFacts
