@@ -11,7 +11,7 @@ from peers.program import Ends, Program, Work, ends, first_line
 from rules.verdict import Outcome as Judged
 
 PROGRAM = str(Path(sys.executable).with_name("molecatcher"))
-WITHOUT = "import sys; sys.modules['sensor.capture._heads'] = None; from molecatcher.cli import main; main()"
+WITHOUT = "import os; os.environ['MOLECATCHER_PURE_PYTHON'] = '1'; from molecatcher.cli import main; main()"
 
 FALL_BACKS = ("flow-heads", "ring", "af-packet")
 FORCED = """
