@@ -49,6 +49,16 @@ class StreamFacts:
     protocol: str = ""
     is_complete: bool = True
 
+    @property
+    def held_octets(self) -> int:
+        """Return about how much memory the facts take, however hostile what they were read from."""
+        octets = 0 if self.hello is None else 512
+        for indicator in self.indicators:
+            octets += 128 + len(indicator.value)
+        for message in self.dns:
+            octets += 512 + len(message.qname) + 128 * len(message.addresses) + 320 * len(message.cnames)
+        return octets
+
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
