@@ -37,7 +37,7 @@ class Limits:
     flows: int = 131_072
     half_open: int = 65_536
     head_octets: int = 40 << 20
-    dns_transactions: int = 65_536
+    dns_transactions: int = 32_768
     told_pairs: int = 131_072
     fragmented_datagrams: int = 4096
 
