@@ -9,9 +9,8 @@ from collections.abc import Callable
 from enum import IntEnum
 from ipaddress import ip_address
 
-import msgspec
-
 from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Observation
+from rules.value import State
 from sensor.extract.dns import DnsMessage
 
 ANSWER_WAIT_NS = 1_000_000_000
@@ -28,7 +27,7 @@ class Rcode(IntEnum):
 _Key = tuple[bytes, int, bytes, int, int, str, int]
 
 
-class _Transaction(msgspec.Struct, gc=False):
+class _Transaction(State):
     key: int
     five_tuple: FiveTuple
     started_ns: int

@@ -15,7 +15,7 @@ from sensor.counters import Counters
 from sensor.decode import Datagram, Segment, TcpFlag, Unreachable
 from sensor.errors import MalformedQuic
 from sensor.extract.dns import DnsMessage
-from sensor.flow import BOTH_QUIET, Flow, FlowHead, FlowKey, FlowTable, flow_key, is_idle
+from sensor.flow import BOTH_QUIET, Flow, FlowHead, FlowKey, FlowTable, Side, flow_key, is_idle
 from sensor.flow_report import find_initiator, needs_reply, observe
 from sensor.half_open import HalfOpen, HalfOpenRow, HalfOpenTable
 from sensor.packet import Packet
@@ -157,7 +157,7 @@ class FlowReader:
         return observations
 
     def _begin(self, key: FlowKey, ts_ns: int, interface: str) -> tuple[Flow, list[Observation]]:
-        flow = Flow(key, self._next_key(), ts_ns, ts_ns, ts_ns, FlowHead(interface))
+        flow = Flow(key, self._next_key(), ts_ns, ts_ns, ts_ns, FlowHead(interface, (Side(), Side())))
         self._counters.flows += 1
         return flow, self._insert(flow, ts_ns)
 
@@ -355,7 +355,7 @@ class FlowReader:
 
 def _opened(key: FlowKey, row: HalfOpen) -> tuple[Flow, FlowHead]:
     """Return the flow that a SYN of side 0 began."""
-    head = FlowHead(row.interface, opener=0)
+    head = FlowHead(row.interface, (Side(), Side()), opener=0)
     head.sides[0].stream = StreamHead()
     head.sides[0].stream.start_at((row.isn + 1) & 0xFFFFFFFF)
     flow = Flow(key, row.number, row.first_ns, row.first_ns, row.first_ns, head, isn=row.isn, octets_0=row.octets)

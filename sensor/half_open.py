@@ -7,14 +7,13 @@ takes constant time.
 from collections import OrderedDict
 from collections.abc import Iterator
 
-import msgspec
-
+from rules.value import State
 from sensor.flow import FlowKey, reverse_key
 
 HalfOpenRow = tuple[FlowKey, "HalfOpen"]
 
 
-class HalfOpen(msgspec.Struct, gc=False):
+class HalfOpen(State):
     """A SYN that nothing followed; side 0 sent it."""
 
     number: int
