@@ -12,6 +12,7 @@ to what holds it, so the garbage collector need not look at them (`gc=False`).
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -88,6 +89,16 @@ class FlowHead(msgspec.Struct, gc=False):
     reported: Report | None = None
 
 
+class Count(NamedTuple):
+    """What was counted of packets that are not handed out; the source of `key` sent `octets_0`."""
+
+    key: FlowKey
+    octets_0: int
+    octets_1: int
+    packets: int
+    last_ns: int
+
+
 class Flow(msgspec.Struct, gc=False):
     """A flow; `head` is None once its beginning has been read and reported."""
 
@@ -103,6 +114,7 @@ class Flow(msgspec.Struct, gc=False):
     octets_1: int = 0
     packets: int = 0
     closed: int = 0  # sides that closed it, bits as in `quiet`
+    has_left: bool = False  # the table: what comes now is of another flow
 
     def count(self, side: int, packet: Packet) -> None:
         """Note a packet that `side` sent."""
@@ -112,6 +124,14 @@ class Flow(msgspec.Struct, gc=False):
             self.octets_0 += packet.wire_octets
         else:
             self.octets_1 += packet.wire_octets
+
+    def add(self, counted: Count, side: int) -> None:
+        """Note packets that were counted elsewhere; `side` is the one that `counted` begins with."""
+        octets = (counted.octets_0, counted.octets_1)
+        self.octets_0 += octets[side]
+        self.octets_1 += octets[1 - side]
+        self.packets += counted.packets
+        self.last_ns = max(self.last_ns, counted.last_ns)
 
     def traffic(self, initiator: int) -> Traffic:
         """Return what it has carried, seen from side `initiator`."""
@@ -258,7 +278,7 @@ def is_idle(flow: Flow, now_ns: int) -> bool:
 
 def is_over(flow: Flow, now_ns: int) -> bool:
     """Tell whether nothing more is to be expected of the flow: it was closed a while ago, or has been idle for long."""
-    return (flow.closed == BOTH and now_ns - flow.last_ns >= SETTLE_NS) or is_idle(flow, now_ns)
+    return flow.has_left or (flow.closed == BOTH and now_ns - flow.last_ns >= SETTLE_NS) or is_idle(flow, now_ns)
 
 
 def _without_tags(data: bytes) -> bytes:

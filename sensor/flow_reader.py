@@ -136,15 +136,21 @@ class FlowReader:
                 observations += self._settle(flow, flow.head, due_ns)
         return observations
 
-    def flush(self, now_ns: int) -> list[Observation]:
-        """Return what is known of all flows, and forget them."""
+    def flush(self, now_ns: int, *, has_more: bool) -> list[Observation]:
+        """Return what is known of all flows, and forget them; `has_more`: packets of others follow."""
         self._alarms.clear()
-        return [observation for flow in self._table.clear() for observation in self._finish(flow, now_ns)]
+        flows = self._table.clear()
+        for flow in flows:
+            flow.has_left = has_more
+        return [observation for flow in flows for observation in self._finish(flow, now_ns)]
 
     def _begin(self, key: FlowKey, ts_ns: int, interface: str) -> tuple[Flow, list[Observation]]:
         flow = Flow(key, self._next_key(), ts_ns, ts_ns, ts_ns, FlowHead(interface))
         self._counters.flows += 1
-        observations = [row for leaving in self._table.insert(flow) for row in self._finish(leaving, ts_ns)]
+        observations = []
+        for leaving in self._table.insert(flow):
+            leaving.has_left = True
+            observations += self._finish(leaving, ts_ns)
         self._counters.flows_evicted = self._table.evicted
         self._set_alarm(flow, ts_ns + SETTLE_NS)
         return flow, observations
@@ -253,7 +259,7 @@ class FlowReader:
 
     def _leave(self, flow: Flow, now_ns: int) -> list[Observation]:
         self._table.remove(flow)
-        flow.closed = BOTH
+        flow.has_left = True
         return self._finish(flow, now_ns)
 
     def _finish(self, flow: Flow, now_ns: int) -> list[Observation]:

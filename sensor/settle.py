@@ -52,13 +52,6 @@ class Settler:
             final.append(self._release())
         return final
 
-    def update(self, detections: Iterable[Detection]) -> None:
-        """Note what flows that are still held carried since."""
-        for detection in detections:
-            held = self._held.get(detection.observation.key)
-            if held is not None:
-                self._held[detection.observation.key] = (held[0], detection)
-
     def flush(self) -> list[Detection]:
         """Return everything still held."""
         return [self._release() for _ in range(len(self._order))]

@@ -88,6 +88,6 @@ class Watch:
         return followed is None or is_over(followed.flow, now_ns)
 
     def _renew(self, followed: _Followed) -> bool:
-        if self._count_apart is not None:
+        if self._count_apart is not None and not followed.flow.has_left:
             self._count_apart(followed.flow)
         return followed.renew()
