@@ -1,13 +1,12 @@
 """A detection: what was observed and what the rules say of it."""
 
-from dataclasses import dataclass
+import msgspec
 
 from rules.observation import Observation
 from rules.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
+class Detection(msgspec.Struct, frozen=True, gc=False):
     """An observation with its verdict; `observation.key` and `.revision` say what it replaces."""
 
     observation: Observation

@@ -2,11 +2,11 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from frames import last_revisions, packet, read_packets, replay
+from msgspec.structs import replace
 from recordings import CAPTURES, recording_names
 
 from rules.event import address_text

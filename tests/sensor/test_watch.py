@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 from frames import ACK, CLIENT, FIN, SERVER, SYN, S, tcp
+from msgspec.structs import replace
 
 from rules.catalogue import load_catalogue
 from rules.policy import Policy
