@@ -104,6 +104,24 @@ class Count(NamedTuple):
     last_ns: int
 
 
+class Apart(NamedTuple):
+    """What the kernel counted of a flow in all, by side; it holds what user space counted, too.
+
+    `opened_ns` is when the table's entry was made and `before` what earlier entries held; `unsure_ns` is the time of
+    an entry that may be another flow's.
+    """
+
+    octets_0: int = 0
+    octets_1: int = 0
+    packets: int = 0
+    opened_ns: int = 0
+    before: tuple[int, int, int] = (0, 0, 0)
+    unsure_ns: int = 0
+
+
+NOTHING_APART = Apart()
+
+
 class Flow(State):
     """A flow; `head` is None once its beginning has been read and reported."""
 
@@ -119,6 +137,7 @@ class Flow(State):
     octets_1: int = 0
     packets: int = 0
     closed: int = 0  # sides that closed it, bits as in `quiet`
+    apart: Apart = NOTHING_APART
     has_left: bool = False  # the table: what comes now is of another flow
 
     def count(self, side: int, packet: Packet) -> None:
@@ -140,8 +159,10 @@ class Flow(State):
 
     def traffic(self, initiator: int) -> Traffic:
         """Return what it has carried, seen from side `initiator`."""
-        octets = (self.octets_0, self.octets_1)
-        return Traffic(octets[initiator], octets[1 - initiator], self.packets, self.last_ns)
+        apart = self.apart
+        octets = max(self.octets_0, apart.octets_0), max(self.octets_1, apart.octets_1)
+        packets = max(self.packets, apart.packets)
+        return Traffic(octets[initiator], octets[1 - initiator], packets, self.last_ns)
 
     @property
     def transport(self) -> Transport:

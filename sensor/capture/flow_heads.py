@@ -14,7 +14,7 @@ from sensor import fragments, reassembly
 from sensor.capture.bpf_loader import BpfObject
 from sensor.capture.flow_counts import FlowCounts
 from sensor.capture.packet_filter import FilterCounters
-from sensor.flow import TCP_IDLE_NS, UDP_IDLE_NS
+from sensor.flow import TCP_IDLE_NS, UDP_IDLE_NS, Flow
 from sensor.side_reading import QUIC_HEAD_OCTETS, UDP_HEAD_OCTETS
 
 OBJECT = Path(__file__).with_name("bpf") / "flow_heads.bpf.o"
@@ -86,6 +86,10 @@ class FlowHeads:
         rows = [_STATS.unpack(row) for row in self._object.read_per_cpu("stats", _ONLY, _STATS.size)]
         packets, octets, opened = map(sum, zip(*rows, strict=True))
         return FilterCounters(packets, octets, opened)
+
+    def count_apart(self, flow: Flow) -> None:
+        """Note in `flow` what was counted of it."""
+        self.flow_counts.count_apart(flow)
 
     def close(self) -> None:
         """Give program and maps back; sockets keep the program. Closing twice does nothing."""
