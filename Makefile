@@ -14,6 +14,7 @@ RUN_PACKAGES := libbpf1 python3-venv util-linux
 TEST_PACKAGES := chromium chromium-driver clang curl fonts-dejavu-core gcc iproute2 libbpf-dev libc6-dev llvm nftables openssl \
 	python3-dev systemd unbound
 BPF := sensor/capture/bpf/flow_heads.bpf
+HEADERS := $(wildcard sensor/capture/bpf/*.h)
 
 .PHONY: help setup run test test-full lint format lock bench bench-setup bench-offline bpf user
 help: ## Show this list
@@ -74,7 +75,7 @@ $(VENV)/.system: Makefile
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed: requirements.lock pyproject.toml sensor/capture/_heads.c $(VENV)/.system
+$(VENV)/.installed: requirements.lock pyproject.toml sensor/capture/_heads.c $(HEADERS) $(VENV)/.system
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(INSTALL_SELF)
 	@touch $@
