@@ -1,8 +1,8 @@
 """Flow heads of a pcap file: what the pipeline must see is picked by a compiled walk, the rest is only counted.
 
-What passes is written in bpf/flow_policy.h, as for live capture; also whatever the walk does not know. A SYN, a pause as
-long as the flow table's, or a clock that goes back begins a flow anew. A flow that lost its place in the table to others
-gets another head: a full table costs time, never a detection.
+What passes is written in bpf/flow_policy.h, as for live capture; also whatever the walk does not know. A SYN, a pause
+as long as the flow table's, or a clock that goes back begins a flow anew. A flow that lost its place in the table to
+others gets another head: a full table costs time, never a detection.
 
 The compiled part (`_heads.c`) is built at install where there is a compiler; without it `sensor.capture.plain_heads`
 passes over less, more slowly. Of what is not a pcap file with Ethernet frames every packet goes to the pipeline, which
