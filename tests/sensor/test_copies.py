@@ -1,7 +1,6 @@
 """Packets that several interfaces carry are handed on once, by rules that are looked at one by one."""
 
-import dataclasses
-
+import msgspec
 import pytest
 from frames import ACK, MS, PSH, SYN, S, dns_answer, dns_query, frame, packet, tcp, udp
 from hypothesis import given
@@ -20,7 +19,7 @@ TRANSLATED_BACK = (SERVER, 443, OUTSIDE, 61000)
 
 
 def on(interface: str, made: Packet, *, at_ns: int | None = None) -> Packet:
-    return dataclasses.replace(made, interface=interface, ts_ns=made.ts_ns if at_ns is None else at_ns)
+    return msgspec.structs.replace(made, interface=interface, ts_ns=made.ts_ns if at_ns is None else at_ns)
 
 
 def shown(*rows: tuple[str, Packet], copies: Copies | None = None) -> str:
