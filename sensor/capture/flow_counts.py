@@ -9,7 +9,7 @@ from rules.observation import FiveTuple, Transport
 from sensor.capture.bpf_loader import BpfObject
 
 _KEY: Final = struct.Struct("16s16s4sB3x")  # struct flow_key of bpf/flow_heads.bpf.c
-_FLOW: Final = struct.Struct("@QQ QQQII QQQII")  # struct flow
+_FLOW: Final = struct.Struct("@QQ QQQIIQII QQQIIQII")  # struct flow
 _PORTS: Final = struct.Struct(">HH")
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2)
 _PROTOCOLS: Final = {Transport.TCP: 6, Transport.UDP: 17}
@@ -68,4 +68,4 @@ def _address(packed: bytes) -> bytes:
 
 def _count(value: memoryview) -> FlowCount:
     opened_ns, last_ns, *ends = _FLOW.unpack(value)
-    return FlowCount(opened_ns, last_ns, (ends[0], ends[5]), (ends[1], ends[6]))
+    return FlowCount(opened_ns, last_ns, (ends[0], ends[8]), (ends[1], ends[9]))

@@ -14,20 +14,22 @@ from sensor import fragments, reassembly
 from sensor.capture.bpf_loader import BpfObject
 from sensor.capture.flow_counts import FlowCounts
 from sensor.capture.packet_filter import FilterCounters
+from sensor.copies import MOVED_NS
 from sensor.flow import TCP_IDLE_NS, UDP_IDLE_NS
 from sensor.side_reading import QUIC_HEAD_OCTETS, UDP_HEAD_OCTETS
 
 OBJECT = Path(__file__).with_name("bpf") / "flow_heads.bpf.o"
 SO_ATTACH_BPF = 50
+SHARED_MAPS = ("flows", "stats")
 
-_LIMITS: Final = struct.Struct("@QQIIIIIIII")  # struct limits of the C source
-_STATS: Final = struct.Struct("@QQQ")  # struct stats
+_LIMITS: Final = struct.Struct("@QQQIIIIIIII")  # struct limits of the C source
+_STATS: Final = struct.Struct("@QQQQ")  # struct stats
 _ONLY: Final = struct.pack("@I", 0)  # the key of maps with one entry
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of each direction of a flow passes, in octets; `flows` is how many are followed at a time (24 MB).
+    """How much of each direction of a flow passes, in octets; `flows` is how many are followed at a time (27 MB).
 
     `tcp_passed_octets` bounds what repetitions within the head add; `opening_packets` pass even without payload.
     """
@@ -42,12 +44,14 @@ class Limits:
     opening_packets: int = 3
     tcp_idle_ns: int = TCP_IDLE_NS
     udp_idle_ns: int = UDP_IDLE_NS
+    moved_ns: int = MOVED_NS
 
-    def pack(self) -> bytes:
-        """Return `struct limits`."""
+    def pack(self, place: int = 0) -> bytes:
+        """Return `struct limits` for the sockets of the network namespace with the number `place`."""
         return _LIMITS.pack(
             self.tcp_idle_ns,
             self.udp_idle_ns,
+            self.moved_ns,
             self.tcp_octets,
             self.tcp_passed_octets,
             self.udp_octets,
@@ -55,7 +59,7 @@ class Limits:
             self.other_octets,
             self.fragment_octets,
             self.opening_packets,
-            0,
+            place,
         )
 
 
@@ -66,10 +70,20 @@ class FlowHeads:
         BpfUnavailable: It cannot be loaded here.
     """
 
-    def __init__(self, limits: Limits | None = None, path: Path = OBJECT) -> None:
+    def __init__(
+        self, limits: Limits | None = None, path: Path = OBJECT, beside: "tuple[FlowHeads, int] | None" = None
+    ) -> None:
+        """Load it; `beside` is the filter to share the table of flows with, and this one's place there."""
         self.limits = limits if limits is not None else Limits()
-        self._object = BpfObject(path, {"flows": self.limits.flows})
-        self._object.write("limits", _ONLY, self.limits.pack())
+        sizes, place = {"flows": self.limits.flows}, 0
+        shared: dict[str, BpfObject] = {}
+        if beside is not None:
+            place = beside[1]
+            sizes, shared = {}, dict.fromkeys(SHARED_MAPS, beside[0]._object)  # noqa: SLF001 - one of this class
+        self._object: BpfObject = BpfObject(path, sizes, shared)
+        self._object.write("limits", _ONLY, self.limits.pack(place))
+        self._path = path
+        self._elsewhere: dict[str, FlowHeads] = {}
         self.flow_counts = FlowCounts(self._object)
 
     def attach(self, sock: socket.socket, *, has_ethernet: bool) -> None:
@@ -81,12 +95,26 @@ class FlowHeads:
         program = self._object.program("ethernet_heads" if has_ethernet else "network_heads")
         sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, program)
 
+    def inside(self, namespace: str) -> "FlowHeads":
+        """Return the filter for sockets of another network namespace: another program over the same table of flows.
+
+        Raises:
+            BpfUnavailable: It cannot be loaded.
+        """
+        if not namespace:
+            return self
+        if namespace not in self._elsewhere:
+            self._elsewhere[namespace] = FlowHeads(self.limits, self._path, (self, len(self._elsewhere) + 1))
+        return self._elsewhere[namespace]
+
     def counters(self) -> FilterCounters:
         """Return the totals over all sockets since it was loaded."""
         rows = [_STATS.unpack(row) for row in self._object.read_per_cpu("stats", _ONLY, _STATS.size)]
-        packets, octets, opened = map(sum, zip(*rows, strict=True))
-        return FilterCounters(packets, octets, opened)
+        packets, octets, copies, opened = map(sum, zip(*rows, strict=True))
+        return FilterCounters(packets, octets, opened, copies)
 
     def close(self) -> None:
         """Give program and maps back; sockets keep the program. Closing twice does nothing."""
+        for heads in self._elsewhere.values():
+            heads.close()
         self._object.close()

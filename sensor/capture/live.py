@@ -169,7 +169,7 @@ class LiveSource:
             filtered.packets,
             filtered.octets,
             flows_opened=filtered.flows_opened,
-            copies=self._copies.found,
+            copies=self._copies.found + filtered.copies,
         )
 
     def filenos(self) -> tuple[int, ...]:
@@ -237,7 +237,8 @@ class LiveSource:
         if namespace not in self.namespaces:
             return
         try:
-            tap = self.namespaces.call(namespace, self.way.open_tap, interface, self.way.packet_filter)
+            packet_filter = self.way.packet_filter.inside(namespace)
+            tap = self.namespaces.call(namespace, self.way.open_tap, interface, packet_filter)
         except OSError as error:
             if error.errno in INTERFACE_GONE:
                 return  # the link event of its return brings us back

@@ -2,18 +2,19 @@
 
 import socket
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from sensor.capture import classic
 
 
 @dataclass(frozen=True, slots=True)
 class FilterCounters:
-    """Totals of what a filter kept back (and counted), and how many flows it began to follow."""
+    """Totals of what a filter kept back (and counted), flows it began to follow, copies of what passed elsewhere."""
 
     packets: int = 0
     octets: int = 0
     flows_opened: int = 0
+    copies: int = 0
 
 
 class PacketFilter(Protocol):
@@ -24,6 +25,13 @@ class PacketFilter(Protocol):
 
         Raises:
             OSError: The kernel refused it.
+        """
+
+    def inside(self, namespace: str) -> Self:
+        """The same for sockets of another network namespace; belongs to this one.
+
+        Raises:
+            BpfUnavailable: The kernel refused it.
         """
 
     def counters(self) -> FilterCounters:
@@ -43,6 +51,10 @@ class EveryIpPacket:
         """Filter `sock` from now on. Raises OSError if the kernel refuses."""
         make = classic.ethernet_program if has_ethernet else classic.network_program
         classic.attach(sock, make(self.snap_octets))
+
+    def inside(self, namespace: str) -> Self:  # noqa: ARG002 - all are alike
+        """Return the filter for sockets of another network namespace."""
+        return self
 
     def counters(self) -> FilterCounters:
         """Return zeros: nothing that matters is kept back."""

@@ -10,7 +10,7 @@
  *   fragments that begin below `fragment_octets`; ICMP errors that say "unreachable"
  *   others    `other_octets` a direction
  * A direction's start is what follows its SYN, or the first segment that is seen. A SYN, or a packet after the idle
- * time, begins another flow.
+ * time, begins another flow. What another interface shows of a direction within `moved_ns` is a copy: it does not pass.
  *
  * The verifier checks programs without CAP_PERFMON more strictly: a pointer may not be moved by what depends on the path
  * taken. Therefore one branch a direction, with constant offsets and nothing that the compiler could merge.
@@ -64,6 +64,7 @@
 struct limits {
 	__u64 tcp_idle_ns;
 	__u64 udp_idle_ns;
+	__u64 moved_ns;
 	__u32 tcp_octets;
 	__u32 tcp_passed_octets;
 	__u32 udp_octets;
@@ -71,7 +72,7 @@ struct limits {
 	__u32 other_octets;
 	__u32 fragment_octets;
 	__u32 opening_packets;
-	__u32 unused;
+	__u32 place; /* of the sockets with this copy of the program: one number a network namespace */
 };
 
 /* The end with the lower address (then port) comes first; IPv4 addresses as ::ffff:a.b.c.d (RFC 4291 2.5.5.2). */
@@ -90,6 +91,9 @@ struct direction {
 	__u64 payload; /* TCP: octets passed; others: octets seen, while a budget lasts */
 	__u32 start;   /* TCP: the sequence number of the first octet */
 	__u32 has_start;
+	__u64 last_ns;
+	__u32 interface; /* and its place: where the direction showed first */
+	__u32 unused;
 };
 
 struct flow {
@@ -102,6 +106,7 @@ struct flow {
 struct stats {
 	__u64 cut_packets;
 	__u64 cut_octets;
+	__u64 copies;
 	__u64 opened; /* flows put into the map: many more than flows there are mean that it is too small */
 };
 
@@ -300,6 +305,25 @@ static __always_inline int is_other_start(const struct layout *packet, const str
 	return (packet->flags & (SYN | ACK)) == SYN && !(own->has_start && own->start == packet->seq + 1);
 }
 
+/* An interface's number is its namespace's; with the place it tells those of several apart. */
+static __always_inline int is_copy(struct __sk_buff *skb, const struct limits *limit, struct direction *own,
+				   __u64 now_ns)
+{
+	__u32 here = skb->ifindex ^ (limit->place << 24);
+	__u32 zero = 0;
+	struct stats *total;
+
+	if (own->interface && own->interface != here && (__s64)(now_ns - own->last_ns) <= (__s64)limit->moved_ns) {
+		total = bpf_map_lookup_elem(&stats, &zero);
+		if (total)
+			total->copies += 1;
+		return 1;
+	}
+	own->interface = here;
+	own->last_ns = now_ns;
+	return 0;
+}
+
 static __always_inline int is_from_low(const struct layout *packet)
 {
 	if (packet->src[0] != packet->dst[0])
@@ -353,11 +377,15 @@ static __always_inline int take(struct __sk_buff *skb, const struct layout *pack
 		if (is_other_start(packet, &flow->from_low))
 			reopen(flow, now_ns);
 		KEEP_APART("%0 = %0", flow);
+		if (is_copy(skb, limit, &flow->from_low, now_ns))
+			return NONE;
 		return judge(skb, packet, limit, &flow->from_low);
 	}
 	if (is_other_start(packet, &flow->from_high))
 		reopen(flow, now_ns);
 	KEEP_APART("%0 += 0", flow);
+	if (is_copy(skb, limit, &flow->from_high, now_ns))
+		return NONE;
 	return judge(skb, packet, limit, &flow->from_high);
 }
 

@@ -104,7 +104,9 @@ def test_a_flow_that_two_interfaces_show_is_taken_from_the_first(wire: Wire) -> 
         assert [packet.interface for packet in drain(source)] == ["eth0", "eth0"]
         counters = source.counters()
         assert counters.flows_opened == 1
-        assert counters.copies > 0
+        assert counters.copies == 4
+        (count,) = dict(source.way.packet_filter.flow_counts).values()
+        assert sum(count.packets) == 2
 
 
 def test_a_full_ring_drops_and_counts(wire: Wire) -> None:
