@@ -2,7 +2,7 @@
 
 import socket
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol
 
 from sensor.capture import classic
 
@@ -17,8 +17,8 @@ class FilterCounters:
     copies: int = 0
 
 
-class PacketFilter(Protocol):
-    """One filter for all sockets of a source."""
+class SocketFilter(Protocol):
+    """What filters the sockets of one network namespace."""
 
     def attach(self, sock: socket.socket, *, has_ethernet: bool) -> None:
         """Filter `sock` from now on; do it before bind, or unfiltered packets queue first.
@@ -27,7 +27,11 @@ class PacketFilter(Protocol):
             OSError: The kernel refused it.
         """
 
-    def inside(self, namespace: str) -> Self:
+
+class PacketFilter(SocketFilter, Protocol):
+    """One filter for all sockets of a source, itself for those of the process's own network namespace."""
+
+    def inside(self, namespace: str) -> SocketFilter:
         """The same for sockets of another network namespace; belongs to this one.
 
         Raises:
@@ -52,7 +56,7 @@ class EveryIpPacket:
         make = classic.ethernet_program if has_ethernet else classic.network_program
         classic.attach(sock, make(self.snap_octets))
 
-    def inside(self, namespace: str) -> Self:  # noqa: ARG002 - all are alike
+    def inside(self, namespace: str) -> SocketFilter:  # noqa: ARG002 - all are alike
         """Return the filter for sockets of another network namespace."""
         return self
 
