@@ -14,11 +14,13 @@ from netns import Host, Network, needs_root
 
 from rules.observation import Kind, Observation
 from sensor.capture.engine import choose_engine
-from sensor.capture.flow_heads import Limits
+from sensor.capture.flow_counts import count_key
+from sensor.capture.flow_heads import FlowHeads, Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.namespaces import Namespaces
 from sensor.capture.packet_filter import EveryIpPacket
 from sensor.capture.plain import PlainTap
+from sensor.capture.ring import RingTap
 from sensor.pipeline import Pipeline
 
 pytestmark = needs_root
@@ -146,6 +148,26 @@ def test_a_client_and_its_gateway_in_one_sensor_show_a_flow_once(rules: str) -> 
             ask_and_connect(client, server)
             assert_seen_once(source, own)
         namespaces.close()
+
+
+def test_the_kernel_counts_once_what_several_namespaces_show() -> None:
+    """Interfaces of different namespaces have the same numbers; the flow's packets are those of one interface."""
+    with gateway_between() as (client, gateway, server):
+        namespaces = Namespaces(client.namespace, gateway.namespace)
+        own = f"{client.namespace}/eth0"
+        several, alone = FlowHeads(Limits(flows=256)), FlowHeads(Limits(flows=256))
+        wanted = (own, f"{gateway.namespace}/lan0", f"{gateway.namespace}/wan0")
+        with (
+            LiveSource(wanted, Engine("", "", several, RingTap), namespaces) as source,
+            LiveSource((own,), Engine("", "", alone, RingTap), namespaces) as one,
+        ):
+            ask_and_connect(client, server)
+            key, _ = count_key(observed(source)[1][-1].five_tuple)
+            drain(one)
+            counts = [dict(heads.flow_counts)[key] for heads in (several, alone)]
+        namespaces.close()
+    assert counts[0].packets == counts[1].packets
+    assert min(counts[0].packets) > 2
 
 
 def test_with_asymmetric_routes_both_directions_make_one_flow() -> None:
