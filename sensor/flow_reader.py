@@ -7,6 +7,7 @@ a DNS answer that comes late changes the report.
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from typing import Final
 
 from rules.observation import FiveTuple, Observation, Transport
 from sensor.correlate import ToldNames
@@ -14,14 +15,21 @@ from sensor.counters import Counters
 from sensor.decode import Datagram, Segment, TcpFlag, Unreachable
 from sensor.errors import MalformedQuic
 from sensor.extract.dns import DnsMessage
-from sensor.flow import BOTH_QUIET, Flow, FlowHead, FlowKey, FlowTable, Side, flow_key, is_idle
+from sensor.flow import BOTH_QUIET, Flow, FlowHead, FlowKey, FlowTable, flow_key, is_idle
 from sensor.flow_report import find_initiator, needs_reply, observe
 from sensor.packet import Packet
 from sensor.reassembly import HEAD_OCTETS, sequence_distance
 from sensor.side_reading import read_rest, start_stream, take_datagram, take_segment
 
 SETTLE_NS = 3_000_000_000
-_SYN_FIN_RST = TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST
+# As plain integers, here and below: an enumeration's members cost a multiple.
+_FIN: Final = int(TcpFlag.FIN)
+_SYN: Final = int(TcpFlag.SYN)
+_RST: Final = int(TcpFlag.RST)
+_ACK: Final = int(TcpFlag.ACK)
+_SYN_FIN_RST: Final = _SYN | _FIN | _RST
+_TCP: Final = Transport.TCP
+_UDP: Final = Transport.UDP
 _MAX_ALARMS = 3  # a flow
 _ALARM_SLACK = 65_536  # alarms of flows that are gone, before they are cleared away
 _RETRANSMISSION_NS = 900_000_000  # the initial timeout is 1 s (RFC 6298 section 2)
@@ -62,14 +70,14 @@ class FlowReader:
 
     def read_segment(self, segment: Segment, packet: Packet) -> list[Observation]:
         """Return what the segment makes known."""
-        key = flow_key(Transport.TCP, segment.src, segment.src_port, segment.dst, segment.dst_port)
+        key = flow_key(_TCP, segment.src, segment.src_port, segment.dst, segment.dst_port)
         found = self._table.find(key)
         observations: list[Observation] = []
         if found is not None and self._begins_another(found[0], found[1], segment):
             observations += self._leave(found[0], segment.ts_ns)
             found = None
         if found is None:
-            if not segment.flags & TcpFlag.SYN and not segment.wire_payload_octets:
+            if not segment.flags & _SYN and not segment.wire_payload_octets:
                 return observations
             flow, begun = self._begin(key, segment.ts_ns, packet.interface)
             found = flow, 0
@@ -84,7 +92,7 @@ class FlowReader:
         """Return what a datagram that is not DNS makes known; on DNS ports every one is looked at."""
         if not datagram.wire_payload_octets:
             return []
-        key = flow_key(Transport.UDP, datagram.src, datagram.src_port, datagram.dst, datagram.dst_port)
+        key = flow_key(_UDP, datagram.src, datagram.src_port, datagram.dst, datagram.dst_port)
         found = self._table.find(key)
         observations: list[Observation] = []
         if found is not None and is_idle(found[0], datagram.ts_ns):
@@ -133,7 +141,7 @@ class FlowReader:
         return [observation for flow in self._table.clear() for observation in self._finish(flow, now_ns)]
 
     def _begin(self, key: FlowKey, ts_ns: int, interface: str) -> tuple[Flow, list[Observation]]:
-        flow = Flow(key, self._next_key(), ts_ns, ts_ns, ts_ns, FlowHead(interface, (Side(), Side())))
+        flow = Flow(key, self._next_key(), ts_ns, FlowHead(interface))
         self._counters.flows += 1
         observations = [row for leaving in self._table.insert(flow) for row in self._finish(leaving, ts_ns)]
         self._counters.flows_evicted = self._table.evicted
@@ -142,37 +150,37 @@ class FlowReader:
 
     def _begins_another(self, flow: Flow, side: int, segment: Segment) -> bool:
         """Tell whether a SYN opens the five-tuple anew rather than repeating what opened this flow."""
-        if not segment.flags & TcpFlag.SYN:
+        if not segment.flags & _SYN:
             return False
         if flow.isn is None:
             if flow.head is None:  # all was read, and its initiator never sent anything
                 return True
             stream = flow.head.sides[side].stream
             return stream is not None and not stream.is_start((segment.seq + 1) & 0xFFFFFFFF)
-        if segment.flags & TcpFlag.ACK:
+        if segment.flags & _ACK:
             return not 0 < sequence_distance(flow.isn, segment.ack) <= HEAD_OCTETS
         return flow.isn != segment.seq
 
     def _read_head(self, flow: Flow, head: FlowHead, side: int, segment: Segment) -> list[Observation]:
         sender = head.sides[side]
-        if segment.flags & (TcpFlag.SYN | TcpFlag.ACK) != TcpFlag.SYN:
+        if segment.flags & (_SYN | _ACK) != _SYN:
             sender.has_sent = True
         observations: list[Observation] = []
-        if segment.flags & TcpFlag.SYN:
+        if segment.flags & _SYN:
             self._open(flow, head, side, segment)
-        if segment.wire_payload_octets and not segment.flags & TcpFlag.RST:  # a RST may carry text (RFC 9293 3.5.2)
+        if segment.wire_payload_octets and not segment.flags & _RST:  # a RST may carry text (RFC 9293 3.5.2)
             self._note_payload(flow, head, side, segment)
             if not sender.is_read or needs_reply(head, side):
                 take_segment(sender, segment)
                 observations += self._account(flow, head, segment.ts_ns)
         observations += self._hand_on_dns(flow, head, side, segment.ts_ns)
-        if segment.flags & (TcpFlag.FIN | TcpFlag.RST):
+        if segment.flags & (_FIN | _RST):
             self._close(flow, head, side, segment)
         return observations + self._report(flow, segment.ts_ns)
 
     def _open(self, flow: Flow, head: FlowHead, side: int, segment: Segment) -> None:
         """Note a SYN, or the answer to one (RFC 9293 section 3.5)."""
-        is_answer = bool(segment.flags & TcpFlag.ACK)
+        is_answer = bool(segment.flags & _ACK)
         head.opener = 1 - side if is_answer else side
         if flow.isn is None:
             flow.isn = (segment.ack - 1) & 0xFFFFFFFF if is_answer else segment.seq
@@ -182,11 +190,11 @@ class FlowReader:
 
     def _close(self, flow: Flow, head: FlowHead, side: int, segment: Segment) -> None:
         sender, other = head.sides[side], head.sides[1 - side]
-        if segment.flags & TcpFlag.RST:
+        if segment.flags & _RST:
             sender.has_reset = sender.has_reset or not other.has_closed
         else:
             sender.has_closed = True
-        is_end = segment.flags & TcpFlag.RST or other.has_closed
+        is_end = segment.flags & _RST or other.has_closed
         if is_end and head.closed_ns is None:
             head.closed_ns = segment.ts_ns
             self._set_alarm(flow, segment.ts_ns + SETTLE_NS)
