@@ -57,6 +57,7 @@ class Side:
     __slots__ = (
         "dns_seen",
         "facts",
+        "facts_octets",
         "has_closed",
         "has_reset",
         "has_sent",
@@ -70,6 +71,7 @@ class Side:
         self.stream: StreamHead | None = None
         self.quic: QuicInitialReader | None = None
         self.facts: StreamFacts = NOTHING_READ
+        self.facts_octets = 0  # what `facts` take
         self.payload_octets = 0  # on the wire, retransmissions included
         self.dns_seen = 0  # how many of `facts.dns` were handed on
         self.has_sent = False  # anything but a SYN of its own accord
@@ -79,10 +81,15 @@ class Side:
 
     @property
     def held_octets(self) -> int:
-        """Return how much is stored of what the side sent."""
+        """Return how much memory what the side sent takes, and what was read from it."""
         if self.quic is not None:
-            return self.quic.held_octets
-        return self.stream.held_octets if self.stream is not None else 0
+            return self.facts_octets + self.quic.held_octets
+        return self.facts_octets + (self.stream.held_octets if self.stream is not None else 0)
+
+    def learn(self, facts: StreamFacts) -> None:
+        """Note what was read."""
+        self.facts = facts
+        self.facts_octets = facts.held_octets
 
 
 class FlowHead:
