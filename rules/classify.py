@@ -4,13 +4,14 @@ The order is the rule: a sanctioned name first, then listed names, then aliases 
 client was told, then protocol tells. Costs O(labels) for each name of the observation.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from rules.catalogue import Catalogue, ListKind, Match, Service, Trust
+from rules.catalogue import Catalogue, ListKind, Match, Service
 from rules.event import address_text
-from rules.observation import Evidence, Indicator, Observation
+from rules.evidence import LISTED, Finding, Sign, alias_sign, confidence, reasons
+from rules.observation import Evidence, Indicator, NameSource, Observation
 from rules.policy import Policy, Sanction
 from rules.tells import find_tell, ssh_banner
 from rules.value import Value
@@ -26,15 +27,8 @@ NAME_EVIDENCE = frozenset(
         Evidence.SOCKS,
     }
 )
+HELLO_EVIDENCE = frozenset({Evidence.TLS_SNI, Evidence.QUIC_SNI})
 PROXY_EVIDENCE = frozenset({Evidence.HTTP_CONNECT, Evidence.SOCKS})
-
-# Confidence in a listed name, by how well the catalogue entry is sourced.
-CONFIDENCE = {Trust.HIGH: 95, Trust.MEDIUM: 75, Trust.LOW: 50}
-CONFIDENCE_ALIAS = 85
-CONFIDENCE_TOLD_ADDRESS = 60
-CONFIDENCE_TOLD_ADDRESS_SSH = 85
-CONFIDENCE_LYING_SNI = 80
-CONFIDENCE_SANCTIONED = 95
 
 SEVERITY = {
     Role.AGENT: Severity.HIGH,
@@ -77,7 +71,7 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
     named = _listed((row for row in names if row.value not in spared), catalogue)
     listed = [row for row in named if not _is_passed_over(row.match.service, row.role, policy, now_ns)]
     if sanctioned and not listed:
-        verdict: Verdict | None = _sanctioned(*sanctioned[-1], observation)
+        verdict: Verdict | None = _inner_lie(sanctioned, names) or _sanctioned(*sanctioned[-1], observation)
     elif sanctioned:
         verdict = _contradiction(sanctioned[0][0], listed, observation)
     elif named:
@@ -104,24 +98,54 @@ def _role(match: Match) -> Role:
 
 def _sanctioned(row: Indicator, sanction: Sanction, observation: Observation) -> Verdict:
     seen = WHERE_IT_WAS_SEEN[row.evidence]
-    reasons = [Reason(row.evidence, row.value, f"{seen} a name of the sanctioned ingress {sanction.domain}")]
+    said = Reason(row.evidence, row.value, f"{seen} a name of the sanctioned ingress {sanction.domain}")
+    found = [Finding(Sign.SANCTIONED_NAME, said)]
     goes_through_proxy = any(other.evidence in PROXY_EVIDENCE for other in observation.indicators)
     if observation.dns is None and not goes_through_proxy:
         address = address_text(observation.five_tuple.dst)
         if not sanction.covers_address(observation.five_tuple.dst):
             return _outside_the_pin(row, sanction, address)
         if observation.told_names and row.value not in observation.told_names:
-            reasons.append(
-                Reason(Evidence.ADDRESS, address, "no answer that this client got for the name had this address")
-            )
+            detail = "no answer that this client got for the name had this address"
+            found.append(Finding(Sign.UNEXPECTED_ADDRESS, Reason(Evidence.ADDRESS, address, detail)))
     return Verdict(
         Outcome.SANCTIONED,
         service=sanction.service,
         role=Role.AGENT,
-        confidence=CONFIDENCE_SANCTIONED,
-        reasons=tuple(reasons),
+        confidence=confidence(found, Outcome.SANCTIONED),
+        reasons=reasons(found),
         dst_name=row.value,
     )
+
+
+def _inner_lie(sanctioned: list[tuple[Indicator, Sanction]], names: list[Indicator]) -> Verdict | None:
+    """Return the verdict on a sanctioned name inside a tunnel that a proxy opened to another one."""
+    asked = [row for row in names if row.evidence in PROXY_EVIDENCE and not _is_address(row.value)]
+    spared = {row.value for row, _ in sanctioned}
+    inner = [row for row in sanctioned if row[0].evidence in HELLO_EVIDENCE]
+    if not asked or not inner or spared & {row.value for row in asked}:
+        return None
+    row, sanction = inner[-1]
+    other = asked[-1]
+    detail = f"{WHERE_IT_WAS_SEEN[row.evidence]} a name of the sanctioned ingress {sanction.domain}"
+    proxied = f"{WHERE_IT_WAS_SEEN[other.evidence]} {other.value}, which is not sanctioned"
+    found = [
+        Finding(Sign.LIE, Reason(row.evidence, row.value, detail)),
+        Finding(Sign.LIE, Reason(other.evidence, other.value, proxied)),
+    ]
+    return Verdict(
+        Outcome.SUSPICIOUS,
+        service=sanction.service,
+        role=Role.AGENT,
+        severity=Severity.HIGH,
+        confidence=confidence(found, Outcome.SUSPICIOUS),
+        reasons=reasons(found),
+        dst_name=other.value,
+    )
+
+
+def _is_address(name: str) -> bool:
+    return ":" in name or name[-1:].isdigit()
 
 
 def _outside_the_pin(row: Indicator, sanction: Sanction, address: str) -> Verdict:
@@ -129,13 +153,17 @@ def _outside_the_pin(row: Indicator, sanction: Sanction, address: str) -> Verdic
     detail = (
         f"the hello names the sanctioned ingress {sanction.domain}, pinned to {pins}, but the flow goes to {address}"
     )
+    found = [
+        Finding(Sign.LIE, Reason(row.evidence, row.value, detail)),
+        Finding(Sign.LIE, Reason(Evidence.ADDRESS, address, f"outside the pin {pins}")),
+    ]
     return Verdict(
         Outcome.SUSPICIOUS,
         service=sanction.service,
         role=Role.AGENT,
         severity=Severity.HIGH,
-        confidence=CONFIDENCE_LYING_SNI,
-        reasons=(Reason(row.evidence, row.value, detail), Reason(Evidence.ADDRESS, address, f"outside the pin {pins}")),
+        confidence=confidence(found, Outcome.SUSPICIOUS),
+        reasons=reasons(found),
         dst_name=row.value,
     )
 
@@ -144,13 +172,13 @@ def _contradiction(sanctioned: Indicator, listed: list[_Listed], observation: Ob
     """Return the verdict on a flow that names both a sanctioned and a listed host, such as a lying SNI in a CONNECT."""
     by_name = _by_name(listed, observation) or UNKNOWN
     detail = f"{WHERE_IT_WAS_SEEN[sanctioned.evidence]} a sanctioned ingress, yet the same flow names a listed host"
-    reason = Reason(sanctioned.evidence, sanctioned.value, detail)
+    lie = Finding(Sign.LIE, Reason(sanctioned.evidence, sanctioned.value, detail))
     return msgspec.structs.replace(
         by_name,
         outcome=Outcome.SUSPICIOUS,
         severity=Severity.HIGH,
-        confidence=CONFIDENCE_LYING_SNI,
-        reasons=(*by_name.reasons, reason),
+        confidence=confidence([lie], Outcome.SUSPICIOUS),
+        reasons=(*by_name.reasons, lie.reason),
     )
 
 
@@ -160,19 +188,38 @@ def _by_name(listed: list[_Listed], observation: Observation) -> Verdict | None:
     strongest = max(listed, key=lambda row: ROLE_STRENGTH[row.role])
     service = strongest.match.service
     role = strongest.role
-    reasons = [_name_reason(row) for row in listed if row.match.service.id == service.id]
-    banner = ssh_banner(observation)
-    if role is Role.UNCLEAR and service.ssh and banner is not None:
+    sign = LISTED[service.confidence]
+    found = [Finding(sign, _name_reason(row)) for row in listed if row.match.service.id == service.id]
+    found += _agreeing(observation, strongest.indicator.value, service)
+    if role is Role.UNCLEAR and any(row.sign is Sign.SSH_OF_SERVICE for row in found):
         role = Role.AGENT
-        reasons.append(Reason(Evidence.SSH_BANNER, banner, f"agents of {service.short_name} speak SSH"))
     return Verdict(
         Outcome.UNSANCTIONED,
         service=service.id,
         role=role,
-        confidence=CONFIDENCE[service.confidence],
-        reasons=tuple(reasons),
+        confidence=confidence(found, Outcome.UNSANCTIONED),
+        reasons=reasons(found),
         dst_name=strongest.indicator.value,
     )
+
+
+def _agreeing(observation: Observation, name: str, service: Service) -> list[Finding]:
+    """Return what else speaks for a flow to `name` of `service`; nothing of it decides alone."""
+    found = []
+    banner = ssh_banner(observation)
+    if banner is not None and service.ssh:
+        reason = Reason(Evidence.SSH_BANNER, banner, f"agents of {service.short_name} speak SSH")
+        found.append(Finding(Sign.SSH_OF_SERVICE, reason))
+    if observation.dns is not None:
+        return found
+    address = address_text(observation.five_tuple.dst)
+    if name in observation.told_names:
+        reason = Reason(Evidence.DNS_ANSWER, address, f"the client had asked for {name} and was told this address")
+        found.append(Finding(Sign.ANSWER_AGREES, reason))
+    elif observation.name_source is NameSource.NOT_ASKED:
+        detail = f"the client asks resolvers seen here, yet never asked them for {name}"
+        found.append(Finding(Sign.NOT_ASKED, Reason(Evidence.DNS_QUERY, name, detail)))
+    return found
 
 
 def _name_reason(row: _Listed) -> Reason:
@@ -184,58 +231,87 @@ def _name_reason(row: _Listed) -> Reason:
 
 
 def _by_alias(observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict | None:
-    """Return the verdict on an unlisted name whose CNAME chain reaches a listed one before a sanctioned one."""
-    if observation.dns is None:
-        return None
-    for alias in observation.dns.cnames:
-        if policy.sanction_for(alias, observation.observed_at_ns) is not None:
+    """Return the verdict on an unlisted name whose CNAME chain reaches a listed one before a sanctioned one.
+
+    Of a flow it is the chain that led this client from the flow's name to its responder's address.
+    """
+    for name, aliases in _chains(observation):
+        found = _first_listed(aliases, observation, policy, catalogue)
+        if found is not None:
+            return _alias_verdict(name, *found, observation)
+    return None
+
+
+def _alias_verdict(name: str, alias: str, match: Match, observation: Observation) -> Verdict:
+    service, role = match.service, _role(match)
+    what = f"{WHAT_A_ROLE_DOES[role]} {service.short_name} (catalogue entry {match.entry})"
+    reason = Reason(Evidence.DNS_CNAME, alias, f"{name} is an alias of {alias}, which {what}")
+    found = [Finding(alias_sign(service.confidence), reason), *_agreeing(observation, name, service)]
+    return Verdict(
+        Outcome.UNSANCTIONED,
+        service=service.id,
+        role=role,
+        confidence=confidence(found, Outcome.UNSANCTIONED),
+        reasons=reasons(found),
+        dst_name=name,
+    )
+
+
+def _chains(observation: Observation) -> Iterable[tuple[str, Sequence[str]]]:
+    """Return each name of the observation that has aliases, with those that follow it in its chain."""
+    if observation.dns is not None:
+        yield observation.dns.qname, observation.dns.cnames
+        return
+    names = {row.value for row in observation.indicators if row.evidence in NAME_EVIDENCE}
+    for chain in observation.told:
+        for at, name in enumerate(chain):
+            if name in names:
+                yield name, chain[at + 1 :]
+
+
+def _first_listed(
+    chain: Iterable[str], observation: Observation, policy: Policy, catalogue: Catalogue
+) -> tuple[str, Match] | None:
+    """Return the first name of `chain` that is listed and not ignored, unless a sanctioned one stands before it."""
+    now_ns = observation.observed_at_ns
+    for name in chain:
+        if policy.sanction_for(name, now_ns) is not None:
             return None
-        match = catalogue.match(alias)
-        if match is not None:
-            role = _role(match)
-            what = f"{WHAT_A_ROLE_DOES[role]} {match.service.short_name}"
-            detail = f"{observation.dns.qname} is an alias of {alias}, which {what}"
-            return Verdict(
-                Outcome.UNSANCTIONED,
-                service=match.service.id,
-                role=role,
-                confidence=min(CONFIDENCE_ALIAS, CONFIDENCE[match.service.confidence]),
-                reasons=(Reason(Evidence.DNS_CNAME, alias, detail),),
-                dst_name=observation.dns.qname,
-            )
+        match = catalogue.match(name)
+        if match is not None and not _is_passed_over(match.service, _role(match), policy, now_ns):
+            return name, match
     return None
 
 
 def _by_told_address(observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict | None:
     """Return the verdict on a flow without a listed name to an address that this client was told for one."""
-    if observation.dns is not None or not observation.told_names:
+    if observation.dns is not None or not observation.told:
         return None
     names = {row.value for row in observation.indicators if row.evidence in NAME_EVIDENCE}
-    if names & set(observation.told_names):
+    if names and not names.isdisjoint(observation.told_names):
         return None
     if not names and (verdict := _sanctioned_address(observation, policy)) is not None:
         return verdict
-    for told in observation.told_names:
-        match = catalogue.match(told)
-        if match is not None and ListKind.AGENT in match.kinds:
-            return _told_agent(told, match, observation)
+    for chain in observation.told:
+        found = _first_listed(chain, observation, policy, catalogue)
+        if found is not None and ListKind.AGENT in found[1].kinds:
+            return _told_agent(*found, observation)
     return None
 
 
 def _sanctioned_address(observation: Observation, policy: Policy) -> Verdict | None:
+    address = address_text(observation.five_tuple.dst)
     for told in observation.told_names:
         sanction = policy.sanction_for(told, observation.observed_at_ns)
         if sanction is not None and sanction.covers_address(observation.five_tuple.dst):
-            address = address_text(observation.five_tuple.dst)
-            reason = Reason(
-                Evidence.ADDRESS, address, f"the client was told this address for {told}, which is sanctioned"
-            )
+            detail = f"the client was told this address for {told}, which is sanctioned"
+            found = [Finding(Sign.SANCTIONED_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
             return Verdict(
                 Outcome.SANCTIONED,
                 service=sanction.service,
                 role=Role.AGENT,
-                confidence=CONFIDENCE_TOLD_ADDRESS,
-                reasons=(reason,),
+                confidence=confidence(found, Outcome.SANCTIONED),
+                reasons=reasons(found),
                 dst_name=told,
             )
     return None
@@ -243,20 +319,23 @@ def _sanctioned_address(observation: Observation, policy: Policy) -> Verdict | N
 
 def _told_agent(told: str, match: Match, observation: Observation) -> Verdict:
     address = address_text(observation.five_tuple.dst)
-    service = match.service.short_name
-    detail = f"the client was told this address for {told}, an agent name of {service}, and named no listed host"
-    reasons = [Reason(Evidence.ADDRESS, address, detail)]
-    role, confidence = _role(match), CONFIDENCE_TOLD_ADDRESS
+    service = match.service
+    detail = (
+        f"the client was told this address for {told}, an agent name of {service.short_name}, and named no listed host"
+    )
+    found = [Finding(Sign.TOLD_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
     banner = ssh_banner(observation)
-    if banner is not None and match.service.ssh:
-        reasons.append(Reason(Evidence.SSH_BANNER, banner, f"agents of {match.service.short_name} speak SSH"))
-        role, confidence = Role.AGENT, CONFIDENCE_TOLD_ADDRESS_SSH
+    role = _role(match)
+    if banner is not None and service.ssh:
+        role = Role.AGENT
+        reason = Reason(Evidence.SSH_BANNER, banner, f"agents of {service.short_name} speak SSH")
+        found.append(Finding(Sign.SSH_OF_SERVICE, reason))
     return Verdict(
         Outcome.SUSPICIOUS,
-        service=match.service.id,
+        service=service.id,
         role=role,
-        confidence=confidence,
-        reasons=tuple(reasons),
+        confidence=confidence(found, Outcome.SUSPICIOUS),
+        reasons=reasons(found),
         dst_name=told,
     )
 

@@ -29,6 +29,7 @@ class Counters:
     fragments_evicted: int = 0
     dns_evicted: int = 0
     names_evicted: int = 0
+    asked_evicted: int = 0
     malformed: dict[str, int] = field(default_factory=dict)
 
     def count_malformed(self, error: MalformedInput) -> None:
