@@ -146,9 +146,9 @@ def flood(size: int, *names: str) -> dict[str, Any]:
         (100_000, ["fragments"], 0, ["fragments_evicted"]),
         (
             100_000,
-            ["dns", "flows", "detections", "half_hellos", "quic", "fragments", "syns"],
-            2000,
-            [name for name in asdict(Pipeline().counters) if name.endswith("_evicted")],
+            ["dns", "flows", "tunnels", "detections", "half_hellos", "quic", "fragments", "syns"],
+            25_000,
+            [*(name for name in asdict(Pipeline().counters) if name.endswith("_evicted")), "watch_evicted"],
         ),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else str(value),

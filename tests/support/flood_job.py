@@ -31,6 +31,7 @@ FLOODS: dict[str, Callable[[Clock, int], Iterator[Packet]]] = {
     "syns": floods.tunnels_around_a_syn_flood,
     "dns": dns,
     "flows": lambda clock, size: floods.flow_flood(clock, size, tunnels=1000),
+    "tunnels": lambda clock, size: floods.flow_flood(clock, size, tunnels=size // 4, first=1 << 23),
     "half_hellos": lambda clock, size: floods.half_hellos(clock, size, completed=1000),
     "quic": floods.quic_flood,
     "detections": floods.detection_flood,
@@ -50,6 +51,7 @@ def main(state: Path, size: int, names: list[str]) -> None:
             found.update((event.src_ip, event.src_port) for event in events if event.tls_sni == floods.TUNNEL)
             sensor.keep(events)
     counters = asdict(sensor.detector.pipeline.counters) | dict(sensor.counters)
+    counters |= {"watch_evicted": sensor.detector.watch.evicted}
     counters |= {"windows_evicted": sensor.reporter.windows_evicted, "events": sensor.reporter.events}
     peak = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("VmHWM"))
     sys.stdout.write(json.dumps({"peak_kib": int(peak.split()[1]), "found": len(found), "counters": counters}) + "\n")

@@ -93,11 +93,11 @@ def tunnels_around_a_syn_flood(clock: Clock, packets: int) -> Iterator[Packet]:
     yield from tunnel(clock, 2)
 
 
-def flow_flood(clock: Clock, flows: int, tunnels: int) -> Iterator[Packet]:
+def flow_flood(clock: Clock, flows: int, tunnels: int, first: int = 0) -> Iterator[Packet]:
     """Flows that stay open, each with the head of something; every so often one is a tunnel."""
     every = flows // tunnels
     web, other = hello("www.example.com"), b"\xa5" * 300
-    for number in range(flows):
+    for number in range(first, first + flows):
         ends = (client(number), 1024 + number % 60_000, _SERVER, 443)
         yield clock.tcp(ends, number, SYN)
         if number % every == every - 1:
