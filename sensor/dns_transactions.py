@@ -11,6 +11,7 @@ from enum import IntEnum
 from ipaddress import ip_address
 
 from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Observation
+from sensor.dns_shapes import DnsShapes
 from sensor.extract.dns import DnsMessage
 
 ANSWER_WAIT_NS = 1_000_000_000
@@ -40,8 +41,9 @@ class _Transaction:
 class DnsTransactions:
     """Transactions of the last half minute, at most `limit`; `evicted` counts those dropped before their answer."""
 
-    def __init__(self, next_key: Callable[[], int], limit: int = 65_536) -> None:
+    def __init__(self, next_key: Callable[[], int], limit: int = 65_536, shapes: DnsShapes | None = None) -> None:
         self.evicted = 0
+        self._shapes = shapes if shapes is not None else DnsShapes()
         self._next_key = next_key
         self._limit = limit
         self._transactions: OrderedDict[_Key, _Transaction] = OrderedDict()  # by start
@@ -70,12 +72,14 @@ class DnsTransactions:
         if transaction is None or now_ns - transaction.started_ns > TRANSACTION_NS:
             query = DnsTransaction(message.qname, message.qtype)
             transaction = _Transaction(self._next_key(), five_tuple, now_ns, interface, query)
+            self._shapes.note_query(five_tuple.src, message, now_ns)
             observations = self._begin(key, transaction, now_ns)
         else:
             observations = []
         if message.is_response and not transaction.dns.is_answered:
             transaction.dns = _answered(message)
-            observations.append(_observe(transaction))
+            self._shapes.note_answer(five_tuple.src, message)
+            observations.append(self._observe(transaction))
         return observations
 
     def advance(self, now_ns: int) -> list[Observation]:
@@ -84,12 +88,12 @@ class DnsTransactions:
         while self._waiting and self._waiting[0].started_ns + ANSWER_WAIT_NS <= now_ns:
             transaction = self._waiting.popleft()
             if not transaction.revision:
-                observations.append(_observe(transaction))
+                observations.append(self._observe(transaction))
         return observations
 
     def flush(self) -> list[Observation]:
         """Return the queries that wait for an answer, and forget all transactions."""
-        observations = [_observe(transaction) for transaction in self._waiting if not transaction.revision]
+        observations = [self._observe(transaction) for transaction in self._waiting if not transaction.revision]
         self._waiting.clear()
         self._transactions.clear()
         return observations
@@ -108,30 +112,32 @@ class DnsTransactions:
         while len(self._waiting) > self._limit:
             dropped = self._waiting.popleft()
             if not dropped.revision:
-                observations.append(_observe(dropped))
+                observations.append(self._observe(dropped))
         return observations
+
+    def _observe(self, transaction: _Transaction) -> Observation:
+        transaction.revision += 1
+        dns = transaction.dns
+        found = [Indicator(Evidence.DNS_QUERY, dns.qname)]
+        found += [Indicator(Evidence.DNS_CNAME, name) for name in dns.cnames]
+        if shape := self._shapes.find(transaction.five_tuple.src, dns.qname):
+            found.append(Indicator(Evidence.PROTOCOL, f"dns-tunnel:{shape}"))
+        return Observation(
+            key=transaction.key,
+            revision=transaction.revision,
+            observed_at_ns=transaction.started_ns,
+            kind=Kind.DNS,
+            five_tuple=transaction.five_tuple,
+            indicators=tuple(found),
+            state=FlowState.BLOCKED if _is_blocked(dns) else FlowState.ATTEMPTED,
+            dns=dns,
+            interface=transaction.interface,
+        )
 
 
 def _answered(message: DnsMessage) -> DnsTransaction:
     addresses = tuple(address for address, _ in message.addresses)
     return DnsTransaction(message.qname, message.qtype, message.rcode, message.cnames, addresses)
-
-
-def _observe(transaction: _Transaction) -> Observation:
-    transaction.revision += 1
-    dns = transaction.dns
-    names = [Indicator(Evidence.DNS_CNAME, name) for name in dns.cnames]
-    return Observation(
-        key=transaction.key,
-        revision=transaction.revision,
-        observed_at_ns=transaction.started_ns,
-        kind=Kind.DNS,
-        five_tuple=transaction.five_tuple,
-        indicators=(Indicator(Evidence.DNS_QUERY, dns.qname), *names),
-        state=FlowState.BLOCKED if _is_blocked(dns) else FlowState.ATTEMPTED,
-        dns=dns,
-        interface=transaction.interface,
-    )
 
 
 def _is_blocked(dns: DnsTransaction) -> bool:

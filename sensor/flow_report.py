@@ -98,7 +98,7 @@ def _kind(request: Side, reply: Side) -> Kind:
 
 def _is_client(side: Side) -> bool:
     facts = side.facts
-    return facts.hello is not None or facts.protocol in _CLIENT_PROTOCOLS
+    return facts.hello is not None or bool(facts.token) or facts.protocol in _CLIENT_PROTOCOLS
 
 
 def _state(head: FlowHead, initiator: int) -> FlowState:

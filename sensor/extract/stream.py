@@ -37,9 +37,10 @@ _HTTP_RESPONSE_OCTETS = 13
 class StreamFacts:
     """What is known of one direction.
 
-    `protocol` is the outermost one (`tls`, `http`, `http-response`, `connect`, `socks`, `ssh`, `dns`, `bore`; empty:
-    none of ours), `kind` the innermost. `indicators` stand in the order of their octets. `is_complete`: nothing
-    more of this direction's head can add facts.
+    `protocol` is the outermost one (`tls`, `http`, `http-response`, `connect`, `socks`, `ssh`, `dns`, or the name of a
+    tunnel's tell; empty: none of ours), `kind` the innermost. `indicators` stand in the order of their octets.
+    `is_complete`: nothing more of this direction's head can add facts. `token`: what an answer to this handshake
+    repeats; only who begins one has it.
     """
 
     indicators: tuple[Indicator, ...] = ()
@@ -48,6 +49,7 @@ class StreamFacts:
     dns: tuple[DnsMessage, ...] = ()
     protocol: str = ""
     is_complete: bool = True
+    token: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
