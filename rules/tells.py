@@ -17,6 +17,7 @@ SSH_USUAL_DISGUISES = (80, 443)
 
 MESH = "mesh-vpn"
 DNS = "dns-tunnel"
+REVERSE = "reverse-tunnel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,17 @@ PROTOCOLS = {
     "tailscale-stun": _mesh("tailscale", 85, "a STUN request with the software name of Tailscale's client"),
     "zerotier-hello": _mesh("zerotier", 90, "a ZeroTier HELLO"),
     "nebula-handshake": _mesh("nebula", 85, "a Nebula handshake"),
+    "zerotier-tcp": _mesh("zerotier", 80, "the greeting of ZeroTier's relay over TCP"),
+    "tailscale-control": _mesh("tailscale", 90, "the control protocol of Tailscale or Headscale"),
+    "tailscale-derp": _mesh("tailscale", 85, "the relay protocol of Tailscale or Headscale"),
+    "frp-login": _Row("frp", 95, "frp's login in clear text"),
+    "rathole-hello": _Row(
+        "rathole", 50, "octets as rathole's hello without encryption has them", severity=Severity.LOW
+    ),
+    "gsocket": _Row("gsocket", 85, "the first message to a Global Socket relay"),
+    "bore": _Row("bore", 90, "bore's first message"),
+    "reverse-http": _Row(None, 80, "who opened the connection answers the other end's requests", carries=REVERSE),
+    "wstunnel": _Row(None, 60, "the path and upgrade of wstunnel", carries=REVERSE),
     "hyperdht": _Row("holesail", 60, "a HyperDHT message, on which Holesail and other peer-to-peer programs build"),
 }
 # WebSocket subprotocols in clear text, by their beginning.

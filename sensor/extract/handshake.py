@@ -22,6 +22,7 @@ _SIGNED_RESET_OCTETS = frozenset((42, 54, 86))  # with an HMAC of SHA-1, SHA-256
 _ENCRYPTED_RESET_OCTETS = 54
 _FIRST_PACKET_IDS = frozenset((b"\0\0\0\x01", b"\x0f\0\0\x01"))  # the second asks for early negotiation
 _EARLIEST_TIME = 1_262_304_000  # 2010: the wrapped packet's time in seconds
+_PLAIN_ANSWER_OCTETS = 26
 _MOST_SERVER_RESET_OCTETS = 200
 
 _DISCO_MAGIC = "TS💬".encode()
@@ -34,6 +35,7 @@ _NEBULA_FIRST = bytes.fromhex("10000000000000000000000000000001")
 _NEBULA_SECOND_START = b"\x10\0\0\0"
 _NEBULA_SECOND_END = bytes(7) + b"\x02"
 _NEBULA_HEADER = 16
+_NEBULA_DETAILS_AT = 80  # behind the header and two keys
 _PROTOBUF_FIELD_1 = 0x0A
 
 _ZEROTIER_VERB_AT = 27
@@ -89,7 +91,7 @@ def _read_wireguard_response(payload: bytes, expected: bytes) -> Handshake | Non
     return Handshake("wireguard-handshake") if expected and payload[8:12] == expected else None
 
 
-def _read_openvpn_client(payload: bytes, _expected: bytes) -> Handshake | None:
+def read_openvpn_client(payload: bytes, _expected: bytes = b"") -> Handshake | None:
     """Read a client's hard reset: bare, signed (`tls-auth`) or encrypted (`tls-crypt`, `tls-crypt-v2`)."""
     is_reset = payload[0] in _CLIENT_RESETS and (
         (len(payload) == _PLAIN_RESET_OCTETS and payload.endswith(_NO_ACKS_FIRST_MESSAGE))
@@ -117,6 +119,16 @@ def _read_openvpn_server(payload: bytes, expected: bytes) -> Handshake | None:
     return Handshake("openvpn-handshake") if is_answer else None
 
 
+def is_openvpn_server_reset(packet: bytes) -> bool:
+    """Tell whether `packet` is a server's hard reset, whoever's session it answers: bare, signed or encrypted."""
+    if packet[:1] != bytes((_SERVER_RESET,)) or not _PLAIN_ANSWER_OCTETS <= len(packet) <= _MOST_SERVER_RESET_OCTETS:
+        return False
+    acknowledges_first = packet[-17:-12] == b"\x01" + bytes(4) and packet.endswith(bytes(4))
+    is_plain = len(packet) == _PLAIN_ANSWER_OCTETS and acknowledges_first
+    is_signed = acknowledges_first and _has_first_packet_id(packet, len(packet) - 25)
+    return is_plain or is_signed or _has_first_packet_id(packet, 9)
+
+
 def _read_disco(payload: bytes, _expected: bytes) -> Handshake | None:
     is_disco = payload.startswith(_DISCO_MAGIC) and len(payload) >= _DISCO_OCTETS
     return Handshake("tailscale-disco") if is_disco else None
@@ -129,10 +141,13 @@ def _read_stun(payload: bytes, _expected: bytes) -> Handshake | None:
 
 
 def _read_nebula(payload: bytes, expected: bytes) -> Handshake | None:
-    """Read a handshake's header: version 1, type 0, index, counter 1 or, in the answer, 2; then a protobuf message."""
-    if len(payload) <= _NEBULA_HEADER or payload[_NEBULA_HEADER] != _PROTOBUF_FIELD_1:
+    """Read a handshake's header: version 1, type 0, index, counter 1 or, in the answer, 2.
+
+    Behind the first one's keys its details stand in the clear, as protobuf.
+    """
+    if len(payload) <= _NEBULA_DETAILS_AT:
         return None
-    if payload.startswith(_NEBULA_FIRST):
+    if payload.startswith(_NEBULA_FIRST) and payload[_NEBULA_DETAILS_AT] == _PROTOBUF_FIELD_1:
         return Handshake("nebula-handshake", _NEBULA_FIRST)
     is_second = payload.startswith(_NEBULA_SECOND_START) and payload[8:_NEBULA_HEADER] == _NEBULA_SECOND_END
     return Handshake("nebula-handshake") if is_second and expected == _NEBULA_FIRST else None
@@ -168,8 +183,8 @@ _READERS: dict[int, _Reader] = {
     0x01: _read_wireguard_initiation,
     0x02: _read_wireguard_response,
     0x10: _read_nebula,
-    0x38: _read_openvpn_client,
-    0x50: _read_openvpn_client,
+    0x38: read_openvpn_client,
+    0x50: read_openvpn_client,
     0x40: _read_openvpn_server,
     _DISCO_MAGIC[0]: _read_disco,
 }
