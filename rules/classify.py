@@ -162,7 +162,8 @@ def _by_name(listed: list[_Listed], observation: Observation, catalogue: Catalog
     reasons = [_name_reason(row) for row in listed if row.match.service.id == service.id]
     tell = _agreeing_tell(observation, service, catalogue)
     if tell is not None:
-        role = tell.role if role is Role.UNCLEAR else role
+        is_proof = tell.role is Role.AGENT and tell.reason.evidence is Evidence.PROTOCOL
+        role = tell.role if role is Role.UNCLEAR or is_proof else role
         reasons.append(tell.reason)
     return Verdict(
         Outcome.UNSANCTIONED,
