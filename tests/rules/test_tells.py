@@ -83,3 +83,12 @@ def test_the_sanctioned_vpn_is_sanctioned(catalogue: Catalogue) -> None:
     )
     found = classify(seen("wireguard-handshake", told=("vpn.corp.example",), dst=SERVER), rules, catalogue)
     assert found.outcome is Outcome.SANCTIONED
+
+
+@pytest.mark.parametrize(
+    ("alpn", "service"),
+    [("nb-quic", "netbird"), ("frp", "frp"), ("teleport-reversetunnelv2", "teleport"), ("argotunnel", "cloudflared")],
+)
+def test_an_alpn_that_one_program_owns(catalogue: Catalogue, alpn: str, service: str) -> None:
+    verdict = classify(flow(alpn=(alpn,)), Policy(), catalogue)
+    assert (verdict.outcome, verdict.service, verdict.confidence) == (Outcome.SUSPICIOUS, service, 85)
