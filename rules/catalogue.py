@@ -3,7 +3,6 @@
 import ipaddress
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from functools import cache
@@ -89,8 +88,7 @@ def unnamed_service(category: str) -> Service:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True, gc=False):
     """One listed name: the service, the list and the entry as written."""
 
     service: Service
@@ -98,8 +96,7 @@ class Listing:
     entry: str
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True, gc=False):
     """The most specific entry for a name; both kinds where the same entry stands in two lists of one service."""
 
     service: Service

@@ -5,10 +5,10 @@ like it. A tell raises suspicion; alone it never names anybody's account.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from rules.catalogue import Catalogue
 from rules.observation import Evidence, Observation
+from rules.value import Value
 from rules.verdict import Reason, Role, Severity
 
 SSH_PORT = 22
@@ -20,8 +20,7 @@ DNS = "dns-tunnel"
 REVERSE = "reverse-tunnel"
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(Value, frozen=True):
     """A tell that was found: the service it speaks for (None: no program in particular) and how sure it is (0 to 100).
 
     `carries` is the category of services that a protocol without a program of its own may carry. `name` is what the
@@ -37,8 +36,7 @@ class Tell:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Value, frozen=True):
     """What one recognised protocol means."""
 
     service: str | None

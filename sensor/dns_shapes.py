@@ -9,8 +9,7 @@ which is nearly always (`bench/extract.py`).
 import zlib
 from collections import OrderedDict
 
-import msgspec
-
+from rules.value import State
 from sensor.extract.dns import DnsMessage
 from sensor.extract.dns_tunnel import DATA_TYPES, DNSCAT2_MARK, RARE_TYPES, dnscat2_session, recognise_program
 
@@ -58,7 +57,7 @@ LOOKUP_SERVICES = frozenset(
 _NOT_DELEGATED = frozenset(("arpa", "local", "localhost", "onion", "home", "lan"))
 
 
-class _Shape(msgspec.Struct, gc=False):
+class _Shape(State):
     """What one client asked below one domain since `started_ns`."""
 
     started_ns: int

@@ -13,9 +13,8 @@ import struct
 from collections import OrderedDict
 from collections.abc import Iterator
 
-import msgspec
-
 from rules.observation import FiveTuple, FlowState, Indicator, Kind, Transport
+from rules.value import State
 from sensor.extract.quic import QuicInitialReader
 from sensor.extract.stream import StreamFacts
 from sensor.packet import LinkType, Packet
@@ -49,12 +48,13 @@ _pack_ports = struct.Struct(">HH").pack
 _read_ports = struct.Struct(">HH").unpack
 
 
-class Side(msgspec.Struct, gc=False):
+class Side(State):
     """What one side sent, as far as its head is being read."""
 
     stream: StreamHead | None = None
     quic: QuicInitialReader | None = None
     facts: StreamFacts = NOTHING_READ
+    facts_octets: int = 0  # what `facts` take
     payload_octets: int = 0  # on the wire, retransmissions included
     dns_seen: int = 0  # how many of `facts.dns` were handed on
     has_sent: bool = False  # anything but a SYN of its own accord
@@ -64,17 +64,22 @@ class Side(msgspec.Struct, gc=False):
 
     @property
     def held_octets(self) -> int:
-        """Return how much is stored of what the side sent."""
+        """Return how much memory what the side sent takes, and what was read from it."""
         if self.quic is not None:
-            return self.quic.held_octets
-        return self.stream.held_octets if self.stream is not None else 0
+            return self.facts_octets + self.quic.held_octets
+        return self.facts_octets + (self.stream.held_octets if self.stream is not None else 0)
+
+    def learn(self, facts: StreamFacts) -> None:
+        """Note what was read."""
+        self.facts = facts
+        self.facts_octets = facts.held_octets
 
 
-class FlowHead(msgspec.Struct, gc=False):
+class FlowHead(State):
     """What is kept of a flow while its beginning is being read."""
 
     interface: str
-    sides: tuple[Side, Side] = msgspec.field(default_factory=lambda: (Side(), Side()))
+    sides: tuple[Side, Side]
     opener: int | None = None  # the side whose SYN began it
     first_payload_ns: int | None = None
     closed_ns: int | None = None
@@ -87,7 +92,7 @@ class FlowHead(msgspec.Struct, gc=False):
     reported: Report | None = None
 
 
-class Flow(msgspec.Struct, gc=False):
+class Flow(State):
     """A flow; `head` is None once its beginning has been read and reported."""
 
     key: FlowKey

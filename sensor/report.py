@@ -10,7 +10,7 @@ from rules.event import Event, make_event, uuid7
 from sensor.detect import Detection
 
 WINDOW_NS = 60_000_000_000
-MAX_WINDOWS = 65_536
+MAX_WINDOWS = 16_384
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ def read_side(side: Side, stream: StreamHead, *, is_final: bool) -> None:
         facts = read_stream(stream.head, is_final=is_final)
     except NeedMoreData:
         return
-    side.facts = facts
+    side.learn(facts)
     side.is_read = facts.is_complete and (is_final or stream.is_start_known)
 
 
@@ -75,7 +75,7 @@ def _take_handshake(side: Side, other: Side, datagram: Datagram) -> None:
     found = read_handshake(datagram.payload, datagram.dst, datagram.dst_port, other.facts.token)
     if found is not None:
         tell = Indicator(Evidence.PROTOCOL, found.protocol)
-        side.facts = StreamFacts((tell,), protocol=found.protocol, token=found.token)
+        side.learn(StreamFacts((tell,), protocol=found.protocol, token=found.token))
         side.is_read = True
 
 
@@ -84,7 +84,7 @@ def _take_initial(side: Side, quic: QuicInitialReader, datagram: Datagram) -> No
         hello = quic.feed(datagram.payload)
     except NeedMoreData:
         return
-    side.facts = StreamFacts(hello_indicators(hello, Evidence.QUIC_SNI), hello, Kind.TLS, protocol="quic")
+    side.learn(StreamFacts(hello_indicators(hello, Evidence.QUIC_SNI), hello, Kind.TLS, protocol="quic"))
     side.is_read = True
     side.quic = None
 
@@ -106,4 +106,4 @@ def read_rest(side: Side) -> None:
         hello = side.quic.read_partial()
     except NeedMoreData:
         return
-    side.facts = StreamFacts(hello_indicators(hello, Evidence.QUIC_SNI), hello, Kind.TLS, protocol="quic")
+    side.learn(StreamFacts(hello_indicators(hello, Evidence.QUIC_SNI), hello, Kind.TLS, protocol="quic"))

@@ -5,7 +5,8 @@ datagrams cost one look-up by their first octet and one comparison (`bench/extra
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from rules.value import Value
 
 _WIREGUARD_INITIATION = b"\x01\0\0\0"
 _WIREGUARD_RESPONSE = b"\x02\0\0\0"
@@ -50,8 +51,7 @@ _HYPERDHT_OCTETS = 10
 _IPV4_OCTETS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Handshake:
+class Handshake(Value, frozen=True):
     """A recognised datagram: what it is, and the octets that an answer to it repeats (empty: it is an answer)."""
 
     protocol: str

@@ -7,9 +7,11 @@ protocol can claim a given beginning, and none is claimed before the octets rule
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from rules.observation import ClientHello, Evidence, Indicator, Kind
+from rules.value import Value
 from sensor.errors import MalformedDns, MalformedInput, NeedMoreData
 from sensor.extract.dns import DnsMessage, is_likely_dns, may_become_dns, parse_message
 from sensor.extract.http import HttpRequest, read_request
@@ -48,8 +50,7 @@ _HTTP_RESPONSE_START = b"HTTP/1."
 _HTTP_RESPONSE_OCTETS = 13
 
 
-@dataclass(frozen=True, slots=True)
-class StreamFacts:
+class StreamFacts(Value, frozen=True):
     """What is known of one direction.
 
     `protocol` is the outermost one (`tls`, `http`, `http-response`, `connect`, `socks`, `ssh`, `dns`, or the name of a
@@ -66,9 +67,18 @@ class StreamFacts:
     is_complete: bool = True
     token: bytes = b""
 
+    @property
+    def held_octets(self) -> int:
+        """Return about how much memory the facts take, however hostile what they were read from."""
+        octets = 0 if self.hello is None else 512
+        for indicator in self.indicators:
+            octets += 128 + len(indicator.value)
+        for message in self.dns:
+            octets += 512 + len(message.qname) + 128 * len(message.addresses) + 320 * len(message.cnames)
+        return octets
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
+
+class _Layer(Value, frozen=True):
     """One protocol's facts, and how many octets it takes before the next may start; None where nothing follows."""
 
     facts: StreamFacts
@@ -96,7 +106,7 @@ def read_stream(head: bytes, *, is_final: bool = False) -> StreamFacts:
             if is_final:
                 break
             if facts.protocol:
-                return replace(facts, is_complete=False)
+                return msgspec.structs.replace(facts, is_complete=False)
             raise
         facts = _join(facts, layer.facts) if facts.protocol else layer.facts
         if layer.octets is None:
@@ -163,7 +173,7 @@ def _read_frp(stream: bytes, *, is_final: bool) -> _Layer:
     if layer.facts.hello is None:
         raise NeedMoreData
     tell = Indicator(Evidence.PROTOCOL, "frp-first-byte")
-    return _Layer(replace(layer.facts, indicators=(tell, *layer.facts.indicators)))
+    return _Layer(msgspec.structs.replace(layer.facts, indicators=(tell, *layer.facts.indicators)))
 
 
 def _read_text(stream: bytes, *, is_final: bool) -> _Layer:
