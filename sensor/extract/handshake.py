@@ -12,9 +12,7 @@ _WIREGUARD_INITIATION = b"\x01\0\0\0"
 _WIREGUARD_RESPONSE = b"\x02\0\0\0"
 _INITIATION_OCTETS = 148
 _RESPONSE_OCTETS = 92
-_KEYS = slice(8, 88)  # the ephemeral key and the encrypted static key: random octets
 
-_SESSION = slice(1, 9)
 _CLIENT_RESETS = frozenset((0x38, 0x50))  # P_CONTROL_HARD_RESET_CLIENT_V2 and _V3, key 0
 _SERVER_RESET = 0x40  # P_CONTROL_HARD_RESET_SERVER_V2, key 0
 _PLAIN_RESET_OCTETS = 14
@@ -42,8 +40,6 @@ _PROTOBUF_FIELD_1 = 0x0A
 _ZEROTIER_VERB_AT = 27
 _ZEROTIER_HELLO = 0x01
 _ZEROTIER_UNENCRYPTED = 0x07  # what the flags octet may hold beside the hop count: nothing
-_ZEROTIER_SENDER = slice(13, 18)
-_ZEROTIER_IDENTITY = slice(41, 46)
 _ZEROTIER_LEAST_OCTETS = 128
 _ZEROTIER_VERSIONS = range(4, 32)
 
@@ -78,10 +74,10 @@ def read_handshake(payload: bytes, dst: bytes, dst_port: int, expected: bytes) -
 
 
 def _read_wireguard_initiation(payload: bytes, _expected: bytes) -> Handshake | None:
-    """Read `type 1, sender index, keys...`; KCP with conversation 1 has zeros where the keys stand."""
+    """Read `type 1, sender index, keys...`; keys are random, KCP with conversation 1 has zeros where they stand."""
     if len(payload) != _INITIATION_OCTETS or not payload.startswith(_WIREGUARD_INITIATION):
         return None
-    return None if b"\0\0\0" in payload[_KEYS] else Handshake("wireguard-initiation", payload[4:8])
+    return None if b"\0\0\0" in payload[8:88] else Handshake("wireguard-initiation", payload[4:8])
 
 
 def _read_wireguard_response(payload: bytes, expected: bytes) -> Handshake | None:
@@ -98,7 +94,7 @@ def read_openvpn_client(payload: bytes, _expected: bytes = b"") -> Handshake | N
         or (len(payload) in _SIGNED_RESET_OCTETS and _is_signed(payload))
         or (len(payload) >= _ENCRYPTED_RESET_OCTETS and _has_first_packet_id(payload, 9))
     )
-    return Handshake("openvpn-reset", payload[_SESSION]) if is_reset else None
+    return Handshake("openvpn-reset", payload[1:9]) if is_reset else None
 
 
 def _is_signed(payload: bytes) -> bool:
@@ -160,11 +156,11 @@ def _read_zerotier(payload: bytes) -> Handshake | None:
     is_hello = (
         payload[18] <= _ZEROTIER_UNENCRYPTED
         and payload[28] in _ZEROTIER_VERSIONS
-        and payload[_ZEROTIER_SENDER] == payload[_ZEROTIER_IDENTITY]
-        and any(payload[_ZEROTIER_SENDER])
+        and payload[13:18] == payload[41:46]
+        and any(payload[13:18])
         and not payload[46]
     )
-    return Handshake("zerotier-hello", payload[_ZEROTIER_SENDER]) if is_hello else None
+    return Handshake("zerotier-hello", payload[13:18]) if is_hello else None
 
 
 def _names_its_destination(payload: bytes, dst: bytes, dst_port: int) -> bool:
