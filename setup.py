@@ -41,6 +41,7 @@ COMPILED = (
         )
     ),
 )
+HEADERS = [f"sensor/capture/bpf/{name}.h" for name in ("flow_policy", "packet")]
 COMMANDS = {"bdist_wheel", "build_ext", "editable_wheel"}
 
 
@@ -65,7 +66,7 @@ def extensions() -> list[Extension]:
         return []
     from mypyc.build import mypycify  # noqa: PLC0415 - slow to import, and most commands build nothing
 
-    heads = Extension("sensor.capture._heads", ["sensor/capture/_heads.c"])
+    heads = Extension("sensor.capture._heads", ["sensor/capture/_heads.c"], depends=HEADERS)
     return [heads, *mypycify(list(COMPILED), opt_level="2", group_name="rules.heads")]
 
 

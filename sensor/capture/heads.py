@@ -1,9 +1,11 @@
 """Flow heads of a pcap file: what the pipeline must see is picked by a compiled walk, the rest is only counted.
 
-The policy (docs/architecture.md, "Flow heads"): of each direction of a flow the first payload octets pass; always DNS,
-SYN, FIN, RST, ICMP unreachable and fragments near the start of their datagram; and whatever the walk does not know. A
-SYN, a pause as long as the flow table's, or a clock that goes back begins a flow anew. A flow that lost its place in
-the table to others gets another head: a full table costs time, never a detection.
+What passes is written in bpf/flow_policy.h, as for live capture; also whatever the walk does not know. A SYN, a pause
+as long as the flow table's, or a clock that goes back begins a flow anew. A flow that lost its place in the table to
+others gets another head: a full table costs time, never a detection.
+
+What does not pass is counted for its flow (`sensor.flow.Count`): handed out with the batch in which the flow begins
+anew or is forgotten, or taken for a flow that is asked about. So a flow carries the same whether all is read or not.
 
 The compiled part (`_heads.c`) is built at install where there is a compiler; without it `sensor.capture.plain_heads`
 passes over less, more slowly. Of what is not a pcap file with Ethernet frames every packet goes to the pipeline, which
@@ -11,52 +13,50 @@ passes over quiet flows itself (`sensor.flow`). The detections are the same in e
 
 The file is read, not mapped: a mapped file that is cut short meanwhile would end the process.
 
-Cost by bench/offline.py: 0.12 us a packet, half of it to copy the file. The table takes 8 MiB once it is full.
+Cost by bench/offline.py: 0.12 us a packet, half of it to copy the file. The table takes 12 MiB once it is full.
 """
 
 import struct
 
 from sensor.capture.chunks import ChunkReader
+from sensor.capture.limits import LIMITS_OCTETS, Limits
 from sensor.capture.pcap import FILE_HEADER_OCTETS, MAX_RECORD_OCTETS, PcapFormat
 from sensor.errors import MalformedCapture
-from sensor.flow import TCP_IDLE_NS, UDP_IDLE_NS
-from sensor.fragments import HEAD_OCTETS as FRAGMENT_HEAD_OCTETS
+from sensor.flow import Count, Flow
 from sensor.packet import LinkType, Packet
-from sensor.reassembly import HEAD_OCTETS as TCP_HEAD_OCTETS
-from sensor.side_reading import QUIC_HEAD_OCTETS, UDP_HEAD_OCTETS
 
 try:
-    from sensor.capture._heads import walk
+    from sensor.capture._heads import take, walk
 except ImportError:  # there was no compiler
     IS_COMPILED = False
 else:
     IS_COMPILED = True
 
-OTHER_HEAD_OCTETS = 128
 CLOCK_STEP_NS = 60_000_000_000
-FLOWS = 131_072
 BATCH_RECORDS = 512
 WINDOW_OCTETS = 2 * MAX_RECORD_OCTETS
 
-_SLOT_OCTETS = 64
-_TABLE_HEAD = struct.Struct("=4q6IQ")  # struct table in _heads.c
-_FIRST_GENERATION = 1
+_TABLE_OCTETS, _SLOT_OCTETS = 128, 96  # struct table and struct slot in _heads.c
+_CLOCK = struct.Struct("=QQQ")  # what struct table begins with
 
 
 class HeadRecords:
     """The heads in a pcap file with Ethernet frames whose first octets are `head`.
 
     `passed_over` counts the records that were not handed out, `last_ns` is the time of the last one of any kind, and
-    `truncated` tells that the file ended within a record.
+    `truncated` tells that the file ended within a record. `counts` are of the batch that was read last, each with the
+    number of heads that came before; with `is_back` the next batch begins all flows anew.
     """
 
     def __init__(self, chunks: ChunkReader, head: bytes, file_format: PcapFormat) -> None:
         self.truncated = False
         self.passed_over = 0
         self.last_ns = 0
+        self.counts: list[tuple[int, Count]] = []
+        self.is_back = False
         self._chunks = chunks
         self._format = file_format
-        self._table = make_table(FLOWS)
+        self._table = make_table()
         self._window = bytearray(max(WINDOW_OCTETS, len(head)))
         self._window[: len(head)] = head
         self._at, self._end, self._consumed = FILE_HEADER_OCTETS, len(head), 0
@@ -69,7 +69,7 @@ class HeadRecords:
             CaptureError: the device fails.
         """
         while True:
-            rows, self._at, records, _, last_ns, is_damaged = walk(
+            rows, self._at, records, _, last_ns, is_damaged, counts, self.is_back = walk(
                 self._table,
                 self._window,
                 self._at,
@@ -79,15 +79,22 @@ class HeadRecords:
                 self._format.fraction_ns,
                 self._format.byte_order == ">",
             )
-            if records:
+            if records or self.is_back:
                 self.passed_over += records - len(rows)
-                self.last_ns = last_ns
+                self.counts = [(row[0], Count(*row[1:])) for row in counts]
+                self.last_ns = last_ns if records else self.last_ns
                 return [Packet(ts_ns, LinkType.ETHERNET, data, wire) for ts_ns, data, wire in rows]
             if is_damaged:
                 raise MalformedCapture(self._consumed + self._at, "a record larger than any snap length")
             if not self._fill():
                 self.truncated = self._at < self._end
                 return None
+
+    def count_apart(self, flow: Flow) -> None:
+        """Add to `flow` what was counted of it until now and not handed out."""
+        counted = take(self._table, flow.key)
+        if counted is not None:
+            flow.add(Count(flow.key, *counted), 0)
 
     def _fill(self) -> bool:
         """Move what is left to the front of the window and return whether there is more of the file."""
@@ -99,22 +106,10 @@ class HeadRecords:
         return octets > 0
 
 
-def make_table(flows: int) -> bytearray:
-    """Return an empty flow table with room for `flows` (a power of two)."""
-    table = bytearray(_TABLE_HEAD.size + flows * _SLOT_OCTETS)
-    _TABLE_HEAD.pack_into(
-        table,
-        0,
-        0,
-        TCP_IDLE_NS,
-        UDP_IDLE_NS,
-        CLOCK_STEP_NS,
-        TCP_HEAD_OCTETS,
-        UDP_HEAD_OCTETS,
-        QUIC_HEAD_OCTETS,
-        OTHER_HEAD_OCTETS,
-        FRAGMENT_HEAD_OCTETS,
-        _FIRST_GENERATION,
-        0,
-    )
+def make_table(limits: Limits | None = None) -> bytearray:
+    """Return an empty flow table with room for `limits.flows` (a power of two)."""
+    limits = limits if limits is not None else Limits()
+    table = bytearray(_TABLE_OCTETS + limits.flows * _SLOT_OCTETS)
+    _CLOCK.pack_into(table, 0, 0, 0, CLOCK_STEP_NS)
+    table[_CLOCK.size : _CLOCK.size + LIMITS_OCTETS] = limits.pack()
     return table

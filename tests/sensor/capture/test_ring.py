@@ -14,7 +14,8 @@ from cable import Wire, drain, open_wire, send_frames
 from frames import ACK, SYN, tcp
 from netns import needs_root
 
-from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.packet_filter import EveryIpPacket
 from sensor.capture.plain import PlainTap
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = needs_root
 
-BENCH = Path(__file__).parents[3] / "bench" / "live.py"
+BENCH = Path(__file__).parents[3] / "bench" / "engines.py"
 TOO_MANY_BLOCKS = 1 << 20  # their list alone is larger than what the kernel allocates at once: nothing is taken
 ENDS = ("10.0.0.2", 40000, "192.0.2.10", 443)
 
