@@ -185,6 +185,7 @@ class Sensor:
             events=self.reporter.events,
             spool_events=len(self._pending),
             spool_overflow=self.counters["spool_overflow"],
+            copies=source.copies,
             policy_error=self.rules.error,
         )
         self.delivery.notify(status)
