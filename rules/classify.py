@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from rules.catalogue import Catalogue, ListKind, Match, Service
+from rules.catalogue import Catalogue, ListKind, Match, Service, unnamed_service
 from rules.event import address_text
-from rules.evidence import LISTED, Finding, Sign, alias_sign, confidence, reasons
+from rules.evidence import LISTED, WEIGHTS, Finding, Sign, alias_sign, confidence, reasons
 from rules.observation import Evidence, Indicator, NameSource, Observation
 from rules.policy import Policy, Sanction
-from rules.tells import find_tell, ssh_banner
+from rules.tells import Tell, find_tell, ssh_banner
 from rules.value import Value
 from rules.verdict import UNKNOWN, Decision, Outcome, Reason, Role, Severity, Verdict
 
@@ -73,9 +73,9 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
     if sanctioned and not listed:
         verdict: Verdict | None = _inner_lie(sanctioned, names) or _sanctioned(*sanctioned[-1], observation)
     elif sanctioned:
-        verdict = _contradiction(sanctioned[0][0], listed, observation)
+        verdict = _contradiction(sanctioned[0][0], _by_name(listed, observation, catalogue))
     elif named:
-        verdict = _by_name(listed, observation)
+        verdict = _by_name(listed, observation, catalogue)
     else:
         verdict = (
             _by_alias(observation, policy, catalogue)
@@ -168,9 +168,9 @@ def _outside_the_pin(row: Indicator, sanction: Sanction, address: str) -> Verdic
     )
 
 
-def _contradiction(sanctioned: Indicator, listed: list[_Listed], observation: Observation) -> Verdict:
+def _contradiction(sanctioned: Indicator, by_name: Verdict | None) -> Verdict:
     """Return the verdict on a flow that names both a sanctioned and a listed host, such as a lying SNI in a CONNECT."""
-    by_name = _by_name(listed, observation) or UNKNOWN
+    by_name = by_name or UNKNOWN
     detail = f"{WHERE_IT_WAS_SEEN[sanctioned.evidence]} a sanctioned ingress, yet the same flow names a listed host"
     lie = Finding(Sign.LIE, Reason(sanctioned.evidence, sanctioned.value, detail))
     return msgspec.structs.replace(
@@ -182,7 +182,7 @@ def _contradiction(sanctioned: Indicator, listed: list[_Listed], observation: Ob
     )
 
 
-def _by_name(listed: list[_Listed], observation: Observation) -> Verdict | None:
+def _by_name(listed: list[_Listed], observation: Observation, catalogue: Catalogue) -> Verdict | None:
     if not listed:
         return None
     strongest = max(listed, key=lambda row: ROLE_STRENGTH[row.role])
@@ -190,9 +190,12 @@ def _by_name(listed: list[_Listed], observation: Observation) -> Verdict | None:
     role = strongest.role
     sign = LISTED[service.confidence]
     found = [Finding(sign, _name_reason(row)) for row in listed if row.match.service.id == service.id]
-    found += _agreeing(observation, strongest.indicator.value, service)
-    if role is Role.UNCLEAR and any(row.sign is Sign.SSH_OF_SERVICE for row in found):
-        role = Role.AGENT
+    found += _agreeing(observation, strongest.indicator.value)
+    tell = _agreeing_tell(observation, service, catalogue)
+    if tell is not None:
+        is_proof = tell.role is Role.AGENT and tell.reason.evidence is Evidence.PROTOCOL
+        role = tell.role if role is Role.UNCLEAR or is_proof else role
+        found.append(Finding(Sign.PROTOCOL_AGREES, tell.reason))
     return Verdict(
         Outcome.UNSANCTIONED,
         service=service.id,
@@ -203,23 +206,30 @@ def _by_name(listed: list[_Listed], observation: Observation) -> Verdict | None:
     )
 
 
-def _agreeing(observation: Observation, name: str, service: Service) -> list[Finding]:
-    """Return what else speaks for a flow to `name` of `service`; nothing of it decides alone."""
-    found = []
+def _agreeing(observation: Observation, name: str) -> list[Finding]:
+    """Return what the look-ups of its client say of a flow to `name`; nothing of it decides alone."""
+    if observation.dns is not None:
+        return []
+    if name in observation.told_names:
+        address = address_text(observation.five_tuple.dst)
+        reason = Reason(Evidence.DNS_ANSWER, address, f"the client had asked for {name} and was told this address")
+        return [Finding(Sign.ANSWER_AGREES, reason)]
+    if observation.name_source is NameSource.NOT_ASKED:
+        detail = f"the client asks resolvers seen here, yet never asked them for {name}"
+        return [Finding(Sign.NOT_ASKED, Reason(Evidence.DNS_QUERY, name, detail))]
+    return []
+
+
+def _agreeing_tell(observation: Observation, service: Service, catalogue: Catalogue) -> Tell | None:
+    """Return what the protocol says beside a name of `service`, if it speaks for the same service."""
     banner = ssh_banner(observation)
     if banner is not None and service.ssh:
         reason = Reason(Evidence.SSH_BANNER, banner, f"agents of {service.short_name} speak SSH")
-        found.append(Finding(Sign.SSH_OF_SERVICE, reason))
-    if observation.dns is not None:
-        return found
-    address = address_text(observation.five_tuple.dst)
-    if name in observation.told_names:
-        reason = Reason(Evidence.DNS_ANSWER, address, f"the client had asked for {name} and was told this address")
-        found.append(Finding(Sign.ANSWER_AGREES, reason))
-    elif observation.name_source is NameSource.NOT_ASKED:
-        detail = f"the client asks resolvers seen here, yet never asked them for {name}"
-        found.append(Finding(Sign.NOT_ASKED, Reason(Evidence.DNS_QUERY, name, detail)))
-    return found
+        return Tell(service.id, role=Role.AGENT, confidence=WEIGHTS[Sign.PROTOCOL_AGREES].weight, reason=reason)
+    tell = find_tell(observation, catalogue)
+    if tell is None or (tell.service != service.id and tell.carries != service.category):
+        return None
+    return msgspec.structs.replace(tell, role=Role.AGENT) if tell.role is Role.UNCLEAR else tell
 
 
 def _name_reason(row: _Listed) -> Reason:
@@ -246,7 +256,7 @@ def _alias_verdict(name: str, alias: str, match: Match, observation: Observation
     service, role = match.service, _role(match)
     what = f"{WHAT_A_ROLE_DOES[role]} {service.short_name} (catalogue entry {match.entry})"
     reason = Reason(Evidence.DNS_CNAME, alias, f"{name} is an alias of {alias}, which {what}")
-    found = [Finding(alias_sign(service.confidence), reason), *_agreeing(observation, name, service)]
+    found = [Finding(alias_sign(service.confidence), reason), *_agreeing(observation, name)]
     return Verdict(
         Outcome.UNSANCTIONED,
         service=service.id,
@@ -295,7 +305,7 @@ def _by_told_address(observation: Observation, policy: Policy, catalogue: Catalo
     for chain in observation.told:
         found = _first_listed(chain, observation, policy, catalogue)
         if found is not None and ListKind.AGENT in found[1].kinds:
-            return _told_agent(*found, observation)
+            return _told_agent(*found, observation, catalogue)
     return None
 
 
@@ -317,19 +327,18 @@ def _sanctioned_address(observation: Observation, policy: Policy) -> Verdict | N
     return None
 
 
-def _told_agent(told: str, match: Match, observation: Observation) -> Verdict:
+def _told_agent(told: str, match: Match, observation: Observation, catalogue: Catalogue) -> Verdict:
     address = address_text(observation.five_tuple.dst)
     service = match.service
     detail = (
         f"the client was told this address for {told}, an agent name of {service.short_name}, and named no listed host"
     )
     found = [Finding(Sign.TOLD_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
-    banner = ssh_banner(observation)
     role = _role(match)
-    if banner is not None and service.ssh:
-        role = Role.AGENT
-        reason = Reason(Evidence.SSH_BANNER, banner, f"agents of {service.short_name} speak SSH")
-        found.append(Finding(Sign.SSH_OF_SERVICE, reason))
+    tell = _agreeing_tell(observation, service, catalogue)
+    if tell is not None:
+        role = tell.role
+        found.append(Finding(Sign.PROTOCOL_AGREES, tell.reason))
     return Verdict(
         Outcome.SUSPICIOUS,
         service=service.id,
@@ -342,22 +351,24 @@ def _told_agent(told: str, match: Match, observation: Observation) -> Verdict:
 
 def _by_tell(observation: Observation, catalogue: Catalogue) -> Verdict | None:
     tell = find_tell(observation, catalogue)
-    if tell is None or tell.service not in catalogue.services:
+    if tell is None or (tell.service is not None and tell.service not in catalogue.services):
         return None
     names = [row.value for row in observation.indicators if row.evidence in NAME_EVIDENCE]
     return Verdict(
         Outcome.SUSPICIOUS,
         service=tell.service,
+        category=tell.carries or None,
         role=tell.role,
+        severity=tell.severity,
         confidence=tell.confidence,
         reasons=(tell.reason,),
-        dst_name=names[-1] if names else None,
+        dst_name=tell.name or (names[-1] if names else None),
     )
 
 
 def _finish(verdict: Verdict, observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict:
     """Return the verdict with what the policy decided: ignored services vanish, exceptions are noted."""
-    service = catalogue.services[verdict.service or ""]
+    service = catalogue.services[verdict.service] if verdict.service else unnamed_service(verdict.category or "")
     if verdict.outcome is Outcome.SANCTIONED:
         return msgspec.structs.replace(verdict, category=service.category)
     now_ns = observation.observed_at_ns
@@ -379,6 +390,6 @@ def _is_passed_over(service: Service, role: Role, policy: Policy, now_ns: int) -
 
 
 def _severity(verdict: Verdict, decision: Decision) -> Severity:
-    severity = SEVERITY[verdict.role] if verdict.outcome is Outcome.UNSANCTIONED else Severity.MEDIUM
-    severity = verdict.severity if verdict.severity is Severity.HIGH else severity
+    by_role = SEVERITY[verdict.role] if verdict.outcome is Outcome.UNSANCTIONED else Severity.MEDIUM
+    severity = by_role if verdict.severity is Severity.INFORMATIONAL else verdict.severity
     return Severity.MEDIUM if decision is Decision.MONITOR and severity is Severity.HIGH else severity

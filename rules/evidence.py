@@ -2,7 +2,8 @@
 
 A weight is how sure one kind of evidence makes us, 0 to 100, seen alone. Kinds that agree add up as independent
 witnesses do (noisy-or: doubt is multiplied); the same kind seen twice counts once. What a verdict may reach is capped
-by its outcome: what is only suspected is never as sure as a name that was read.
+by its outcome: what is only suspected is never as sure as a name that was read. How sure a protocol makes us alone
+stands with each protocol in `rules/tells.py`.
 """
 
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ class Sign(StrEnum):
     LIE = "lie"
     TOLD_ADDRESS = "told_address"
     SANCTIONED_ADDRESS = "sanctioned_address"
-    SSH_OF_SERVICE = "ssh_of_service"
+    PROTOCOL_AGREES = "protocol_agrees"
     AUXILIARY_BESIDE = "auxiliary_beside"
     PROVIDER_ADDRESS = "provider_address"
     HEARTBEAT = "heartbeat"
@@ -52,7 +53,7 @@ WEIGHTS = {
     Sign.LIE: Weight(80, "nobody sends a sanctioned name elsewhere by mistake; a pin may be out of date"),
     Sign.TOLD_ADDRESS: Weight(60, "this client was just led to the address by the listed name; addresses are shared"),
     Sign.SANCTIONED_ADDRESS: Weight(60, "this client was just led to the address by the sanctioned name"),
-    Sign.SSH_OF_SERVICE: Weight(62, "the service's agents speak SSH, and so does the flow"),
+    Sign.PROTOCOL_AGREES: Weight(60, "the flow speaks the protocol of the service's agents"),
     Sign.AUXILIARY_BESIDE: Weight(45, "only agents fetch updates or revocation lists; not which flow is theirs"),
     Sign.PROVIDER_ADDRESS: Weight(35, "listed names resolve to the address; other customers may share it"),
     Sign.HEARTBEAT: Weight(25, "idle agents keep a steady beat; so do other long connections"),

@@ -13,7 +13,7 @@ _S = 1_000_000_000
 ASKED_FOR_NS = MAX_TTL_S * _S
 WATCH_NS = 3600 * _S  # what a client asked before it was watched for so long may still be in its cache
 
-LIMIT_OCTETS = 32 << 20
+LIMIT_OCTETS = 16 << 20
 _PAIR_OCTETS = 288  # key, tuple and place in the table
 _NAME_OCTETS = 176  # a name with its time, besides its characters
 
@@ -29,7 +29,7 @@ class ToldNames:
     name takes about 500 octets. An address learned, and a look-up, cost constant time.
     """
 
-    def __init__(self, limit: int = 131_072, limit_octets: int = LIMIT_OCTETS, asked_limit: int = 65_536) -> None:
+    def __init__(self, limit: int = 131_072, limit_octets: int = LIMIT_OCTETS, asked_limit: int = 32_768) -> None:
         self.asked = AskedNames(asked_limit)
         self.evicted = 0
         self.held_octets = 0
@@ -81,7 +81,7 @@ class AskedNames:
     that it was not asked for.
     """
 
-    def __init__(self, limit: int = 65_536) -> None:
+    def __init__(self, limit: int = 32_768) -> None:
         self.evicted = 0
         self._limit = limit
         self._names: OrderedDict[tuple[bytes, str], int] = OrderedDict()  # when last asked

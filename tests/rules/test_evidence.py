@@ -16,7 +16,7 @@ def test_every_kind_has_a_weight_and_a_reason() -> None:
 
 
 def test_the_table_stands_from_strong_to_weak_within_its_groups() -> None:
-    weak = [WEIGHTS[sign].weight for sign in list(Sign)[list(Sign).index(Sign.SSH_OF_SERVICE) :]]
+    weak = [WEIGHTS[sign].weight for sign in list(Sign)[list(Sign).index(Sign.PROTOCOL_AGREES) :]]
     assert all(first >= second for first, second in pairwise(weak))
 
 
