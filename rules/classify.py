@@ -11,6 +11,7 @@ import msgspec
 from rules.catalogue import Catalogue, ListKind, Match, Service
 from rules.event import address_text
 from rules.evidence import LISTED, Finding, Sign, alias_sign, confidence, reasons
+from rules.ingress import find_ingress
 from rules.observation import Evidence, Indicator, NameSource, Observation
 from rules.policy import Policy, Sanction
 from rules.tells import find_tell, ssh_banner
@@ -74,6 +75,10 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
         verdict: Verdict | None = _inner_lie(sanctioned, names) or _sanctioned(*sanctioned[-1], observation)
     elif sanctioned:
         verdict = _contradiction(sanctioned[0][0], listed, observation)
+    elif named and not listed:
+        return Verdict(
+            Outcome.UNKNOWN, service=named[0].match.service.id, role=named[0].role, dst_name=named[0].indicator.value
+        )
     elif named:
         verdict = _by_name(listed, observation)
     else:
@@ -81,6 +86,7 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
             _by_alias(observation, policy, catalogue)
             or _by_told_address(observation, policy, catalogue)
             or _by_tell(observation, catalogue)
+            or find_ingress(observation, catalogue)
         )
     return _finish(verdict, observation, policy, catalogue) if verdict else UNKNOWN
 
