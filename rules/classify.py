@@ -11,6 +11,7 @@ import msgspec
 from rules.catalogue import Catalogue, ListKind, Match, Service, unnamed_service
 from rules.event import address_text
 from rules.evidence import LISTED, WEIGHTS, Finding, Sign, alias_sign, confidence, reasons
+from rules.ingress import find_ingress
 from rules.observation import Evidence, Indicator, NameSource, Observation
 from rules.policy import Policy, Sanction
 from rules.tells import Tell, find_tell, ssh_banner
@@ -74,6 +75,10 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
         verdict: Verdict | None = _inner_lie(sanctioned, names) or _sanctioned(*sanctioned[-1], observation)
     elif sanctioned:
         verdict = _contradiction(sanctioned[0][0], _by_name(listed, observation, catalogue))
+    elif named and not listed:
+        return Verdict(
+            Outcome.UNKNOWN, service=named[0].match.service.id, role=named[0].role, dst_name=named[0].indicator.value
+        )
     elif named:
         verdict = _by_name(listed, observation, catalogue)
     else:
@@ -81,6 +86,7 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
             _by_alias(observation, policy, catalogue)
             or _by_told_address(observation, policy, catalogue)
             or _by_tell(observation, catalogue)
+            or find_ingress(observation, catalogue)
         )
     return _finish(verdict, observation, policy, catalogue) if verdict else UNKNOWN
 
@@ -328,11 +334,9 @@ def _sanctioned_address(observation: Observation, policy: Policy) -> Verdict | N
 
 
 def _told_agent(told: str, match: Match, observation: Observation, catalogue: Catalogue) -> Verdict:
-    address = address_text(observation.five_tuple.dst)
-    service = match.service
-    detail = (
-        f"the client was told this address for {told}, an agent name of {service.short_name}, and named no listed host"
-    )
+    address, service = address_text(observation.five_tuple.dst), match.service
+    what = f"an agent name of {service.short_name}, and named no listed host"
+    detail = f"the client was told this address for {told}, {what}"
     found = [Finding(Sign.TOLD_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
     role = _role(match)
     tell = _agreeing_tell(observation, service, catalogue)

@@ -121,12 +121,29 @@ class Traffic(msgspec.Struct, frozen=True, gc=False):
 NO_TRAFFIC = Traffic()
 
 
+class BesideKind(StrEnum):
+    """What a client was seen to do with a service."""
+
+    SANCTIONED = "sanctioned"
+    AGENT = "agent"
+    AUXILIARY = "auxiliary"
+
+
+class Beside(msgspec.Struct, frozen=True, gc=False):
+    """What the same client did with a service within the last minutes, and the name it used."""
+
+    service: str
+    kind: BesideKind
+    name: str
+
+
 class Observation(msgspec.Struct, frozen=True, gc=False):
     """Everything known so far of one DNS transaction or one flow.
 
     `indicators` stand in the order they were seen. `told` are the CNAME chains (the name asked for,
     its aliases in order) at whose end this client was told the responder's address, as far as the answers are still
-    valid, newest first. `traffic` alone may grow without a new revision.
+    valid, newest first. `beside` is what this client did with other services lately.
+    `traffic` alone may grow without a new revision.
     """
 
     key: int
@@ -140,6 +157,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     hello: ClientHello | None = None
     told: tuple[tuple[str, ...], ...] = ()
     name_source: NameSource = NameSource.NO_DNS_SEEN
+    beside: tuple[Beside, ...] = ()
     interface: str = ""
     traffic: Traffic = NO_TRAFFIC
 
