@@ -40,6 +40,7 @@ HOUSEKEEPING_S = 0.5
 COMPLAIN_EVERY_S = 60.0
 MAX_PENDING_EVENTS = 10_000
 BATCH_EVENTS = 500
+LOOKS_AN_UPDATE = 3
 EXAMPLE_OCTETS = 54  # headers: what follows may be somebody's password
 NS_PER_S = 1_000_000_000
 
@@ -62,7 +63,9 @@ class Sensor:
         self.spool = _open_spool(settings)
         self.delivery = Delivery(self.spool, self.store)
         self.detector = Detector(Pipeline(is_own_lookup=own_lookups.is_own), self.rules)
-        self.reporter = Reporter(self.sensor_id, int(settings.window_s * NS_PER_S))
+        update_ns = int(settings.update_s * NS_PER_S)
+        self.reporter = Reporter(self.sensor_id, int(settings.window_s * NS_PER_S), update_ns=update_ns)
+        self._look_ns = update_ns // LOOKS_AN_UPDATE
         self.namespaces = enter_namespaces(settings)
         self.listening = Listening(self.namespaces, settings.interface, settings.netns)
         self.choice = self.listening.choose()
@@ -111,7 +114,9 @@ class Sensor:
         """Return the events of one batch. Nothing that a packet holds may end the sensor."""
         try:
             found = [*self.detector.feed(packets), *self.detector.advance(now_ns)]
-            return [*self.reporter.take(found, now_ns), *self.reporter.expire(now_ns)]
+            reports = self.reporter.take(found, now_ns)
+            self.reporter.update(self.detector.watch.look(now_ns, self._look_ns))
+            return [*reports, *self.reporter.expire(now_ns)]
         except Exception:  # outermost packet loop: count, say it once a minute, go on
             self.counters["shed"] += len(packets)
             if self._is_due("complaint", COMPLAIN_EVERY_S):
@@ -184,7 +189,9 @@ class Sensor:
 
     def _close(self) -> None:
         now_ns = time.time_ns()
-        self.keep([*self.reporter.take(self.detector.flush(), now_ns), *self.reporter.flush()])
+        reports = self.reporter.take(self.detector.flush(), now_ns)
+        self.reporter.update(self.detector.watch.look(now_ns, 0, at_once=None))
+        self.keep([*reports, *self.reporter.flush()])
         self._beat(now_ns)
         self.delivery.stop()
         self.source.close()

@@ -22,21 +22,26 @@
 struct table { /* the first 64 octets; then slots, as many as there is room for: a power of two */
     int64_t now, tcp_idle, udp_idle, clock_step;
     uint32_t tcp, udp, quic, other, fragment, generation;
-    uint64_t unused;
+    uint64_t is_told; /* that the clock went back: the next record begins the flows anew */
 };
 struct slot {
     uint64_t key[5];
     int64_t last;
     uint32_t generation;
     uint16_t octets[2]; /* of payload so far; 65535 and more are the same */
-    uint8_t has_sent[2], unused[6];
+    uint8_t has_sent[2], has_begun, unused[5];
+    uint64_t cut_octets[2]; /* on the wire, of what did not pass and was not handed out as a count yet */
+    int64_t cut_last;       /* when the last of that came */
+    uint64_t cut_packets;
 };
 struct packet {
     const uint8_t *data;
     uint32_t captured, wire, at, end; /* end: where the IP length says that it ends */
     uint8_t protocol, version;
     uint64_t ends[5];
-    int side;
+    int64_t time;
+    int side, has_count;
+    struct slot count; /* with `has_count`: what was counted until now of a flow that begins anew or is forgotten */
 };
 
 static uint32_t be16(const uint8_t *at) { return (uint32_t)at[0] << 8 | at[1]; }
@@ -58,17 +63,41 @@ static void set_key(struct packet *p, const uint8_t *src, const uint8_t *dst, ui
                  (p->side ? dst_port << 16 | src_port : src_port << 16 | dst_port);
 }
 
-static void renew(struct slot *s) {
+/* Take out what was counted of a flow. */
+static void depart(struct packet *p, struct slot *s) {
+    if (!s->cut_packets)
+        return;
+    p->count = *s;
+    p->has_count = 1;
+    s->cut_octets[0] = s->cut_octets[1] = s->cut_packets = 0;
+}
+
+static int count(const struct packet *p, struct slot *s, int passes) {
+    if (passes || !s->has_begun)
+        return passes;
+    s->cut_octets[p->side] += p->wire;
+    s->cut_packets++;
+    s->cut_last = p->time;
+    return 0;
+}
+
+static void renew(struct packet *p, struct slot *s) {
+    depart(p, s);
+    s->has_begun = 0;
     memset(s->octets, 0, sizeof s->octets);
     memset(s->has_sent, 0, sizeof s->has_sent);
 }
 
-/* The flow's slot; a new one takes the place of the one in its set that was used least recently. */
-static struct slot *find(struct table *t, uint64_t slots, const struct packet *p, int64_t idle) {
+static struct slot *set_of(struct table *t, uint64_t slots, const struct packet *p) {
     uint64_t hash = 0;
     for (int i = 0; i < 5; i++)
         hash = (hash ^ p->ends[i]) * 0x9E3779B97F4A7C15u, hash ^= hash >> 29;
-    struct slot *set = (struct slot *)(t + 1) + (hash & (slots / WAYS - 1)) * WAYS, *oldest = set;
+    return (struct slot *)(t + 1) + (hash & (slots / WAYS - 1)) * WAYS;
+}
+
+/* The flow's slot; a new one takes the place of the one in its set that was used least recently. */
+static struct slot *find(struct table *t, uint64_t slots, struct packet *p, int64_t idle) {
+    struct slot *set = set_of(t, slots, p), *oldest = set;
     for (struct slot *s = set; s < set + WAYS; s++) {
         if (s->generation != t->generation) {
             oldest = s;
@@ -76,15 +105,17 @@ static struct slot *find(struct table *t, uint64_t slots, const struct packet *p
         }
         if (s->key[4] == p->ends[4] && !memcmp(s->key, p->ends, sizeof s->key)) {
             if (t->now - s->last > idle)
-                renew(s);
+                renew(p, s);
             s->last = t->now;
             return s;
         }
         if (s->last < oldest->last)
             oldest = s;
     }
+    if (oldest->generation != t->generation)
+        oldest->cut_octets[0] = oldest->cut_octets[1] = oldest->cut_packets = 0;
+    renew(p, oldest);
     memcpy(oldest->key, p->ends, sizeof oldest->key);
-    renew(oldest);
     oldest->last = t->now;
     oldest->generation = t->generation;
     return oldest;
@@ -106,13 +137,17 @@ static int tcp_passes(struct table *t, uint64_t slots, struct packet *p, const u
     uint32_t payload = p->end - p->at - header;
     set_key(p, src, dst, be16(tcp), be16(tcp + 2));
     struct slot *s = find(t, slots, p, t->tcp_idle);
+    if (flags & SYN)
+        depart(p, s);
     if ((flags & SYN_ACK) == SYN)
-        renew(s);
+        renew(p, s);
+    if (payload || flags & SYN)
+        s->has_begun = 1;
     int has_sent = s->has_sent[p->side], has_room = spend(&s->octets[p->side], payload, t->tcp);
     s->has_sent[p->side] = (flags & SYN_ACK) != SYN;
     if (flags & FIN_SYN_RST)
         return 1;
-    return payload ? has_room : !has_sent; /* an acknowledgement only says that its sender is there: one is enough */
+    return count(p, s, payload ? has_room : !has_sent); /* an acknowledgement only says that its sender is there: one is enough */
 }
 
 static int udp_passes(struct table *t, uint64_t slots, struct packet *p, const uint8_t *src, const uint8_t *dst) {
@@ -130,7 +165,9 @@ static int udp_passes(struct table *t, uint64_t slots, struct packet *p, const u
         return 1; /* one question, a standard query or its response: DNS on any port */
     set_key(p, src, dst, src_port, dst_port);
     int is_quic = captured && (payload[0] & 0xC0) == 0xC0;
-    return spend(&find(t, slots, p, t->udp_idle)->octets[p->side], length, is_quic ? t->quic : t->udp);
+    struct slot *s = find(t, slots, p, t->udp_idle);
+    s->has_begun |= length > 0;
+    return count(p, s, spend(&s->octets[p->side], length, is_quic ? t->quic : t->udp));
 }
 
 static int transport_passes(struct table *t, uint64_t slots, struct packet *p, const uint8_t *src, const uint8_t *dst) {
@@ -206,7 +243,7 @@ struct walk {
     uint64_t at, end, octets;
     int64_t last; /* the time of the last record, -1 before the first */
     uint32_t packets, header, fraction;
-    int is_swapped, is_damaged;
+    int is_swapped, is_damaged, is_back; /* is_back: the clock went back, the next record begins all flows anew */
 };
 
 /* Take one record: 1 it passes (`p` holds it, `*ts` its time), 0 it does not, -1 there is no whole record. */
@@ -225,8 +262,14 @@ static int step(struct table *t, uint64_t slots, const uint8_t *file, struct wal
     if (p->wire < p->captured)
         p->wire = p->captured;
     *ts = file32(record, w->is_swapped) * INT64_C(1000000000) + file32(record + 4, w->is_swapped) * (int64_t)w->fraction;
-    if (*ts < t->now - t->clock_step) /* another capture follows, or the clock was set: all flows are new */
+    if (*ts < t->now - t->clock_step) { /* another capture follows, or the clock was set: all flows are new */
+        if (!t->is_told) {
+            t->is_told = w->is_back = 1;
+            return -1;
+        }
         t->generation++, t->now = *ts;
+    }
+    t->is_told = 0;
     if (*ts > t->now)
         t->now = *ts;
     w->last = *ts;
@@ -234,6 +277,8 @@ static int step(struct table *t, uint64_t slots, const uint8_t *file, struct wal
     w->octets += p->wire;
     w->at += w->header + p->captured;
     p->data = record + w->header;
+    p->time = *ts;
+    p->has_count = 0;
     return passes(t, slots, p);
 }
 
@@ -247,6 +292,57 @@ static uint64_t slots_of(uint64_t octets) {
 }
 
 #ifndef HEADS_WITHOUT_PYTHON
+/* The count of a flow behind `heads` of them: (heads, key as in sensor.flow, octets each way, packets, last time). */
+static int append_count(PyObject *counts, Py_ssize_t heads, const struct slot *s) {
+    uint8_t key[37];
+    uint64_t version = s->key[4] >> 32 & 0xFF, protocol = s->key[4] >> 40, octets = version == 4 ? 4 : 16;
+    if (protocol != 6 && protocol != 17)
+        return 0;
+    memcpy(key, &s->key[0], octets);
+    memcpy(key + octets, &s->key[2], octets);
+    for (int i = 0; i < 4; i++)
+        key[2 * octets + i] = (uint8_t)(s->key[4] >> (24 - 8 * i));
+    key[2 * octets + 4] = 'u';
+    PyObject *row = Py_BuildValue("ny#KKKL", heads, key, (Py_ssize_t)(2 * octets + (protocol == 17 ? 5 : 4)),
+                                  (unsigned long long)s->cut_octets[0], (unsigned long long)s->cut_octets[1],
+                                  (unsigned long long)s->cut_packets, (long long)s->cut_last);
+    int failed = row == NULL || PyList_Append(counts, row) < 0;
+    Py_XDECREF(row);
+    return failed ? -1 : 0;
+}
+
+static PyObject *heads_take(PyObject *module, PyObject *arguments) {
+    Py_buffer table, key;
+    struct packet p = {0};
+    PyObject *answer = Py_None;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "w*y*", &table, &key))
+        return NULL;
+    uint64_t slots = slots_of((uint64_t)table.len);
+    Py_ssize_t octets = key.len <= 13 ? 4 : 16;
+    const uint8_t *at = key.buf;
+    Py_INCREF(answer);
+    if (slots && !((uintptr_t)table.buf % 8) && (key.len == 2 * octets + 4 || key.len == 2 * octets + 5)) {
+        p.version = octets == 4 ? 4 : 6;
+        p.protocol = key.len == 2 * octets + 5 ? 17 : 6;
+        set_key(&p, at, at + octets, be16(at + 2 * octets), be16(at + 2 * octets + 2));
+        struct table *t = table.buf;
+        struct slot *set = set_of(t, slots, &p);
+        for (struct slot *s = set; s < set + WAYS; s++)
+            if (s->generation == t->generation && !memcmp(s->key, p.ends, sizeof s->key))
+                depart(&p, s);
+    }
+    if (p.has_count) {
+        Py_DECREF(answer);
+        answer = Py_BuildValue("KKKL", (unsigned long long)p.count.cut_octets[p.side],
+                               (unsigned long long)p.count.cut_octets[1 - p.side],
+                               (unsigned long long)p.count.cut_packets, (long long)p.count.cut_last);
+    }
+    PyBuffer_Release(&table);
+    PyBuffer_Release(&key);
+    return answer;
+}
+
 static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
     Py_buffer table, file;
     Py_ssize_t at, end, records;
@@ -255,10 +351,10 @@ static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "w*y*nnnIIp", &table, &file, &at, &end, &records, &w.header, &w.fraction, &w.is_swapped))
         return NULL;
     uint64_t slots = slots_of((uint64_t)table.len);
-    PyObject *found = NULL, *answer = NULL;
+    PyObject *found = NULL, *counts = PyList_New(0), *answer = NULL;
     if (!slots || (uintptr_t)table.buf % 8 || at < 0 || at > end || end > file.len || w.header < 16)
         PyErr_SetString(PyExc_ValueError, "the table is too small, or the window lies outside the buffer");
-    else
+    else if (counts != NULL)
         found = PyList_New(0);
     w.at = (uint64_t)at, w.end = (uint64_t)end;
     while (found != NULL && records-- > 0) {
@@ -267,14 +363,20 @@ static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
         int is_head = step(table.buf, slots, file.buf, &w, &p, &ts);
         if (is_head < 0)
             break;
+        if (p.has_count && append_count(counts, PyList_GET_SIZE(found), &p.count) < 0) {
+            Py_CLEAR(found);
+            break;
+        }
         PyObject *row = is_head ? Py_BuildValue("Ly#I", (long long)ts, p.data, (Py_ssize_t)p.captured, p.wire) : NULL;
         if (is_head && (row == NULL || PyList_Append(found, row) < 0))
             Py_CLEAR(found);
         Py_XDECREF(row);
     }
     if (found != NULL)
-        answer = Py_BuildValue("NKIKLO", found, (unsigned long long)w.at, w.packets, (unsigned long long)w.octets,
-                               (long long)w.last, w.is_damaged ? Py_True : Py_False);
+        answer = Py_BuildValue("NKIKLOOO", found, (unsigned long long)w.at, w.packets, (unsigned long long)w.octets,
+                               (long long)w.last, w.is_damaged ? Py_True : Py_False, counts,
+                               w.is_back ? Py_True : Py_False);
+    Py_XDECREF(counts);
     PyBuffer_Release(&table);
     PyBuffer_Release(&file);
     return answer;
@@ -282,6 +384,7 @@ static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
 
 static PyMethodDef methods[] = {
     {"walk", heads_walk, METH_VARARGS, "Return what passes of the next records of a window, and where it ends."},
+    {"take", heads_take, METH_VARARGS, "Return what was counted of a flow, both ways, and forget it; None for nothing."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_heads", .m_size = 0, .m_methods = methods};
