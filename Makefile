@@ -10,8 +10,8 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo "sh -c 'echo Set-up needs root: run make as root or install sudo >&2; exit 1'")
 ARGS ?=
 RUN_PACKAGES := libbpf1 python3-venv util-linux
-TEST_PACKAGES := chromium chromium-driver clang curl fonts-dejavu-core gcc iproute2 libbpf-dev libc6-dev llvm nftables openssl \
-	python3-dev systemd unbound
+TEST_PACKAGES := chromium chromium-driver clang curl fonts-dejavu-core gcc haproxy iproute2 libbpf-dev libc6-dev llvm nftables openssl \
+	python3-dev squid systemd unbound
 BPF := sensor/capture/bpf/flow_heads.bpf
 
 .PHONY: help setup run test test-full lint format lock bench bench-setup bench-offline bench-stages bpf user
@@ -43,6 +43,7 @@ format: $(VENV)/.dev ## Format the code and fix what can be fixed
 bench: bench-setup bench-offline ## Measure (slow; results belong in docs/performance.md)
 	$(BIN)/python bench/matcher.py
 	$(BIN)/python bench/pipeline.py
+	$(BIN)/python bench/proxy_log.py
 	[ "$$(id -u)" != 0 ] || $(BIN)/python bench/live.py
 
 bpf: ## Build the eBPF filter again (after a change of its source; commit the object with it)

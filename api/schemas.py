@@ -45,6 +45,7 @@ class EventDocument(Document):
     sensor_id: str = Field(examples=["gateway-1"])
     src_ip: str = Field(examples=["10.20.0.7"])
     src_port: int = Field(examples=[51234])
+    src_user: str | None = Field(description="Who it was, as far as anybody said", examples=["alice"])
     dst_ip: str = Field(examples=["203.0.113.9"])
     dst_port: int = Field(examples=[443])
     dst_name: str | None = Field(examples=["connect.ngrok-agent.com"])

@@ -68,6 +68,7 @@ class EventRow(Base):
     sensor_id: Mapped[str]
     src_ip: Mapped[str]
     src_port: Mapped[int]
+    src_user: Mapped[str | None]
     dst_ip: Mapped[str]
     dst_port: Mapped[int]
     dst_name: Mapped[str | None]

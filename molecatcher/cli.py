@@ -163,6 +163,7 @@ def ingest_log(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="Squid or HAProxy logs, also .gz; - is standard input")
     ],
+    *,
     policy: PolicyOption = None,
     output: Annotated[str, typer.Option("--format", metavar="table|json", help="json: one detection a line")] = "table",
     follow: Annotated[
@@ -176,8 +177,9 @@ def ingest_log(
 ) -> None:
     """Find tunnels in the logs of a proxy, behind which the sensor sees only the proxy.
 
-    Formats are recognised line by line: Squid's squid, common and combined, HAProxy's httplog and tcplog, with or without
-    syslog's prefix. What to configure in the proxy is in docs/proxy-logs.md. A log may be read again: its events are the same.
+    Formats are recognised line by line: Squid's squid, common and combined, HAProxy's httplog and tcplog, with or
+    without syslog's prefix. What to configure in the proxy is in docs/proxy-logs.md. A log may be read again: its
+    events are the same.
 
     Example: molecatcher ingest-log /var/log/squid/access.log --policy policy.toml
 

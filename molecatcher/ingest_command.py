@@ -4,7 +4,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from hashlib import sha256
 from pathlib import Path
@@ -24,9 +24,10 @@ from molecatcher.log_follower import LogFollower, Position, read_whole
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
 from molecatcher.progress import progress_of
+from molecatcher.replay_command import print_lines
 from molecatcher.tables import console, detections_table
 from rules.catalogue import load_catalogue
-from rules.event import Event, make_event, to_document, uuid7
+from rules.event import Event, make_event, uuid7
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 
@@ -47,7 +48,9 @@ def default_name() -> str:
     return f"proxy-log:{socket.gethostname()}"
 
 
-def ingest_files(files: list[str], policy_path: Path | None, name: str, *, as_json: bool, store_in: "Settings | None") -> None:
+def ingest_files(
+    files: list[str], policy_path: Path | None, name: str, *, as_json: bool, store_in: "Settings | None"
+) -> None:
     """Read `files` to their end, print what was detected, and store it if `store_in` says where."""
     catalogue = load_catalogue()
     policy = read_policy(policy_path, catalogue, time.time_ns()) if policy_path else Policy()
@@ -58,7 +61,7 @@ def ingest_files(files: list[str], policy_path: Path | None, name: str, *, as_js
         ingest = Ingest(name, lambda: ruleset)
         events = _detections(ingest, files, name, messages, store)
         if as_json:
-            _print_lines(events)
+            print_lines(events)
         else:
             table = detections_table(events)
             if table.row_count:
@@ -71,9 +74,7 @@ def _opened(settings: "Settings") -> Store:
     return open_store(settings.database)
 
 
-def _detections(
-    ingest: Ingest, files: list[str], name: str, messages: Console, store: Store | None
-) -> Iterator[Event]:
+def _detections(ingest: Ingest, files: list[str], name: str, messages: Console, store: Store | None) -> Iterator[Event]:
     for path in files:
         with ExitStack() as stack:
             stream = sys.stdin.buffer if path == "-" else stack.enter_context(_open(path))
@@ -110,13 +111,6 @@ def _batches(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
             yield batch
             batch = []
     yield batch
-
-
-def _print_lines(events: Iterator[Event]) -> None:
-    encoder = msgspec.json.Encoder()
-    for event in events:
-        sys.stdout.buffer.write(encoder.encode(to_document(event, with_aggregates=False)) + b"\n")
-    sys.stdout.buffer.flush()
 
 
 def _print_summary(messages: Console, summary: IngestSummary) -> None:
@@ -229,5 +223,3 @@ def follow_files(files: list[str], name: str, settings: "Settings") -> None:
     if "-" in files:
         raise MolecatcherError("standard input cannot be followed: leave --follow out, it is read to its end")
     Following(files, name, settings).run(Notifier())
-
-

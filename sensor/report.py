@@ -5,14 +5,14 @@ when its window has ended, and reported at most every `update_ns`.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
 import msgspec
 
 from rules.event import Event, duration_ms, make_event, uuid7
-from rules.observation import NO_TRAFFIC, Traffic
+from rules.observation import NO_TRAFFIC, Observation, Traffic
 from sensor.detection import Detection
 
 WINDOW_NS = 60_000_000_000
@@ -46,6 +46,10 @@ class _Window:
         )
 
 
+def _new_id(observation: Observation) -> str:
+    return uuid7(observation.observed_at_ns)
+
+
 class Reporter:
     """Aggregates detections of the same source, destination, service and role.
 
@@ -60,6 +64,7 @@ class Reporter:
         max_windows: int = MAX_WINDOWS,
         *,
         update_ns: int = UPDATE_NS,
+        make_id: Callable[[Observation], str] = _new_id,
     ) -> None:
         self.events = 0
         self.windows_evicted = 0
@@ -68,6 +73,7 @@ class Reporter:
         self._window_ns = window_ns
         self._max_windows = max_windows
         self._update_ns = update_ns
+        self._make_id = make_id
         self._windows: OrderedDict[tuple[object, ...], _Window] = OrderedDict()
         self._by_observation: OrderedDict[int, tuple[_Window, Traffic]] = OrderedDict()
         self._updates: list[tuple[int, str, _Window]] = []  # a heap, by when they are due
@@ -133,7 +139,7 @@ class Reporter:
             self.windows_evicted += 1
             reports.extend(_counters(self._windows.popitem(last=False)[1], now_ns))
         observation = detection.observation
-        event = make_event(observation, detection.verdict, uuid7(observation.observed_at_ns), self._sensor_id)
+        event = make_event(observation, detection.verdict, self._make_id(observation), self._sensor_id)
         first_ns = observation.observed_at_ns
         window = _Window(event, now_ns, now_ns, 1, first_packet_ns=first_ns, last_seen_ns=event.last_seen_ns)
         self._windows[_identity(detection)] = window

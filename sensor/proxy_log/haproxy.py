@@ -1,7 +1,7 @@
 """HAProxy's log: `option httplog`, `option tcplog` (HAProxy's configuration manual, section 8.2).
 
-Neither holds the server name by itself. In HTTP mode a forward proxy's request line has it, else a captured Host; in TCP
-mode a captured SNI does, behind the `tcplog` fields as `%hr`.
+In HTTP mode a forward proxy's request line holds the server name, else a captured Host. In TCP
+mode a captured SNI has it, behind the fields of `tcplog` as `%hr`.
 """
 
 import re

@@ -22,7 +22,8 @@ from db.values import EventFilter
 from rules.event import Event
 
 LISTED, SANCTIONED, DENIED, OTHER = "connect.ngrok-agent.com", "eu.tunnels.example.com", "serveo.net", "www.example.org"
-POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\naddresses = ["192.0.2.0/24"]\n'
+POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
+POLICY += 'addresses = ["192.0.2.0/24"]\n'
 LINE = "1795471704.732     22 10.1.2.3 TCP_TUNNEL/200 6504 CONNECT {}:443 alice HIER_DIRECT/192.0.2.7 -\n"
 
 
@@ -45,7 +46,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def logs(folder: Path) -> Iterator[Path]:
+def logs(folder: Path) -> Path:
     """The logs of a client that asked each proxy for each name."""
     with (
         echo_server() as origin,
@@ -57,7 +58,7 @@ def logs(folder: Path) -> Iterator[Path]:
             assert [b" 200 " in status for status in statuses] == [True, True, True, False], statuses
         wait_for(lambda: (folder / "haproxy.log").read_bytes().count(b"CONNECT") == 4, 10)
         wait_for(lambda: (folder / "further.log").read_bytes().count(b"CONNECT") == 7, 10)
-    yield folder
+    return folder
 
 
 @pytest.mark.parametrize("name", ["squid", "common", "combined", "further", "haproxy"])
@@ -99,7 +100,8 @@ def test_a_pin_is_not_held_against_a_proxy() -> None:
     """The log of a plain request through a proxy holds no address of the tunnel."""
     with open_folder() as path:
         (path / "policy.toml").write_text(POLICY)
-        line = f'10.1.2.3 - - [23/Nov/2026:22:08:24 +0000] "GET http://{SANCTIONED}/ HTTP/1.1" 200 65 TCP_MISS:HIER_DIRECT\n'
+        request = f'"GET http://{SANCTIONED}/ HTTP/1.1" 200 65 TCP_MISS:HIER_DIRECT'
+        line = f"10.1.2.3 - - [23/Nov/2026:22:08:24 +0000] {request}\n"
         found = rows("-", "--policy", str(path / "policy.toml"), given=line.encode())
     assert [row["verdict"] for row in found] == ["sanctioned"]
 

@@ -49,7 +49,9 @@ def squid(folder: Path, names: list[str], *, denied: str) -> Iterator[int]:
         f"http_port 127.0.0.1:{port}\npid_filename none\ncache deny all\nshutdown_lifetime 1 second\n"
         f"visible_hostname proxy.example\ncache_log {folder}/cache.log\nhosts_file {folder}/hosts\n"
         f"logformat further {SQUID_FORMAT}\n"
-        + "".join(f"access_log stdio:{folder}/{name}.log logformat={name}\n" for name in ("squid", "common", "combined"))
+        + "".join(
+            f"access_log stdio:{folder}/{name}.log logformat={name}\n" for name in ("squid", "common", "combined")
+        )
         + f"access_log stdio:{folder}/further.log logformat=further\n"
         f"acl denied dstdomain {denied}\nhttp_access deny denied\nhttp_access allow all\n"
     )

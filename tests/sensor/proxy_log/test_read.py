@@ -11,7 +11,8 @@ from sensor.proxy_log.read import read_line
 from sensor.proxy_log.record import UNKNOWN_ADDRESS, ProxyRecord
 
 NATIVE = (
-    b"1795471704.732     22 10.1.2.3 TCP_TUNNEL/200 6504 CONNECT Connect.ngrok-agent.com:443 alice HIER_DIRECT/192.0.2.7 -"
+    b"1795471704.732     22 10.1.2.3 TCP_TUNNEL/200 6504 CONNECT "
+    b"Connect.ngrok-agent.com:443 alice HIER_DIRECT/192.0.2.7 -"
 )
 COMMON = (
     b'10.1.2.3 - alice [23/Nov/2026:22:08:24 +0000] "CONNECT connect.ngrok-agent.com:443 HTTP/1.1" 200 6504 '
@@ -25,9 +26,7 @@ HTTPLOG = (
     b"10.1.2.3:38992 [23/Nov/2026:22:08:24.797] h squid/s 0/0/0/2/8 200 6521 - - ---- 1/1/0/0/0 0/0 "
     b'{connect.ngrok-agent.com:443} "CONNECT connect.ngrok-agent.com:443 HTTP/1.1"'
 )
-TCPLOG = (
-    b"10.1.2.3:53126 [23/Nov/2026:22:03:22.726] t tls/t 2/0/3 6466 -- 1/1/0/0/0 0/0 {connect.ngrok-agent.com}"
-)
+TCPLOG = b"10.1.2.3:53126 [23/Nov/2026:22:03:22.726] t tls/t 2/0/3 6466 -- 1/1/0/0/0 0/0 {connect.ngrok-agent.com}"
 ALL = (NATIVE, COMMON, COMBINED, HTTPLOG, TCPLOG)
 
 
