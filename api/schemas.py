@@ -158,6 +158,7 @@ class SensorDocument(Document):
     events: int = Field(examples=[21])
     spool_events: int = Field(description="Events that wait for the database", examples=[0])
     spool_overflow: int = Field(description="Events lost because the spool was full", examples=[0])
+    copies: int = Field(description="Packets that another interface had shown already", examples=[0])
     policy_error: str = Field(examples=[""])
 
 

@@ -32,6 +32,7 @@ from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 from sensor.report import Reporter
 from sensor.spool import Spool, SpoolFull
+from sensor.watch import Watch
 
 log = structlog.get_logger()
 
@@ -62,7 +63,6 @@ class Sensor:
         self.store = open_store(settings.database)
         self.spool = _open_spool(settings)
         self.delivery = Delivery(self.spool, self.store)
-        self.detector = Detector(Pipeline(is_own_lookup=own_lookups.is_own), self.rules)
         update_ns = int(settings.update_s * NS_PER_S)
         self.reporter = Reporter(self.sensor_id, int(settings.window_s * NS_PER_S), update_ns=update_ns)
         self._look_ns = update_ns // LOOKS_AN_UPDATE
@@ -70,6 +70,8 @@ class Sensor:
         self.listening = Listening(self.namespaces, settings.interface, settings.netns)
         self.choice = self.listening.choose()
         self.source = open_source(self.choice.interfaces, namespaces=self.namespaces)
+        pipeline = Pipeline(is_own_lookup=own_lookups.is_own)
+        self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart))
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
         self._pending: list[Event] = []
@@ -183,6 +185,7 @@ class Sensor:
             events=self.reporter.events,
             spool_events=len(self._pending),
             spool_overflow=self.counters["spool_overflow"],
+            copies=source.copies,
             policy_error=self.rules.error,
         )
         self.delivery.notify(status)

@@ -56,6 +56,7 @@ class Side(State):
     stream: StreamHead | None = None
     quic: QuicInitialReader | None = None
     facts: StreamFacts = NOTHING_READ
+    facts_octets: int = 0  # what `facts` take
     payload_octets: int = 0  # on the wire, retransmissions included
     dns_seen: int = 0  # how many of `facts.dns` were handed on
     has_sent: bool = False  # anything but a SYN of its own accord
@@ -65,10 +66,15 @@ class Side(State):
 
     @property
     def held_octets(self) -> int:
-        """Return how much is stored of what the side sent."""
+        """Return how much memory what the side sent takes, and what was read from it."""
         if self.quic is not None:
-            return self.quic.held_octets
-        return self.stream.held_octets if self.stream is not None else 0
+            return self.facts_octets + self.quic.held_octets
+        return self.facts_octets + (self.stream.held_octets if self.stream is not None else 0)
+
+    def learn(self, facts: StreamFacts) -> None:
+        """Note what was read."""
+        self.facts = facts
+        self.facts_octets = facts.held_octets
 
 
 class FlowHead(State):
@@ -98,6 +104,24 @@ class Count(NamedTuple):
     last_ns: int
 
 
+class Apart(NamedTuple):
+    """What the kernel counted of a flow in all, by side; it holds what user space counted, too.
+
+    `opened_ns` is when the table's entry was made and `before` what earlier entries held; `unsure_ns` is the time of
+    an entry that may be another flow's.
+    """
+
+    octets_0: int = 0
+    octets_1: int = 0
+    packets: int = 0
+    opened_ns: int = 0
+    before: tuple[int, int, int] = (0, 0, 0)
+    unsure_ns: int = 0
+
+
+NOTHING_APART = Apart()
+
+
 class Flow(State):
     """A flow; `head` is None once its beginning has been read and reported."""
 
@@ -113,6 +137,7 @@ class Flow(State):
     octets_1: int = 0
     packets: int = 0
     closed: int = 0  # sides that closed it, bits as in `quiet`
+    apart: Apart = NOTHING_APART
     has_left: bool = False  # the table: what comes now is of another flow
 
     def count(self, side: int, packet: Packet) -> None:
@@ -134,8 +159,10 @@ class Flow(State):
 
     def traffic(self, initiator: int) -> Traffic:
         """Return what it has carried, seen from side `initiator`."""
-        octets = (self.octets_0, self.octets_1)
-        return Traffic(octets[initiator], octets[1 - initiator], self.packets, self.last_ns)
+        apart = self.apart
+        octets = max(self.octets_0, apart.octets_0), max(self.octets_1, apart.octets_1)
+        packets = max(self.packets, apart.packets)
+        return Traffic(octets[initiator], octets[1 - initiator], packets, self.last_ns)
 
     @property
     def transport(self) -> Transport:

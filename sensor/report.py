@@ -17,7 +17,7 @@ from sensor.detection import Detection
 
 WINDOW_NS = 60_000_000_000
 UPDATE_NS = 30_000_000_000
-MAX_WINDOWS = 65_536
+MAX_WINDOWS = 16_384
 
 
 @dataclass(slots=True)

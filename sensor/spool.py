@@ -5,6 +5,7 @@ not at all. It is removed once the store has acknowledged it; delivering twice i
 When the limit is reached the oldest batches are kept and new ones are refused and counted.
 """
 
+import heapq
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ from rules.event import Event
 from sensor.errors import SensorError
 
 LIMIT_OCTETS = 512 * 1024 * 1024
+DISK_BLOCK_OCTETS = 4096
+LISTED_AT_ONCE = 1024
 SUFFIX = ".events"
 DAMAGED_SUFFIX = ".damaged"
 
@@ -36,8 +39,8 @@ class Batch:
 class Spool:
     """The queue in `directory` (created with mode 0700). One writer; one reader may run in another thread.
 
-    `append` costs one file of about 1 KiB an event and two syncs; `waiting_octets` is exact for this process's writes
-    and removals.
+    `append` costs one file of about 1 KiB an event and two syncs, however much waits; `waiting_octets` counts whole
+    disk blocks and is exact for this process's writes and removals.
     """
 
     def __init__(self, directory: Path, limit_octets: int = LIMIT_OCTETS) -> None:
@@ -48,9 +51,8 @@ class Spool:
         self._lock = threading.Lock()
         for leftover in directory.glob("*.tmp"):
             leftover.unlink()
-        waiting = sorted(directory.glob(f"*{SUFFIX}"))
-        self._sequence = int(waiting[-1].stem) if waiting else 0
-        self._octets = sum(path.stat().st_size for path in waiting)
+        self._sequence = max((int(path.stem) for path in directory.glob(f"*{SUFFIX}")), default=0)
+        self._octets = sum(_disk_octets(path.stat().st_size) for path in directory.glob(f"*{SUFFIX}"))
 
     @property
     def waiting_octets(self) -> int:
@@ -64,7 +66,7 @@ class Spool:
             SpoolFull: there is no room.
         """
         content = msgspec.json.encode(events)
-        if self._octets + len(content) > self.limit_octets:
+        if self._octets + _disk_octets(len(content)) > self.limit_octets:
             raise SpoolFull(
                 f"the spool {self.directory} holds its {self.limit_octets >> 20} MiB: is the database away?"
             )
@@ -77,28 +79,45 @@ class Spool:
                 f"the spool {self.directory} cannot be written: {error.strerror}; free some space"
             ) from error
         self._sequence += 1
-        self._account(len(content))
+        self._account(_disk_octets(len(content)))
 
     def batches(self) -> Iterator[Batch]:
         """Yield what waits, oldest first. A file that cannot be read is set aside and counted, never deleted."""
-        for path in sorted(self.directory.glob(f"*{SUFFIX}")):
+        for path in self._waiting():
             try:
                 yield Batch(path, msgspec.json.decode(path.read_bytes(), type=tuple[Event, ...]))
             except msgspec.MsgspecError:
                 self.damaged += 1
-                octets = path.stat().st_size
+                octets = _disk_octets(path.stat().st_size)
                 path.rename(path.with_suffix(DAMAGED_SUFFIX))
                 self._account(-octets)
 
     def discard(self, batch: Batch) -> None:
         """Forget a batch that the store has acknowledged."""
-        octets = batch.path.stat().st_size
+        octets = _disk_octets(batch.path.stat().st_size)
         batch.path.unlink()
         self._account(-octets)
+
+    def _waiting(self) -> Iterator[Path]:
+        """Yield the files of all batches, oldest first; no more than `LISTED_AT_ONCE` paths are held in memory."""
+        after = ""
+        while True:
+            names = (entry.name for entry in os.scandir(self.directory) if entry.name.endswith(SUFFIX))
+            oldest = heapq.nsmallest(LISTED_AT_ONCE, (name for name in names if name > after))
+            for name in oldest:
+                yield self.directory / name
+            if len(oldest) < LISTED_AT_ONCE:
+                return
+            after = oldest[-1]
 
     def _account(self, octets: int) -> None:
         with self._lock:
             self._octets += octets
+
+
+def _disk_octets(octets: int) -> int:
+    """Return what a file of so many octets takes on disk; a spool of small files is bounded by it."""
+    return -(-octets // DISK_BLOCK_OCTETS) * DISK_BLOCK_OCTETS
 
 
 def _write_durably(path: Path, content: bytes) -> None:

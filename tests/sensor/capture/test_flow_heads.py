@@ -12,7 +12,8 @@ from netns import needs_root
 
 from rules.observation import FiveTuple, Transport
 from sensor.capture.flow_counts import FlowCount, count_key
-from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.ring import RingTap
 from sensor.packet import LinkType
@@ -41,7 +42,9 @@ class Filtered:
 
     def count(self, ends: tuple[str, int, str, int], transport: Transport = Transport.TCP) -> FlowCount:
         key, _ = count_key(five_tuple(ends, transport))
-        return self.heads.flow_counts.read({key})[key]
+        found = self.heads.flow_counts.find(key)
+        assert found is not None
+        return found
 
 
 ANY_HEAD = 240
