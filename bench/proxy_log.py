@@ -15,8 +15,10 @@ from rules.ruleset import Ruleset
 ROUNDS = 5
 LINES = 20_000
 FORMS = {
-    "squid": b"179547%04d.732     22 10.1.%d.3 TCP_TUNNEL/200 6504 CONNECT www%d.example.org:443 - HIER_DIRECT/192.0.2.7 -",
-    "haproxy": b"Nov 23 22:08:24 gateway haproxy[1%04d]: 10.1.%d.3:38992 [23/Nov/2026:22:08:24.797] h squid/s 0/0/0/2/8 "
+    "squid": b"179547%04d.732     22 10.1.%d.3 TCP_TUNNEL/200 6504 CONNECT www%d.example.org:443 - "
+    b"HIER_DIRECT/192.0.2.7 -",
+    "haproxy": b"Nov 23 22:08:24 gateway haproxy[1%04d]: "
+    b"10.1.%d.3:38992 [23/Nov/2026:22:08:24.797] h squid/s 0/0/0/2/8 "
     b'200 6521 - - ---- 1/1/0/0/0 0/0 "CONNECT www%d.example.org:443 HTTP/1.1"',
 }
 
