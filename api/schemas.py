@@ -68,6 +68,15 @@ class EventDocument(Document):
     last_seen: datetime = Field(examples=[TIME])
 
 
+class EventDetail(EventDocument):
+    """One event, and what it means."""
+
+    explanation: list[str] = Field(
+        description="The verdict in sentences",
+        examples=[["10.20.0.7 runs a tunnel of ngrok, which the policy does not sanction.", "It was blocked."]],
+    )
+
+
 class EventPage(Document):
     """Events, newest first. `next` is the cursor of the page after this one, null on the last."""
 
