@@ -1,4 +1,4 @@
-"""A verdict in sentences: who does what, how we know, how sure that is, whether it got through, what would change it."""
+"""A verdict in sentences: who does what, how we know, how sure it is, whether it got through, what would change it."""
 
 from rules.event import Event
 from rules.observation import Evidence, FlowState, Kind
