@@ -15,15 +15,15 @@ def test_an_agent_is_explained_in_sentences() -> None:
         "10.20.0.7 (alice) runs a tunnel of ngrok, which the policy does not sanction.",
         "An agent domain of ngrok.",
         (
-            "Confidence 90 of 100: the client named the host itself in the connection; it could have named a host that it "
-            "does not speak to."
+            "Confidence 90 of 100: the client named the host itself in the connection; "
+            "it could have named a host that it does not speak to."
         ),
         "It got through: octets went both ways.",
         "Seen 3 times, 1,200 octets out and 98,000 in.",
         "Ngrok is on the block lists.",
         (
-            "If it is wanted: an [[exception]] for 10.20.0.7 and the service ngrok allows it for a while; a domain of your "
-            "own in [[sanctioned]] allows that ingress for all."
+            "If it is wanted: an [[exception]] for 10.20.0.7 and the service ngrok allows it for a while; "
+            "a domain of your own in [[sanctioned]] allows that ingress for all."
         ),
     )
 
