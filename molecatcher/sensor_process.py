@@ -13,6 +13,7 @@ from db.store import open_store
 from molecatcher import __version__
 from molecatcher.delivery import Delivery
 from molecatcher.errors import SetupError
+from molecatcher.health import Health, of_spool, of_tables
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
@@ -64,6 +65,7 @@ class Sensor:
         self.links = LinkWatcher()
         self.choice = choose_interfaces(settings.interface)
         self.source = open_source(self.choice.interfaces)
+        self.health = Health()
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
         self._pending: list[Event] = []
@@ -99,6 +101,7 @@ class Sensor:
         packets = self.source.read(READ_TIMEOUT_S) or []
         now_ns = time.time_ns()
         self.keep(self._observe(packets, now_ns))
+        self.health.note_handled(packets, time.time_ns())
         if self._is_due("housekeeping", HOUSEKEEPING_S):
             self._keep_house()
         if self._is_due("heartbeat", self.settings.heartbeat_s):
@@ -135,6 +138,7 @@ class Sensor:
         self.delivery.notify()
 
     def _keep_house(self) -> None:
+        self.health.note_losses(self.source, self.counters["shed"], time.time_ns())
         if self._wants_reload:
             self._wants_reload = False
             self.rules.reload()
@@ -163,16 +167,15 @@ class Sensor:
             engine_reason=f"{self.source.engine_reason}; {self.choice.reason}",
             packets=pipeline.packets + source.filtered_packets,
             octets=pipeline.octets + source.filtered_octets,
-            kernel_drops=source.kernel_drops,
-            shed=self.counters["shed"],
             malformed=sum(pipeline.malformed.values()),
-            flows=pipeline.flows,
             observations=self.detector.observations,
             unknown=self.detector.unknown,
             events=self.reporter.events,
-            spool_events=len(self._pending),
             spool_overflow=self.counters["spool_overflow"],
             policy_error=self.rules.error,
+            **of_tables(self.detector, self.reporter),
+            **of_spool(self.spool, self._pending, now_ns),
+            **self.health.of_capture(self.source, self.counters["shed"], now_ns),
         )
         self.delivery.notify(status)
 

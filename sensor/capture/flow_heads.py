@@ -85,7 +85,7 @@ class FlowHeads:
         """Return the totals over all sockets since it was loaded."""
         rows = [_STATS.unpack(row) for row in self._object.read_per_cpu("stats", _ONLY, _STATS.size)]
         packets, octets, opened = map(sum, zip(*rows, strict=True))
-        return FilterCounters(packets, octets, opened)
+        return FilterCounters(packets, octets, opened, self.limits.flows)
 
     def close(self) -> None:
         """Give program and maps back; sockets keep the program. Closing twice does nothing."""

@@ -9,11 +9,12 @@ from sensor.capture import classic
 
 @dataclass(frozen=True, slots=True)
 class FilterCounters:
-    """Totals of what a filter kept back (and counted), and how many flows it began to follow."""
+    """Totals of what a filter kept back (and counted), and how many flows it began to follow, in so many places."""
 
     packets: int = 0
     octets: int = 0
     flows_opened: int = 0
+    flows_places: int = 0
 
 
 class PacketFilter(Protocol):
