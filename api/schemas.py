@@ -62,6 +62,10 @@ class EventDocument(Document):
     count: int = Field(examples=[3])
     first_seen: datetime = Field(examples=[TIME])
     last_seen: datetime = Field(examples=[TIME])
+    sensor_loss: int = Field(
+        description="Packets that the sensor lost from a minute before the event to this report; not 0: counts are low",
+        examples=[0],
+    )
 
 
 class EventPage(Document):
@@ -90,6 +94,9 @@ class FindingDocument(Document):
     dst_name: str | None = Field(examples=["connect.ngrok-agent.com"])
     event_id: str = Field(description="The event seen last", examples=[EVENT_ID])
     sensor_id: str = Field(examples=["gateway-1"])
+    sensor_loss: int = Field(
+        description="The highest of its events: at least so many packets were lost while it was seen", examples=[0]
+    )
     exception_id: str | None = Field(examples=[None])
     decided_at: datetime | None = Field(examples=[None])
 

@@ -10,7 +10,7 @@ from typing import Any
 from rules.event import Event
 from sensor.capture.live import LiveSource
 from sensor.detect import Detector
-from sensor.losses import Losses
+from sensor.losses import LEAD_NS, Losses
 from sensor.packet import Packet
 from sensor.report import Reporter
 from sensor.spool import Spool
@@ -45,7 +45,7 @@ class Health:
             "kernel_drops": counters.kernel_drops,
             "interface_drops": dict(counters.interface_drops),
             "shed": shed,
-            "lost_last_minute": self.losses.total - self.losses.before(now_ns),
+            "lost_last_minute": self.losses.since(now_ns - LEAD_NS),
             "buffer_fill": source.fill(),
             "buffer_fill_peak": source.take_fill_peak(),
             "lag_ms": lag_ns // NS_PER_MS,

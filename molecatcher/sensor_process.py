@@ -61,11 +61,11 @@ class Sensor:
         self.spool = _open_spool(settings)
         self.delivery = Delivery(self.spool, self.store)
         self.detector = Detector(Pipeline(is_own_lookup=own_lookups.is_own), self.rules)
-        self.reporter = Reporter(self.sensor_id, int(settings.window_s * NS_PER_S))
+        self.health = Health()
+        self.reporter = Reporter(self.sensor_id, int(settings.window_s * NS_PER_S), losses=self.health.losses)
         self.links = LinkWatcher()
         self.choice = choose_interfaces(settings.interface)
         self.source = open_source(self.choice.interfaces)
-        self.health = Health()
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
         self._pending: list[Event] = []
@@ -111,7 +111,9 @@ class Sensor:
         """Return the events of one batch. Nothing that a packet holds may end the sensor."""
         try:
             found = [*self.detector.feed(packets), *self.detector.advance(now_ns)]
-            return [*self.reporter.take(found, now_ns), *self.reporter.expire(now_ns)]
+            if found:
+                self.health.note_losses(self.source, self.counters["shed"], now_ns)
+            return self.health.losses.mark([*self.reporter.take(found, now_ns), *self.reporter.expire(now_ns)])
         except Exception:  # outermost packet loop: count, say it once a minute, go on
             self.counters["shed"] += len(packets)
             if self._is_due("complaint", COMPLAIN_EVERY_S):
@@ -181,7 +183,9 @@ class Sensor:
 
     def _close(self) -> None:
         now_ns = time.time_ns()
-        self.keep([*self.reporter.take(self.detector.flush(), now_ns), *self.reporter.flush()])
+        self.health.note_losses(self.source, self.counters["shed"], now_ns)
+        events = [*self.reporter.take(self.detector.flush(), now_ns), *self.reporter.flush()]
+        self.keep(self.health.losses.mark(events))
         self._beat(now_ns)
         self.delivery.stop()
         self.source.close()

@@ -25,7 +25,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One aggregated detection.
 
     Times are nanoseconds since the epoch, UTC. `count`, `first_seen_ns` and `last_seen_ns` are absolute: a later report
-    of the same `event_id` carries a higher `revision` and replaces the earlier one.
+    of the same `event_id` carries a higher `revision` and replaces the earlier one. `sensor_loss` is how many packets
+    the sensor lost from a minute before the event to its last report: where it is not 0, counts are low.
     """
 
     event_id: str
@@ -60,9 +61,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
     first_seen_ns: int
     last_seen_ns: int
+    sensor_loss: int = 0
 
 
-AGGREGATE_FIELDS = frozenset({"event_id", "revision", "sensor_id", "count", "first_seen_ns", "last_seen_ns"})
+AGGREGATE_FIELDS = frozenset(
+    {"event_id", "revision", "sensor_id", "count", "first_seen_ns", "last_seen_ns", "sensor_loss"}
+)
 
 
 def uuid7(unix_ns: int) -> str:

@@ -1,29 +1,48 @@
-"""When packets were lost: enough to say how many since a moment of the last minute."""
+"""When packets were lost, and what it means for events: counts are low, and other tunnels may be missing."""
 
-from collections import deque
+from bisect import bisect_right
+from collections.abc import Iterable
 
-REACH_NS = 60_000_000_000
+import msgspec
+
+from rules.event import Event
+
+LEAD_NS = 60_000_000_000  # what was lost this long before an event may have been a part of it
+MOMENTS = 4096
 _STEP_NS = 1_000_000_000  # losses closer together than this are remembered as one
 
 
 class Losses:
-    """Follows a counter of lost packets over the last minute, in at most 62 entries.
+    """Follows a counter of lost packets through the last `MOMENTS` seconds in which some were lost.
 
-    `total` is all that was lost. Times may go back, as clocks do: then what was lost lately is counted for longer.
+    `total` is all that was lost. While a clock that was set back catches up, losses count for longer than they should.
     """
 
     def __init__(self) -> None:
         self.total = 0
-        self._before: deque[tuple[int, int]] = deque()  # (a time, the total before the losses that began then)
+        self._times: list[int] = []
+        self._before: list[int] = []  # the total before the losses that were noted from that time on
 
     def note(self, total: int, now_ns: int) -> None:
         """Take the counter's value at `now_ns`."""
-        if total > self.total and (not self._before or now_ns - self._before[-1][0] >= _STEP_NS):
-            self._before.append((now_ns, self.total))
+        if total == self.total:
+            return
+        if not self._times or now_ns - self._times[-1] >= _STEP_NS:
+            self._times.append(now_ns)
+            self._before.append(self.total)
+            if len(self._times) > MOMENTS:
+                del self._times[0], self._before[0]
         self.total = total
 
-    def before(self, now_ns: int) -> int:
-        """Return the total of a minute before `now_ns`."""
-        while self._before and self._before[0][0] <= now_ns - REACH_NS:
-            self._before.popleft()
-        return self._before[0][1] if self._before else self.total
+    def since(self, from_ns: int) -> int:
+        """Return how many packets were lost after `from_ns`, at least: what is too long ago is forgotten."""
+        place = bisect_right(self._times, from_ns)
+        return self.total - self._before[place] if place < len(self._times) else 0
+
+    def mark(self, events: Iterable[Event]) -> list[Event]:
+        """Return `events` with what was lost while they were seen, and in the minute before."""
+        if not self._times:
+            return list(events)
+        return [
+            msgspec.structs.replace(event, sensor_loss=self.since(event.first_seen_ns - LEAD_NS)) for event in events
+        ]

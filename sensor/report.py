@@ -8,6 +8,7 @@ import msgspec
 
 from rules.event import Event, make_event, uuid7
 from sensor.detect import Detection
+from sensor.losses import Losses
 
 WINDOW_NS = 60_000_000_000
 MAX_WINDOWS = 65_536
@@ -30,12 +31,20 @@ class Reporter:
     Both tables hold at most `max_windows` rows; the oldest window is reported and closed when one more is needed.
     """
 
-    def __init__(self, sensor_id: str, window_ns: int = WINDOW_NS, max_windows: int = MAX_WINDOWS) -> None:
+    def __init__(
+        self,
+        sensor_id: str,
+        window_ns: int = WINDOW_NS,
+        max_windows: int = MAX_WINDOWS,
+        *,
+        losses: Losses | None = None,
+    ) -> None:
         self.events = 0
         self.windows_evicted = 0
         self._sensor_id = sensor_id
         self._window_ns = window_ns
         self._max_windows = max_windows
+        self._losses = losses if losses is not None else Losses()
         self._windows: OrderedDict[tuple[object, ...], _Window] = OrderedDict()
         self._by_observation: OrderedDict[int, _Window] = OrderedDict()
 
@@ -54,6 +63,7 @@ class Reporter:
             if window.opened_ns + self._window_ns > now_ns:
                 break
             del self._windows[key]
+            window.is_dirty |= self._losses.since(window.opened_ns) > 0  # nothing new but that more was lost
             reports.extend(_counters(window))
         return reports
 

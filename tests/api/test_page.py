@@ -107,6 +107,21 @@ def test_a_finding_appears_without_a_reload(
     assert severe_log(browser) == []
 
 
+@pytest.mark.parametrize(
+    ("lost", "said"), [(0, ""), (1, "at least 1 packet while"), (120, "at least 120 packets while")]
+)
+def test_a_finding_says_that_its_sensor_lost_packets(
+    installation: Installation, browser: webdriver.Chrome, see: See, lost: int, said: str
+) -> None:
+    installation.beat()
+    installation.add(sensor_loss=lost)
+    browser.get(installation.url)
+    shown = see("#findings tbody tr").text
+    assert said in shown
+    assert ("counts are low, and other tunnels may be missing" in shown) == bool(lost)
+    assert severe_log(browser) == []
+
+
 def test_hostile_names_are_text(installation: Installation, browser: webdriver.Chrome, see: See) -> None:
     installation.beat(hostname=HOSTILE, policy_error=HOSTILE, interfaces=(HOSTILE,))
     installation.set_policy(error=HOSTILE, warnings=(HOSTILE,), path=HOSTILE)

@@ -14,6 +14,7 @@ from hellos import hello_message, records, server_name
 from netns import needs_root
 from stored_events import make_event
 
+from db.values import Finding, FindingFilter
 from molecatcher.sensor_process import Sensor
 from molecatcher.settings import Settings
 from rules.sensor_status import SensorState, SensorStatus
@@ -155,3 +156,39 @@ def test_what_waits_for_the_database_is_counted_on_disk_and_in_memory(open_senso
     assert (status.spool_events, status.pending_events) == (3, 1)
     assert status.delivery_lag_ms >= 20_000
     assert status.state(status.heartbeat_ns) is SensorState.SPOOLING
+
+
+@pytest.mark.parametrize("tap", SMALL)
+def test_findings_of_a_sensor_that_loses_packets_say_so(wire: Wire, open_sensor: OpenSensor, tap: str) -> None:
+    sensor = open_sensor(Engine(open_tap=SMALL[tap]))
+    wire.send(*agent())
+    watch(sensor)
+    wire.send(*FLOOD)
+    watch(sensor)
+    wire.send(*agent("10.20.0.9"))
+    watch(sensor)
+    before, after = finding_of(sensor, "10.20.0.7"), finding_of(sensor, "10.20.0.9")
+    lost = heartbeat(sensor).kernel_drops
+    assert lost > 0
+    assert (before.sensor_loss, after.sensor_loss) == (0, lost)
+    sensor.keep(sensor.health.losses.mark(sensor.reporter.expire(time.time_ns() + 60 * 10**9)))
+    assert finding_of(sensor, "10.20.0.7").sensor_loss == lost
+    event = sensor.store.event(finding_of(sensor, "10.20.0.7").event_id)
+    assert event is not None
+    assert (event.sensor_loss, event.count) == (lost, 1)
+
+
+def test_findings_of_a_sensor_that_keeps_up_say_nothing(wire: Wire, open_sensor: OpenSensor) -> None:
+    sensor = open_sensor(Engine(open_tap=RingTap))
+    wire.send(*FLOOD[:200], *agent())
+    watch(sensor)
+    sensor.keep(sensor.health.losses.mark(sensor.reporter.flush()))
+    assert heartbeat(sensor).packets == 202
+    assert finding_of(sensor, "10.20.0.7").sensor_loss == 0
+
+
+def finding_of(sensor: Sensor, src: str) -> Finding:
+    """What the store holds of `src` once everything is delivered."""
+    assert sensor.delivery._try()
+    (found,) = sensor.store.findings(FindingFilter(src=src), 2)
+    return found

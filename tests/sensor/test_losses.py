@@ -1,29 +1,47 @@
 from hypothesis import given
 from hypothesis import strategies as st
+from stored_events import make_event
 
-from sensor.losses import REACH_NS, Losses
+from sensor.losses import LEAD_NS, MOMENTS, Losses
 
 S = 1_000_000_000
 
 
-def test_what_was_lost_is_remembered_for_a_minute() -> None:
+def test_what_was_lost_since_a_moment() -> None:
     losses = Losses()
     losses.note(0, 0)
     losses.note(5, 10 * S)
     losses.note(12, 30 * S)
-    assert losses.total - losses.before(69 * S) == 12
-    assert losses.total - losses.before(70 * S) == 7
-    assert losses.total - losses.before(90 * S) == 0
+    assert [losses.since(at * S) for at in (0, 9, 10, 29, 30, 90)] == [12, 12, 7, 7, 0, 0]
+
+
+def test_an_event_says_what_was_lost_since_a_minute_before_it() -> None:
+    losses, event = Losses(), make_event(1)
+    assert losses.mark([event]) == [event]
+    losses.note(100, event.first_seen_ns - LEAD_NS - S)
+    assert [each.sensor_loss for each in losses.mark([event])] == [0]
+    losses.note(107, event.first_seen_ns - LEAD_NS + S)
+    losses.note(110, event.first_seen_ns + 600 * S)
+    assert [each.sensor_loss for each in losses.mark([event])] == [10]
+
+
+def test_it_remembers_so_many_moments_and_forgets_the_oldest() -> None:
+    losses = Losses()
+    for second in range(MOMENTS + 50):
+        losses.note(second + 1, second * S)
+    assert len(losses._times) == len(losses._before) == MOMENTS
+    assert losses.since(-1) == MOMENTS
+    assert losses.since((MOMENTS + 48) * S) == 1
 
 
 @given(st.lists(st.tuples(st.integers(-5, 70), st.integers(0, 3)), max_size=300))
-def test_no_loss_of_the_last_minute_is_missed_and_little_is_held(steps: list[tuple[int, int]]) -> None:
+def test_no_loss_is_missed_whatever_the_clock_does(steps: list[tuple[int, int]]) -> None:
     losses, now_ns, total, noted = Losses(), 1000 * S, 0, []
     for pause, lost in steps:
         now_ns += pause * S // 4
         total += lost
         losses.note(total, now_ns)
         noted.append((now_ns, lost))
-        recent = sum(lost for at_ns, lost in noted if now_ns - REACH_NS < at_ns <= now_ns)
-        assert total - losses.before(now_ns) >= recent
-        assert len(losses._before) <= 2 * REACH_NS // S
+        recent = sum(lost for at_ns, lost in noted if at_ns > now_ns - LEAD_NS)
+        assert losses.since(now_ns - LEAD_NS) >= recent
+        assert losses.since(0) == total
