@@ -15,7 +15,7 @@ TEST_PACKAGES := chromium chromium-driver clang curl fonts-dejavu-core gcc iprou
 	python3-dev systemd unbound
 BPF := sensor/capture/bpf/flow_heads.bpf
 
-.PHONY: help setup run test test-full lint format lock bench bench-setup bench-offline bpf user
+.PHONY: help setup run test test-full lint format lock bench bench-setup bench-offline bench-stages bpf user
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
@@ -56,6 +56,9 @@ bench-setup: $(VENV)/.dev ## Install the programs to measure beside ours
 
 bench-offline: $(VENV)/.dev ## Measure ours beside others on one file (ARGS="--packets 200000 --rounds 1")
 	PYTHONPATH=tests/support $(BIN)/python bench/offline.py $(ARGS)
+
+bench-stages: $(VENV)/.dev ## Measure what each kind of relevant packet costs, stage by stage
+	PYTHONPATH=tests/support $(BIN)/python bench/stages.py $(ARGS)
 
 lock: $(VENV)/.dev ## Pin the newest dependencies with their hashes
 	$(BIN)/pip install --quiet uv

@@ -47,8 +47,15 @@ ListenOption = Annotated[
 InterfaceOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--interface", "-i", metavar="NAME", help="Capture here (repeatable) [default: chosen from the routes]"
+        "--interface",
+        "-i",
+        metavar="[NETNS/]NAME",
+        help="Capture here (repeatable) [default: chosen from the routes]. NETNS: a name of `ip netns`, pid:N, a path",
     ),
+]
+NetnsOption = Annotated[
+    list[str] | None,
+    typer.Option("--netns", metavar="NETNS", help="Choose interfaces in this network namespace, too (repeatable)"),
 ]
 
 
@@ -91,6 +98,7 @@ def _variable(location: tuple[int | str, ...]) -> str:
 @app.command()
 def run(
     interface: InterfaceOption = None,
+    netns: NetnsOption = None,
     listen: ListenOption = None,
     state: StateOption = None,
     policy: PolicyOption = None,
@@ -104,15 +112,21 @@ def run(
     """
     from molecatcher.supervise import run as supervise
 
-    sys.exit(supervise(_settings(interface=tuple(interface or ()), listen=listen, state=state, policy=policy)))
+    where = {"interface": tuple(interface or ()), "netns": tuple(netns or ())}
+    sys.exit(supervise(_settings(**where, listen=listen, state=state, policy=policy)))
 
 
 @app.command()
-def sensor(interface: InterfaceOption = None, state: StateOption = None, policy: PolicyOption = None) -> None:
+def sensor(
+    interface: InterfaceOption = None,
+    netns: NetnsOption = None,
+    state: StateOption = None,
+    policy: PolicyOption = None,
+) -> None:
     """Only the sensor: capture and classify into the database under the state directory."""
     from molecatcher.sensor_process import run as run_sensor
 
-    run_sensor(_settings(interface=tuple(interface or ()), state=state, policy=policy))
+    run_sensor(_settings(interface=tuple(interface or ()), netns=tuple(netns or ()), state=state, policy=policy))
 
 
 @app.command()

@@ -18,12 +18,14 @@ import structlog
 
 from molecatcher.errors import SetupError
 from molecatcher.settings import Settings
+from sensor.capture.namespaces import named_namespaces
 
 log = structlog.get_logger()
 
 # include/uapi/linux/capability.h
-CAPABILITIES: Final = {"dac_read_search": 2, "net_raw": 13, "bpf": 39}
+CAPABILITIES: Final = {"dac_read_search": 2, "net_raw": 13, "sys_ptrace": 19, "sys_admin": 21, "bpf": 39}
 CAPTURE: Final = ("net_raw", "bpf")
+ENTER: Final = ("sys_admin", "sys_ptrace")  # network namespaces; the sensor gives them up once it is inside
 READ_ANYWHERE: Final = "dac_read_search"  # only for a clone in a folder that the user cannot enter
 PACKAGES = ("api", "db", "molecatcher", "rules", "sensor")
 
@@ -68,7 +70,7 @@ def give_up_root(settings: Settings) -> None:
     prepare_state(settings.state, user.pw_uid, user.pw_gid)
     readable = [*program_folders(), *([settings.policy] if settings.policy else [])]
     access = can_user_run(user.pw_name, readable, settings.state)
-    rights = available(CAPTURE)
+    rights = available(capture_rights(settings))
     if not access.ok:
         log.warning("user_keeps_right_to_read_every_file", user=user.pw_name, remedy=access.remedy)
         rights += available([READ_ANYWHERE])
@@ -87,9 +89,15 @@ def as_user(user: str, argv: Sequence[str], capabilities: Sequence[str] = ()) ->
     return [_setpriv(), *identity, *bits, *_limits(capabilities), "--", *argv]
 
 
-def with_capture_rights(argv: Sequence[str]) -> list[str]:
-    """Return the command that runs `argv` with what capture needs of this process's capabilities and no others."""
-    return _as_child(argv, available([*CAPTURE, *_kept_right()]))
+def capture_rights(settings: Settings) -> tuple[str, ...]:
+    """Return the capabilities that a sensor with these settings starts with."""
+    has_namespaces = bool(named_namespaces(settings.interface, settings.netns))
+    return (*CAPTURE, *ENTER) if has_namespaces else CAPTURE
+
+
+def with_capture_rights(argv: Sequence[str], rights: Sequence[str] = CAPTURE) -> list[str]:
+    """Return the command that runs `argv` with `rights`, as far as this process has them, and no others."""
+    return _as_child(argv, available([*rights, *_kept_right()]))
 
 
 def without_rights(argv: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """The sensor as a process: capture, classify, report, until told to stop."""
 
+import os
 import signal
 import socket
 import time
@@ -24,8 +25,9 @@ from rules.catalogue import load_catalogue
 from rules.event import Event, uuid7
 from rules.sensor_status import SensorStatus
 from sensor.capture.engine import open_source
-from sensor.capture.interfaces import Choice, choose_interfaces
-from sensor.capture.link_watcher import LinkWatcher
+from sensor.capture.interfaces import Choice
+from sensor.capture.listening import Listening
+from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces
 from sensor.detect import Detector
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
@@ -63,9 +65,10 @@ class Sensor:
         self.detector = Detector(Pipeline(is_own_lookup=own_lookups.is_own), self.rules)
         self.health = Health()
         self.reporter = Reporter(self.sensor_id, int(settings.window_s * NS_PER_S), losses=self.health.losses)
-        self.links = LinkWatcher()
-        self.choice = choose_interfaces(settings.interface)
-        self.source = open_source(self.choice.interfaces)
+        self.namespaces = enter_namespaces(settings)
+        self.listening = Listening(self.namespaces, settings.interface, settings.netns)
+        self.choice = self.listening.choose()
+        self.source = open_source(self.choice.interfaces, namespaces=self.namespaces)
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
         self._pending: list[Event] = []
@@ -146,8 +149,11 @@ class Sensor:
             self.rules.reload()
         else:
             self.rules.poll()
-        if self.links.has_changed():
-            choice = choose_interfaces(self.settings.interface)
+        if renewed := self.namespaces.follow():
+            self.listening.renew(renewed)
+            self.source.renew(renewed)
+        if self.listening.has_changed() or renewed:
+            choice = self.listening.choose()
             if choice != self.choice:
                 self._announce(choice)
                 self.source.listen_on(choice.interfaces)
@@ -189,7 +195,8 @@ class Sensor:
         self._beat(now_ns)
         self.delivery.stop()
         self.source.close()
-        self.links.close()
+        self.listening.close()
+        self.namespaces.close()
         self.store.close()
         log.info("sensor_stopped", sensor_id=self.sensor_id, packets=self.detector.pipeline.counters.packets)
 
@@ -199,6 +206,18 @@ class Sensor:
             return False
         self._due[what] = now_s + every_s
         return True
+
+
+def enter_namespaces(settings: Settings) -> Namespaces:
+    """Return the network namespaces that `settings` name, entered; an ordinary user's right to do so is then given up.
+
+    Raises:
+        CaptureError: One cannot be entered.
+    """
+    namespaces = Namespaces(*sorted(named_namespaces(settings.interface, settings.netns)))
+    if os.geteuid():
+        give_up(*TO_ENTER)
+    return namespaces
 
 
 def _open_spool(settings: Settings) -> Spool:

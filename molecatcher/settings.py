@@ -33,7 +33,10 @@ class Settings(BaseSettings):
         default_factory=default_policy, description="policy file (TOML); none: nothing is sanctioned"
     )
     listen: str = Field(default="127.0.0.1:8484", description="address and port of the API and the page")
-    interface: tuple[str, ...] = Field(default=(), description="where to capture; none: chosen from routes")
+    interface: tuple[str, ...] = Field(
+        default=(), description="where to capture (NAME or NETNS/NAME); none: chosen from routes"
+    )
+    netns: tuple[str, ...] = Field(default=(), description="other network namespaces to choose interfaces in")
     window_s: float = Field(default=60.0, gt=0, description="seconds in which repeats are counted on one event")
     spool_mib: int = Field(default=512, gt=0, description="how much may wait on disk while the database is away")
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")

@@ -1,7 +1,8 @@
 """`molecatcher run`: sensor and API as two processes of this one, each with just the rights it needs.
 
-The sensor keeps CAP_NET_RAW and CAP_BPF, the API keeps no capability. A process that ends is started again; one that
-cannot start ends the program with its own sentence. When this process is killed, both end with it.
+The sensor keeps CAP_NET_RAW and CAP_BPF, the API keeps no capability; this process has the sensor's, and the rights to
+enter other network namespaces if the sensor is to listen there. A process that ends is started again; one that cannot
+start ends the program with its own sentence. When this process is killed, both end with it.
 """
 
 import json
@@ -17,7 +18,7 @@ from molecatcher.child import Child, inherited_environment
 from molecatcher.live_rules import read_policy
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
-from molecatcher.privileges import give_up_root, with_capture_rights, without_rights
+from molecatcher.privileges import capture_rights, give_up_root, with_capture_rights, without_rights
 from molecatcher.settings import Settings
 from rules.catalogue import load_catalogue
 from sensor.capture.tap import check_permission
@@ -35,7 +36,7 @@ class Supervisor:
         environment = inherited_environment(as_environment(settings))
         program = [sys.executable, "-P", "-m", "molecatcher"]
         self._children = (
-            Child("sensor", with_capture_rights([*program, "sensor"]), environment),
+            Child("sensor", with_capture_rights([*program, "sensor"], capture_rights(settings)), environment),
             Child("api", without_rights([*program, "serve"]), environment),
         )
         self._listen = settings.listen

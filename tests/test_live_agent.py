@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,17 @@ def test_kill_at_any_moment_loses_no_reported_event_and_doubles_none(world: Inte
         after = {row["event_id"]: row for row in events(world)}
         assert before.keys() <= after.keys()
         assert sum(row["kind"] == "tls" for row in after.values()) == 2
+
+
+def test_another_network_namespace_is_watched_without_the_right_to_enter_more(world: Internet, state: Path) -> None:
+    elsewhere = replace(world, monitor=world.server)
+    interface = f"{world.client.namespace}/eth0"
+    with running(elsewhere, state, "--interface", interface) as main, world.agent():
+        wait_for(lambda: kinds(elsewhere) == {"dns", "tls"}, 10)
+        rights = status_of(child_of(main.pid, "sensor"))
+        assert {(row["src_ip"], row["interface"]) for row in events(elsewhere)} == {(CLIENT, interface)}
+    assert rights["Uid"].split()[0] != "0"
+    assert not int(rights["CapPrm"], 16) & (1 << 21 | 1 << 19)
 
 
 def test_the_processes_have_just_the_rights_they_need(world: Internet, state: Path) -> None:

@@ -14,9 +14,10 @@ import structlog
 
 from sensor.capture.flow_heads import FlowHeads, Limits
 from sensor.capture.live import Engine, LiveSource
+from sensor.capture.namespaces import Namespaces
 from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
 from sensor.capture.plain import PlainTap
-from sensor.capture.ring import PACKET_RX_RING, PACKET_VERSION, TPACKET_V3, RingTap, ring_request
+from sensor.capture.ring import PACKET_RX_RING, PACKET_VERSION, TPACKET_V3, open_ring, ring_request
 from sensor.capture.tap import SOL_PACKET, TapOpener, check_permission
 from sensor.errors import BpfUnavailable
 
@@ -26,8 +27,12 @@ RING_SNAP_OCTETS = 16 * 1024  # of packets that no flow table cut: the longest h
 _log = structlog.get_logger(__name__)
 
 
-def open_source(interfaces: Iterable[str], limits: Limits | None = None) -> LiveSource:
+def open_source(
+    interfaces: Iterable[str], limits: Limits | None = None, namespaces: Namespaces | None = None
+) -> LiveSource:
     """Return a source on `interfaces` that takes packets in the best way that this host allows, and log which.
+
+    `namespaces` are those of interfaces `NETNS/NAME`; whoever entered them closes them.
 
     Raises:
         CaptureError: Packet sockets may not be opened here at all.
@@ -35,7 +40,7 @@ def open_source(interfaces: Iterable[str], limits: Limits | None = None) -> Live
     check_permission()
     engine = choose_engine(limits)
     _log.info("capture_engine", engine=engine.name, reason=engine.reason)
-    return LiveSource(tuple(interfaces), engine)
+    return LiveSource(tuple(interfaces), engine, namespaces if namespaces is not None else Namespaces())
 
 
 def choose_engine(limits: Limits | None = None) -> Engine:
@@ -65,4 +70,4 @@ def _choose_tap() -> tuple[TapOpener, str]:
             sock.setsockopt(SOL_PACKET, PACKET_RX_RING, ring_request(1))
     except OSError as error:
         return PlainTap, f", without a ring: {error.strerror}"
-    return RingTap, ""
+    return open_ring, ""

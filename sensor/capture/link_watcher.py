@@ -4,7 +4,9 @@ A plain netlink socket: pyroute2's IPRoute belongs to the thread that made it an
 """
 
 import errno
+import select
 import socket
+from collections.abc import Iterable
 
 from pyroute2.netlink.rtnl import (
     RTMGRP_IPV4_IFADDR,
@@ -13,6 +15,8 @@ from pyroute2.netlink.rtnl import (
     RTMGRP_IPV6_ROUTE,
     RTMGRP_LINK,
 )
+
+from sensor.capture.namespaces import Namespaces
 
 GROUPS = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE
 ANY_PORT = 0
@@ -54,3 +58,46 @@ class LinkWatcher:
             if error.errno != errno.ENOBUFS:
                 raise
         return True
+
+
+class LinkWatchers:
+    """A `LinkWatcher` in each of `namespaces`, used like a single one."""
+
+    def __init__(self, namespaces: Namespaces) -> None:
+        self._namespaces = namespaces
+        self._any = select.epoll()
+        self._watchers: dict[str, LinkWatcher] = {}
+        self.renew(namespaces)
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when something changed in any of them."""
+        return self._any.fileno()
+
+    def has_changed(self) -> bool:
+        """Tell whether something changed since the last call; never waits.
+
+        Raises:
+            OSError: A netlink socket failed.
+        """
+        return sum(watcher.has_changed() for watcher in self._watchers.values()) > 0  # every queue is emptied
+
+    def renew(self, names: Iterable[str]) -> None:
+        """Watch the namespaces `names` from now on, or no more, since they were entered or left."""
+        for name in names:
+            self._drop(name)
+            if name in self._namespaces:
+                watcher = self._namespaces.call(name, LinkWatcher)
+                self._watchers[name] = watcher
+                self._any.register(watcher, select.EPOLLIN)
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for name in tuple(self._watchers):
+            self._drop(name)
+        self._any.close()
+
+    def _drop(self, name: str) -> None:
+        if name in self._watchers:
+            watcher = self._watchers.pop(name)
+            self._any.unregister(watcher)
+            watcher.close()

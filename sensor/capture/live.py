@@ -1,7 +1,7 @@
 """Live capture: packet sockets on the wanted interfaces, one each, however they come, go and change.
 
-Needs CAP_NET_RAW and nothing else. Sockets stay in the network namespace of the thread that made them, so the thread
-that opened a `LiveSource` reads it.
+Needs CAP_NET_RAW and nothing else. An interface of another network namespace is called `NETNS/NAME`; its socket is made
+there (sensor.capture.namespaces) and read here.
 
 An interface that goes down, disappears, is renamed or is made again is no error: interfaces are known by name, and a
 wanted name that exists is captured, from the link event that says so. A socket survives down and up, not its interface.
@@ -12,7 +12,7 @@ starve another.
 """
 
 import selectors
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from types import TracebackType
@@ -20,7 +20,8 @@ from typing import Self
 
 import structlog
 
-from sensor.capture.link_watcher import LinkWatcher
+from sensor.capture.link_watcher import LinkWatchers
+from sensor.capture.namespaces import Namespaces, full_name, split_name
 from sensor.capture.packet_filter import EveryIpPacket, FilterCounters, PacketFilter
 from sensor.capture.plain import PlainTap
 from sensor.capture.source import SourceCounters
@@ -58,7 +59,7 @@ class _Totals:
 class LiveSource:
     """A source of packets from the interfaces named in `wanted`; use it in a `with` statement or call `close`.
 
-    It owns the engine's filter and closes it.
+    It owns the engine's filter and closes it, `namespaces` it does not.
 
     Raises:
         CaptureError: AF_PACKET sockets may not be opened here.
@@ -66,10 +67,11 @@ class LiveSource:
 
     wanted: tuple[str, ...]
     way: Engine = field(default_factory=Engine)
+    namespaces: Namespaces = field(default_factory=Namespaces)
     _taps: dict[str, Tap] = field(default_factory=dict, init=False)
     _totals: _Totals = field(default_factory=_Totals, init=False)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector, init=False)
-    _links: LinkWatcher = field(init=False)
+    _links: LinkWatchers = field(init=False)
     _is_open: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
@@ -79,7 +81,7 @@ class LiveSource:
             self._selector.close()
             self.way.packet_filter.close()
             raise
-        self._links = LinkWatcher()
+        self._links = LinkWatchers(self.namespaces)
         self._selector.register(self._links, selectors.EVENT_READ)
         try:
             self.listen_on(self.wanted)
@@ -102,8 +104,9 @@ class LiveSource:
 
     @property
     def engine_reason(self) -> str:
-        """Return why this engine is the one in use."""
-        return self.way.reason
+        """Return why this engine is the one in use, and what an interface has not got of it."""
+        short = [f"{tap.interface} has {tap.shortfall}" for tap in self._taps.values() if tap.shortfall]
+        return "; ".join((self.way.reason, *short))
 
     @property
     def interfaces(self) -> tuple[str, ...]:
@@ -121,6 +124,17 @@ class LiveSource:
         for name in self.wanted:
             if name not in self._taps:
                 _log.warning("interface_missing", interface=name)
+
+    def renew(self, namespaces: Collection[str]) -> None:
+        """Take note that `namespaces` were left or entered: leave the interfaces there, and look for them again.
+
+        Raises:
+            CaptureError: As `listen_on`.
+        """
+        for name in [name for name in self._taps if split_name(name)[0] in namespaces]:
+            self._close_tap(self._taps.pop(name))
+        self._links.renew(namespaces)
+        self._follow_links()
 
     def read(self, timeout_s: float) -> list[Packet] | None:
         """Return packets that came within `timeout_s` seconds, at most `BATCH_PACKETS`; None once closed.
@@ -202,8 +216,9 @@ class LiveSource:
         taps = list(self._taps.values())
         self._taps = {}
         for tap in taps:
-            tap.interface = tap.bound_to() or tap.interface
-            if tap.bound_to() in self.wanted:
+            bound_to = tap.bound_to()
+            tap.interface = full_name(split_name(tap.interface)[0], bound_to) if bound_to else tap.interface
+            if bound_to and tap.interface in self.wanted:
                 self._taps[tap.interface] = tap
             else:
                 self._close_tap(tap)
@@ -212,16 +227,20 @@ class LiveSource:
                 self._open_tap(name)
 
     def _open_tap(self, name: str) -> None:
-        """Open the socket of an interface if it exists."""
+        """Open the socket of an interface if it exists, inside its namespace."""
+        namespace, interface = split_name(name)
+        if namespace not in self.namespaces:
+            return
         try:
-            tap = self.way.open_tap(name, self.way.packet_filter)
+            tap = self.namespaces.call(namespace, self.way.open_tap, interface, self.way.packet_filter)
         except OSError as error:
             if error.errno in INTERFACE_GONE:
                 return  # the link event of its return brings us back
             raise CaptureError(f"cannot capture on {name}: {error.strerror}; see `molecatcher doctor`") from error
+        tap.interface = name
         self._taps[name] = tap
         self._selector.register(tap, selectors.EVENT_READ, tap)
-        _log.info("interface_opened", interface=name, link_type=tap.link_type.name)
+        _log.info("interface_opened", interface=name, link_type=tap.link_type.name, shortfall=tap.shortfall)
 
     def _close_tap(self, tap: Tap) -> None:
         """Close one socket and keep its counter."""

@@ -7,17 +7,21 @@ parts outlive the block.
 Cost: bench/live.py. A packet takes one `unpack`, one slice and one `Packet`; a wake-up takes a selector call.
 """
 
+import errno
 import mmap
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from sensor.capture.packet_filter import PacketFilter
-from sensor.capture.tap import INTERFACE_GONE, SOL_PACKET, PacketSocket
+from sensor.capture.plain import PlainTap
+from sensor.capture.tap import INTERFACE_GONE, SOL_PACKET, PacketSocket, Tap
 from sensor.packet import Packet
 
 BLOCK_OCTETS = 128 * 1024  # one takes the largest packet, 64 KiB
 BLOCKS = 64
+RING_SIZES: Final = (BLOCKS, 16, 4)
 RETIRE_MS = 50
 
 PACKET_RX_RING = 5
@@ -120,6 +124,27 @@ class RingTap(PacketSocket):
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code and code not in INTERFACE_GONE:
             raise OSError(code, "packet ring")
+
+
+def open_ring(interface: str, packet_filter: PacketFilter, sizes: Sequence[int] = RING_SIZES) -> Tap:
+    """Return a tap with the largest ring that there is memory for, of `sizes` in blocks; without a ring if for none.
+
+    Raises:
+        OSError: As `PacketSocket`.
+    """
+    for blocks in sizes:
+        try:
+            tap: Tap = RingTap(interface, packet_filter, blocks)
+        except OSError as error:
+            if error.errno != errno.ENOMEM:
+                raise
+        else:
+            if blocks < sizes[0]:
+                tap.shortfall = f"a ring of {blocks * BLOCK_OCTETS >> 10} KiB for want of memory"
+            return tap
+    tap = PlainTap(interface, packet_filter)
+    tap.shortfall = "no ring for want of memory"
+    return tap
 
 
 def ring_request(blocks: int) -> bytes:

@@ -30,6 +30,7 @@ class Tap(Protocol):
 
     interface: str
     link_type: LinkType
+    shortfall: str  # what it has not got of what it was to have, as a clause; empty if it has everything
 
     def fileno(self) -> int:
         """The descriptor that is readable when packets wait, or when the interface went down."""
@@ -60,6 +61,8 @@ TapOpener = Callable[[str, PacketFilter], Tap]
 class PacketSocket:
     """A packet socket that is bound to `interface` and filtered from its first packet on.
 
+    `shortfall` may be set to what the socket has not got of what it was to have, as a clause.
+
     `prepare(sock)` is called before the filter is attached: ring and buffers are set up there.
 
     Raises:
@@ -73,6 +76,7 @@ class PacketSocket:
         self.interface = interface
         self.link_type = LinkType.ETHERNET if has_ethernet else LinkType.RAW
         self.sock = socket.socket(socket.AF_PACKET, kind, 0)  # protocol 0: nothing is received before bind
+        self.shortfall = ""
         self._kernel_drops = 0
         try:
             prepare(self.sock)

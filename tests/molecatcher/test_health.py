@@ -54,7 +54,8 @@ def open_sensor(wire: Wire, tmp_path: Path) -> Iterator[OpenSensor]:  # noqa: AR
             sensor.source = LiveSource(("eth0",), engine)
             sensor._due["heartbeat"] = math.inf  # only when a test asks for one
             stack.callback(sensor.store.close)
-            stack.callback(sensor.links.close)
+            stack.callback(sensor.listening.close)
+            stack.callback(sensor.namespaces.close)
             stack.callback(sensor.source.close)
             return sensor
 

@@ -64,5 +64,6 @@ def test_a_shed_batch_is_logged_without_what_it_carried(tmp_path: Path, capsys: 
     assert "packet_batch_shed" in printed.out + printed.err
     assert secret.hex() not in printed.out + printed.err
     sensor.source.close()
-    sensor.links.close()
+    sensor.listening.close()
+    sensor.namespaces.close()
     sensor.store.close()

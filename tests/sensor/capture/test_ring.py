@@ -17,7 +17,8 @@ from netns import needs_root
 from sensor.capture.flow_heads import FlowHeads, Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.packet_filter import EveryIpPacket
-from sensor.capture.ring import BLOCK_OCTETS, RingTap
+from sensor.capture.plain import PlainTap
+from sensor.capture.ring import BLOCK_OCTETS, RingTap, open_ring
 
 if TYPE_CHECKING:
     from sensor.packet import Packet
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 pytestmark = needs_root
 
 BENCH = Path(__file__).parents[3] / "bench" / "live.py"
+TOO_MANY_BLOCKS = 1 << 20  # their list alone is larger than what the kernel allocates at once: nothing is taken
 ENDS = ("10.0.0.2", 40000, "192.0.2.10", 443)
 
 
@@ -51,6 +53,24 @@ def test_an_event_waits_for_no_full_block(wire: Wire) -> None:
         (packet,) = source.read(5) or []
         assert time.monotonic() - started < 1
         assert abs(time.time_ns() - packet.ts_ns) < 5_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kind", "shortfall"),
+    [
+        ((TOO_MANY_BLOCKS, TOO_MANY_BLOCKS, 4), RingTap, "a ring of 512 KiB for want of memory"),
+        ((TOO_MANY_BLOCKS, TOO_MANY_BLOCKS), PlainTap, "no ring for want of memory"),
+        ((4, 1), RingTap, ""),
+    ],
+)
+def test_without_memory_for_the_ring_there_is_less_of_it(
+    wire: Wire, sizes: tuple[int, ...], kind: type, shortfall: str
+) -> None:
+    with LiveSource(("eth0",), Engine("ring", "a reason", open_tap=partial(open_ring, sizes=sizes))) as source:
+        assert source.engine_reason == (f"a reason; eth0 has {shortfall}" if shortfall else "a reason")
+        assert isinstance(source._taps["eth0"], kind)
+        wire.send(tcp(0, ENDS, (1, 1, SYN)).data)
+        assert len(drain(source)) == 1
 
 
 def test_data_outlives_its_block(wire: Wire) -> None:
