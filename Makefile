@@ -9,7 +9,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo "sh -c 'echo Set-up needs root: run make as root or install sudo >&2; exit 1'")
 ARGS ?=
-INSTALL_SELF = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 RUN_PACKAGES := libbpf1 python3-venv util-linux
 TEST_PACKAGES := chromium chromium-driver clang curl fonts-dejavu-core gcc iproute2 libbpf-dev libc6-dev llvm nftables openssl \
 	python3-dev systemd unbound
@@ -19,15 +18,16 @@ BPF := sensor/capture/bpf/flow_heads.bpf
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.installed user ## Install system packages, the service user and .venv with the locked dependencies
+setup: $(VENV)/.compiled user ## Install system packages, the service user and .venv with the locked dependencies
 
 run: setup ## Start sensor, API and page (ARGS="--interface eth0 ..." passes options)
 	$(BIN)/molecatcher run $(ARGS)
 
-test: $(VENV)/.dev user ## Run the tests (under 15 minutes on 2 cores)
+test: $(VENV)/.dev $(VENV)/.compiled user ## Run the tests (under 15 minutes on 2 cores)
 	$(BIN)/pytest -m "not full" $(ARGS)
+	$(if $(ARGS),,MOLECATCHER_PURE_PYTHON=1 $(BIN)/pytest -m "not full" tests/rules tests/sensor/test_*.py tests/sensor/extract tests/test_captures.py)
 
-test-full: $(VENV)/.dev user ## Run the long tests (under 60 minutes)
+test-full: $(VENV)/.dev $(VENV)/.compiled user ## Run the long tests (under 60 minutes)
 	$(BIN)/pytest -m full $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and the boundaries between packages
@@ -51,10 +51,10 @@ bpf: ## Build the eBPF filter again (after a change of its source; commit the ob
 	llvm-objcopy --strip-debug --remove-section=.BTF.ext --remove-section=.rel.BTF.ext $(BPF).full $(BPF).o
 	rm $(BPF).full
 
-bench-setup: $(VENV)/.dev ## Install the programs to measure beside ours
+bench-setup: $(VENV)/.dev $(VENV)/.compiled ## Install the programs to measure beside ours
 	bench/peers/install.sh
 
-bench-offline: $(VENV)/.dev ## Measure ours beside others on one file (ARGS="--packets 200000 --rounds 1")
+bench-offline: $(VENV)/.dev $(VENV)/.compiled ## Measure ours beside others on one file (ARGS="--packets 200000 --rounds 1")
 	PYTHONPATH=tests/support $(BIN)/python bench/offline.py $(ARGS)
 
 bench-stages: $(VENV)/.dev ## Measure what each kind of relevant packet costs, stage by stage
@@ -77,14 +77,18 @@ $(VENV)/.system: Makefile
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed: requirements.lock pyproject.toml sensor/capture/_heads.c $(VENV)/.system
+$(VENV)/.installed: requirements.lock pyproject.toml $(VENV)/.system
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(INSTALL_SELF)
+	MOLECATCHER_PURE_PYTHON=1 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Half a minute where there is a compiler; tried again each time where there is none.
+$(VENV)/.compiled: setup.py $(wildcard rules/*.py sensor/*.py sensor/*/*.[cp]*) $(VENV)/.installed
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	@! ls sensor/pipeline.*.so >/dev/null 2>&1 || touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
 	@missing=$$(for p in $(TEST_PACKAGES); do dpkg-query -Wf '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; fi
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(INSTALL_SELF)  # again: now there is a compiler for the optional part
 	@touch $@

@@ -3,7 +3,6 @@
 import ipaddress
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from importlib.resources import files
@@ -80,8 +79,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return Decision.BLOCK if is_blocked else Decision.MONITOR
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True, gc=False):
     """One listed name: the service, the list and the entry as written."""
 
     service: Service
@@ -89,8 +87,7 @@ class Listing:
     entry: str
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True, gc=False):
     """The most specific entry for a name; both kinds where the same entry stands in two lists of one service."""
 
     service: Service

@@ -5,13 +5,15 @@ client was told, then protocol tells. Costs O(labels) for each name of the obser
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from rules.catalogue import Catalogue, ListKind, Match, Service, Trust
 from rules.event import address_text
 from rules.observation import Evidence, Indicator, Observation
 from rules.policy import Policy, Sanction
 from rules.tells import find_tell, ssh_banner
+from rules.value import Value
 from rules.verdict import UNKNOWN, Decision, Outcome, Reason, Role, Severity, Verdict
 
 NAME_EVIDENCE = frozenset(
@@ -58,8 +60,7 @@ WHERE_IT_WAS_SEEN = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
+class _Listed(Value, frozen=True):
     """A name of the observation that the catalogue lists."""
 
     indicator: Indicator
@@ -144,7 +145,7 @@ def _contradiction(sanctioned: Indicator, listed: list[_Listed], observation: Ob
     by_name = _by_name(listed, observation) or UNKNOWN
     detail = f"{WHERE_IT_WAS_SEEN[sanctioned.evidence]} a sanctioned ingress, yet the same flow names a listed host"
     reason = Reason(sanctioned.evidence, sanctioned.value, detail)
-    return replace(
+    return msgspec.structs.replace(
         by_name,
         outcome=Outcome.SUSPICIOUS,
         severity=Severity.HIGH,
@@ -279,12 +280,12 @@ def _finish(verdict: Verdict, observation: Observation, policy: Policy, catalogu
     """Return the verdict with what the policy decided: ignored services vanish, exceptions are noted."""
     service = catalogue.services[verdict.service or ""]
     if verdict.outcome is Outcome.SANCTIONED:
-        return replace(verdict, category=service.category)
+        return msgspec.structs.replace(verdict, category=service.category)
     now_ns = observation.observed_at_ns
     if _is_passed_over(service, verdict.role, policy, now_ns):
         return UNKNOWN
     exception = policy.exception_for(observation.five_tuple.src, service, now_ns)
-    return replace(
+    return msgspec.structs.replace(
         verdict,
         category=service.category,
         severity=_severity(verdict, policy.decide(service)),

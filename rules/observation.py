@@ -4,8 +4,9 @@ An observation is a value. When more becomes known of the same flow (the hello i
 sensor makes a new observation with the same `key` and a higher `revision`, which holds all that the earlier one did.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class Transport(StrEnum):
@@ -51,8 +52,7 @@ class FlowState(StrEnum):
     LIVE = "live"
 
 
-@dataclass(frozen=True, slots=True)
-class FiveTuple:
+class FiveTuple(msgspec.Struct, frozen=True, gc=False):
     """A flow's identity from initiator to responder; addresses are packed (4 or 16 octets, network order)."""
 
     transport: Transport
@@ -62,16 +62,14 @@ class FiveTuple:
     dst_port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Indicator:
+class Indicator(msgspec.Struct, frozen=True, gc=False):
     """One fact read from the packets, such as a server name; names are folded (`rules.names.fold`)."""
 
     evidence: Evidence
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class DnsTransaction:
+class DnsTransaction(msgspec.Struct, frozen=True, gc=False):
     """A query and, when it was seen, its answer."""
 
     qname: str
@@ -86,8 +84,7 @@ class DnsTransaction:
         return self.rcode is not None
 
 
-@dataclass(frozen=True, slots=True)
-class ClientHello:
+class ClientHello(msgspec.Struct, frozen=True, gc=False):
     """What a TLS or QUIC client offered (RFC 8446 section 4.1.2)."""
 
     sni: str | None
@@ -97,8 +94,7 @@ class ClientHello:
     has_ech: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True, gc=False):
     """Everything known so far of one DNS transaction or one flow.
 
     `indicators` stand in the order they were seen. `told_names` are the names for which this client was told the

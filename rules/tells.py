@@ -4,18 +4,16 @@ Each row is a fact about one program with its source in the service's file. A te
 names anybody's account.
 """
 
-from dataclasses import dataclass
-
 from rules.catalogue import Catalogue
 from rules.observation import Evidence, Observation
+from rules.value import Value
 from rules.verdict import Reason, Role
 
 SSH_PORT = 22
 SSH_SERVICE = "ssh-remote-forward"
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(Value, frozen=True):
     """A tell that was found: the service it speaks for, how sure it is (0 to 100), and the reason."""
 
     service: str

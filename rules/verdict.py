@@ -1,7 +1,8 @@
 """What the rules say of an observation."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from rules.observation import Evidence
 
@@ -41,8 +42,7 @@ class Decision(StrEnum):
     IGNORE = "ignore"
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """One piece of evidence: where it was read, what it was, and what that means in a sentence."""
 
     evidence: Evidence
@@ -50,8 +50,7 @@ class Reason:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The answer of `rules.classify.classify`; `confidence` is 0 to 100."""
 
     outcome: Outcome

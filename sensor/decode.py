@@ -10,9 +10,8 @@ benchmark is bench/pipeline.py.
 import struct
 from enum import IntEnum
 
-import msgspec
-
 from rules.observation import FiveTuple, Transport
+from rules.value import State, Value
 from sensor.errors import MalformedPacket, NeedMoreData
 from sensor.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, find_network_layer, require
 from sensor.packet import Packet
@@ -41,7 +40,7 @@ class Protocol(IntEnum):
     DESTINATION_OPTIONS = 60
 
 
-class Segment(msgspec.Struct, frozen=True, gc=False):
+class Segment(Value, frozen=True):
     """One TCP segment; `payload` may be shorter than `wire_payload_octets` (snap length, or the head of fragments)."""
 
     ts_ns: int
@@ -56,7 +55,7 @@ class Segment(msgspec.Struct, frozen=True, gc=False):
     wire_payload_octets: int
 
 
-class Datagram(msgspec.Struct, frozen=True, gc=False):
+class Datagram(Value, frozen=True):
     """One UDP datagram; `payload` may be shorter than `wire_payload_octets` (snap length, or the head of fragments)."""
 
     ts_ns: int
@@ -68,14 +67,14 @@ class Datagram(msgspec.Struct, frozen=True, gc=False):
     wire_payload_octets: int
 
 
-class Unreachable(msgspec.Struct, frozen=True, gc=False):
+class Unreachable(Value, frozen=True):
     """An ICMP message that a packet of `five_tuple`, from its sender's view, was not delivered."""
 
     ts_ns: int
     five_tuple: FiveTuple
 
 
-class Fragment(msgspec.Struct, frozen=True, gc=False):
+class Fragment(Value, frozen=True):
     """A part of an IP datagram: `payload` lies `offset` octets into what follows the (unfragmentable) IP header."""
 
     ts_ns: int
@@ -106,7 +105,7 @@ _read_ipv4 = struct.Struct(">BxHHHxB").unpack_from
 _read_ipv6 = struct.Struct(">BxxxHB").unpack_from
 
 
-class _Span(msgspec.Struct, gc=False):
+class _Span(State):
     """Part of a packet: `start` to `end` were captured, `wire_end` is where the headers say that it ends."""
 
     src: bytes

@@ -1,7 +1,8 @@
 """The pipeline and the rules together: packets in, detections out."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from rules.classify import classify
 from rules.observation import Observation
@@ -11,8 +12,7 @@ from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
+class Detection(msgspec.Struct, frozen=True, gc=False):
     """An observation with its verdict; `observation.key` and `.revision` say what it replaces."""
 
     observation: Observation

@@ -6,11 +6,11 @@ revision. Retransmissions and duplicates within half a minute belong to the same
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import ip_address
 
 from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Observation
+from rules.value import State
 from sensor.extract.dns import DnsMessage
 
 ANSWER_WAIT_NS = 1_000_000_000
@@ -27,8 +27,7 @@ class Rcode(IntEnum):
 _Key = tuple[bytes, int, bytes, int, int, str, int]
 
 
-@dataclass(slots=True)
-class _Transaction:
+class _Transaction(State):
     key: int
     five_tuple: FiveTuple
     started_ns: int

@@ -13,9 +13,8 @@ import struct
 from collections import OrderedDict
 from collections.abc import Iterator
 
-import msgspec
-
 from rules.observation import FiveTuple, FlowState, Indicator, Kind, Transport
+from rules.value import State
 from sensor.extract.quic import QuicInitialReader
 from sensor.extract.stream import StreamFacts
 from sensor.packet import LinkType, Packet
@@ -49,7 +48,7 @@ _pack_ports = struct.Struct(">HH").pack
 _read_ports = struct.Struct(">HH").unpack
 
 
-class Side(msgspec.Struct, gc=False):
+class Side(State):
     """What one side sent, as far as its head is being read."""
 
     stream: StreamHead | None = None
@@ -70,11 +69,11 @@ class Side(msgspec.Struct, gc=False):
         return self.stream.held_octets if self.stream is not None else 0
 
 
-class FlowHead(msgspec.Struct, gc=False):
+class FlowHead(State):
     """What is kept of a flow while its beginning is being read."""
 
     interface: str
-    sides: tuple[Side, Side] = msgspec.field(default_factory=lambda: (Side(), Side()))
+    sides: tuple[Side, Side]
     opener: int | None = None  # the side whose SYN began it
     first_payload_ns: int | None = None
     closed_ns: int | None = None
@@ -87,7 +86,7 @@ class FlowHead(msgspec.Struct, gc=False):
     reported: Report | None = None
 
 
-class Flow(msgspec.Struct, gc=False):
+class Flow(State):
     """A flow; `head` is None once its beginning has been read and reported."""
 
     key: FlowKey

@@ -14,7 +14,7 @@ from sensor.counters import Counters
 from sensor.decode import Datagram, Segment, TcpFlag, Unreachable
 from sensor.errors import MalformedQuic
 from sensor.extract.dns import DnsMessage
-from sensor.flow import BOTH_QUIET, Flow, FlowHead, FlowKey, FlowTable, flow_key, is_idle
+from sensor.flow import BOTH_QUIET, Flow, FlowHead, FlowKey, FlowTable, Side, flow_key, is_idle
 from sensor.flow_report import find_initiator, needs_reply, observe
 from sensor.packet import Packet
 from sensor.reassembly import HEAD_OCTETS, sequence_distance
@@ -133,7 +133,7 @@ class FlowReader:
         return [observation for flow in self._table.clear() for observation in self._finish(flow, now_ns)]
 
     def _begin(self, key: FlowKey, ts_ns: int, interface: str) -> tuple[Flow, list[Observation]]:
-        flow = Flow(key, self._next_key(), ts_ns, ts_ns, ts_ns, FlowHead(interface))
+        flow = Flow(key, self._next_key(), ts_ns, ts_ns, ts_ns, FlowHead(interface, (Side(), Side())))
         self._counters.flows += 1
         observations = [row for leaving in self._table.insert(flow) for row in self._finish(leaving, ts_ns)]
         self._counters.flows_evicted = self._table.evicted

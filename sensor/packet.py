@@ -1,7 +1,8 @@
 """A captured packet and the link types it can have."""
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 
 class LinkType(IntEnum):
@@ -18,8 +19,7 @@ class LinkType(IntEnum):
     LINUX_SLL2 = 276
 
 
-@dataclass(slots=True)
-class Packet:
+class Packet(msgspec.Struct, gc=False):
     """One frame as it was captured; `data` may be shorter than `wire_octets` (snap length)."""
 
     ts_ns: int

@@ -7,7 +7,7 @@ from pathlib import Path
 from peers.program import Ends, Program, Work, ends, first_line
 
 PROGRAM = str(Path(sys.executable).with_name("molecatcher"))
-WITHOUT = "import sys; sys.modules['sensor.capture._heads'] = None; from molecatcher.cli import main; main()"
+WITHOUT = "import os; os.environ['MOLECATCHER_PURE_PYTHON'] = '1'; from molecatcher.cli import main; main()"
 
 
 def _version() -> str | None:

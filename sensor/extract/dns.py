@@ -7,8 +7,7 @@
 import struct
 from enum import IntEnum
 
-import msgspec
-
+from rules.value import State, Value
 from sensor.errors import MalformedDns, NeedMoreData
 
 MAX_RECORDS = 256
@@ -76,7 +75,7 @@ _ADDRESS_OCTETS: dict[int, int] = {int(RecordType.A): 4, int(RecordType.AAAA): 1
 _HINT_OCTETS: dict[int, int] = {SvcParam.IPV4HINT: 4, SvcParam.IPV6HINT: 16}
 
 
-class DnsMessage(msgspec.Struct, frozen=True, gc=False):
+class DnsMessage(Value, frozen=True):
     """A query or a response with one question.
 
     `qname` is lower-case without the trailing dot (the root is empty). `cnames` are the alias targets in chain order,
@@ -97,7 +96,7 @@ class DnsMessage(msgspec.Struct, frozen=True, gc=False):
     is_truncated: bool = False
 
 
-class _Answers(msgspec.Struct):
+class _Answers(State):
     """Records by owner name."""
 
     targets: dict[str, list[tuple[str, int]]]

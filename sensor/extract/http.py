@@ -4,8 +4,8 @@ Of the header fields only those named here are looked at. Credentials, cookies a
 """
 
 import re
-from dataclasses import dataclass
 
+from rules.value import Value
 from sensor.errors import MalformedHttp, NeedMoreData
 from sensor.extract.text import escape, fold_host
 
@@ -24,8 +24,7 @@ _HIGHEST_PORT = 65535
 _BEARER_PROTOCOL = b"base64url.bearer."  # Kubernetes carries a token there
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(Value, frozen=True):
     """A request as far as it says where it goes.
 
     `target` is the authority of a CONNECT, else the path without its query. `host` is folded, an IPv6 literal without

@@ -6,9 +6,9 @@ Credentials are stepped over and never kept.
 
 import ipaddress
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 
+from rules.value import Value
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.extract.text import fold_host
 
@@ -44,8 +44,7 @@ class AddressType(IntEnum):
     IPV6 = 4
 
 
-@dataclass(frozen=True, slots=True)
-class SocksRequest:
+class SocksRequest(Value, frozen=True):
     """Where the client wants to go: a folded name or an address in text. The inner stream starts at `head_octets`."""
 
     version: Version

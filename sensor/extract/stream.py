@@ -6,9 +6,11 @@ protocol can claim a given beginning, and none is claimed before the octets rule
 """
 
 import re
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from rules.observation import ClientHello, Evidence, Indicator, Kind
+from rules.value import Value
 from sensor.errors import MalformedDns, MalformedInput, NeedMoreData
 from sensor.extract.dns import DnsMessage, is_likely_dns, may_become_dns, parse_message
 from sensor.extract.http import HttpRequest, read_request
@@ -33,8 +35,7 @@ _HTTP_RESPONSE_START = b"HTTP/1."
 _HTTP_RESPONSE_OCTETS = 13
 
 
-@dataclass(frozen=True, slots=True)
-class StreamFacts:
+class StreamFacts(Value, frozen=True):
     """What is known of one direction.
 
     `protocol` is the outermost one (`tls`, `http`, `http-response`, `connect`, `socks`, `ssh`, `dns`, `bore`; empty:
@@ -50,8 +51,7 @@ class StreamFacts:
     is_complete: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
+class _Layer(Value, frozen=True):
     """One protocol's facts, and how many octets it takes before the next may start; None where nothing follows."""
 
     facts: StreamFacts
@@ -79,7 +79,7 @@ def read_stream(head: bytes, *, is_final: bool = False) -> StreamFacts:
             if is_final:
                 break
             if facts.protocol:
-                return replace(facts, is_complete=False)
+                return msgspec.structs.replace(facts, is_complete=False)
             raise
         facts = _join(facts, layer.facts) if facts.protocol else layer.facts
         if layer.octets is None:
@@ -140,7 +140,7 @@ def _read_frp(stream: bytes, *, is_final: bool) -> _Layer:
     if layer.facts.hello is None:
         raise NeedMoreData
     tell = Indicator(Evidence.PROTOCOL, "frp-first-byte")
-    return _Layer(replace(layer.facts, indicators=(tell, *layer.facts.indicators)))
+    return _Layer(msgspec.structs.replace(layer.facts, indicators=(tell, *layer.facts.indicators)))
 
 
 def _read_text(stream: bytes, *, is_final: bool) -> _Layer:

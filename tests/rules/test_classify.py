@@ -1,5 +1,4 @@
-from dataclasses import replace
-
+import msgspec
 import pytest
 from observations import NOW_NS, SERVER, flow, hello, lookup
 
@@ -232,4 +231,6 @@ def test_what_was_decided_changes_what_is_said(catalogue: Catalogue) -> None:
 
 def test_classify_is_pure(catalogue: Catalogue, policy: Policy) -> None:
     observation = hello(LISTED)
-    assert classify(observation, policy, catalogue) == classify(replace(observation, key=9), policy, catalogue)
+    assert classify(observation, policy, catalogue) == classify(
+        msgspec.structs.replace(observation, key=9), policy, catalogue
+    )

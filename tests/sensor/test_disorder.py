@@ -1,9 +1,9 @@
 """Splitting, reordering, copying and another speed change nothing that a verdict rests on."""
 
 import random
-from dataclasses import replace
 from functools import cache
 
+import msgspec
 import pytest
 from frames import last_revisions, read_packets, replay, tcp
 from hypothesis import given, settings
@@ -54,7 +54,7 @@ def disturb(packets: list[Packet], rng: random.Random, reach: int) -> list[Packe
     pieces = [copy for piece in pieces for copy in [piece] * (1 + (is_segment(piece) and rng.random() < 0.2))]
     places = [place + (rng.random() * reach if is_segment(piece) else 0) for place, piece in enumerate(pieces)]
     moved = [pieces[place] for place in sorted(range(len(pieces)), key=lambda place: places[place])]
-    return [replace(piece, ts_ns=before.ts_ns) for piece, before in zip(moved, pieces, strict=True)]
+    return [msgspec.structs.replace(piece, ts_ns=before.ts_ns) for piece, before in zip(moved, pieces, strict=True)]
 
 
 def is_segment(packet: Packet) -> bool:
@@ -74,7 +74,7 @@ def test_another_speed(name: str, times: int, divided: int) -> None:
     packets = packets_of(name)
     start = packets[0].ts_ns
     assert (
-        facts([replace(row, ts_ns=start + (row.ts_ns - start) * times // divided) for row in packets])
+        facts([msgspec.structs.replace(row, ts_ns=start + (row.ts_ns - start) * times // divided) for row in packets])
         == undisturbed(name)
     )  # fmt: skip
 

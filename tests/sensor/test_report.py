@@ -1,5 +1,4 @@
-from dataclasses import replace
-
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from observations import NOW_NS, hello, lookup
@@ -62,7 +61,7 @@ def test_a_changed_state_is_news_even_after_the_window() -> None:
     attempt = hello(LISTED)
     (first,) = reporter.take([detect(attempt)], NOW_NS)
     reporter.expire(NOW_NS + 60 * S)
-    live = replace(attempt, revision=2, state=FlowState.LIVE)
+    live = msgspec.structs.replace(attempt, revision=2, state=FlowState.LIVE)
     (second,) = reporter.take([detect(live)], NOW_NS + 90 * S)
     assert (second.event_id, second.revision, second.state) == (first.event_id, 2, FlowState.LIVE)
     assert second.count == 1

@@ -1,5 +1,4 @@
-from dataclasses import replace
-
+import msgspec
 from observations import NOW_NS, hello
 
 from rules.catalogue import load_catalogue
@@ -13,7 +12,9 @@ CATALOGUE = load_catalogue()
 
 
 def detection(key: int, revision: int = 1, state: FlowState = FlowState.ATTEMPTED, *, at_ns: int = NOW_NS) -> Detection:
-    observation = replace(hello("connect.ngrok-agent.com", key=key, at_ns=at_ns), revision=revision, state=state)
+    observation = msgspec.structs.replace(
+        hello("connect.ngrok-agent.com", key=key, at_ns=at_ns), revision=revision, state=state
+    )
     return Detection(observation, classify(observation, Policy(), CATALOGUE))
 
 

@@ -1,0 +1,64 @@
+"""Builds the compiled part where there is a C compiler: the walk over capture files, and the modules that read heads.
+
+The program works without it, at more CPU a packet. All of it is built or nothing: compiled modules know the layout of
+each other's objects.
+"""
+
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CCompilerError, ExecError, PlatformError
+
+# What reads heads, by mypyc. Not among them: modules of values alone (see rules.value), and what runs once a batch.
+COMPILED = (
+    *("rules/classify.py", "rules/matcher.py", "rules/names.py", "rules/tells.py"),
+    *(
+        "sensor/correlate.py",
+        "sensor/decode.py",
+        "sensor/dns_transactions.py",
+        "sensor/flow.py",
+        "sensor/flow_reader.py",
+    ),
+    *(
+        "sensor/flow_report.py",
+        "sensor/link.py",
+        "sensor/pipeline.py",
+        "sensor/reassembly.py",
+        "sensor/side_reading.py",
+    ),
+    *(f"sensor/extract/{name}.py" for name in ("dns", "http", "ja4", "quic", "socks", "ssh", "stream", "text", "tls")),
+)
+COMMANDS = {"bdist_wheel", "build_ext", "editable_wheel"}
+
+
+class AllOrNothing(build_ext):
+    """Builds every extension, or says why there is none."""
+
+    def build_extensions(self) -> None:
+        """Build them; a compiler that fails leaves pure Python."""
+        try:
+            super().build_extensions()
+        except (CCompilerError, ExecError, PlatformError) as error:
+            self.extensions = []
+            sys.stderr.write(f"the compiled part was not built, replay takes more CPU: {error}\n")
+
+
+def extensions() -> list[Extension]:
+    """Return the extensions to build; none where nothing can be compiled, or MOLECATCHER_PURE_PYTHON is set."""
+    if not COMMANDS.intersection(sys.argv) or os.environ.get("MOLECATCHER_PURE_PYTHON"):
+        return []
+    if shutil.which("cc") is None or not Path(sysconfig.get_path("include"), "Python.h").exists():
+        sys.stderr.write("no C compiler with Python's headers (gcc, python3-dev): replay takes more CPU\n")
+        return []
+    from mypyc.build import mypycify  # noqa: PLC0415 - slow to import, and most commands build nothing
+
+    heads = Extension("sensor.capture._heads", ["sensor/capture/_heads.c"])
+    return [heads, *mypycify(list(COMPILED), opt_level="2", group_name="rules.heads")]
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": AllOrNothing})
