@@ -12,9 +12,10 @@ ARGS ?=
 RUN_PACKAGES := libbpf1 python3-venv util-linux
 TEST_PACKAGES := chromium chromium-driver clang curl fonts-dejavu-core gcc iproute2 libbpf-dev libc6-dev llvm nftables openssl \
 	python3-dev systemd unbound
+TIMED := timeout 3600
 BPF := sensor/capture/bpf/flow_heads.bpf
 
-.PHONY: help setup run test test-full lint format lock bench bench-setup bench-offline bench-stages bpf user
+.PHONY: help setup run test test-full lint format lock bench bench-setup bench-offline bench-live bench-scaling bench-stages bpf user
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
@@ -40,10 +41,13 @@ format: $(VENV)/.dev ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix . || true
 	$(BIN)/ruff format .
 
-bench: bench-setup bench-offline ## Measure (slow; results belong in docs/performance.md)
-	$(BIN)/python bench/matcher.py
-	$(BIN)/python bench/pipeline.py
-	[ "$$(id -u)" != 0 ] || $(BIN)/python bench/live.py
+bench: bench-setup ## Measure everything (slow; ARGS="--packets 200000 --rounds 1" for a quick look)
+	$(MAKE) bench-offline bench-live bench-scaling
+	$(MAKE) bench-stages ARGS=
+	$(TIMED) $(BIN)/python bench/matcher.py
+	$(TIMED) $(BIN)/python bench/extract.py
+	$(TIMED) $(BIN)/python bench/pipeline.py
+	[ "$$(id -u)" != 0 ] || $(TIMED) $(BIN)/python bench/engines.py
 
 bpf: ## Build the eBPF filter again (after a change of its source; commit the object with it)
 	clang -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v2 -ffile-prefix-map=$(CURDIR)=. -I/usr/include/$$(uname -m)-linux-gnu \
@@ -55,10 +59,16 @@ bench-setup: $(VENV)/.dev $(VENV)/.compiled ## Install the programs to measure b
 	bench/peers/install.sh
 
 bench-offline: $(VENV)/.dev $(VENV)/.compiled ## Measure ours beside others on one file (ARGS="--packets 200000 --rounds 1")
-	PYTHONPATH=tests/support $(BIN)/python bench/offline.py $(ARGS)
+	PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/offline.py $(ARGS)
 
-bench-stages: $(VENV)/.dev ## Measure what each kind of relevant packet costs, stage by stage
-	PYTHONPATH=tests/support $(BIN)/python bench/stages.py $(ARGS)
+bench-live: $(VENV)/.dev $(VENV)/.compiled ## Measure the sensor beside Suricata on a wire (ARGS as above; needs root)
+	PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/live.py $(ARGS)
+
+bench-scaling: $(VENV)/.dev $(VENV)/.compiled ## Measure twice the packets and ten times the flows (ARGS as above)
+	PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/scaling.py $(ARGS)
+
+bench-stages: $(VENV)/.dev $(VENV)/.compiled ## Measure what each kind of relevant packet costs, stage by stage
+	PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/stages.py $(ARGS)
 
 lock: $(VENV)/.dev ## Pin the newest dependencies with their hashes
 	$(BIN)/pip install --quiet uv

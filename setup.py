@@ -23,6 +23,7 @@ COMPILED = (
         "sensor/dns_transactions.py",
         "sensor/flow.py",
         "sensor/flow_reader.py",
+        "sensor/half_open.py",
     ),
     *(
         "sensor/flow_report.py",

@@ -1,229 +1,267 @@
-"""What live capture costs a packet, and what it loses, at the sender's full speed: each engine on the same traffic.
+"""Molecatcher beside Suricata on a wire: CPU per packet, what each loses and finds, and its memory.
 
-A sender in one network namespace floods the sensor in another over a veth pair: 88 % bulk, 10 % acknowledgements, DNS,
-TLS hellos over two segments, QUIC; 15 % IPv6; new clients in every loop. CPU is the receiving process's, user and
-system, per packet that the sender offered; what the filter itself costs is the sender's (veth delivers in its context):
-`sender`. Loss is exact for each class that matters. Needs root; with `--json` one object an engine is printed.
+    make bench-setup && make bench-live      (ARGS="--packets 200000 --rounds 1" for a quick look)
+
+A sender in one network namespace floods a receiver in another over a veth pair with the mix of bench/mix.py, every
+frame once, as fast as it can; sender and receiver have a core each. Receivers take turns, and so does nobody: what the
+sender's CPU is above that is the kernel's work for the receiver (veth delivers, filters and copies in the sender's
+context). Figures are medians of the rounds; only their ratios mean anything. Needs root and two cores.
 """
 
 import argparse
-import json
-import logging
-import random
-import resource
-import struct
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
-import structlog
-from burst import Patched, pack
+from chart import bar_chart
+from children import tree_peak_kb
+from peers import molecatcher, suricata
+from peers.live import Outcome, Receiver
+from peers.program import Ends, Work
+from truth import Truth, read_truth
+from veth import INTERFACE, veth, within
 
-from sensor.capture.flow_heads import FlowHeads
-from sensor.capture.live import Engine, LiveSource
-from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
-from sensor.capture.plain import PlainTap
-from sensor.capture.ring import RingTap
-from sensor.capture.tap import TapOpener
-from sensor.pipeline import Pipeline
-
-PACKETS = 50_000  # a loop
-BULK_OCTETS = 1400
+SENDER_CORE, RECEIVER_CORE = "0", "1"
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
+TAIL_S = 4.0  # after the last frame: the sensor's alarms come 3 s later
 QUIET_S = 1.0
-MARK_OCTETS = 6
-BULK, ACKNOWLEDGEMENT, SYN, HELLO_1, HELLO_2, DNS, QUIC = (
-    name.ljust(MARK_OCTETS).encode() for name in ("bulk", "ack", "syn", "hello1", "hello2", "dns", "quic")
-)
-RELEVANT = (SYN, HELLO_1, HELLO_2, DNS, QUIC)
-FLAG_SYN, FLAG_ACK = 0x02, 0x10
-IPV6_SHARE = 0.15
-ENGINES: dict[str, tuple[Callable[[], PacketFilter], TapOpener]] = {
-    "af-packet": (EveryIpPacket, PlainTap),
-    "ring": (lambda: EveryIpPacket(16_384), RingTap),
-    "flow-heads": (FlowHeads, PlainTap),
-    "flow-heads-ring": (FlowHeads, RingTap),
-}
+MOST_S = 60.0
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+RIVAL = "Suricata, tuned"
 
 
-class Client:
-    """One client's address, and frames to and from it."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the sender sent, in how many seconds, and its CPU seconds."""
 
-    def __init__(self, number: int, *, is_ipv6: bool) -> None:
-        self._is_ipv6 = is_ipv6
-        low = struct.pack(">BB", number >> 8, number & 255)
-        self._client = b"\x20\x01\x0d\xb8" + bytes(9) + b"\0" + low if is_ipv6 else b"\x0a\0" + low
-        self._server = b"\x20\x01\x0d\xb8\xff" + bytes(10) + b"\1" if is_ipv6 else b"\xc0\0\2\1"
+    frames: int
+    seconds: float
+    cpu_s: float
 
-    def frame(self, protocol: int, transport: bytes, *, is_reply: bool) -> Patched:
-        """Return the frame and where the octet of its loop lies in the client's address."""
-        src, dst = (self._server, self._client) if is_reply else (self._client, self._server)
-        if self._is_ipv6:
-            ip = b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(transport), protocol, 64)
-            patch = 14 + 8 + 13 + 16 * is_reply
-        else:
-            ip = b"\x08\x00" + struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(transport), 1, 0x4000, 64, protocol, 0)
-            patch = 14 + 12 + 1 + 4 * is_reply
-        return bytes(12) + ip + src + dst + transport, patch
 
-    def segment(self, seq: int, flags: int, payload: bytes, mark: bytes, *, is_reply: bool = False) -> Patched:
-        """Return a TCP segment that ends in `mark`, behind the packet if there is no payload."""
-        ports = (443, 40_000) if is_reply else (40_000, 443)
-        header = struct.pack(">HHIIBBHHH", *ports, seq, 1, 0x50, flags, 65_535, 0, 0)
-        frame, patch = self.frame(
-            6, header + payload[: len(payload) - MARK_OCTETS] + mark * bool(payload), is_reply=is_reply
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One flood: the sender's figures, the receiver's CPU seconds (user, system), its peak MiB and what came of it."""
+
+    sent: Sent
+    user_s: float = 0.0
+    system_s: float = 0.0
+    peak_mib: float = 0.0
+    outcome: Outcome | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """A receiver (None: nobody listens) and its rounds."""
+
+    receiver: Receiver | None
+    rounds: list[Round] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the row."""
+        return self.receiver.name if self.receiver is not None else "nobody"
+
+    @property
+    def found(self) -> set[Ends] | None:
+        """Return what was found in every round; None if nobody looked."""
+        outcomes = [row.outcome for row in self.rounds if row.outcome is not None]
+        return set.intersection(*(outcome.found for outcome in outcomes)) if outcomes else None
+
+    @property
+    def process_us(self) -> float:
+        """Return the receiver's CPU microseconds a packet offered."""
+        return self.user_us + self.system_us
+
+    @property
+    def user_us(self) -> float:
+        """Return the part of it in user space."""
+        return median(row.user_s / row.sent.frames for row in self.rounds) * 1e6
+
+    @property
+    def system_us(self) -> float:
+        """Return the part of it in system calls."""
+        return median(row.system_s / row.sent.frames for row in self.rounds) * 1e6
+
+    @property
+    def sender_us(self) -> float:
+        """Return the sender's CPU microseconds a packet."""
+        return median(row.sent.cpu_s / row.sent.frames for row in self.rounds) * 1e6
+
+
+def present(wanted: str) -> list[Result]:
+    """Return nobody and the receivers whose names contain `wanted`; those that are not installed are named."""
+    results = [Result(None)]
+    for receiver in (*molecatcher.RECEIVERS, *suricata.RECEIVERS):
+        version = receiver.version()
+        if version is None:
+            print(f"skipped: {receiver.name} is not installed (make bench-setup)")
+        elif wanted in receiver.name:
+            print(f"* {receiver.name}: {version}")
+            results.append(Result(receiver))
+    return results
+
+
+def build_sender(folder: Path) -> Path:
+    """Return the sender's program, compiled."""
+    program = folder / "flood"
+    source = Path(__file__).with_name("flood.c")
+    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(source)], check=True)
+    return program
+
+
+def send(sender: Path, namespace: str, capture: Path) -> Sent:
+    """Send every frame of `capture` once."""
+    argv = within(namespace, ["taskset", "-c", SENDER_CORE, str(sender), INTERFACE, str(capture)])
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    frames, seconds, cpu_s = done.stdout.split()
+    return Sent(int(frames), float(seconds), float(cpu_s))
+
+
+def cpu(pid: int) -> tuple[float, float]:
+    """Return a process's user and system seconds so far, all threads together (proc(5): scheduler's time, in ticks)."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return int(fields[11]) * TICK_S, int(fields[12]) * TICK_S
+
+
+def settle(pid: int) -> None:
+    """Return once the process has read what waits for it."""
+    time.sleep(TAIL_S)
+    deadline_s = time.monotonic() + MOST_S
+    spent_s = sum(cpu(pid))
+    while time.monotonic() < deadline_s:
+        time.sleep(QUIET_S)
+        before_s, spent_s = spent_s, sum(cpu(pid))
+        if spent_s - before_s < QUIET_S / 10:
+            return
+
+
+@contextlib.contextmanager
+def listening(receiver: Receiver, work: Work, namespace: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield the receiver's process once it listens; it is told to end afterwards and its log is complete then."""
+    argv = within(namespace, ["taskset", "-c", RECEIVER_CORE, *receiver.command(work, INTERFACE)])
+    with work.output.open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as process:
+        try:
+            deadline_s = time.monotonic() + START_TIMEOUT_S
+            while receiver.ready not in work.output.read_text(errors="replace"):
+                if process.poll() is not None or time.monotonic() > deadline_s:
+                    raise SystemExit(f"{receiver.name} did not start:\n{work.output.read_text()[-2000:]}")
+                time.sleep(0.05)
+            time.sleep(QUIET_S)
+            yield process
+            process.send_signal(signal.SIGTERM)
+            process.wait(STOP_TIMEOUT_S)
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def flood(receiver: Receiver | None, sender: Path, capture: Path, suffixes: tuple[str, ...]) -> Round:
+    """Return what one flood of `capture` costs the receiver, and what it finds."""
+    with veth() as (sensor_side, sender_side):
+        if receiver is None:
+            return Round(send(sender, sender_side, capture))
+        with tempfile.TemporaryDirectory() as folder:
+            work = Work(capture, suffixes, Path(folder))
+            with listening(receiver, work, sensor_side) as process:
+                before = cpu(process.pid)
+                sent = send(sender, sender_side, capture)
+                settle(process.pid)
+                after = cpu(process.pid)
+                peak_mib = tree_peak_kb(process.pid) / 1024
+            outcome = receiver.outcome(work, work.output.read_text(errors="replace"))
+    return Round(sent, after[0] - before[0], after[1] - before[1], peak_mib, outcome)
+
+
+def play(results: list[Result], capture: Path, truth: Truth, rounds: int) -> None:
+    """Let the receivers take turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        sender = build_sender(Path(folder))
+        for number in range(rounds):
+            for result in results:
+                row = flood(result.receiver, sender, capture, truth.suffixes)
+                result.rounds.append(row)
+                spent = f"{row.user_s + row.system_s:8.2f} s, sender {row.sent.cpu_s:6.2f} s"
+                print(f"round {number + 1}: {result.name:24} {spent}", file=sys.stderr)
+
+
+def cost_table(results: list[Result], truth: Truth) -> list[str]:
+    """Return the table of costs as Markdown; the kernel's share is the sender's CPU beyond what it is for nobody."""
+    rival = next((row for row in results if row.name == RIVAL), None)
+    nobody = results[0]
+    costs = ("kpps offered", "process us/packet", "user", "system", f"x {RIVAL}", "kernel us/packet")
+    columns = (*costs, "received", "lost", "found", "lookalikes", "other", "peak MiB")
+    lines = [f"| receiver | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
+    for result in results:
+        rate = median(row.sent.frames / row.sent.seconds for row in result.rounds) / 1000
+        if result.receiver is None:
+            lines.append(f"| {result.name} | {rate:.0f} | - | - | - | - | ({result.sender_us:.2f}) |" + " - |" * 6)
+            continue
+        ratio = f"{result.process_us / rival.process_us:.3f}" if rival is not None else "-"
+        lines.append(
+            f"| {result.name} | {rate:.0f} | {result.process_us:.3f} | {result.user_us:.3f} | {result.system_us:.3f} "
+            f"| {ratio} | {result.sender_us - nobody.sender_us:.2f} | {' | '.join(shares(result))} "
+            f"| {' | '.join(truth.score(result.found))} | {max(row.peak_mib for row in result.rounds):.0f} |"
         )
-        return (frame if payload else frame + mark), patch
-
-    def datagram(self, ports: tuple[int, int], payload: bytes, mark: bytes) -> Patched:
-        """Return a UDP datagram that ends in `mark`."""
-        header = struct.pack(">HHHH", *ports, 8 + len(payload) + MARK_OCTETS, 0)
-        return self.frame(17, header + payload + mark, is_reply=False)
+    return lines
 
 
-def traffic(seed: int = 3) -> list[Patched]:
-    """Return one loop of frames; openings are spread over it, each before its bulk."""
-    source = random.Random(seed)
-    bulk_octets = source.randbytes(BULK_OCTETS)
-    hello = b"\x16\x03\x01\x06\xb8\x01\x00\x06\xb4\x03\x03" + source.randbytes(1600)
-    clients = PACKETS // 300
-    frames: list[Patched] = []
-    for number in range(clients):
-        client = Client(number, is_ipv6=source.random() < IPV6_SHARE)
-        frames += opening(client, number, hello)
-        for index in range(264):
-            frames.append(client.segment(5001 + BULK_OCTETS * index, FLAG_ACK, bulk_octets, BULK, is_reply=True))
-            if index % 9 == 0:
-                frames.append(client.segment(2601, FLAG_ACK, b"", ACKNOWLEDGEMENT))
-    return frames
+def shares(result: Result) -> tuple[str, str]:
+    """Return the share of the packets sent that reached the receiver's socket, and how many it lost, as a median."""
+    rows = [(row.sent.frames, row.outcome) for row in result.rounds if row.outcome is not None]
+    received = median(outcome.offered / frames for frames, outcome in rows)
+    lost = median(outcome.lost / frames for frames, outcome in rows)
+    return f"{received:.2%}", f"{lost:.2%}" if lost else "0"
 
 
-def opening(client: Client, number: int, hello: bytes) -> Iterator[Patched]:
-    """Yield a look-up, a TCP connection with its hello and now and then a QUIC hello."""
-    for ident in range(3):
-        header = struct.pack(">6H", ident, 0x0100, 1, 0, 0, 0)
-        yield client.datagram((5000 + ident, 53), header + b"\x07example\x03com\0\0\1\0\1", DNS)
-    yield client.segment(1000, FLAG_SYN, b"", SYN)
-    yield client.segment(5000, FLAG_SYN | FLAG_ACK, b"", SYN, is_reply=True)
-    yield client.segment(1001, FLAG_ACK, hello[:1400], HELLO_1)
-    yield client.segment(2401, FLAG_ACK, hello[1400:1600], HELLO_2)
-    if number % 3 == 0:
-        for part in range(2):
-            yield client.datagram((6000, 443), b"\xc3\0\0\0\1" + bytes((part,)) * 1195, QUIC)
+def draw(results: list[Result], truth: Truth) -> str:
+    """Return the picture: the receiver's CPU per packet."""
+    rows = []
+    for result in sorted(results[1:], key=lambda row: row.process_us):
+        label = f"{result.process_us:.2f}, found {truth.score(result.found)[0]}, lost {shares(result)[1]}"
+        rows.append((result.name, result.process_us, label))
+    return bar_chart(f"Live: CPU microseconds of the process a packet, {truth.packets} packets", rows, "molecatcher")
 
 
-def receive(engine: str, *, with_pipeline: bool) -> None:
-    """Capture on eth0 until nothing came for a second after the first packet, and print what came and what it cost."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    make_filter, open_tap = ENGINES[engine]
-    pipeline = Pipeline()
-    seen: Counter[bytes] = Counter()
-    with LiveSource(("eth0",), Engine(engine, "", make_filter(), open_tap)) as source:
-        print("ready", flush=True)
-        before = resource.getrusage(resource.RUSAGE_SELF)
-        quiet_since = None
-        while quiet_since is None or time.monotonic() - quiet_since < QUIET_S:
-            batch = source.read(0.1) or []
-            if batch or quiet_since is None:
-                quiet_since = time.monotonic() if batch else None
-            seen.update([packet.data[-MARK_OCTETS:] for packet in batch])
-            if with_pipeline:
-                pipeline.feed_batch(batch)
-        after = resource.getrusage(resource.RUSAGE_SELF)
-        counters = source.counters()
-    result = {
-        "seen": {mark.decode(): seen[mark] for mark in (*RELEVANT, BULK, ACKNOWLEDGEMENT)},
-        "user_s": after.ru_utime - before.ru_utime,
-        "system_s": after.ru_stime - before.ru_stime,
-        "kernel_drops": counters.kernel_drops,
-        "counted": counters.packets + counters.filtered_packets,
-        "passed": counters.packets,
-    }
-    print(json.dumps(result), flush=True)
-
-
-def command(*words: str) -> None:
-    """Run a command that must succeed."""
-    subprocess.run(words, check=True, capture_output=True)
-
-
-def in_namespace(name: str, *words: str) -> subprocess.Popen[str]:
-    """Start a Python program of this folder in a network namespace."""
-    argv = ["ip", "netns", "exec", name, sys.executable, *words]
-    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-
-
-def measure(engine: str, frames: Path, loops: int, *, with_pipeline: bool) -> dict[str, object]:
-    """Return what one engine saw of `loops` loops of `frames` in namespaces of its own, and its cost."""
-    sensor, sender = "mc-bench-sensor", "mc-bench-sender"
-    here = Path(__file__).resolve()
-    command("ip", "netns", "add", sensor)
-    command("ip", "netns", "add", sender)
-    try:
-        command("ip", "-n", sensor, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", sender)
-        for name in (sensor, sender):
-            command("ip", "netns", "exec", name, "sysctl", "-q", "net.ipv6.conf.eth0.disable_ipv6=1")
-            command("ip", "-n", name, "link", "set", "eth0", "up")
-        options = ["--receive", engine, *(["--pipeline"] if with_pipeline else [])]
-        with in_namespace(sensor, str(here), *options) as receiver:
-            receiver.stdout.readline()
-            with in_namespace(sender, str(here.with_name("burst.py")), "eth0", str(frames), str(loops)) as burst:
-                sent, seconds, cpu = burst.communicate()[0].split()
-            result: dict[str, object] = json.loads(receiver.communicate()[0])
-    finally:
-        command("ip", "netns", "delete", sensor)
-        command("ip", "netns", "delete", sender)
-    return {"engine": engine, "offered": int(sent), "sending_s": float(seconds), "sender_cpu_s": float(cpu), **result}
-
-
-def lost(result: dict[str, object], offered: Counter[bytes], loops: int) -> dict[str, float]:
-    """Return the lost share of each class that matters."""
-    seen = result["seen"]
-    return {mark.decode(): 1 - seen[mark.decode()] / (offered[mark] * loops) for mark in RELEVANT}
-
-
-def show(result: dict[str, object], losses: dict[str, float]) -> None:
-    """Print one line."""
-    offered = result["offered"]
-    user, system = result["user_s"] * 1e6 / offered, result["system_s"] * 1e6 / offered
-    rate = offered / result["sending_s"] / 1000
-    worst = ", ".join(f"{name.strip()} {share:.1%}" for name, share in losses.items() if share) or "nothing"
-    passed = result["passed"] / offered
-    sender = result["sender_cpu_s"] * 1e6 / offered
-    print(f"{result['engine']:16} {rate:6.0f} {user:8.3f} {system:8.3f} {sender:8.2f}", end=" ")
-    print(f"{passed:8.1%} {result['kernel_drops']:9}  {worst}")
+def stop(_signal: int, _frame: object) -> None:
+    """End as if interrupted, so that the namespaces go."""
+    raise KeyboardInterrupt
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", action="append", choices=ENGINES, help="only these")
-    parser.add_argument("--loops", type=int, default=10, help="of 50,000 packets")
-    parser.add_argument("--pipeline", action="store_true", help="take what comes through the pipeline, too")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--receive", choices=ENGINES, help=argparse.SUPPRESS)
+    """Make the mix, let the receivers take turns, print the tables and draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--packets", type=int, default=2_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="receivers whose name contains this, beside nobody")
+    parser.add_argument("--svg", type=Path, default=Path("build/live.svg"))
     options = parser.parse_args()
-    if options.receive:
-        receive(options.receive, with_pipeline=options.pipeline)
+    if os.geteuid() != 0 or (os.cpu_count() or 1) < 2:  # noqa: PLR2004 - one for each end
+        print("skipped: the live comparison needs root and two cores")
         return
-    frames = traffic()
-    offered = Counter(frame[-MARK_OCTETS:] for frame, _ in frames)
-    if not options.json:
-        print("CPU us per offered packet; lost of what matters")
-        print("engine             kpps     user   system   sender   passed     drops  lost")
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(pack(frames))
-        file.flush()
-        for engine in options.engine or ENGINES:
-            result = measure(engine, Path(file.name), options.loops, with_pipeline=options.pipeline)
-            losses = lost(result, offered, options.loops)
-            if options.json:
-                print(json.dumps({**result, "lost": losses}))
-            else:
-                show(result, losses)
+    signal.signal(signal.SIGTERM, stop)
+    results = present(options.only)
+    with tempfile.TemporaryDirectory() as folder:
+        capture = Path(folder) / "mix.pcap"
+        generator = str(Path(__file__).with_name("mix.py"))
+        subprocess.run([sys.executable, generator, "--packets", str(options.packets), str(capture)], check=True)
+        truth = read_truth(capture.with_suffix(".json"))
+        play(results, capture, truth, options.rounds)
+    print(f"{options.rounds} rounds; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Linux {os.uname().release}")
+    losses = truth.loss_table((result.name, result.found) for result in results)
+    print("", *cost_table(results, truth), "", *losses, sep="\n")
+    options.svg.parent.mkdir(parents=True, exist_ok=True)
+    options.svg.write_text(draw(results, truth), encoding="utf-8")
+    print(f"\nthe picture: {options.svg}")
 
 
 if __name__ == "__main__":

@@ -68,8 +68,10 @@ def choose_suffixes(catalogue: Catalogue) -> list[str]:
 class Mix:
     """The frames, in the order of their sending; the same for the same seed and number."""
 
-    def __init__(self, seed: int = 11) -> None:
+    def __init__(self, seed: int = 11, bulk_flows: int = BULK_FLOWS, *, has_tunnels: bool = True) -> None:
         self._random = random.Random(seed)
+        self._bulk_flows = bulk_flows
+        self._has_tunnels = has_tunnels
         self._catalogue = load_catalogue()
         self._ports = itertools.count(0)
         self.truth = Truth(suffixes=choose_suffixes(self._catalogue))
@@ -82,10 +84,10 @@ class Mix:
         """Yield about `packets` frames, tunnels and lookalikes spread over all of them."""
         bulk: list[BulkFlow] = []
         active: deque[Iterator[bytes]] = deque()
-        for _ in range(BULK_FLOWS):
+        for _ in range(self._bulk_flows):
             yield from self._open_bulk(bulk)
         wanted = self._special(packets)
-        made = 8 * BULK_FLOWS
+        made = 8 * self._bulk_flows
         while made < packets:
             batch = self._bulk(bulk) if self._random.random() < BULK_SHARE else self._other(active, wanted, made)
             for octets in batch:
@@ -138,6 +140,8 @@ class Mix:
 
     def _special(self, packets: int) -> deque[tuple[int, Iterator[bytes]]]:
         """Return tunnels and lookalikes with the frame number from which each is due, in order."""
+        if not self._has_tunnels:
+            return deque()
         kinds = [(kind, self.truth.tunnels) for kind, count in TUNNELS for _ in range(count)]
         kinds += [(kind, self.truth.lookalikes) for kind, count in LOOKALIKES for _ in range(count)]
         self._random.shuffle(kinds)
@@ -189,9 +193,9 @@ class Mix:
         return Path(transport, (src, src_port, dst, port), vlan)
 
 
-def write_mix(path: File, packets: int) -> Truth:
+def write_mix(path: File, packets: int, mix: Mix | None = None) -> Truth:
     """Write the capture to `path` and the truth beside it; return the truth."""
-    mix = Mix()
+    mix = mix if mix is not None else Mix()
     pack = struct.Struct("<IIII").pack
     chunk: list[bytes] = []
     number = 0

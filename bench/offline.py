@@ -7,13 +7,11 @@ does other work. A slow program runs in the first round only. Start-up is what i
 """
 
 import argparse
-import json
 import os
 import struct
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -21,21 +19,12 @@ from statistics import median
 from chart import bar_chart
 from children import Cost, run
 from peers import molecatcher, ndpi, nfstream, suricata, tcpdump, tshark
-from peers.program import Ends, Program, Work, back, ends
+from peers.program import Ends, Program, Work
+from truth import Truth, read_truth
 
 MODULES = (tcpdump, molecatcher, suricata, ndpi, nfstream, tshark)
 START_PACKETS = 100
 FLOOR = tcpdump.PROGRAMS[0].name
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """What is in the capture, by five-tuple: the class of each tunnel flow, and the lookalikes."""
-
-    packets: int
-    suffixes: tuple[str, ...]
-    tunnels: dict[Ends, str]
-    lookalikes: frozenset[Ends]
 
 
 @dataclass(slots=True)
@@ -57,17 +46,6 @@ class Result:
     def start_s(self) -> float:
         """Return the median CPU seconds of a start."""
         return median(self.starts)
-
-
-def read_truth(path: Path) -> Truth:
-    """Return the truth that the generator wrote."""
-    document = json.loads(path.read_text(encoding="utf-8"))
-    tunnels, lookalikes = ({_row_ends(row): row["class"] for row in document[key]} for key in ("tunnels", "lookalikes"))
-    return Truth(document["packets"], tuple(document["suffixes"]), tunnels, frozenset(lookalikes))
-
-
-def _row_ends(row: dict[str, str | int]) -> Ends:
-    return ends(str(row["transport"]), row["src"], row["src_port"], row["dst"], row["dst_port"])
 
 
 def present(wanted: str) -> list[Result]:
@@ -129,37 +107,8 @@ def cost_table(results: list[Result], truth: Truth) -> list[str]:
         lines.append(
             f"| {result.program.name} | {len(result.costs)} | {result.cpu_s:.2f} | {result.start_s:.2f} "
             f"| {net_s / truth.packets * 1e6:.2f} | {net_s / (floor.cpu_s - floor.start_s):.2f} | {peak:.0f} "
-            f"| {' | '.join(_score(result.found, truth))} |"
+            f"| {' | '.join(truth.score(result.found))} |"
         )
-    return lines
-
-
-def _score(found: set[Ends] | None, truth: Truth) -> tuple[str, str, str]:
-    """Return the tunnel flows found, the lookalikes flagged, and other flows flagged."""
-    if found is None:
-        return "-", "-", "-"
-    hits, false = _split(found, truth)
-    return f"{len(hits)}/{len(truth.tunnels)}", str(len(false & truth.lookalikes)), str(len(false - truth.lookalikes))
-
-
-def _split(found: set[Ends], truth: Truth) -> tuple[set[Ends], set[Ends]]:
-    """Return the tunnel flows among `found`, and the others; a flow may be given from either end."""
-    known = truth.tunnels.keys() | truth.lookalikes
-    turned = {back(row) if back(row) in known else row for row in found}
-    return turned & truth.tunnels.keys(), turned - truth.tunnels.keys()
-
-
-def loss_table(results: list[Result], truth: Truth) -> list[str]:
-    """Return the table of tunnel flows missed, by class."""
-    totals = Counter(truth.tunnels.values())
-    lines = [
-        f"| missed of | {' | '.join(f'{kind} ({count})' for kind, count in totals.items())} |",
-        "|---|" + "--:|" * len(totals),
-    ]
-    for result in results:
-        if result.found is not None:
-            hits = Counter(truth.tunnels[row] for row in _split(result.found, truth)[0])
-            lines.append(f"| {result.program.name} | {' | '.join(str(totals[kind] - hits[kind]) for kind in totals)} |")
     return lines
 
 
@@ -168,7 +117,7 @@ def draw(results: list[Result], truth: Truth) -> str:
     rows = []
     for result in sorted((row for row in results if not row.program.is_slow), key=lambda row: row.cpu_s - row.start_s):
         spent = (result.cpu_s - result.start_s) / truth.packets * 1e6
-        found = _score(result.found, truth)[0]
+        found = truth.score(result.found)[0]
         rows.append((result.program.name, spent, f"{spent:.2f}" + ("" if found == "-" else f", found {found}")))
     return bar_chart(f"CPU microseconds a packet, {truth.packets} packets, start-up apart", rows, "molecatcher")
 
@@ -191,7 +140,8 @@ def main() -> None:
         play(results, capture, truth, options.rounds)
     print(f"{average} octets a packet; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print("\n".join(f"* {result.program.name}: {result.version}" for result in results))
-    print("", *cost_table(results, truth), "", *loss_table(results, truth), sep="\n")
+    losses = truth.loss_table((result.program.name, result.found) for result in results)
+    print("", *cost_table(results, truth), "", *losses, sep="\n")
     options.svg.parent.mkdir(parents=True, exist_ok=True)
     options.svg.write_text(draw(results, truth), encoding="utf-8")
     print(f"\nthe picture: {options.svg}")

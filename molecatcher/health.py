@@ -65,6 +65,7 @@ def of_tables(detector: Detector, reporter: Reporter) -> dict[str, Any]:
         "flow_table_size": pipeline.limits.flows,
         "evicted": {
             "flows": counters.flows_evicted,
+            "half_open": counters.half_open_evicted,
             "reassembly": counters.reassembly_evicted,
             "fragments": counters.fragments_evicted,
             "dns": counters.dns_evicted,

@@ -24,6 +24,7 @@ class Counters:
     own_lookups: int = 0
     conflicts: int = 0
     flows_evicted: int = 0
+    half_open_evicted: int = 0
     reassembly_evicted: int = 0
     fragments_evicted: int = 0
     dns_evicted: int = 0

@@ -32,14 +32,19 @@ class _Transaction(State):
     five_tuple: FiveTuple
     started_ns: int
     interface: str
-    dns: DnsTransaction
+    qname: str
+    qtype: int
+    is_answered: bool = False
     revision: int = 0  # of the last observation, 0 before the first
 
 
 class DnsTransactions:
-    """Transactions of the last half minute, at most `limit`; `evicted` counts those dropped before their answer."""
+    """Transactions of the last half minute, at most `limit`; `evicted` counts those dropped before their answer.
 
-    def __init__(self, next_key: Callable[[], int], limit: int = 65_536) -> None:
+    One takes about 0.8 kB, 1.6 kB with the longest name; what was answered is not kept. A message costs constant time.
+    """
+
+    def __init__(self, next_key: Callable[[], int], limit: int = 32_768) -> None:
         self.evicted = 0
         self._next_key = next_key
         self._limit = limit
@@ -67,14 +72,13 @@ class DnsTransactions:
         )
         transaction = self._transactions.get(key)
         if transaction is None or now_ns - transaction.started_ns > TRANSACTION_NS:
-            query = DnsTransaction(message.qname, message.qtype)
-            transaction = _Transaction(self._next_key(), five_tuple, now_ns, interface, query)
+            transaction = _Transaction(self._next_key(), five_tuple, now_ns, interface, message.qname, message.qtype)
             observations = self._begin(key, transaction, now_ns)
         else:
             observations = []
-        if message.is_response and not transaction.dns.is_answered:
-            transaction.dns = _answered(message)
-            observations.append(_observe(transaction))
+        if message.is_response and not transaction.is_answered:
+            transaction.is_answered = True
+            observations.append(_observe(transaction, _answered(message)))
         return observations
 
     def advance(self, now_ns: int) -> list[Observation]:
@@ -83,12 +87,12 @@ class DnsTransactions:
         while self._waiting and self._waiting[0].started_ns + ANSWER_WAIT_NS <= now_ns:
             transaction = self._waiting.popleft()
             if not transaction.revision:
-                observations.append(_observe(transaction))
+                observations.append(_unanswered(transaction))
         return observations
 
     def flush(self) -> list[Observation]:
         """Return the queries that wait for an answer, and forget all transactions."""
-        observations = [_observe(transaction) for transaction in self._waiting if not transaction.revision]
+        observations = [_unanswered(transaction) for transaction in self._waiting if not transaction.revision]
         self._waiting.clear()
         self._transactions.clear()
         return observations
@@ -97,17 +101,23 @@ class DnsTransactions:
         self._transactions[key] = transaction
         self._transactions.move_to_end(key)
         self._waiting.append(transaction)
+        observations: list[Observation] = []
         while self._transactions:
             oldest = next(iter(self._transactions.values()))
             if len(self._transactions) <= self._limit and now_ns - oldest.started_ns <= TRANSACTION_NS:
                 break
             self._transactions.popitem(last=False)
-            self.evicted += not oldest.dns.is_answered and now_ns - oldest.started_ns <= TRANSACTION_NS
+            self.evicted += not oldest.is_answered and now_ns - oldest.started_ns <= TRANSACTION_NS
+            observations += self._stop_waiting(oldest)
+        return observations
+
+    def _stop_waiting(self, evicted: _Transaction) -> list[Observation]:
+        """Return the queries asked up to `evicted` that were not reported yet: their answers would not be known."""
         observations = []
-        while len(self._waiting) > self._limit:
-            dropped = self._waiting.popleft()
-            if not dropped.revision:
-                observations.append(_observe(dropped))
+        while self._waiting and self._waiting[0].key <= evicted.key:
+            waited = self._waiting.popleft()
+            if not waited.revision:
+                observations.append(_unanswered(waited))
         return observations
 
 
@@ -116,9 +126,12 @@ def _answered(message: DnsMessage) -> DnsTransaction:
     return DnsTransaction(message.qname, message.qtype, message.rcode, message.cnames, addresses)
 
 
-def _observe(transaction: _Transaction) -> Observation:
+def _unanswered(transaction: _Transaction) -> Observation:
+    return _observe(transaction, DnsTransaction(transaction.qname, transaction.qtype))
+
+
+def _observe(transaction: _Transaction, dns: DnsTransaction) -> Observation:
     transaction.revision += 1
-    dns = transaction.dns
     names = [Indicator(Evidence.DNS_CNAME, name) for name in dns.cnames]
     return Observation(
         key=transaction.key,

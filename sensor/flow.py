@@ -54,6 +54,7 @@ class Side(State):
     stream: StreamHead | None = None
     quic: QuicInitialReader | None = None
     facts: StreamFacts = NOTHING_READ
+    facts_octets: int = 0  # what `facts` take
     payload_octets: int = 0  # on the wire, retransmissions included
     dns_seen: int = 0  # how many of `facts.dns` were handed on
     has_sent: bool = False  # anything but a SYN of its own accord
@@ -63,10 +64,15 @@ class Side(State):
 
     @property
     def held_octets(self) -> int:
-        """Return how much is stored of what the side sent."""
+        """Return how much memory what the side sent takes, and what was read from it."""
         if self.quic is not None:
-            return self.quic.held_octets
-        return self.stream.held_octets if self.stream is not None else 0
+            return self.facts_octets + self.quic.held_octets
+        return self.facts_octets + (self.stream.held_octets if self.stream is not None else 0)
+
+    def learn(self, facts: StreamFacts) -> None:
+        """Note what was read."""
+        self.facts = facts
+        self.facts_octets = facts.held_octets
 
 
 class FlowHead(State):

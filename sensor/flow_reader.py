@@ -5,6 +5,7 @@ and after its end. What is recognised is reported at once; what is not waits for
 a DNS answer that comes late changes the report.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
@@ -16,22 +17,26 @@ from sensor.errors import MalformedQuic
 from sensor.extract.dns import DnsMessage
 from sensor.flow import BOTH_QUIET, Flow, FlowHead, FlowKey, FlowTable, Side, flow_key, is_idle
 from sensor.flow_report import find_initiator, needs_reply, observe
+from sensor.half_open import HalfOpen, HalfOpenRow, HalfOpenTable
 from sensor.packet import Packet
-from sensor.reassembly import HEAD_OCTETS, sequence_distance
+from sensor.reassembly import HEAD_OCTETS, StreamHead, sequence_distance
 from sensor.side_reading import read_rest, start_stream, take_datagram, take_segment
 
 SETTLE_NS = 3_000_000_000
+FLOW_HEAD_OCTETS = 1024  # what a flow takes while its head is being read, besides what it sent
 _SYN_FIN_RST = TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST
+_NOT_FIRST = TcpFlag.ACK | TcpFlag.FIN | TcpFlag.RST
 _MAX_ALARMS = 3  # a flow
-_ALARM_SLACK = 65_536  # alarms of flows that are gone, before they are cleared away
+_ALARM_SLACK = 16_384  # alarms of heads that are gone, before they are cleared away
 _RETRANSMISSION_NS = 900_000_000  # the initial timeout is 1 s (RFC 6298 section 2)
 
 DnsSink = Callable[[DnsMessage, FiveTuple, int, str], list[Observation]]
 
 
 class FlowReader:
-    """The flows in `table`; heads hold at most `head_octets` in all, beyond that the oldest is read as it is.
+    """The flows in `table`; heads take at most `head_octets` in all, beyond that the oldest is read as it is.
 
+    Flows of which only a SYN was seen wait in `half_open`.
     `on_dns` takes the messages of DNS over TCP: message, five-tuple from client to server, time, interface.
     """
 
@@ -44,33 +49,42 @@ class FlowReader:
         *,
         on_dns: DnsSink,
         head_octets: int,
+        half_open: HalfOpenTable,
     ) -> None:
         self._table = table
+        self._half_open = half_open
         self._told_names = told_names
         self._counters = counters
         self._next_key = next_key
         self._on_dns = on_dns
         self._head_octets = head_octets
         self._held_octets = 0
-        self._holding: dict[int, Flow] = {}  # flows with stored octets, the oldest first
-        self._alarms: list[tuple[int, int, Flow]] = []
+        self._heads: OrderedDict[int, Flow] = OrderedDict()  # flows with a head by number, the oldest first
+        self._alarms: list[tuple[int, int]] = []  # a heap of time and flow number
 
     @property
     def due_ns(self) -> int | None:
         """Return when the next alarm is due."""
-        return self._alarms[0][0] if self._alarms else None
+        alarm_ns = self._alarms[0][0] if self._alarms else None
+        syn_ns = self._half_open.first_ns
+        if syn_ns is None:
+            return alarm_ns
+        return min(syn_ns + SETTLE_NS, alarm_ns if alarm_ns is not None else syn_ns + SETTLE_NS)
 
     def read_segment(self, segment: Segment, packet: Packet) -> list[Observation]:
         """Return what the segment makes known."""
         key = flow_key(Transport.TCP, segment.src, segment.src_port, segment.dst, segment.dst_port)
-        found = self._table.find(key)
         observations: list[Observation] = []
+        found = self._table.find(key) or self._open_half(key, observations)
         if found is not None and self._begins_another(found[0], found[1], segment):
             observations += self._leave(found[0], segment.ts_ns)
             found = None
         if found is None:
-            if not segment.flags & TcpFlag.SYN and not segment.wire_payload_octets:
-                return observations
+            if not segment.wire_payload_octets:
+                if not segment.flags & TcpFlag.SYN:
+                    return observations
+                if not segment.flags & _NOT_FIRST:
+                    return observations + self._begin_half(key, segment, packet)
             flow, begun = self._begin(key, segment.ts_ns, packet.interface)
             found = flow, 0
             observations += begun
@@ -106,39 +120,80 @@ class FlowReader:
                 take_datagram(head.sides[side], datagram, has_hello=head.sides[1 - side].facts.hello is not None)
         except MalformedQuic as error:
             self._counters.count_malformed(error)
-        observations += self._account(flow, head, datagram.ts_ns)
+        observations += self._account(head, datagram.ts_ns)
         return observations + self._report(flow, datagram.ts_ns)
 
     def read_unreachable(self, unreachable: Unreachable) -> list[Observation]:
         """Return what the news that a flow's packets are not delivered makes known."""
         ends = unreachable.five_tuple
-        found = self._table.find(flow_key(ends.transport, ends.src, ends.src_port, ends.dst, ends.dst_port))
+        key = flow_key(ends.transport, ends.src, ends.src_port, ends.dst, ends.dst_port)
+        observations: list[Observation] = []
+        found = self._table.find(key) or self._open_half(key, observations)
         if found is None or found[0].head is None:
-            return []
+            return observations
         found[0].head.unreachable = found[1]
-        return self._report(found[0], unreachable.ts_ns)
+        return observations + self._report(found[0], unreachable.ts_ns)
 
     def advance(self, now_ns: int) -> list[Observation]:
         """Return what the alarms due by `now_ns` make known."""
         observations: list[Observation] = []
+        for key, row in self._half_open.pop_until(now_ns - SETTLE_NS):
+            if self._told_names.names(*_ends(key), now_ns):  # else there is nothing to say of it
+                flow, head = self._from_half(key, row, observations)
+                observations += self._settle(flow, head, row.first_ns + SETTLE_NS)
         while self._alarms and self._alarms[0][0] <= now_ns:
-            due_ns, _, flow = heappop(self._alarms)
-            if flow.head is not None:
-                observations += self._settle(flow, flow.head, due_ns)
+            due_ns, number = heappop(self._alarms)
+            flow_due = self._heads.get(number)
+            if flow_due is not None and flow_due.head is not None:
+                observations += self._settle(flow_due, flow_due.head, due_ns)
         return observations
 
     def flush(self, now_ns: int) -> list[Observation]:
         """Return what is known of all flows, and forget them."""
         self._alarms.clear()
-        return [observation for flow in self._table.clear() for observation in self._finish(flow, now_ns)]
+        observations = [row for flow in self._table.clear() for row in self._finish(flow, now_ns)]
+        for row in self._half_open.clear():
+            observations += self._give_up(row, now_ns)
+        return observations
 
     def _begin(self, key: FlowKey, ts_ns: int, interface: str) -> tuple[Flow, list[Observation]]:
         flow = Flow(key, self._next_key(), ts_ns, ts_ns, ts_ns, FlowHead(interface, (Side(), Side())))
         self._counters.flows += 1
-        observations = [row for leaving in self._table.insert(flow) for row in self._finish(leaving, ts_ns)]
+        return flow, self._insert(flow, ts_ns)
+
+    def _insert(self, flow: Flow, now_ns: int) -> list[Observation]:
+        observations = [row for leaving in self._table.insert(flow) for row in self._finish(leaving, now_ns)]
         self._counters.flows_evicted = self._table.evicted
-        self._set_alarm(flow, ts_ns + SETTLE_NS)
-        return flow, observations
+        self._heads[flow.number] = flow
+        self._set_alarm(flow, flow.first_ns + SETTLE_NS)
+        return observations + self._make_room(now_ns)
+
+    def _begin_half(self, key: FlowKey, segment: Segment, packet: Packet) -> list[Observation]:
+        """Note a SYN for which there is no flow."""
+        self._counters.flows += 1
+        row = HalfOpen(self._next_key(), segment.ts_ns, segment.seq, packet.wire_octets, packet.interface)
+        leaving = self._half_open.add(key, row)
+        self._counters.half_open_evicted = self._half_open.evicted
+        return [observation for oldest in leaving for observation in self._give_up(oldest, segment.ts_ns)]
+
+    def _open_half(self, key: FlowKey, observations: list[Observation]) -> tuple[Flow, int] | None:
+        """Return the flow that a SYN noted before began, and which side `key` is of; add what that makes known."""
+        row = self._half_open.pop(key)
+        if row is None:
+            return None
+        flow, _ = self._from_half(*row, observations)
+        return flow, int(row[0] != key)
+
+    def _from_half(self, key: FlowKey, row: HalfOpen, observations: list[Observation]) -> tuple[Flow, FlowHead]:
+        flow, head = _opened(key, row)
+        observations += self._insert(flow, row.first_ns)
+        return flow, head
+
+    def _give_up(self, row: HalfOpenRow, now_ns: int) -> list[Observation]:
+        """Report a SYN that is not waited for any longer, as far as there is something to say of it."""
+        if not self._told_names.names(*_ends(row[0]), now_ns):
+            return []
+        return self._finish(_opened(*row)[0], now_ns)
 
     def _begins_another(self, flow: Flow, side: int, segment: Segment) -> bool:
         """Tell whether a SYN opens the five-tuple anew rather than repeating what opened this flow."""
@@ -164,7 +219,7 @@ class FlowReader:
             self._note_payload(flow, head, side, segment)
             if not sender.is_read or needs_reply(head, side):
                 take_segment(sender, segment)
-                observations += self._account(flow, head, segment.ts_ns)
+                observations += self._account(head, segment.ts_ns)
         observations += self._hand_on_dns(flow, head, side, segment.ts_ns)
         if segment.flags & (TcpFlag.FIN | TcpFlag.RST):
             self._close(flow, head, side, segment)
@@ -264,7 +319,7 @@ class FlowReader:
             if side.stream is not None:
                 self._counters.conflicts += side.stream.conflicts
                 self._counters.reassembly_evicted += side.stream.evicted
-        if self._holding.pop(flow.number, None) is not None:
+        if self._heads.pop(flow.number, None) is not None:
             self._held_octets -= head.held_octets
         initiator = find_initiator(flow, head, self._told_names, flow.last_ns)
         stream = head.sides[initiator].stream
@@ -273,22 +328,41 @@ class FlowReader:
         flow.head = None
         flow.quiet = BOTH_QUIET if head.may_be_quiet else 0
 
-    def _account(self, flow: Flow, head: FlowHead, now_ns: int) -> list[Observation]:
-        """Keep the stored octets within the limit: without room, the oldest head is read as it is and dropped."""
+    def _account(self, head: FlowHead, now_ns: int) -> list[Observation]:
+        """Keep what heads take within the limit: without room, the oldest is read as it is and dropped."""
         held = sum(side.held_octets for side in head.sides)
-        if not held and not head.held_octets:
-            return []
         self._held_octets += held - head.held_octets
         head.held_octets = held
-        self._holding[flow.number] = flow
+        return self._make_room(now_ns)
+
+    def _make_room(self, now_ns: int) -> list[Observation]:
         observations: list[Observation] = []
-        while self._held_octets > self._head_octets and len(self._holding) > 1:
+        while self._held_octets + len(self._heads) * FLOW_HEAD_OCTETS > self._head_octets and len(self._heads) > 1:
             self._counters.reassembly_evicted += 1
-            observations += self._finish(next(iter(self._holding.values())), now_ns)
+            oldest = next(iter(self._heads.values()))
+            if oldest.head is not None and oldest.head.first_payload_ns is None:
+                observations += self._leave(oldest, now_ns)  # what it will send makes another flow
+            else:
+                observations += self._finish(oldest, now_ns)
         return observations
 
     def _set_alarm(self, flow: Flow, due_ns: int) -> None:
-        heappush(self._alarms, (due_ns, flow.number, flow))
-        if len(self._alarms) > _MAX_ALARMS * (len(self._table) + 1) + _ALARM_SLACK:
-            self._alarms = [row for row in self._alarms if row[2].head is not None]
+        heappush(self._alarms, (due_ns, flow.number))
+        if len(self._alarms) > _MAX_ALARMS * len(self._heads) + _ALARM_SLACK:
+            self._alarms = [row for row in self._alarms if row[1] in self._heads]
             heapify(self._alarms)
+
+
+def _opened(key: FlowKey, row: HalfOpen) -> tuple[Flow, FlowHead]:
+    """Return the flow that a SYN of side 0 began."""
+    head = FlowHead(row.interface, (Side(), Side()), opener=0)
+    head.sides[0].stream = StreamHead()
+    head.sides[0].stream.start_at((row.isn + 1) & 0xFFFFFFFF)
+    flow = Flow(key, row.number, row.first_ns, row.first_ns, row.first_ns, head, isn=row.isn, octets_0=row.octets)
+    return flow, head
+
+
+def _ends(key: FlowKey) -> tuple[bytes, bytes]:
+    """Return source and destination address of a key."""
+    octets = (len(key) - 4) >> 1
+    return key[:octets], key[octets : 2 * octets]

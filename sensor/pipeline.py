@@ -19,6 +19,7 @@ from sensor.extract.dns import DnsMessage, is_likely_dns, parse_message
 from sensor.flow import FlowTable
 from sensor.flow_reader import FlowReader
 from sensor.fragments import FragmentTable
+from sensor.half_open import HalfOpenTable
 from sensor.packet import Packet
 
 DNS_PORTS = frozenset((53, 5353, 5355))  # DNS, multicast DNS (RFC 6762), LLMNR (RFC 4795)
@@ -33,9 +34,10 @@ _CLOCK_STEP_NS = 60_000_000_000  # packets this much older than the last one: an
 class Limits:
     """The size of each table (docs/architecture.md, "Bounds")."""
 
-    flows: int = 262_144
-    head_octets: int = 64 << 20
-    dns_transactions: int = 65_536
+    flows: int = 131_072
+    half_open: int = 65_536
+    head_octets: int = 40 << 20
+    dns_transactions: int = 32_768
     told_pairs: int = 131_072
     fragmented_datagrams: int = 4096
 
@@ -62,6 +64,7 @@ class Pipeline:
             keys.__next__,
             on_dns=self._take_dns,
             head_octets=limits.head_octets,
+            half_open=HalfOpenTable(limits.half_open),
         )
 
     @property

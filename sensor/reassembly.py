@@ -4,11 +4,15 @@ Where segments overlap, the octets that came first win; a later copy that differ
 relative to the head's start, so sequence numbers may wrap around.
 """
 
+from collections.abc import Sequence
+
 HEAD_OCTETS = 4096
 MAX_WAITING = 8
 
 _SEQUENCE_SPACE = 1 << 32
 _HALF_SPACE = 1 << 31
+
+_Pieces = Sequence[tuple[int, bytes]]
 
 
 def sequence_distance(start: int, seq: int) -> int:
@@ -30,8 +34,8 @@ class StreamHead:
         self.evicted = 0
         self._start: int | None = None
         self._is_start_known = False
-        self._ordered = bytearray()
-        self._waiting: list[tuple[int, bytes]] = []  # disjoint, by offset, each beyond the ordered octets
+        self._ordered = b""
+        self._waiting: _Pieces = ()  # disjoint, by offset, each beyond the ordered octets
 
     def __len__(self) -> int:
         return len(self._ordered)
@@ -49,7 +53,7 @@ class StreamHead:
     @property
     def head(self) -> bytes:
         """Return the octets in order from the start."""
-        return bytes(self._ordered)
+        return self._ordered
 
     @property
     def held_octets(self) -> int:
@@ -94,20 +98,20 @@ class StreamHead:
 
     def _move_start(self, seq: int) -> None:
         shift = sequence_distance(seq, self._start or 0)
-        held = [(0, bytes(self._ordered)), *self._waiting] if self._ordered else self._waiting
+        held = [(0, self._ordered), *self._waiting] if self._ordered else self._waiting
         self._start = seq
-        self._ordered = bytearray()
-        self._waiting = []
-        for offset, octets in held:
-            moved = offset + shift
-            kept = octets[max(0, -moved) : max(0, HEAD_OCTETS - moved)]
-            if kept:
-                self._waiting.append((max(0, moved), kept))
+        self._ordered = b""
+        moved = [(offset + shift, octets) for offset, octets in held]
+        cut = [(max(0, at), octets[max(0, -at) : max(0, HEAD_OCTETS - at)]) for at, octets in moved]
+        self._waiting = [(offset, octets) for offset, octets in cut if octets]
         self._drain()
 
     def _insert(self, offset: int, payload: bytes) -> None:
         """Put what no earlier segment covered among the waiting ones."""
         ordered = len(self._ordered)
+        if offset == ordered and not self._waiting:  # nearly always
+            self._ordered += payload
+            return
         if offset < ordered:
             self._compare(payload, self._ordered[offset : offset + len(payload)])
             payload = payload[ordered - offset :]
@@ -128,17 +132,24 @@ class StreamHead:
         self._wait(free)
 
     def _wait(self, pieces: list[tuple[int, bytes]]) -> None:
+        waiting = list(self._waiting)
         for piece in pieces:
-            if piece[0] > len(self._ordered) and len(self._waiting) >= MAX_WAITING:
+            if piece[0] > len(self._ordered) and len(waiting) >= MAX_WAITING:
                 self.evicted += 1
                 continue
-            self._waiting.append(piece)
-        self._waiting.sort()
+            waiting.append(piece)
+        waiting.sort()
+        self._waiting = waiting
 
-    def _compare(self, copy: bytes, first: bytes | bytearray) -> None:
+    def _compare(self, copy: bytes, first: bytes) -> None:
         common = min(len(copy), len(first))
         self.conflicts += copy[:common] != first[:common]
 
     def _drain(self) -> None:
-        while self._waiting and self._waiting[0][0] == len(self._ordered):
-            self._ordered += self._waiting.pop(0)[1]
+        taken = 0
+        for offset, octets in self._waiting:
+            if offset != len(self._ordered):
+                break
+            self._ordered += octets
+            taken += 1
+        self._waiting = self._waiting[taken:] or ()

@@ -11,7 +11,7 @@ from sensor.detect import Detection
 from sensor.losses import Losses
 
 WINDOW_NS = 60_000_000_000
-MAX_WINDOWS = 65_536
+MAX_WINDOWS = 16_384
 
 
 @dataclass(slots=True)

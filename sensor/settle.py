@@ -7,6 +7,7 @@ from heapq import heappop, heappush
 from sensor.detect import Detection
 
 HORIZON_NS = 5_000_000_000
+MAX_HELD = 16_384
 RELEASED_KEYS = 1 << 17
 
 
@@ -14,11 +15,14 @@ class Settler:
     """Holds each detection for `horizon_ns` of packet time after it was first made, then releases its last revision.
 
     Detections come out in packet order: by the first packet of their flow or transaction. One that was made more than
-    a horizon after its first packet (a connection that long said nothing) may come behind later ones. Memory: the
-    detections of two horizons and the keys of the last 131,072 released ones (a later revision of those is dropped).
+    a horizon after its first packet (a connection that long said nothing) may come behind later ones. Memory: at most
+    `max_held` detections, beyond that the first is released early and counted in `released_early`, and the keys of the
+    last 131,072 released ones (a later revision of those is dropped). A detection costs O(log `max_held`).
     """
 
-    def __init__(self, horizon_ns: int = HORIZON_NS) -> None:
+    def __init__(self, horizon_ns: int = HORIZON_NS, max_held: int = MAX_HELD) -> None:
+        self.released_early = 0
+        self._max_held = max_held
         self._horizon_ns = horizon_ns
         self._held: dict[int, tuple[int, Detection]] = {}
         self._order: list[tuple[int, int]] = []  # a heap of first packet's time and key, one for each held detection
@@ -26,6 +30,7 @@ class Settler:
 
     def take(self, detections: Iterable[Detection], now_ns: int) -> list[Detection]:
         """Keep `detections` and return those that are final at packet time `now_ns`."""
+        final = []
         for detection in detections:
             key = detection.observation.key
             if key in self._held:
@@ -33,7 +38,9 @@ class Settler:
             elif key not in self._released:
                 self._held[key] = (now_ns, detection)
                 heappush(self._order, (detection.observation.observed_at_ns, key))
-        final = []
+                if len(self._held) > self._max_held:
+                    self.released_early += 1
+                    final.append(self._release())
         while self._order and self._held[self._order[0][1]][0] + self._horizon_ns <= now_ns:
             final.append(self._release())
         return final

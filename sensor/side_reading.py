@@ -43,7 +43,7 @@ def read_side(side: Side, stream: StreamHead, *, is_final: bool) -> None:
         facts = read_stream(stream.head, is_final=is_final)
     except NeedMoreData:
         return
-    side.facts = facts
+    side.learn(facts)
     side.is_read = facts.is_complete and (is_final or stream.is_start_known)
 
 
@@ -65,7 +65,7 @@ def take_datagram(side: Side, datagram: Datagram, *, has_hello: bool) -> None:
         hello = side.quic.feed(datagram.payload)
     except NeedMoreData:
         return
-    side.facts = StreamFacts(hello_indicators(hello, Evidence.QUIC_SNI), hello, Kind.TLS, protocol="quic")
+    side.learn(StreamFacts(hello_indicators(hello, Evidence.QUIC_SNI), hello, Kind.TLS, protocol="quic"))
     side.is_read = True
     side.quic = None
 
@@ -87,4 +87,4 @@ def read_rest(side: Side) -> None:
         hello = side.quic.read_partial()
     except NeedMoreData:
         return
-    side.facts = StreamFacts(hello_indicators(hello, Evidence.QUIC_SNI), hello, Kind.TLS, protocol="quic")
+    side.learn(StreamFacts(hello_indicators(hello, Evidence.QUIC_SNI), hello, Kind.TLS, protocol="quic"))

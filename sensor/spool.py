@@ -6,6 +6,7 @@ not at all. It is removed once the store has acknowledged it; delivering twice i
 When the limit is reached the oldest batches are kept and new ones are refused and counted.
 """
 
+import heapq
 import os
 import threading
 import time
@@ -19,6 +20,8 @@ from rules.event import Event
 from sensor.errors import SensorError
 
 LIMIT_OCTETS = 512 * 1024 * 1024
+DISK_BLOCK_OCTETS = 4096
+LISTED_AT_ONCE = 1024
 SUFFIX = ".events"
 DAMAGED_SUFFIX = ".damaged"
 
@@ -38,8 +41,8 @@ class Batch:
 class Spool:
     """The queue in `directory` (created with mode 0700). One writer; one reader may run in another thread.
 
-    `append` costs one file of about 1 KiB an event and two syncs; `waiting_octets` and `waiting_events` are exact for
-    this process's writes and removals.
+    `append` costs one file of about 1 KiB an event and two syncs, however much waits; `waiting_octets` counts whole
+    disk blocks. That and `waiting_events` are exact for this process's writes and removals.
     """
 
     def __init__(self, directory: Path, limit_octets: int = LIMIT_OCTETS) -> None:
@@ -50,11 +53,14 @@ class Spool:
         self._lock = threading.Lock()
         for leftover in directory.glob("*.tmp"):
             leftover.unlink()
-        waiting = sorted(directory.glob(f"*{SUFFIX}"))
-        self._sequence = _place(waiting[-1])[0] if waiting else 0
-        self._octets = sum(path.stat().st_size for path in waiting)
-        self._events = sum(_place(path)[1] for path in waiting)
-        self._oldest_ns = waiting[0].stat().st_mtime_ns if waiting else 0
+        self._sequence = self._octets = self._events = 0
+        for path in directory.glob(f"*{SUFFIX}"):
+            sequence, events = _place(path)
+            self._sequence = max(self._sequence, sequence)
+            self._octets += _disk_octets(path.stat().st_size)
+            self._events += events
+        oldest = next(self._waiting(), None)
+        self._oldest_ns = oldest.stat().st_mtime_ns if oldest is not None else 0
 
     @property
     def waiting_octets(self) -> int:
@@ -78,7 +84,7 @@ class Spool:
             SpoolFull: there is no room.
         """
         content = msgspec.json.encode(events)
-        if self._octets + len(content) > self.limit_octets:
+        if self._octets + _disk_octets(len(content)) > self.limit_octets:
             raise SpoolFull(
                 f"the spool {self.directory} holds its {self.limit_octets >> 20} MiB: is the database away?"
             )
@@ -91,25 +97,37 @@ class Spool:
                 f"the spool {self.directory} cannot be written: {error.strerror}; free some space"
             ) from error
         self._sequence += 1
-        self._account(path, len(content), is_there=True)
+        self._account(path, _disk_octets(len(content)), is_there=True)
 
     def batches(self) -> Iterator[Batch]:
         """Yield what waits, oldest first. A file that cannot be read is set aside and counted, never deleted."""
-        for path in sorted(self.directory.glob(f"*{SUFFIX}")):
+        for path in self._waiting():
             self._oldest_ns = path.stat().st_mtime_ns
             try:
                 yield Batch(path, msgspec.json.decode(path.read_bytes(), type=tuple[Event, ...]))
             except msgspec.MsgspecError:
                 self.damaged += 1
-                octets = path.stat().st_size
+                octets = _disk_octets(path.stat().st_size)
                 path.rename(path.with_suffix(DAMAGED_SUFFIX))
                 self._account(path, octets, is_there=False)
 
     def discard(self, batch: Batch) -> None:
         """Forget a batch that the store has acknowledged."""
-        octets = batch.path.stat().st_size
+        octets = _disk_octets(batch.path.stat().st_size)
         batch.path.unlink()
         self._account(batch.path, octets, is_there=False)
+
+    def _waiting(self) -> Iterator[Path]:
+        """Yield the files of all batches, oldest first; no more than `LISTED_AT_ONCE` paths are held in memory."""
+        after = ""
+        while True:
+            names = (entry.name for entry in os.scandir(self.directory) if entry.name.endswith(SUFFIX))
+            oldest = heapq.nsmallest(LISTED_AT_ONCE, (name for name in names if name > after))
+            for name in oldest:
+                yield self.directory / name
+            if len(oldest) < LISTED_AT_ONCE:
+                return
+            after = oldest[-1]
 
     def _account(self, path: Path, octets: int, *, is_there: bool) -> None:
         """Note that a batch came or went."""
@@ -125,6 +143,11 @@ def _place(path: Path) -> tuple[int, int]:
     """Return a batch's place in the queue and how many events it holds."""
     sequence, _, events = path.stem.partition("-")
     return int(sequence), int(events or 0)
+
+
+def _disk_octets(octets: int) -> int:
+    """Return what a file of so many octets takes on disk; a spool of small files is bounded by it."""
+    return -(-octets // DISK_BLOCK_OCTETS) * DISK_BLOCK_OCTETS
 
 
 def _write_durably(path: Path, content: bytes) -> None:

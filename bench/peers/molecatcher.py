@@ -2,12 +2,37 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from db.store import open_store
+from peers.live import Outcome, Receiver
 from peers.program import Ends, Program, Work, ends, first_line
+from rules.verdict import Outcome as Judged
 
 PROGRAM = str(Path(sys.executable).with_name("molecatcher"))
 WITHOUT = "import os; os.environ['MOLECATCHER_PURE_PYTHON'] = '1'; from molecatcher.cli import main; main()"
+
+FALL_BACKS = ("flow-heads", "ring", "af-packet")
+FORCED = """
+import sys
+from sensor.capture import engine
+from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.live import Engine
+from sensor.capture.packet_filter import EveryIpPacket
+from sensor.capture.plain import PlainTap
+from sensor.capture.ring import RingTap
+ways = {
+    "flow-heads": lambda: (FlowHeads(None), PlainTap),
+    "ring": lambda: (EveryIpPacket(engine.RING_SNAP_OCTETS), RingTap),
+    "af-packet": lambda: (EveryIpPacket(), PlainTap),
+}
+name = sys.argv.pop(1)
+engine.choose_engine = lambda limits=None: Engine(name, "the bench wants it", *ways[name]())
+from molecatcher.cli import main
+main()
+"""
+MAX_EVENTS = 10_000
 
 
 def _version() -> str | None:
@@ -31,6 +56,28 @@ def _find(work: Work) -> set[Ends]:
     }
 
 
+def _live(work: Work, interface: str) -> list[str]:
+    return [PROGRAM, "sensor", "--interface", interface, "--state", str(work.folder / "state")]
+
+
+def _forced(engine: str) -> Callable[[Work, str], list[str]]:
+    return lambda work, interface: [sys.executable, "-c", FORCED, engine, *_live(work, interface)[1:]]
+
+
+def _outcome(work: Work, _log: str) -> Outcome:
+    """Return what the sensor's last heartbeat counted and what it reported."""
+    with open_store(work.folder / "state" / "molecatcher.db") as store:
+        status = store.sensors()[0]
+        rows = [row.event for row in store.ingested_after(0, MAX_EVENTS)]
+    flagged = (row for row in rows if row.verdict in {Judged.UNSANCTIONED, Judged.SUSPICIOUS})
+    found = {ends(str(row.transport), row.src_ip, row.src_port, row.dst_ip, row.dst_port) for row in flagged}
+    return Outcome(status.packets + status.kernel_drops, status.kernel_drops + status.shed, found)
+
+
+RECEIVERS = [
+    Receiver("molecatcher", _version, _live, "sensor_started", _outcome),
+    *(Receiver(f"molecatcher, {name}", _version, _forced(name), "sensor_started", _outcome) for name in FALL_BACKS),
+]
 PROGRAMS = [
     Program("molecatcher", _version, _command, _find),
     Program("molecatcher, pure Python", _version, _pure_command, _find),

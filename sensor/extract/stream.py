@@ -50,6 +50,16 @@ class StreamFacts(Value, frozen=True):
     protocol: str = ""
     is_complete: bool = True
 
+    @property
+    def held_octets(self) -> int:
+        """Return about how much memory the facts take, however hostile what they were read from."""
+        octets = 0 if self.hello is None else 512
+        for indicator in self.indicators:
+            octets += 128 + len(indicator.value)
+        for message in self.dns:
+            octets += 512 + len(message.qname) + 128 * len(message.addresses) + 320 * len(message.cnames)
+        return octets
+
 
 class _Layer(Value, frozen=True):
     """One protocol's facts, and how many octets it takes before the next may start; None where nothing follows."""

@@ -2,6 +2,7 @@
 
 from rules.names import MAX_NAME_OCTETS, fold
 
+MAX_PORT_OCTETS = 7  # a dot at the end and `:65535`
 _PLAIN = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("\\"))
 
 
@@ -21,9 +22,12 @@ def fold_host(octets: bytes) -> str:
     r"""Return a host name in the form the matcher compares; what cannot be a name comes back escaped.
 
     UTF-8 that clients should have sent as A-labels is converted. Control octets are escaped, so that a NUL or a line
-    break cannot make a name look like another one. The cost is bounded: only what fits a name reaches IDNA.
+    break cannot make a name look like another one. The cost is bounded: of what is too long for a name no more than a
+    name's length is kept, with a backslash behind it, which no name has, and only what fits a name reaches IDNA.
     """
-    if len(octets) > MAX_NAME_OCTETS + 1 or octets.isascii():
+    if len(octets) > MAX_NAME_OCTETS + MAX_PORT_OCTETS:
+        return fold(escape(octets[:MAX_NAME_OCTETS])) + "\\"
+    if octets.isascii():
         return fold(escape(octets))
     try:
         text = octets.decode("utf-8")

@@ -13,6 +13,8 @@ from sensor.extract.ja4 import GREASE, ExtensionType, ja4
 from sensor.extract.text import escape, fold_host
 
 MAX_HELLO_OCTETS = 65536
+MAX_PROTOCOL_NAMES = 16  # kept of a longer ALPN list: browsers offer 2, no tunnel more than 3
+MAX_PROTOCOL_OCTETS = 64
 
 HANDSHAKE_RECORD = 22
 _CLIENT_HELLO = 1
@@ -244,7 +246,7 @@ def _whole(body: bytes, size: int) -> tuple[int, int]:
 def _as_hello(offer: _Offer, versions: tuple[int, ...], fingerprint: str) -> ClientHello:
     return ClientHello(
         sni=fold_host(offer.sni) if offer.sni else None,
-        alpn=tuple(escape(name) for name in offer.alpn),
+        alpn=tuple(escape(name[:MAX_PROTOCOL_OCTETS]) for name in offer.alpn[:MAX_PROTOCOL_NAMES]),
         versions=versions,
         ja4=fingerprint,
         has_ech=offer.has_ech,

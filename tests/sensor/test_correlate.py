@@ -57,3 +57,22 @@ def test_the_oldest_pair_makes_room() -> None:
     assert told.evicted == 3
     assert told.names(HOST, packed("192.0.2.2"), 0) == ()
     assert told.names(HOST, packed("192.0.2.3"), 0) == ("www.example",)
+
+
+def test_long_names_are_bounded_by_what_they_take() -> None:
+    told = ToldNames(limit_octets=10_000)
+    for number in range(100):
+        told.learn(HOST, answer(f"{number}.{'a' * 200}.example", f"192.0.2.{number}"), 0)
+    assert 9_000 < told.held_octets <= 10_000
+    assert told.evicted == 100 - len(told)
+    assert told.names(HOST, packed("192.0.2.99"), S)
+    assert not told.names(HOST, packed("192.0.2.0"), S)
+
+
+def test_an_ipv4_client_of_an_ipv6_address_is_not_the_reverse() -> None:
+    told = ToldNames()
+    long = packed("2001:db8::1")
+    told.learn(long[:4], DnsMessage(1, True, 0, 0, "a.example", 1, (), ((long, 300),), 300), 0)
+    assert told.names(long[:4], long, S) == ("a.example",)
+    swapped = long[:4] + long[:12]
+    assert told.names(swapped, long[12:], S) == ()

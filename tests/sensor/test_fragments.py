@@ -98,3 +98,16 @@ def test_a_dns_answer_in_fragments_is_read() -> None:
 
 def long_answer() -> bytes:
     return dns_answer("many.example", [f"192.0.2.{number}" for number in range(60)])
+
+
+def test_what_waits_is_bounded_by_what_it_takes() -> None:
+    table = FragmentTable(limit_octets=20_000)
+    for ident in range(50):
+        table.add(piece(0, 800, ident=ident))
+    assert len(table) == 20_000 // (800 + 192)
+    assert table.evicted == 50 - len(table)
+    for ident in range(50):
+        table.add(piece(800, 1600, ident=ident, last=True))
+    for ident in range(100, 150):
+        table.add(piece(0, 800, ident=ident))
+    assert table._held_octets == 20 * (800 + 192)

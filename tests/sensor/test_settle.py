@@ -41,3 +41,11 @@ def test_what_is_held_at_the_end_comes_out() -> None:
     settler = Settler()
     settler.take([detection(7)], NOW_NS)
     assert [row.observation.key for row in settler.flush()] == [7]
+
+
+def test_no_more_than_the_limit_is_held_and_the_first_come_out_early() -> None:
+    settler = Settler(max_held=2)
+    rows = [detection(key, at_ns=NOW_NS + key) for key in range(4)]
+    assert [row.observation.key for row in settler.take(rows, NOW_NS)] == [0, 1]
+    assert settler.released_early == 2
+    assert len(settler.flush()) == 2

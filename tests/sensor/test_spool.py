@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from stored_events import make_event
 
-from sensor.spool import DAMAGED_SUFFIX, Spool, SpoolFull
+from sensor.spool import DAMAGED_SUFFIX, LISTED_AT_ONCE, SUFFIX, Spool, SpoolFull
 
 WRITER = """
 import sys
@@ -74,13 +74,27 @@ def test_a_damaged_file_does_not_count_as_waiting(tmp_path: Path) -> None:
 
 
 def test_the_oldest_is_kept_when_the_limit_is_reached(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, limit_octets=2_000)
+    spool = Spool(tmp_path, limit_octets=10_000)
     with pytest.raises(SpoolFull, match="is the database away"):
         for number in range(100):
             spool.append([make_event(number)])
     kept = [batch.events[0] for batch in spool.batches()]
     assert kept[0] == make_event(0)
-    assert spool.waiting_octets <= 2_000
+    assert spool.waiting_octets == 8_192
+
+
+def test_small_batches_take_whole_disk_blocks(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for number in range(3):
+        spool.append([make_event(number)])
+    assert spool.waiting_octets == Spool(tmp_path).waiting_octets == 3 * 4096
+
+
+def test_more_batches_than_are_listed_at_once_come_in_order(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for number in range(1, 2 * LISTED_AT_ONCE + 2):
+        (tmp_path / f"{number:012d}{SUFFIX}").write_bytes(b"[]")
+    assert [int(batch.path.stem) for batch in spool.batches()] == list(range(1, 2 * LISTED_AT_ONCE + 2))
 
 
 def test_a_damaged_file_is_set_aside_not_deleted(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""A whole sensor that meets floods: `python flood_job.py STATE SIZE FLOOD...`; says what it found and took as JSON.
+
+It is the sensor process with its libraries, capture ring and spool; packets come from `floods` in place of the ring.
+The peak is the process's own resident memory (VmHWM), so each run needs a process.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import floods
+from floods import Clock
+
+from molecatcher.logs import configure_logging
+from molecatcher.sensor_process import Sensor
+from molecatcher.settings import Settings
+from sensor.packet import Packet
+
+SPOOL_MIB = 16
+
+
+def syns(clock: Clock, size: int) -> Iterator[Packet]:
+    """A tunnel before, during and after a SYN flood, the second one over the flood's height."""
+    yield from floods.tunnel(clock, 0)
+    during = [size // 5, 2 * size // 5, 3 * size // 5, 4 * size // 5]
+    handshake = floods.tunnel(clock, 1)
+    for number, packet in enumerate(floods.syn_flood(clock, size)):
+        if number in during:
+            yield next(handshake)
+        yield packet
+    yield from floods.tunnel(clock, 2)
+
+
+def dns(clock: Clock, size: int) -> Iterator[Packet]:
+    """A tunnel behind a DNS flood."""
+    yield from floods.dns_flood(clock, size)
+    yield from floods.tunnel(clock, 0)
+
+
+FLOODS: dict[str, Callable[[Clock, int], Iterator[Packet]]] = {
+    "syns": syns,
+    "dns": dns,
+    "flows": lambda clock, size: floods.flow_flood(clock, size, tunnels=1000),
+    "half_hellos": lambda clock, size: floods.half_hellos(clock, size, completed=1000),
+    "quic": floods.quic_flood,
+    "detections": floods.detection_flood,
+    "fragments": floods.fragment_flood,
+}
+
+
+def main(state: Path, size: int, names: list[str]) -> None:
+    """Feed the floods one after the other, and say how it went."""
+    configure_logging()
+    sensor = Sensor(Settings(state=state, policy=None, interface=("lo",), spool_mib=SPOOL_MIB))
+    clock, found, now_ns = Clock(), set(), 0
+    for name in names:
+        for batch in floods.batches(FLOODS[name](clock, size)):
+            now_ns = batch[-1].ts_ns if batch else now_ns
+            events = sensor._observe(batch, now_ns)
+            found.update((event.src_ip, event.src_port) for event in events if event.tls_sni == floods.TUNNEL)
+            sensor.keep(events)
+    counters = asdict(sensor.detector.pipeline.counters) | dict(sensor.counters)
+    counters |= {"windows_evicted": sensor.reporter.windows_evicted, "events": sensor.reporter.events}
+    peak = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("VmHWM"))
+    sys.stdout.write(json.dumps({"peak_kib": int(peak.split()[1]), "found": len(found), "counters": counters}) + "\n")
+    sensor.source.close()
+    sensor.store.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
