@@ -134,7 +134,7 @@ def test_a_batch_that_is_given_up_is_lost_too(wire: Wire, open_sensor: OpenSenso
 def test_the_pressure_on_the_kernels_map_is_said(wire: Wire, open_sensor: OpenSensor) -> None:
     sensor = open_sensor(Engine("", "", FlowHeads(Limits(flows=64)), RingTap))
     ends = [("10.20.0.8", 50000 + number, "192.0.2.11", 443) for number in range(160)]
-    wire.send(*(tcp(0, each, (1, 0, SYN)).data for each in ends))
+    wire.send(*(tcp(0, each, (1, 1, ACK), bytes(10)).data for each in ends))
     watch(sensor)
     first, second = heartbeat(sensor), heartbeat(sensor)
     assert (first.flow_map_size, first.flow_map_opened, first.flow_map_turnover) == (64, 160, 2.5)
