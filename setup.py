@@ -34,6 +34,7 @@ COMPILED = (
     ),
     *(f"sensor/extract/{name}.py" for name in ("dns", "http", "ja4", "quic", "socks", "ssh", "stream", "text", "tls")),
 )
+HEADERS = [f"sensor/capture/bpf/{name}.h" for name in ("flow_policy", "packet")]
 COMMANDS = {"bdist_wheel", "build_ext", "editable_wheel"}
 
 
@@ -58,7 +59,7 @@ def extensions() -> list[Extension]:
         return []
     from mypyc.build import mypycify  # noqa: PLC0415 - slow to import, and most commands build nothing
 
-    heads = Extension("sensor.capture._heads", ["sensor/capture/_heads.c"])
+    heads = Extension("sensor.capture._heads", ["sensor/capture/_heads.c"], depends=HEADERS)
     return [heads, *mypycify(list(COMPILED), opt_level="2", group_name="rules.heads")]
 
 

@@ -1,8 +1,8 @@
-/* The flow-head policy over records of a pcap file with Ethernet frames (sensor/capture/heads.py tells the policy).
+/* The flow-head policy (bpf/flow_policy.h) over records of a pcap file with Ethernet frames, with a flow table.
  *
- * Every doubt (a short header, a link or extension header not known here) passes the packet: Python decides and counts.
- * Nothing is read outside `octets`..`end`; tests/sensor/capture/test_heads.py runs this under the sanitizers, with
- * HEADS_WITHOUT_PYTHON, and compares it with the policy written in Python.
+ * What is not IP, damaged or cut by the snap length passes: Python decides and counts. Nothing is read outside `octets`..
+ * `captured`; tests/sensor/capture/test_heads.py runs this under the sanitizers, with HEADS_WITHOUT_PYTHON, and compares
+ * it with the policy written in Python and with the kernel's.
  */
 #ifndef HEADS_WITHOUT_PYTHON
 #define PY_SSIZE_T_CLEAN
@@ -11,195 +11,78 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WAYS 8
-#define MAX_TAGS 4
-#define MAX_EXTENSIONS 8
-#define MAX_RECORD 262144
-#define FIN_SYN_RST 0x07
-#define SYN 0x02
-#define SYN_ACK 0x12
+typedef struct {
+    const uint8_t *octets;
+    uint32_t captured, wire;
+} Frame;
 
-struct table { /* the first 64 octets; then slots, as many as there is room for: a power of two */
-    int64_t now, tcp_idle, udp_idle, clock_step;
-    uint32_t tcp, udp, quic, other, fragment, generation;
-    uint64_t unused;
+static inline int load(Frame *frame, uint32_t at, void *to, uint32_t octets) {
+    if (at > frame->captured || octets > frame->captured - at)
+        return -1;
+    memcpy(to, frame->octets + at, octets);
+    return 0;
+}
+
+static inline uint32_t octets_of(Frame *frame) { return frame->wire; }
+
+#include "bpf/flow_policy.h"
+
+#define WAYS 8
+#define MAX_RECORD 262144
+
+struct table { /* the first 128 octets; then slots, as many as there is room for: a power of two */
+    uint64_t now, shift, clock_step;
+    struct limits limits;
+    uint64_t unused[7];
 };
 struct slot {
-    uint64_t key[5];
-    int64_t last;
-    uint32_t generation;
-    uint16_t octets[2]; /* of payload so far; 65535 and more are the same */
-    uint8_t has_sent[2], unused[6];
-};
-struct packet {
-    const uint8_t *data;
-    uint32_t captured, wire, at, end; /* end: where the IP length says that it ends */
-    uint8_t protocol, version;
-    uint64_t ends[5];
-    int side;
+    struct flow_key key;
+    uint64_t last; /* 0: it was never used */
+    struct head heads[2];
 };
 
-static uint32_t be16(const uint8_t *at) { return (uint32_t)at[0] << 8 | at[1]; }
 static uint32_t file32(const uint8_t *at, int is_swapped) {
     uint32_t value;
     memcpy(&value, at, 4);
     return is_swapped ? __builtin_bswap32(value) : value;
 }
 
-/* The key is the same for both directions; `side` tells which one this is. */
-static void set_key(struct packet *p, const uint8_t *src, const uint8_t *dst, uint32_t src_port, uint32_t dst_port) {
-    size_t octets = p->version == 4 ? 4 : 16;
-    int order = memcmp(src, dst, octets);
-    p->side = order > 0 || (order == 0 && src_port > dst_port);
-    memset(p->ends, 0, sizeof p->ends);
-    memcpy(&p->ends[0], p->side ? dst : src, octets);
-    memcpy(&p->ends[2], p->side ? src : dst, octets);
-    p->ends[4] = (uint64_t)p->protocol << 40 | (uint64_t)p->version << 32 |
-                 (p->side ? dst_port << 16 | src_port : src_port << 16 | dst_port);
-}
-
-static void renew(struct slot *s) {
-    memset(s->octets, 0, sizeof s->octets);
-    memset(s->has_sent, 0, sizeof s->has_sent);
-}
-
 /* The flow's slot; a new one takes the place of the one in its set that was used least recently. */
-static struct slot *find(struct table *t, uint64_t slots, const struct packet *p, int64_t idle) {
-    uint64_t hash = 0;
-    for (int i = 0; i < 5; i++)
-        hash = (hash ^ p->ends[i]) * 0x9E3779B97F4A7C15u, hash ^= hash >> 29;
+static struct slot *find(struct table *t, uint64_t slots, const struct flow_key *key) {
+    uint64_t words[sizeof *key / 8], hash = 0;
+    memcpy(words, key, sizeof words);
+    for (size_t i = 0; i < sizeof words / 8; i++)
+        hash = (hash ^ words[i]) * 0x9E3779B97F4A7C15u, hash ^= hash >> 29;
     struct slot *set = (struct slot *)(t + 1) + (hash & (slots / WAYS - 1)) * WAYS, *oldest = set;
     for (struct slot *s = set; s < set + WAYS; s++) {
-        if (s->generation != t->generation) {
-            oldest = s;
-            break;
-        }
-        if (s->key[4] == p->ends[4] && !memcmp(s->key, p->ends, sizeof s->key)) {
-            if (t->now - s->last > idle)
-                renew(s);
-            s->last = t->now;
+        if (!memcmp(&s->key, key, sizeof *key))
             return s;
-        }
         if (s->last < oldest->last)
             oldest = s;
     }
-    memcpy(oldest->key, p->ends, sizeof oldest->key);
-    renew(oldest);
+    memset(oldest, 0, sizeof *oldest);
+    oldest->key = *key;
     oldest->last = t->now;
-    oldest->generation = t->generation;
     return oldest;
 }
 
-static int spend(uint16_t *spent, uint32_t octets, uint32_t budget) {
-    int passes = *spent < budget;
-    *spent = octets > 65535u - *spent ? 65535 : (uint16_t)(*spent + octets);
-    return passes;
-}
-
-static int tcp_passes(struct table *t, uint64_t slots, struct packet *p, const uint8_t *src, const uint8_t *dst) {
-    if (p->at + 20 > p->end || p->at + 20 > p->captured)
-        return 1;
-    const uint8_t *tcp = p->data + p->at;
-    uint32_t header = (tcp[12] >> 4) * 4u, flags = tcp[13];
-    if (header < 20 || p->at + header > p->end)
-        return 1;
-    uint32_t payload = p->end - p->at - header;
-    set_key(p, src, dst, be16(tcp), be16(tcp + 2));
-    struct slot *s = find(t, slots, p, t->tcp_idle);
-    if ((flags & SYN_ACK) == SYN)
-        renew(s);
-    int has_sent = s->has_sent[p->side], has_room = spend(&s->octets[p->side], payload, t->tcp);
-    s->has_sent[p->side] = (flags & SYN_ACK) != SYN;
-    if (flags & FIN_SYN_RST)
-        return 1;
-    return payload ? has_room : !has_sent; /* an acknowledgement only says that its sender is there: one is enough */
-}
-
-static int udp_passes(struct table *t, uint64_t slots, struct packet *p, const uint8_t *src, const uint8_t *dst) {
-    if (p->at + 8 > p->end || p->at + 8 > p->captured)
-        return 1;
-    const uint8_t *udp = p->data + p->at, *payload = udp + 8;
-    uint32_t src_port = be16(udp), dst_port = be16(udp + 2), length = be16(udp + 4);
-    uint32_t captured = p->captured - p->at - 8;
-    if ((length && length < 8) || p->at + length > p->end)
-        return 1;
-    length = length ? length - 8 : p->end - p->at - 8;
-    if (src_port == 53 || dst_port == 53 || src_port == 5353 || dst_port == 5353 || src_port == 5355 || dst_port == 5355)
-        return 1;
-    if (captured >= 17 && !payload[4] && payload[5] == 1 && !(payload[2] & 0x78) && payload[6] <= 2)
-        return 1; /* one question, a standard query or its response: DNS on any port */
-    set_key(p, src, dst, src_port, dst_port);
-    int is_quic = captured && (payload[0] & 0xC0) == 0xC0;
-    return spend(&find(t, slots, p, t->udp_idle)->octets[p->side], length, is_quic ? t->quic : t->udp);
-}
-
-static int transport_passes(struct table *t, uint64_t slots, struct packet *p, const uint8_t *src, const uint8_t *dst) {
-    if (p->end > p->captured && p->wire <= p->captured)
-        return 1; /* the IP length exceeds the frame */
-    if (p->protocol == 6)
-        return tcp_passes(t, slots, p, src, dst);
-    if (p->protocol == 17)
-        return udp_passes(t, slots, p, src, dst);
-    if (p->protocol == 1 || p->protocol == 58)
-        return p->at >= p->captured || p->data[p->at] == (p->protocol == 1 ? 3 : 1); /* unreachable */
-    set_key(p, src, dst, 0, 0);
-    return spend(&find(t, slots, p, t->udp_idle)->octets[p->side], p->end > p->at ? p->end - p->at : 0, t->other);
-}
-
-static int ipv4_passes(struct table *t, uint64_t slots, struct packet *p) {
-    if (p->at + 20 > p->captured)
-        return 1;
-    const uint8_t *ip = p->data + p->at;
-    uint32_t header = (ip[0] & 15) * 4u, total = be16(ip + 2), fragment = be16(ip + 6);
-    if (ip[0] >> 4 != 4 || header < 20 || (total && total < header))
-        return 1;
-    if (fragment & 0x3FFF)
-        return (fragment & 0x1FFF) * 8 < t->fragment;
-    p->version = 4;
-    p->protocol = ip[9];
-    p->end = total ? p->at + total : p->wire;
-    p->at += header;
-    return p->end < p->at || transport_passes(t, slots, p, ip + 12, ip + 16);
-}
-
-static int ipv6_passes(struct table *t, uint64_t slots, struct packet *p) {
-    if (p->at + 40 > p->captured)
-        return 1;
-    const uint8_t *ip = p->data + p->at;
-    uint32_t length = be16(ip + 4);
-    if (ip[0] >> 4 != 6)
-        return 1;
-    p->version = 6;
-    p->protocol = ip[6];
-    p->end = length ? p->at + 40 + length : p->wire;
-    p->at += 40;
-    for (int i = 0; i < MAX_EXTENSIONS; i++) {
-        uint8_t kind = p->protocol;
-        if (kind != 0 && kind != 43 && kind != 44 && kind != 51 && kind != 60)
-            return p->end < p->at || transport_passes(t, slots, p, ip + 8, ip + 24);
-        if (p->at + 8 > p->captured || p->at + 8 > p->end)
-            return 1;
-        const uint8_t *header = p->data + p->at;
-        if (kind == 44 && be16(header + 2) & 0xFFF9)
-            return (be16(header + 2) & 0xFFF8) < t->fragment;
-        p->protocol = header[0];
-        p->at += kind == 44 ? 8 : kind == 51 ? (header[1] + 2u) * 4 : (header[1] + 1u) * 8;
-    }
-    return 1;
-}
-
-static int passes(struct table *t, uint64_t slots, struct packet *p) {
-    if (p->captured < 14)
-        return 1;
-    uint32_t kind = be16(p->data + 12);
-    p->at = 14;
-    for (int i = 0; i < MAX_TAGS && (kind == 0x8100 || kind == 0x88A8 || kind == 0x9100); i++) {
-        if (p->at + 4 > p->captured)
-            return 1;
-        kind = be16(p->data + p->at + 2);
-        p->at += 4;
-    }
-    return kind == 0x0800 ? ipv4_passes(t, slots, p) : kind == 0x86DD ? ipv6_passes(t, slots, p) : 1;
+static int judge(struct table *t, uint64_t slots, Frame *frame) {
+    struct packet packet = {0};
+    struct flow_key key = {0};
+    enum reading reading = read_ethernet(frame, &packet);
+    if (reading == NOT_IP)
+        return WHOLE;
+    int octets = judge_alone(frame, &packet, reading, &t->limits);
+    if (octets != GO_ON)
+        return octets;
+    int from_low = is_from_low(&packet);
+    make_key(&key, &packet, from_low);
+    struct slot *s = find(t, slots, &key);
+    struct head *own = &s->heads[!from_low];
+    if (is_idle(&packet, &t->limits, t->now - s->last) || is_other_start(&packet, own))
+        memset(s->heads, 0, sizeof s->heads);
+    s->last = t->now;
+    return judge_in_flow(frame, &packet, &t->limits, own);
 }
 
 struct walk {
@@ -209,32 +92,38 @@ struct walk {
     int is_swapped, is_damaged;
 };
 
-/* Take one record: 1 it passes (`p` holds it, `*ts` its time), 0 it does not, -1 there is no whole record. */
-static int step(struct table *t, uint64_t slots, const uint8_t *file, struct walk *w, struct packet *p, int64_t *ts) {
+/* The clock of flows never goes back: where that of the file does (another capture follows), all flows are idle. */
+static void set_clock(struct table *t, uint64_t ts) {
+    uint64_t idle = t->limits.tcp_idle_ns > t->limits.udp_idle_ns ? t->limits.tcp_idle_ns : t->limits.udp_idle_ns;
+    if (ts + t->shift + t->clock_step < t->now)
+        t->shift = t->now + idle + 1 - ts;
+    if (ts + t->shift > t->now)
+        t->now = ts + t->shift;
+}
+
+/* Take one record: how many octets of it pass at most (`frame` holds it, `*ts` its time); -1: no whole record. */
+static int step(struct table *t, uint64_t slots, const uint8_t *file, struct walk *w, Frame *frame, int64_t *ts) {
     if (w->end - w->at < w->header)
         return -1;
     const uint8_t *record = file + w->at;
-    p->captured = file32(record + 8, w->is_swapped);
-    p->wire = file32(record + 12, w->is_swapped);
-    if (p->captured > MAX_RECORD) {
+    frame->captured = file32(record + 8, w->is_swapped);
+    frame->wire = file32(record + 12, w->is_swapped);
+    if (frame->captured > MAX_RECORD) {
         w->is_damaged = 1;
         return -1;
     }
-    if (w->end - w->at - w->header < p->captured)
+    if (w->end - w->at - w->header < frame->captured)
         return -1;
-    if (p->wire < p->captured)
-        p->wire = p->captured;
+    if (frame->wire < frame->captured)
+        frame->wire = frame->captured;
+    frame->octets = record + w->header;
     *ts = file32(record, w->is_swapped) * INT64_C(1000000000) + file32(record + 4, w->is_swapped) * (int64_t)w->fraction;
-    if (*ts < t->now - t->clock_step) /* another capture follows, or the clock was set: all flows are new */
-        t->generation++, t->now = *ts;
-    if (*ts > t->now)
-        t->now = *ts;
+    set_clock(t, (uint64_t)*ts);
     w->last = *ts;
     w->packets++;
-    w->octets += p->wire;
-    w->at += w->header + p->captured;
-    p->data = record + w->header;
-    return passes(t, slots, p);
+    w->octets += frame->wire;
+    w->at += w->header + frame->captured;
+    return judge(t, slots, frame);
 }
 
 static uint64_t slots_of(uint64_t octets) {
@@ -262,13 +151,14 @@ static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
         found = PyList_New(0);
     w.at = (uint64_t)at, w.end = (uint64_t)end;
     while (found != NULL && records-- > 0) {
-        struct packet p;
+        Frame frame;
         int64_t ts;
-        int is_head = step(table.buf, slots, file.buf, &w, &p, &ts);
-        if (is_head < 0)
+        int octets = step(table.buf, slots, file.buf, &w, &frame, &ts);
+        if (octets < 0)
             break;
-        PyObject *row = is_head ? Py_BuildValue("Ly#I", (long long)ts, p.data, (Py_ssize_t)p.captured, p.wire) : NULL;
-        if (is_head && (row == NULL || PyList_Append(found, row) < 0))
+        Py_ssize_t kept = (uint32_t)octets < frame.captured ? octets : (Py_ssize_t)frame.captured;
+        PyObject *row = octets ? Py_BuildValue("Ly#I", (long long)ts, frame.octets, kept, frame.wire) : NULL;
+        if (octets && (row == NULL || PyList_Append(found, row) < 0))
             Py_CLEAR(found);
         Py_XDECREF(row);
     }

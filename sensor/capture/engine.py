@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 import structlog
 
-from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.namespaces import Namespaces
 from sensor.capture.packet_filter import EveryIpPacket, PacketFilter

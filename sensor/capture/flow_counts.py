@@ -8,8 +8,8 @@ from typing import Final
 from rules.observation import FiveTuple, Transport
 from sensor.capture.bpf_loader import BpfObject
 
-_KEY: Final = struct.Struct("16s16s4sB3x")  # struct flow_key of bpf/flow_heads.bpf.c
-_FLOW: Final = struct.Struct("@QQ QQQII QQQII")  # struct flow
+_KEY: Final = struct.Struct("16s16s4sB3x")  # struct flow_key of bpf/flow_policy.h
+_FLOW: Final = struct.Struct("@QQ QQ8x QQ8x")  # struct flow of bpf/flow_heads.bpf.c
 _PORTS: Final = struct.Struct(">HH")
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2)
 _PROTOCOLS: Final = {Transport.TCP: 6, Transport.UDP: 17}
@@ -67,5 +67,5 @@ def _address(packed: bytes) -> bytes:
 
 
 def _count(value: memoryview) -> FlowCount:
-    opened_ns, last_ns, *ends = _FLOW.unpack(value)
-    return FlowCount(opened_ns, last_ns, (ends[0], ends[5]), (ends[1], ends[6]))
+    opened_ns, last_ns, octets, packets, octets_back, packets_back = _FLOW.unpack(value)
+    return FlowCount(opened_ns, last_ns, (octets, octets_back), (packets, packets_back))

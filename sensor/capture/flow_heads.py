@@ -1,62 +1,23 @@
 """The eBPF filter that passes the heads of flows and counts the rest (bpf/flow_heads.bpf.c).
 
-What passes is DESIGN.md's definition of flow heads; the limits are those of the code that reads the heads, so that both
-stay one. They lie in a map: other limits need no other program.
+What passes is written in bpf/flow_policy.h. The limits lie in a map: other limits need no other program.
 """
 
 import socket
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sensor import fragments, reassembly
 from sensor.capture.bpf_loader import BpfObject
 from sensor.capture.flow_counts import FlowCounts
+from sensor.capture.limits import Limits
 from sensor.capture.packet_filter import FilterCounters
-from sensor.flow import TCP_IDLE_NS, UDP_IDLE_NS
-from sensor.side_reading import QUIC_HEAD_OCTETS, UDP_HEAD_OCTETS
 
 OBJECT = Path(__file__).with_name("bpf") / "flow_heads.bpf.o"
 SO_ATTACH_BPF = 50
 
-_LIMITS: Final = struct.Struct("@QQIIIIIIII")  # struct limits of the C source
-_STATS: Final = struct.Struct("@QQQ")  # struct stats
+_STATS: Final = struct.Struct("@QQQ")  # struct stats of the C source
 _ONLY: Final = struct.pack("@I", 0)  # the key of maps with one entry
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much of each direction of a flow passes, in octets; `flows` is how many are followed at a time (24 MB).
-
-    `tcp_passed_octets` bounds what repetitions within the head add; `opening_packets` pass even without payload.
-    """
-
-    flows: int = 131_072
-    tcp_octets: int = reassembly.HEAD_OCTETS
-    tcp_passed_octets: int = 4 * reassembly.HEAD_OCTETS
-    udp_octets: int = UDP_HEAD_OCTETS
-    quic_octets: int = QUIC_HEAD_OCTETS
-    other_octets: int = 128
-    fragment_octets: int = fragments.HEAD_OCTETS
-    opening_packets: int = 3
-    tcp_idle_ns: int = TCP_IDLE_NS
-    udp_idle_ns: int = UDP_IDLE_NS
-
-    def pack(self) -> bytes:
-        """Return `struct limits`."""
-        return _LIMITS.pack(
-            self.tcp_idle_ns,
-            self.udp_idle_ns,
-            self.tcp_octets,
-            self.tcp_passed_octets,
-            self.udp_octets,
-            self.quic_octets,
-            self.other_octets,
-            self.fragment_octets,
-            self.opening_packets,
-            0,
-        )
 
 
 class FlowHeads:

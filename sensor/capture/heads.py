@@ -1,9 +1,8 @@
 """Flow heads of a pcap file: what the pipeline must see is picked by a compiled walk, the rest is only counted.
 
-The policy (docs/architecture.md, "Flow heads"): of each direction of a flow the first payload octets pass; always DNS,
-SYN, FIN, RST, ICMP unreachable and fragments near the start of their datagram; and whatever the walk does not know. A
-SYN, a pause as long as the flow table's, or a clock that goes back begins a flow anew. A flow that lost its place in
-the table to others gets another head: a full table costs time, never a detection.
+What passes is written in bpf/flow_policy.h, as for live capture; also whatever the walk does not know. A SYN, a pause
+as long as the flow table's, or a clock that goes back begins a flow anew. A flow that lost its place in the table to
+others gets another head: a full table costs time, never a detection.
 
 The compiled part (`_heads.c`) is built at install where there is a compiler; without it `sensor.capture.plain_heads`
 passes over less, more slowly. Of what is not a pcap file with Ethernet frames every packet goes to the pipeline, which
@@ -17,13 +16,10 @@ Cost by bench/offline.py: 0.12 us a packet, half of it to copy the file. The tab
 import struct
 
 from sensor.capture.chunks import ChunkReader
+from sensor.capture.limits import LIMITS_OCTETS, Limits
 from sensor.capture.pcap import FILE_HEADER_OCTETS, MAX_RECORD_OCTETS, PcapFormat
 from sensor.errors import MalformedCapture
-from sensor.flow import TCP_IDLE_NS, UDP_IDLE_NS
-from sensor.fragments import HEAD_OCTETS as FRAGMENT_HEAD_OCTETS
 from sensor.packet import LinkType, Packet
-from sensor.reassembly import HEAD_OCTETS as TCP_HEAD_OCTETS
-from sensor.side_reading import QUIC_HEAD_OCTETS, UDP_HEAD_OCTETS
 
 try:
     from sensor.capture._heads import walk
@@ -32,15 +28,12 @@ except ImportError:  # there was no compiler
 else:
     IS_COMPILED = True
 
-OTHER_HEAD_OCTETS = 128
 CLOCK_STEP_NS = 60_000_000_000
-FLOWS = 131_072
 BATCH_RECORDS = 512
 WINDOW_OCTETS = 2 * MAX_RECORD_OCTETS
 
-_SLOT_OCTETS = 64
-_TABLE_HEAD = struct.Struct("=4q6IQ")  # struct table in _heads.c
-_FIRST_GENERATION = 1
+_TABLE_OCTETS, _SLOT_OCTETS = 128, 64  # struct table and struct slot in _heads.c
+_CLOCK = struct.Struct("=QQQ")  # what struct table begins with
 
 
 class HeadRecords:
@@ -56,7 +49,7 @@ class HeadRecords:
         self.last_ns = 0
         self._chunks = chunks
         self._format = file_format
-        self._table = make_table(FLOWS)
+        self._table = make_table()
         self._window = bytearray(max(WINDOW_OCTETS, len(head)))
         self._window[: len(head)] = head
         self._at, self._end, self._consumed = FILE_HEADER_OCTETS, len(head), 0
@@ -99,22 +92,10 @@ class HeadRecords:
         return octets > 0
 
 
-def make_table(flows: int) -> bytearray:
-    """Return an empty flow table with room for `flows` (a power of two)."""
-    table = bytearray(_TABLE_HEAD.size + flows * _SLOT_OCTETS)
-    _TABLE_HEAD.pack_into(
-        table,
-        0,
-        0,
-        TCP_IDLE_NS,
-        UDP_IDLE_NS,
-        CLOCK_STEP_NS,
-        TCP_HEAD_OCTETS,
-        UDP_HEAD_OCTETS,
-        QUIC_HEAD_OCTETS,
-        OTHER_HEAD_OCTETS,
-        FRAGMENT_HEAD_OCTETS,
-        _FIRST_GENERATION,
-        0,
-    )
+def make_table(limits: Limits | None = None) -> bytearray:
+    """Return an empty flow table with room for `limits.flows` (a power of two)."""
+    limits = limits if limits is not None else Limits()
+    table = bytearray(_TABLE_OCTETS + limits.flows * _SLOT_OCTETS)
+    _CLOCK.pack_into(table, 0, 0, 0, CLOCK_STEP_NS)
+    table[_CLOCK.size : _CLOCK.size + LIMITS_OCTETS] = limits.pack()
     return table

@@ -13,8 +13,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from sensor.capture.bpf_loader import LIBBPF
 from sensor.capture.engine import BEST_ENGINE, choose_engine
-from sensor.capture.flow_heads import Limits
 from sensor.capture.interfaces import choose_interfaces
+from sensor.capture.limits import Limits
 from sensor.capture.plain import KERNEL_BUFFER_OCTETS
 from sensor.capture.tap import check_permission
 from sensor.errors import CaptureError

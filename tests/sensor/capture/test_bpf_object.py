@@ -11,7 +11,8 @@ from netns import needs_root
 from recordings import CAPTURES
 
 from sensor.capture.file import open_capture
-from sensor.capture.flow_heads import OBJECT, FlowHeads, Limits
+from sensor.capture.flow_heads import OBJECT, FlowHeads
+from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.ring import RingTap
 from sensor.packet import LinkType
@@ -28,9 +29,9 @@ needs_clang = pytest.mark.skipif(
 @pytest.fixture
 def rebuilt(tmp_path: Path) -> Path:
     """The object as `make bpf` builds it from the source."""
-    for name in ("Makefile", "sensor/capture/bpf/flow_heads.bpf.c"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
+    sources = OBJECT.parent.relative_to(ROOT)
+    shutil.copy(ROOT / "Makefile", tmp_path / "Makefile")
+    shutil.copytree(ROOT / sources, tmp_path / sources, ignore=shutil.ignore_patterns("*.o"))
     subprocess.run(["make", "bpf"], cwd=tmp_path, check=True, capture_output=True, timeout=60)
     return tmp_path / OBJECT.relative_to(ROOT)
 

@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 
 from sensor.capture import bpf_loader
 from sensor.capture.engine import choose_engine, open_source
-from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.limits import Limits
 from sensor.capture.live import LiveSource
 from sensor.capture.packet_filter import EveryIpPacket
 from sensor.capture.plain import PlainTap

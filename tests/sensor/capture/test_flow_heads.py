@@ -12,7 +12,8 @@ from netns import needs_root
 
 from rules.observation import FiveTuple, Transport
 from sensor.capture.flow_counts import FlowCount, count_key
-from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.ring import RingTap
 from sensor.packet import LinkType

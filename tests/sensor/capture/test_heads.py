@@ -21,6 +21,7 @@ from rules.policy import Policy
 from rules.ruleset import Ruleset
 from sensor.capture import heads
 from sensor.capture.file import open_capture
+from sensor.capture.limits import Limits
 from sensor.packet import LinkType, Packet
 
 pytestmark = pytest.mark.skipif(not heads.IS_COMPILED, reason="there was no compiler at install")
@@ -50,12 +51,12 @@ int main(int count, char **arguments) {
         uint64_t room, octets;
         uint8_t *table = slurp(arguments[1], &room), *file = slurp(arguments[i], &octets);
         struct walk w = {.at = 24, .end = octets, .header = 16, .fraction = 1};
-        struct packet p;
+        Frame frame;
         int64_t ts;
         unsigned long heads = 0;
-        int is_head = 0;
-        while (octets >= 24 && (is_head = step((struct table *)table, slots_of(room), file, &w, &p, &ts)) >= 0)
-            heads += (unsigned long)is_head;
+        int passes = 0;
+        while (octets >= 24 && (passes = step((struct table *)table, slots_of(room), file, &w, &frame, &ts)) >= 0)
+            heads += passes > 0;
         printf("%u %lu\\n", w.packets, heads);
         free(table);
         free(file);
@@ -72,13 +73,16 @@ def capture(packets: list[Packet]) -> bytes:
 
 def walk(packets: list[Packet], flows: int = 1024) -> list[Packet]:
     content = capture(packets)
-    rows = heads.walk(heads.make_table(flows), content, 24, len(content), len(packets), 16, 1, False)[0]
+    rows = heads.walk(heads.make_table(Limits(flows=flows)), content, 24, len(content), len(packets), 16, 1, False)[0]
     return [Packet(ts_ns, LinkType.ETHERNET, data, wire) for ts_ns, data, wire in rows]
 
 
 def by_policy(packets: list[Packet]) -> list[Packet]:
     policy = HeadPolicy()
-    return [row for row in packets if policy.passes(row.ts_ns, row.data, row.wire_octets)]
+    judged = [(row, policy.octets(row.ts_ns, row.data, row.wire_octets)) for row in packets]
+    return [
+        Packet(row.ts_ns, row.link_type, row.data[:octets], row.wire_octets) for row, octets in judged if octets != 0
+    ]
 
 
 def passed(packets: list[Packet]) -> list[bool]:
@@ -89,10 +93,14 @@ def passed(packets: list[Packet]) -> list[bool]:
     following = next(kept, None)
     answer = []
     for row in packets:
-        answer.append(row == following)
-        if row == following:
+        answer.append(following is not None and is_head_of(following, row))
+        if answer[-1]:
             following = next(kept, None)
     return answer
+
+
+def is_head_of(head: Packet, row: Packet) -> bool:
+    return row.data.startswith(head.data) and (row.ts_ns, row.wire_octets) == (head.ts_ns, head.wire_octets)
 
 
 def replayed(path: str) -> tuple[list[dict[str, object]], Summary]:
@@ -129,25 +137,27 @@ def test_the_mix_says_the_same_without_the_compiled_part(tmp_path: Path, monkeyp
     assert check_same(str(path), monkeypatch) == len(truth.tunnels) == 200
 
 
+def stream(ts_ns: int, segments: int, ends: tuple[str, int, str, int] = WEB) -> list[Packet]:
+    return [tcp(ts_ns, ends, (1000 + 1400 * number, 1, ACK), bytes(1400)) for number in range(segments)]
+
+
 def test_the_first_octets_of_each_direction_pass() -> None:
-    sent = [tcp(S + number, ends, (1000, 1, ACK), bytes(1400)) for ends in (WEB, BACK) for number in range(5)]
+    sent = stream(S, 5) + stream(S, 5, BACK)
     assert passed(sent) == [True, True, True, False, False] * 2
 
 
-def test_syn_fin_and_one_acknowledgement_pass() -> None:
-    bulk = [tcp(S, WEB, (1, 1, ACK), bytes(1400))] * 4
-    acknowledgement, fin, syn = (tcp(S, WEB, (9, 1, flags), b"") for flags in (ACK, FIN | ACK, SYN))
-    assert passed([syn, acknowledgement, acknowledgement, *bulk, fin]) == [
-        True,
-        True,
-        False,
-        True,
-        True,
-        True,
-        False,
-        True,
-    ]
-    assert passed([*bulk, syn, *bulk])[5:] == [True, True, True, False]
+def test_syn_fin_and_the_first_acknowledgements_pass() -> None:
+    bulk = stream(S, 4)
+    acknowledgement, fin, syn = (tcp(S, WEB, (999, 1, flags), b"") for flags in (ACK, FIN | ACK, SYN))
+    assert passed([syn, *[acknowledgement] * 3]) == [True, True, True, False]
+    assert passed([*bulk, fin]) == [True, True, True, False, True]
+    assert passed([*bulk, syn, *bulk])[4:] == [True, True, True, True, False]
+
+
+def test_only_the_head_of_a_giant_passes() -> None:
+    giant = tcp(S, WEB, (1, 1, ACK), bytes(60_000))
+    (head,) = walk([giant])
+    assert (head.data, head.wire_octets) == (giant.data[: 54 + 4096], len(giant.data))
 
 
 def test_dns_passes_on_any_port_and_other_udp_up_to_its_budget() -> None:
@@ -158,11 +168,8 @@ def test_dns_passes_on_any_port_and_other_udp_up_to_its_budget() -> None:
 
 
 def test_a_pause_and_another_capture_begin_anew() -> None:
-    def bulk(ts_ns: int) -> list[Packet]:
-        return [tcp(ts_ns, WEB, (1, 1, ACK), bytes(1400))] * 4
-
     day = 86_400 * S
-    assert passed(bulk(2 * day) + bulk(3 * day) + bulk(day)) == [True, True, True, False] * 3
+    assert passed(stream(2 * day, 4) + stream(3 * day, 4) + stream(day, 4)) == [True, True, True, False] * 3
 
 
 def test_without_the_compiled_part_they_begin_anew_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +208,7 @@ def test_a_full_table_loses_nothing() -> None:
 def test_a_window_outside_the_buffer_is_refused() -> None:
     for at, end, header in ((0, 9, 16), (-1, 4, 16), (5, 4, 16), (0, 8, 8)):
         with pytest.raises(ValueError, match="window"):
-            heads.walk(heads.make_table(8), bytes(8), at, end, 1, header, 1, False)
+            heads.walk(heads.make_table(Limits(flows=8)), bytes(8), at, end, 1, header, 1, False)
     with pytest.raises(ValueError, match="table"):
         heads.walk(bytearray(64), bytes(8), 0, 8, 1, 16, 1, False)
 
@@ -249,7 +256,7 @@ def test_nothing_is_read_out_of_bounds(tmp_path: Path) -> None:
     if built.returncode and "libasan" in built.stderr:
         pytest.skip("this gcc has no sanitizers")
     assert not built.returncode, built.stderr
-    table.write_bytes(heads.make_table(1024))
+    table.write_bytes(heads.make_table(Limits(flows=1024)))
     chance = random.Random(5)
     files, counts = [], []
     for number in range(400):

@@ -12,7 +12,7 @@ from frames import SYN, tcp
 from netns import Host, Network, needs_root
 
 from sensor.capture.engine import open_source
-from sensor.capture.flow_heads import Limits
+from sensor.capture.limits import Limits
 from sensor.capture.listening import Listening
 from sensor.capture.live import LiveSource
 from sensor.capture.namespaces import Namespaces, full_name, named_namespaces, split_name

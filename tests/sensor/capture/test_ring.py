@@ -14,7 +14,8 @@ from cable import Wire, drain, open_wire, send_frames
 from frames import ACK, SYN, tcp
 from netns import needs_root
 
-from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.packet_filter import EveryIpPacket
 from sensor.capture.plain import PlainTap

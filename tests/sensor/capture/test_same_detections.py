@@ -14,7 +14,8 @@ from rules.catalogue import load_catalogue
 from rules.event import make_event, to_document
 from rules.policy import parse_policy
 from rules.ruleset import Ruleset
-from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
 from sensor.capture.ring import RingTap
