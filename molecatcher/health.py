@@ -71,6 +71,8 @@ def of_tables(detector: Detector, reporter: Reporter) -> dict[str, Any]:
             "dns": counters.dns_evicted,
             "names": counters.names_evicted,
             "windows": reporter.windows_evicted,
+            "sightings": reporter.sightings_evicted,
+            "watch": detector.watch.evicted,
         },
     }
 

@@ -12,8 +12,9 @@ to what holds it, so the garbage collector need not look at them (`gc=False`).
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from rules.observation import FiveTuple, FlowState, Indicator, Kind, Transport
+from rules.observation import FiveTuple, FlowState, Indicator, Kind, Traffic, Transport
 from rules.value import State
 from sensor.extract.quic import QuicInitialReader
 from sensor.extract.stream import StreamFacts
@@ -22,7 +23,8 @@ from sensor.reassembly import StreamHead
 
 TCP_IDLE_NS = 3_600_000_000_000
 UDP_IDLE_NS = 300_000_000_000
-BOTH_QUIET = 3
+SETTLE_NS = 3_000_000_000
+BOTH = 3
 
 FlowKey = bytes  # source and destination address, both ports, and `u` for UDP
 NOTHING_READ = StreamFacts(is_complete=False)
@@ -92,6 +94,34 @@ class FlowHead(State):
     reported: Report | None = None
 
 
+class Count(NamedTuple):
+    """What was counted of packets that are not handed out; the source of `key` sent `octets_0`."""
+
+    key: FlowKey
+    octets_0: int
+    octets_1: int
+    packets: int
+    last_ns: int
+
+
+class Apart(NamedTuple):
+    """What the kernel counted of a flow in all, by side; it holds what user space counted, too.
+
+    `opened_ns` is when the table's entry was made and `before` what earlier entries held; `unsure_ns` is the time of
+    an entry that may be another flow's.
+    """
+
+    octets_0: int = 0
+    octets_1: int = 0
+    packets: int = 0
+    opened_ns: int = 0
+    before: tuple[int, int, int] = (0, 0, 0)
+    unsure_ns: int = 0
+
+
+NOTHING_APART = Apart()
+
+
 class Flow(State):
     """A flow; `head` is None once its beginning has been read and reported."""
 
@@ -105,14 +135,34 @@ class Flow(State):
     quiet: int = 0  # bit 0 for side 0, bit 1 for side 1
     octets_0: int = 0  # on the wire
     octets_1: int = 0
+    packets: int = 0
+    closed: int = 0  # sides that closed it, bits as in `quiet`
+    apart: Apart = NOTHING_APART
+    has_left: bool = False  # the table: what comes now is of another flow
 
     def count(self, side: int, packet: Packet) -> None:
         """Note a packet that `side` sent."""
         self.last_ns = packet.ts_ns
+        self.packets += 1
         if side == 0:
             self.octets_0 += packet.wire_octets
         else:
             self.octets_1 += packet.wire_octets
+
+    def add(self, counted: Count, side: int) -> None:
+        """Note packets that were counted elsewhere; `side` is the one that `counted` begins with."""
+        octets = (counted.octets_0, counted.octets_1)
+        self.octets_0 += octets[side]
+        self.octets_1 += octets[1 - side]
+        self.packets += counted.packets
+        self.last_ns = max(self.last_ns, counted.last_ns)
+
+    def traffic(self, initiator: int) -> Traffic:
+        """Return what it has carried, seen from side `initiator`."""
+        apart = self.apart
+        octets = max(self.octets_0, apart.octets_0), max(self.octets_1, apart.octets_1)
+        packets = max(self.packets, apart.packets)
+        return Traffic(octets[initiator], octets[1 - initiator], packets, self.last_ns)
 
     @property
     def transport(self) -> Transport:
@@ -220,6 +270,7 @@ class FlowTable:
         if ts_ns - flow.last_ns > UDP_IDLE_NS and is_idle(flow, ts_ns):
             return False
         flow.last_ns = ts_ns
+        flow.packets += 1
         return True
 
     def _pop_idle(self, now_ns: int) -> list[Flow]:
@@ -249,6 +300,11 @@ class FlowTable:
 def is_idle(flow: Flow, now_ns: int) -> bool:
     """Tell whether the next packet of this five-tuple begins another flow."""
     return now_ns - flow.last_ns > (TCP_IDLE_NS if flow.transport is Transport.TCP else UDP_IDLE_NS)
+
+
+def is_over(flow: Flow, now_ns: int) -> bool:
+    """Tell whether nothing more is to be expected of the flow: it was closed a while ago, or has been idle for long."""
+    return flow.has_left or (flow.closed == BOTH and now_ns - flow.last_ns >= SETTLE_NS) or is_idle(flow, now_ns)
 
 
 def _without_tags(data: bytes) -> bytes:

@@ -15,19 +15,20 @@ from sensor.counters import Counters
 from sensor.decode import Datagram, Segment, TcpFlag, Unreachable
 from sensor.errors import MalformedQuic
 from sensor.extract.dns import DnsMessage
-from sensor.flow import BOTH_QUIET, Flow, FlowHead, FlowKey, FlowTable, Side, flow_key, is_idle
+from sensor.flow import BOTH, SETTLE_NS, Flow, FlowHead, FlowKey, FlowTable, Side, flow_key, is_idle
 from sensor.flow_report import find_initiator, needs_reply, observe
 from sensor.half_open import HalfOpen, HalfOpenRow, HalfOpenTable
 from sensor.packet import Packet
 from sensor.reassembly import HEAD_OCTETS, StreamHead, sequence_distance
 from sensor.side_reading import read_rest, start_stream, take_datagram, take_segment
 
-SETTLE_NS = 3_000_000_000
 FLOW_HEAD_OCTETS = 1024  # what a flow takes while its head is being read, besides what it sent
 _SYN_FIN_RST = TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST
+_FIN_RST = TcpFlag.FIN | TcpFlag.RST
 _NOT_FIRST = TcpFlag.ACK | TcpFlag.FIN | TcpFlag.RST
 _MAX_ALARMS = 3  # a flow
 _ALARM_SLACK = 16_384  # alarms of heads that are gone, before they are cleared away
+_REPORTED = 4096  # flows whose last report can still be asked about
 _RETRANSMISSION_NS = 900_000_000  # the initial timeout is 1 s (RFC 6298 section 2)
 
 DnsSink = Callable[[DnsMessage, FiveTuple, int, str], list[Observation]]
@@ -61,6 +62,7 @@ class FlowReader:
         self._held_octets = 0
         self._heads: OrderedDict[int, Flow] = OrderedDict()  # flows with a head by number, the oldest first
         self._alarms: list[tuple[int, int]] = []  # a heap of time and flow number
+        self._reported: OrderedDict[int, Flow] = OrderedDict()
 
     @property
     def due_ns(self) -> int | None:
@@ -70,6 +72,10 @@ class FlowReader:
         if syn_ns is None:
             return alarm_ns
         return min(syn_ns + SETTLE_NS, alarm_ns if alarm_ns is not None else syn_ns + SETTLE_NS)
+
+    def flow(self, number: int) -> Flow | None:
+        """Return a flow that was just reported; the last 4096 are known."""
+        return self._reported.get(number)
 
     def read_segment(self, segment: Segment, packet: Packet) -> list[Observation]:
         """Return what the segment makes known."""
@@ -90,14 +96,14 @@ class FlowReader:
             observations += begun
         flow, side = found
         flow.count(side, packet)
+        if segment.flags & _FIN_RST:
+            flow.closed |= BOTH if segment.flags & TcpFlag.RST else 1 << side
         if flow.head is not None and (segment.flags & _SYN_FIN_RST or not flow.quiet >> side & 1):
             observations += self._read_head(flow, flow.head, side, segment)
         return observations
 
     def read_datagram(self, datagram: Datagram, packet: Packet, *, is_dns_port: bool) -> list[Observation]:
         """Return what a datagram that is not DNS makes known; on DNS ports every one is looked at."""
-        if not datagram.wire_payload_octets:
-            return []
         key = flow_key(Transport.UDP, datagram.src, datagram.src_port, datagram.dst, datagram.dst_port)
         found = self._table.find(key)
         observations: list[Observation] = []
@@ -105,13 +111,15 @@ class FlowReader:
             observations += self._leave(found[0], datagram.ts_ns)
             found = None
         if found is None:
+            if not datagram.wire_payload_octets:
+                return observations
             flow, begun = self._begin(key, datagram.ts_ns, packet.interface)
             found = flow, 0
             observations += begun
         flow, side = found
         flow.count(side, packet)
         head = flow.head
-        if head is None or flow.quiet >> side & 1:
+        if head is None or flow.quiet >> side & 1 or not datagram.wire_payload_octets:
             return observations
         head.may_be_quiet = not is_dns_port
         self._note_payload(flow, head, side, datagram)
@@ -148,10 +156,13 @@ class FlowReader:
                 observations += self._settle(flow_due, flow_due.head, due_ns)
         return observations
 
-    def flush(self, now_ns: int) -> list[Observation]:
-        """Return what is known of all flows, and forget them."""
+    def flush(self, now_ns: int, *, has_more: bool) -> list[Observation]:
+        """Return what is known of all flows, and forget them; `has_more`: packets of others follow."""
         self._alarms.clear()
-        observations = [row for flow in self._table.clear() for row in self._finish(flow, now_ns)]
+        flows = self._table.clear()
+        for flow in flows:
+            flow.has_left = has_more
+        observations = [row for flow in flows for row in self._finish(flow, now_ns)]
         for row in self._half_open.clear():
             observations += self._give_up(row, now_ns)
         return observations
@@ -162,7 +173,10 @@ class FlowReader:
         return flow, self._insert(flow, ts_ns)
 
     def _insert(self, flow: Flow, now_ns: int) -> list[Observation]:
-        observations = [row for leaving in self._table.insert(flow) for row in self._finish(leaving, now_ns)]
+        observations: list[Observation] = []
+        for leaving in self._table.insert(flow):
+            leaving.has_left = True
+            observations += self._finish(leaving, now_ns)
         self._counters.flows_evicted = self._table.evicted
         self._heads[flow.number] = flow
         self._set_alarm(flow, flow.first_ns + SETTLE_NS)
@@ -267,11 +281,15 @@ class FlowReader:
         if head is None:
             return []
         observation = observe(flow, self._told_names, now_ns)
+        if observation is not None:
+            self._reported[flow.number] = flow
+            if len(self._reported) > _REPORTED:
+                self._reported.popitem(last=False)
         for side in (0, 1):
             is_done = head.sides[side].is_read and head.sides[side].payload_octets and not needs_reply(head, side)
             if head.may_be_quiet and is_done:
                 flow.quiet |= 1 << side
-        if flow.quiet == BOTH_QUIET and head.revision:
+        if flow.quiet == BOTH and head.revision:
             self._drop_head(flow, head)
         return [observation] if observation is not None else []
 
@@ -289,12 +307,13 @@ class FlowReader:
         observations = self._report(flow, now_ns)
         if is_unanswered and not head.revision:
             self._leave(flow, now_ns)
-        elif flow.quiet == BOTH_QUIET and head.is_settled and flow.head is not None:
+        elif flow.quiet == BOTH and head.is_settled and flow.head is not None:
             self._drop_head(flow, head)
         return observations
 
     def _leave(self, flow: Flow, now_ns: int) -> list[Observation]:
         self._table.remove(flow)
+        flow.has_left = True
         return self._finish(flow, now_ns)
 
     def _finish(self, flow: Flow, now_ns: int) -> list[Observation]:
@@ -326,7 +345,7 @@ class FlowReader:
         if flow.isn is None and stream is not None:
             flow.isn = stream.isn
         flow.head = None
-        flow.quiet = BOTH_QUIET if head.may_be_quiet else 0
+        flow.quiet = BOTH if head.may_be_quiet else 0
 
     def _account(self, head: FlowHead, now_ns: int) -> list[Observation]:
         """Keep what heads take within the limit: without room, the oldest is read as it is and dropped."""
@@ -358,7 +377,8 @@ def _opened(key: FlowKey, row: HalfOpen) -> tuple[Flow, FlowHead]:
     head = FlowHead(row.interface, (Side(), Side()), opener=0)
     head.sides[0].stream = StreamHead()
     head.sides[0].stream.start_at((row.isn + 1) & 0xFFFFFFFF)
-    flow = Flow(key, row.number, row.first_ns, row.first_ns, row.first_ns, head, isn=row.isn, octets_0=row.octets)
+    flow = Flow(key, row.number, row.first_ns, row.first_ns, row.first_ns, head, isn=row.isn)
+    flow.octets_0, flow.packets = row.octets, 1
     return flow, head
 
 

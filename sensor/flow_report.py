@@ -86,6 +86,7 @@ def _observation(  # noqa: PLR0917 - the parts of one report
         hello=head.sides[initiator].facts.hello or head.sides[1 - initiator].facts.hello,
         told_names=told,
         interface=head.interface,
+        traffic=flow.traffic(initiator),
     )
 
 

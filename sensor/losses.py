@@ -1,11 +1,6 @@
-"""When packets were lost, and what it means for events: counts are low, and other tunnels may be missing."""
+"""When packets were lost, and what that means for events: counts may be low, and other tunnels may be missing."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
-
-import msgspec
-
-from rules.event import Event
 
 LEAD_NS = 60_000_000_000  # what was lost this long before an event may have been a part of it
 MOMENTS = 4096
@@ -39,10 +34,6 @@ class Losses:
         place = bisect_right(self._times, from_ns)
         return self.total - self._before[place] if place < len(self._times) else 0
 
-    def mark(self, events: Iterable[Event]) -> list[Event]:
-        """Return `events` with what was lost while they were seen, and in the minute before."""
-        if not self._times:
-            return list(events)
-        return [
-            msgspec.structs.replace(event, sensor_loss=self.since(event.first_seen_ns - LEAD_NS)) for event in events
-        ]
+    def around(self, first_seen_ns: int) -> int:
+        """Return how many packets were lost while something was seen that began then, and in the minute before."""
+        return self.since(first_seen_ns - LEAD_NS)

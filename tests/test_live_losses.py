@@ -62,4 +62,4 @@ def test_what_a_stopped_sensor_lost_is_said_everywhere(tmp_path: Path) -> None:
     assert status["interface_drops"] == {"eth0": status["kernel_drops"]}
     assert 'state="losing_packets"} 1.0' in metrics
     assert "Losing packets: " in page
-    assert "while this was seen: counts are low, and other tunnels may be missing" in page
+    assert "while this was seen: counts may be low, and other tunnels may be missing" in page

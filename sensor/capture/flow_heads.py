@@ -12,6 +12,7 @@ from sensor.capture.bpf_loader import BpfObject
 from sensor.capture.flow_counts import FlowCounts
 from sensor.capture.limits import Limits
 from sensor.capture.packet_filter import FilterCounters
+from sensor.flow import Flow
 
 OBJECT = Path(__file__).with_name("bpf") / "flow_heads.bpf.o"
 SO_ATTACH_BPF = 50
@@ -47,6 +48,10 @@ class FlowHeads:
         rows = [_STATS.unpack(row) for row in self._object.read_per_cpu("stats", _ONLY, _STATS.size)]
         packets, octets, opened = map(sum, zip(*rows, strict=True))
         return FilterCounters(packets, octets, opened, self.limits.flows)
+
+    def count_apart(self, flow: Flow) -> None:
+        """Note in `flow` what was counted of it."""
+        self.flow_counts.count_apart(flow)
 
     def close(self) -> None:
         """Give program and maps back; sockets keep the program. Closing twice does nothing."""

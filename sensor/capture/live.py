@@ -27,6 +27,7 @@ from sensor.capture.plain import PlainTap
 from sensor.capture.source import SourceCounters
 from sensor.capture.tap import INTERFACE_GONE, Tap, TapOpener, check_permission
 from sensor.errors import CaptureError
+from sensor.flow import Flow
 from sensor.packet import Packet
 
 BATCH_PACKETS = 512
@@ -180,6 +181,11 @@ class LiveSource:
         """Return the highest share that waited at any read since the last call, and begin anew."""
         peak, self._totals.fill_peak = self._totals.fill_peak, 0.0
         return peak
+
+    def count_apart(self, flow: Flow) -> None:
+        """Note in `flow` what the kernel counted of it instead of handing it out."""
+        if self._is_open:
+            self.way.packet_filter.count_apart(flow)
 
     def filenos(self) -> tuple[int, ...]:
         """Return the descriptors to wait on: one an interface, and one for link events."""

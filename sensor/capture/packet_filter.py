@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sensor.capture import classic
+from sensor.flow import Flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class PacketFilter(Protocol):
     def counters(self) -> FilterCounters:
         """The totals so far."""
 
+    def count_apart(self, flow: Flow) -> None:
+        """Note in `flow` what the filter counted of it; one that keeps nothing back has nothing to note."""
+
     def close(self) -> None:
         """Give back what the filter holds; sockets keep it."""
 
@@ -48,6 +52,9 @@ class EveryIpPacket:
     def counters(self) -> FilterCounters:
         """Return zeros: nothing that matters is kept back."""
         return FilterCounters()
+
+    def count_apart(self, flow: Flow) -> None:
+        """Every packet is read and counted there."""
 
     def close(self) -> None:
         """Nothing is held."""

@@ -140,7 +140,17 @@ def test_the_pressure_on_the_kernels_map_is_said(wire: Wire, open_sensor: OpenSe
     assert (first.flow_map_size, first.flow_map_opened, first.flow_map_turnover) == (64, 160, 2.5)
     assert (second.flow_map_opened, second.flow_map_turnover) == (160, 0)
     assert (first.flows, first.flow_table_flows, first.flow_table_size) == (160, 160, 131_072)
-    assert set(first.evicted) == {"flows", "half_open", "reassembly", "fragments", "dns", "names", "windows"}
+    assert set(first.evicted) == {
+        "flows",
+        "half_open",
+        "reassembly",
+        "fragments",
+        "dns",
+        "names",
+        "windows",
+        "sightings",
+        "watch",
+    }
 
 
 def test_what_waits_for_the_database_is_counted_on_disk_and_in_memory(open_sensor: OpenSensor) -> None:
@@ -172,7 +182,7 @@ def test_findings_of_a_sensor_that_loses_packets_say_so(wire: Wire, open_sensor:
     lost = heartbeat(sensor).kernel_drops
     assert lost > 0
     assert (before.sensor_loss, after.sensor_loss) == (0, lost)
-    sensor.keep(sensor.health.losses.mark(sensor.reporter.expire(time.time_ns() + 60 * 10**9)))
+    sensor.keep(sensor.reporter.expire(time.time_ns() + 60 * 10**9))
     assert finding_of(sensor, "10.20.0.7").sensor_loss == lost
     event = sensor.store.event(finding_of(sensor, "10.20.0.7").event_id)
     assert event is not None
@@ -183,7 +193,7 @@ def test_findings_of_a_sensor_that_keeps_up_say_nothing(wire: Wire, open_sensor:
     sensor = open_sensor(Engine(open_tap=RingTap))
     wire.send(*FLOOD[:200], *agent())
     watch(sensor)
-    sensor.keep(sensor.health.losses.mark(sensor.reporter.flush()))
+    sensor.keep(sensor.reporter.flush())
     assert heartbeat(sensor).packets == 202
     assert finding_of(sensor, "10.20.0.7").sensor_loss == 0
 

@@ -1,6 +1,5 @@
 from hypothesis import given
 from hypothesis import strategies as st
-from stored_events import make_event
 
 from sensor.losses import LEAD_NS, MOMENTS, Losses
 
@@ -15,14 +14,14 @@ def test_what_was_lost_since_a_moment() -> None:
     assert [losses.since(at * S) for at in (0, 9, 10, 29, 30, 90)] == [12, 12, 7, 7, 0, 0]
 
 
-def test_an_event_says_what_was_lost_since_a_minute_before_it() -> None:
-    losses, event = Losses(), make_event(1)
-    assert losses.mark([event]) == [event]
-    losses.note(100, event.first_seen_ns - LEAD_NS - S)
-    assert [each.sensor_loss for each in losses.mark([event])] == [0]
-    losses.note(107, event.first_seen_ns - LEAD_NS + S)
-    losses.note(110, event.first_seen_ns + 600 * S)
-    assert [each.sensor_loss for each in losses.mark([event])] == [10]
+def test_what_was_lost_a_minute_before_something_began_counts() -> None:
+    losses, began_ns = Losses(), 1000 * S
+    assert losses.around(began_ns) == 0
+    losses.note(100, began_ns - LEAD_NS - S)
+    assert losses.around(began_ns) == 0
+    losses.note(107, began_ns - LEAD_NS + S)
+    losses.note(110, began_ns + 600 * S)
+    assert losses.around(began_ns) == 10
 
 
 def test_it_remembers_so_many_moments_and_forgets_the_oldest() -> None:
