@@ -39,6 +39,7 @@ COUNTERS = (
     _Reading("flow_map_opened", "flow_map_opened", "Flows that the kernel's filter began to follow"),
     _Reading("evicted", "evicted", "Entries that left a full table", label="table"),
     _Reading("malformed", "malformed", "Packets that could not be decoded"),
+    _Reading("copies", "copies", "Packets that another interface had shown already"),
     _Reading("observations", "observations", "DNS transactions and flows observed"),
     _Reading("unknown", "unknown", "Observations that no rule speaks of"),
     _Reading("events", "events", "Events reported"),

@@ -191,6 +191,7 @@ class SensorDocument(Document):
     pending_events: int = Field(description="Events that wait in memory for the disk", examples=[0])
     delivery_lag_ms: int = Field(description="How long the oldest event has waited", examples=[0])
     spool_overflow: int = Field(description="Events lost because the spool was full", examples=[0])
+    copies: int = Field(description="Packets that another interface had shown already", examples=[0])
     policy_error: str = Field(examples=[""])
 
 

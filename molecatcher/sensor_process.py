@@ -187,6 +187,7 @@ class Sensor:
             unknown=self.detector.unknown,
             events=self.reporter.events,
             spool_overflow=self.counters["spool_overflow"],
+            copies=source.copies,
             policy_error=self.rules.error,
             **of_tables(self.detector, self.reporter),
             **of_spool(self.spool, self._pending, now_ns),

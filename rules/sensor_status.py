@@ -78,6 +78,7 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
     pending_events: int = 0
     delivery_lag_ms: int = 0
     spool_overflow: int = 0
+    copies: int = 0  # packets that another interface had shown already
     policy_error: str = ""
 
     def state(self, now_ns: int) -> SensorState:

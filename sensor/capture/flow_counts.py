@@ -13,7 +13,7 @@ from sensor.flow import Flow
 SURE_NS = 1_000_000_000
 
 _KEY: Final = struct.Struct("16s16s4sB3x")  # struct flow_key of bpf/flow_policy.h
-_FLOW: Final = struct.Struct("@QQ QQ8x QQ8x")  # struct flow of bpf/flow_heads.bpf.c
+_FLOW: Final = struct.Struct("@QQ QQ24x QQ24x")  # struct flow of bpf/flow_heads.bpf.c
 _PORTS: Final = struct.Struct(">HH")
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2)
 _PROTOCOLS: Final = {Transport.TCP: 6, Transport.UDP: 17}

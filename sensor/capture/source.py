@@ -13,7 +13,8 @@ class SourceCounters:
 
     `filtered_packets` and `filtered_octets` were counted in the kernel and not handed out; `flows_opened` is how many
     flows the kernel began to follow there, in `flows_places` places (many more than there are: its table is too small).
-    `interface_drops` are the drops of each interface that is open, since it was opened.
+    `copies` are packets that another interface had shown already; they were not handed out. `interface_drops` are the
+    drops of each interface that is open, since it was opened.
     """
 
     packets: int = 0
@@ -21,6 +22,7 @@ class SourceCounters:
     filtered_packets: int = 0
     filtered_octets: int = 0
     flows_opened: int = 0
+    copies: int = 0
     flows_places: int = 0
     interface_drops: Mapping[str, int] = field(default_factory=dict)
 
