@@ -7,7 +7,6 @@ revision. Retransmissions and duplicates within half a minute belong to the same
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from enum import IntEnum
-from ipaddress import ip_address
 
 from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Observation, Traffic
 from rules.value import State
@@ -15,6 +14,10 @@ from sensor.extract.dns import DnsMessage
 
 ANSWER_WAIT_NS = 1_000_000_000
 TRANSACTION_NS = 30_000_000_000  # a stub resolver gives up by then (resolv.conf: 5 s, 2 attempts, 3 servers)
+
+_IPV4_OCTETS = 4
+_LOOPBACK_IPV4 = 127  # 127.0.0.0/8
+_LOOPBACK_IPV6 = bytes(15) + b"\1"
 
 
 class Rcode(IntEnum):
@@ -175,5 +178,7 @@ def _is_blocked(dns: DnsTransaction) -> bool:
 
 
 def _is_sinkhole(address: bytes) -> bool:
-    parsed = ip_address(address)
-    return parsed.is_unspecified or parsed.is_loopback
+    """Tell whether the address is unspecified or loopback (RFC 6890)."""
+    return (
+        not any(address) or address == _LOOPBACK_IPV6 or (len(address) == _IPV4_OCTETS and address[0] == _LOOPBACK_IPV4)
+    )

@@ -12,14 +12,15 @@ to what holds it, so the garbage collector need not look at them (`gc=False`).
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rules.observation import FiveTuple, FlowState, Indicator, Kind, Traffic, Transport
-from rules.value import State
-from sensor.extract.quic import QuicInitialReader
 from sensor.extract.stream import StreamFacts
 from sensor.packet import LinkType, Packet
-from sensor.reassembly import StreamHead
+
+if TYPE_CHECKING:
+    from sensor.extract.quic import QuicInitialReader
+    from sensor.reassembly import StreamHead
 
 TCP_IDLE_NS = 3_600_000_000_000
 UDP_IDLE_NS = 300_000_000_000
@@ -43,6 +44,7 @@ _FIN_SYN_RST = 0x07
 _IPV4_FLAGS_AT = 47
 _IPV6_FLAGS_AT = 67
 _ETHERNET = int(LinkType.ETHERNET)
+_TRANSPORT_TCP: Final = Transport.TCP
 _SECOND_CHANCES = 8
 _EXPIRED_AT_ONCE = 2
 
@@ -50,19 +52,33 @@ _pack_ports = struct.Struct(">HH").pack
 _read_ports = struct.Struct(">HH").unpack
 
 
-class Side(State):
+class Side:
     """What one side sent, as far as its head is being read."""
 
-    stream: StreamHead | None = None
-    quic: QuicInitialReader | None = None
-    facts: StreamFacts = NOTHING_READ
-    facts_octets: int = 0  # what `facts` take
-    payload_octets: int = 0  # on the wire, retransmissions included
-    dns_seen: int = 0  # how many of `facts.dns` were handed on
-    has_sent: bool = False  # anything but a SYN of its own accord
-    has_closed: bool = False  # sent FIN
-    has_reset: bool = False  # sent RST before the other side closed
-    is_read: bool = False  # its content has nothing more to say
+    __slots__ = (
+        "dns_seen",
+        "facts",
+        "facts_octets",
+        "has_closed",
+        "has_reset",
+        "has_sent",
+        "is_read",
+        "payload_octets",
+        "quic",
+        "stream",
+    )
+
+    def __init__(self) -> None:
+        self.stream: StreamHead | None = None
+        self.quic: QuicInitialReader | None = None
+        self.facts: StreamFacts = NOTHING_READ
+        self.facts_octets = 0  # what `facts` take
+        self.payload_octets = 0  # on the wire, retransmissions included
+        self.dns_seen = 0  # how many of `facts.dns` were handed on
+        self.has_sent = False  # anything but a SYN of its own accord
+        self.has_closed = False  # sent FIN
+        self.has_reset = False  # sent RST before the other side closed
+        self.is_read = False  # its content has nothing more to say
 
     @property
     def held_octets(self) -> int:
@@ -77,21 +93,37 @@ class Side(State):
         self.facts_octets = facts.held_octets
 
 
-class FlowHead(State):
+class FlowHead:
     """What is kept of a flow while its beginning is being read."""
 
-    interface: str
-    sides: tuple[Side, Side]
-    opener: int | None = None  # the side whose SYN began it
-    first_payload_ns: int | None = None
-    closed_ns: int | None = None
-    held_octets: int = 0
-    may_be_quiet: bool = True  # False on a DNS port: another question may come at any time
-    is_settled: bool = False  # what was not recognised by now is reported as it is
-    is_overdue: bool = False  # the SYN has had its time to be answered
-    unreachable: int | None = None  # the side whose packets are not delivered
-    revision: int = 0
-    reported: Report | None = None
+    __slots__ = (
+        "closed_ns",
+        "first_payload_ns",
+        "held_octets",
+        "interface",
+        "is_overdue",
+        "is_settled",
+        "may_be_quiet",
+        "opener",
+        "reported",
+        "revision",
+        "sides",
+        "unreachable",
+    )
+
+    def __init__(self, interface: str) -> None:
+        self.interface = interface
+        self.sides = (Side(), Side())
+        self.opener: int | None = None  # the side whose SYN began it
+        self.first_payload_ns: int | None = None
+        self.closed_ns: int | None = None
+        self.held_octets = 0
+        self.may_be_quiet = True  # False on a DNS port: another question may come at any time
+        self.is_settled = False  # what was not recognised by now is reported as it is
+        self.is_overdue = False  # the SYN has had its time to be answered
+        self.unreachable: int | None = None  # the side whose packets are not delivered
+        self.revision = 0
+        self.reported: Report | None = None
 
 
 class Count(NamedTuple):
@@ -122,23 +154,41 @@ class Apart(NamedTuple):
 NOTHING_APART = Apart()
 
 
-class Flow(State):
+class Flow:
     """A flow; `head` is None once its beginning has been read and reported."""
 
-    key: FlowKey
-    number: int
-    first_ns: int
-    last_ns: int
-    queued_ns: int
-    head: FlowHead | None
-    isn: int | None = None  # the initiator's initial sequence number
-    quiet: int = 0  # bit 0 for side 0, bit 1 for side 1
-    octets_0: int = 0  # on the wire
-    octets_1: int = 0
-    packets: int = 0
-    closed: int = 0  # sides that closed it, bits as in `quiet`
-    apart: Apart = NOTHING_APART
-    has_left: bool = False  # the table: what comes now is of another flow
+    __slots__ = (
+        "apart",
+        "closed",
+        "first_ns",
+        "has_left",
+        "head",
+        "isn",
+        "key",
+        "last_ns",
+        "number",
+        "octets_0",
+        "octets_1",
+        "packets",
+        "queued_ns",
+        "quiet",
+    )
+
+    def __init__(self, key: FlowKey, number: int, first_ns: int, head: FlowHead | None) -> None:
+        self.key = key
+        self.number = number
+        self.first_ns = first_ns
+        self.last_ns = first_ns
+        self.queued_ns = first_ns
+        self.head = head
+        self.isn: int | None = None  # the initiator's initial sequence number
+        self.quiet = 0  # bit 0 for side 0, bit 1 for side 1
+        self.octets_0 = 0  # on the wire
+        self.octets_1 = 0
+        self.packets = 0
+        self.closed = 0  # sides that closed it, bits as in `quiet`
+        self.apart = NOTHING_APART
+        self.has_left = False  # the table: what comes now is of another flow
 
     def count(self, side: int, packet: Packet) -> None:
         """Note a packet that `side` sent."""
@@ -180,7 +230,7 @@ class Flow(State):
 def flow_key(transport: Transport, src: bytes, src_port: int, dst: bytes, dst_port: int) -> FlowKey:
     """Return the key of packets in this direction."""
     key = src + dst + _pack_ports(src_port, dst_port)
-    return key + _UDP_MARK if transport is Transport.UDP else key
+    return key if transport is _TRANSPORT_TCP else key + _UDP_MARK
 
 
 def reverse_key(key: FlowKey) -> FlowKey:
@@ -299,7 +349,7 @@ class FlowTable:
 
 def is_idle(flow: Flow, now_ns: int) -> bool:
     """Tell whether the next packet of this five-tuple begins another flow."""
-    return now_ns - flow.last_ns > (TCP_IDLE_NS if flow.transport is Transport.TCP else UDP_IDLE_NS)
+    return now_ns - flow.last_ns > (UDP_IDLE_NS if len(flow.key) & 1 else TCP_IDLE_NS)
 
 
 def is_over(flow: Flow, now_ns: int) -> bool:

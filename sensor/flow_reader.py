@@ -8,6 +8,7 @@ a DNS answer that comes late changes the report.
 from collections import OrderedDict
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from typing import Final
 
 from rules.observation import FiveTuple, Observation, Transport
 from sensor.correlate import ToldNames
@@ -15,7 +16,7 @@ from sensor.counters import Counters
 from sensor.decode import Datagram, Segment, TcpFlag, Unreachable
 from sensor.errors import MalformedQuic
 from sensor.extract.dns import DnsMessage
-from sensor.flow import BOTH, SETTLE_NS, Flow, FlowHead, FlowKey, FlowTable, Side, flow_key, is_idle
+from sensor.flow import BOTH, SETTLE_NS, Flow, FlowHead, FlowKey, FlowTable, flow_key, is_idle
 from sensor.flow_report import find_initiator, needs_reply, observe
 from sensor.half_open import HalfOpen, HalfOpenRow, HalfOpenTable
 from sensor.packet import Packet
@@ -23,9 +24,16 @@ from sensor.reassembly import HEAD_OCTETS, StreamHead, sequence_distance
 from sensor.side_reading import read_rest, start_stream, take_datagram, take_segment
 
 FLOW_HEAD_OCTETS = 1024  # what a flow takes while its head is being read, besides what it sent
-_SYN_FIN_RST = TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST
-_FIN_RST = TcpFlag.FIN | TcpFlag.RST
-_NOT_FIRST = TcpFlag.ACK | TcpFlag.FIN | TcpFlag.RST
+# As plain integers, here and below: an enumeration's members cost a multiple.
+_FIN: Final = int(TcpFlag.FIN)
+_SYN: Final = int(TcpFlag.SYN)
+_RST: Final = int(TcpFlag.RST)
+_ACK: Final = int(TcpFlag.ACK)
+_SYN_FIN_RST: Final = _SYN | _FIN | _RST
+_FIN_RST: Final = _FIN | _RST
+_NOT_FIRST: Final = _ACK | _FIN | _RST
+_TCP: Final = Transport.TCP
+_UDP: Final = Transport.UDP
 _MAX_ALARMS = 3  # a flow
 _ALARM_SLACK = 16_384  # alarms of heads that are gone, before they are cleared away
 _REPORTED = 4096  # flows whose last report can still be asked about
@@ -79,7 +87,7 @@ class FlowReader:
 
     def read_segment(self, segment: Segment, packet: Packet) -> list[Observation]:
         """Return what the segment makes known."""
-        key = flow_key(Transport.TCP, segment.src, segment.src_port, segment.dst, segment.dst_port)
+        key = flow_key(_TCP, segment.src, segment.src_port, segment.dst, segment.dst_port)
         observations: list[Observation] = []
         found = self._table.find(key) or self._open_half(key, observations)
         if found is not None and self._begins_another(found[0], found[1], segment):
@@ -87,7 +95,7 @@ class FlowReader:
             found = None
         if found is None:
             if not segment.wire_payload_octets:
-                if not segment.flags & TcpFlag.SYN:
+                if not segment.flags & _SYN:
                     return observations
                 if not segment.flags & _NOT_FIRST:
                     return observations + self._begin_half(key, segment, packet)
@@ -97,14 +105,14 @@ class FlowReader:
         flow, side = found
         flow.count(side, packet)
         if segment.flags & _FIN_RST:
-            flow.closed |= BOTH if segment.flags & TcpFlag.RST else 1 << side
+            flow.closed |= BOTH if segment.flags & _RST else 1 << side
         if flow.head is not None and (segment.flags & _SYN_FIN_RST or not flow.quiet >> side & 1):
             observations += self._read_head(flow, flow.head, side, segment)
         return observations
 
     def read_datagram(self, datagram: Datagram, packet: Packet, *, is_dns_port: bool) -> list[Observation]:
         """Return what a datagram that is not DNS makes known; on DNS ports every one is looked at."""
-        key = flow_key(Transport.UDP, datagram.src, datagram.src_port, datagram.dst, datagram.dst_port)
+        key = flow_key(_UDP, datagram.src, datagram.src_port, datagram.dst, datagram.dst_port)
         found = self._table.find(key)
         observations: list[Observation] = []
         if found is not None and is_idle(found[0], datagram.ts_ns):
@@ -168,7 +176,7 @@ class FlowReader:
         return observations
 
     def _begin(self, key: FlowKey, ts_ns: int, interface: str) -> tuple[Flow, list[Observation]]:
-        flow = Flow(key, self._next_key(), ts_ns, ts_ns, ts_ns, FlowHead(interface, (Side(), Side())))
+        flow = Flow(key, self._next_key(), ts_ns, FlowHead(interface))
         self._counters.flows += 1
         return flow, self._insert(flow, ts_ns)
 
@@ -211,37 +219,37 @@ class FlowReader:
 
     def _begins_another(self, flow: Flow, side: int, segment: Segment) -> bool:
         """Tell whether a SYN opens the five-tuple anew rather than repeating what opened this flow."""
-        if not segment.flags & TcpFlag.SYN:
+        if not segment.flags & _SYN:
             return False
         if flow.isn is None:
             if flow.head is None:  # all was read, and its initiator never sent anything
                 return True
             stream = flow.head.sides[side].stream
             return stream is not None and not stream.is_start((segment.seq + 1) & 0xFFFFFFFF)
-        if segment.flags & TcpFlag.ACK:
+        if segment.flags & _ACK:
             return not 0 < sequence_distance(flow.isn, segment.ack) <= HEAD_OCTETS
         return flow.isn != segment.seq
 
     def _read_head(self, flow: Flow, head: FlowHead, side: int, segment: Segment) -> list[Observation]:
         sender = head.sides[side]
-        if segment.flags & (TcpFlag.SYN | TcpFlag.ACK) != TcpFlag.SYN:
+        if segment.flags & (_SYN | _ACK) != _SYN:
             sender.has_sent = True
         observations: list[Observation] = []
-        if segment.flags & TcpFlag.SYN:
+        if segment.flags & _SYN:
             self._open(flow, head, side, segment)
-        if segment.wire_payload_octets and not segment.flags & TcpFlag.RST:  # a RST may carry text (RFC 9293 3.5.2)
+        if segment.wire_payload_octets and not segment.flags & _RST:  # a RST may carry text (RFC 9293 3.5.2)
             self._note_payload(flow, head, side, segment)
             if not sender.is_read or needs_reply(head, side):
                 take_segment(sender, segment)
                 observations += self._account(head, segment.ts_ns)
         observations += self._hand_on_dns(flow, head, side, segment.ts_ns)
-        if segment.flags & (TcpFlag.FIN | TcpFlag.RST):
+        if segment.flags & _FIN_RST:
             self._close(flow, head, side, segment)
         return observations + self._report(flow, segment.ts_ns)
 
     def _open(self, flow: Flow, head: FlowHead, side: int, segment: Segment) -> None:
         """Note a SYN, or the answer to one (RFC 9293 section 3.5)."""
-        is_answer = bool(segment.flags & TcpFlag.ACK)
+        is_answer = bool(segment.flags & _ACK)
         head.opener = 1 - side if is_answer else side
         if flow.isn is None:
             flow.isn = (segment.ack - 1) & 0xFFFFFFFF if is_answer else segment.seq
@@ -251,11 +259,11 @@ class FlowReader:
 
     def _close(self, flow: Flow, head: FlowHead, side: int, segment: Segment) -> None:
         sender, other = head.sides[side], head.sides[1 - side]
-        if segment.flags & TcpFlag.RST:
+        if segment.flags & _RST:
             sender.has_reset = sender.has_reset or not other.has_closed
         else:
             sender.has_closed = True
-        is_end = segment.flags & TcpFlag.RST or other.has_closed
+        is_end = segment.flags & _RST or other.has_closed
         if is_end and head.closed_ns is None:
             head.closed_ns = segment.ts_ns
             self._set_alarm(flow, segment.ts_ns + SETTLE_NS)
@@ -374,11 +382,12 @@ class FlowReader:
 
 def _opened(key: FlowKey, row: HalfOpen) -> tuple[Flow, FlowHead]:
     """Return the flow that a SYN of side 0 began."""
-    head = FlowHead(row.interface, (Side(), Side()), opener=0)
+    head = FlowHead(row.interface)
+    head.opener = 0
     head.sides[0].stream = StreamHead()
     head.sides[0].stream.start_at((row.isn + 1) & 0xFFFFFFFF)
-    flow = Flow(key, row.number, row.first_ns, row.first_ns, row.first_ns, head, isn=row.isn)
-    flow.octets_0, flow.packets = row.octets, 1
+    flow = Flow(key, row.number, row.first_ns, head)
+    flow.isn, flow.octets_0, flow.packets = row.isn, row.octets, 1
     return flow, head
 
 

@@ -89,14 +89,14 @@ class Pipeline:
     def feed_batch(self, packets: Iterable[Packet]) -> list[Observation]:
         """Return what `packets` make known, in their order; cheaper than one `feed` for each."""
         observations: list[Observation] = []
-        counters, count_quiet = self.counters, self._table.count_quiet
+        counters, table = self.counters, self._table
         seen = octets = 0
         for packet in packets:
             seen += 1
             octets += packet.wire_octets
             if packet.ts_ns >= self._due_ns:
                 observations += self.advance(packet.ts_ns)
-            if count_quiet(packet):
+            if table.count_quiet(packet):
                 continue
             if packet.ts_ns < self._now_ns - _CLOCK_STEP_NS:
                 observations += self._flush(has_more=True)
