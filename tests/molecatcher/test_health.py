@@ -24,6 +24,7 @@ from sensor.capture.packet_filter import EveryIpPacket
 from sensor.capture.plain import PlainTap
 from sensor.capture.ring import RingTap
 from sensor.capture.tap import TapOpener
+from sensor.packet import Packet
 
 pytestmark = needs_root
 
@@ -41,6 +42,20 @@ OpenSensor = Callable[[Engine], Sensor]
 def wire() -> Iterator[Wire]:
     with open_wire() as cable:
         yield cable
+
+
+@pytest.fixture
+def stamped(wire: Wire) -> Iterator[None]:
+    """The kernel stamps packets as they come; it begins a while after the first socket that asks for it."""
+    tap = PlainTap("eth0", EveryIpPacket())
+    batch: list[Packet] = []
+    while not batch or time.time_ns() - batch[-1].ts_ns < 50_000_000:
+        wire.send(FLOOD[0])
+        time.sleep(0.1)
+        batch.clear()
+        tap.drain(batch, 1)
+    yield
+    tap.close()
 
 
 @pytest.fixture
@@ -79,6 +94,7 @@ def agent(src: str = "10.20.0.7") -> list[bytes]:
     return [tcp(0, ends, (100, 0, SYN)).data, tcp(0, ends, (101, 1, ACK), HELLO).data]
 
 
+@pytest.mark.usefixtures("stamped")
 @pytest.mark.parametrize("tap", SMALL)
 def test_a_reader_that_stops_says_what_it_lost_where_and_how_late_it_is(
     wire: Wire, open_sensor: OpenSensor, tap: str
