@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cable import Wire, open_wire
@@ -24,7 +25,9 @@ from sensor.capture.packet_filter import EveryIpPacket
 from sensor.capture.plain import PlainTap
 from sensor.capture.ring import RingTap
 from sensor.capture.tap import TapOpener
-from sensor.packet import Packet
+
+if TYPE_CHECKING:
+    from sensor.packet import Packet
 
 pytestmark = needs_root
 
