@@ -27,7 +27,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     Times are nanoseconds since the epoch, UTC. `count`, `first_seen_ns`, `last_seen_ns` and what was carried are
     absolute: a later report of the same `event_id` carries a higher `revision` and replaces the earlier one.
     `bytes_out`, `bytes_in` and `packets` are sums over all flows of the event (`rules.observation.Traffic`),
-    `duration_ms` is the time from the first packet of any to the last packet of any.
+    `duration_ms` is the time from the first packet of any to the last packet of any. `sensor_loss` is how many packets
+    the sensor lost from a minute before the event to its last report: where it is not 0, counts may be low.
     """
 
     event_id: str
@@ -67,9 +68,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: int = 0
     first_seen_ns: int
     last_seen_ns: int
+    sensor_loss: int = 0
 
 
-AGGREGATE_FIELDS = frozenset({"event_id", "revision", "sensor_id", "count", "first_seen_ns", "last_seen_ns"})
+AGGREGATE_FIELDS = frozenset(
+    {"event_id", "revision", "sensor_id", "count", "first_seen_ns", "last_seen_ns", "sensor_loss"}
+)
 
 
 def uuid7(unix_ns: int, digest: int | None = None) -> str:

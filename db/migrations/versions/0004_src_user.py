@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "mc0003"
-down_revision = "mc0002"
+revision = "mc0004"
+down_revision = "mc0003"
 branch_labels = None
 depends_on = None
 
