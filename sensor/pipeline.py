@@ -35,9 +35,9 @@ _CLOCK_STEP_NS = 60_000_000_000  # packets this much older than the last one: an
 class Limits:
     """The size of each table (docs/architecture.md, "Bounds")."""
 
-    flows: int = 131_072
-    half_open: int = 65_536
-    head_octets: int = 40 << 20
+    flows: int = 65_536
+    half_open: int = 32_768
+    head_octets: int = 24 << 20
     dns_transactions: int = 32_768
     dns_shapes: int = 16_384
     told_pairs: int = 131_072

@@ -18,7 +18,7 @@ from sensor.losses import Losses
 
 WINDOW_NS = 60_000_000_000
 UPDATE_NS = 30_000_000_000
-MAX_WINDOWS = 16_384
+MAX_WINDOWS = 8_192
 
 
 @dataclass(slots=True)
