@@ -32,6 +32,7 @@ COUNTERS = (
     _Reading("kernel_drops", "kernel_drops", "Packets that the kernel dropped before the sensor saw them"),
     _Reading("shed", "shed", "Packets that the sensor left out to keep up"),
     _Reading("malformed", "malformed", "Packets that could not be decoded"),
+    _Reading("copies", "copies", "Packets that another interface had shown already"),
     _Reading("observations", "observations", "DNS transactions and flows observed"),
     _Reading("unknown", "unknown", "Observations that no rule speaks of"),
     _Reading("events", "events", "Events reported"),

@@ -59,6 +59,10 @@ class EventDocument(Document):
     ja4: str | None = Field(examples=["t13d191000_9dc949149365_e7c285222651"])
     exception_id: str | None = Field(examples=[None])
     count: int = Field(examples=[3])
+    bytes_out: int = Field(description="Octets of whole frames from the source, over all its flows", examples=[48_211])
+    bytes_in: int = Field(description="Octets of whole frames to the source", examples=[1_903_114])
+    packets: int = Field(description="Packets both ways", examples=[2_104])
+    duration_ms: int = Field(description="From the first packet to the last one so far", examples=[61_250])
     first_seen: datetime = Field(examples=[TIME])
     last_seen: datetime = Field(examples=[TIME])
 
@@ -86,6 +90,8 @@ class FindingDocument(Document):
     last_seen: datetime = Field(examples=[TIME])
     events: int = Field(examples=[4])
     sightings: int = Field(examples=[12])
+    bytes_out: int = Field(description="Octets from the source, over all its events", examples=[48_211])
+    bytes_in: int = Field(description="Octets to the source", examples=[1_903_114])
     dst_name: str | None = Field(examples=["connect.ngrok-agent.com"])
     event_id: str = Field(description="The event seen last", examples=[EVENT_ID])
     sensor_id: str = Field(examples=["gateway-1"])
@@ -151,6 +157,7 @@ class SensorDocument(Document):
     events: int = Field(examples=[21])
     spool_events: int = Field(description="Events that wait for the database", examples=[0])
     spool_overflow: int = Field(description="Events lost because the spool was full", examples=[0])
+    copies: int = Field(description="Packets that another interface had shown already", examples=[0])
     policy_error: str = Field(examples=[""])
 
 

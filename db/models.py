@@ -39,6 +39,7 @@ class EventRow(Base):
     __table_args__ = (
         CheckConstraint("revision >= 1", name="revision"),
         CheckConstraint("count >= 1", name="count"),
+        CheckConstraint("bytes_out >= 0 AND bytes_in >= 0 AND packets >= 0 AND duration_ms >= 0", name="traffic"),
         CheckConstraint("confidence BETWEEN 0 AND 100", name="confidence"),
         CheckConstraint("src_port BETWEEN 0 AND 65535 AND dst_port BETWEEN 0 AND 65535", name="ports"),
         CheckConstraint("verdict <> 'unknown'", name="verdict"),
@@ -81,6 +82,10 @@ class EventRow(Base):
     ja4: Mapped[str | None]
     exception_id: Mapped[str | None]
     count: Mapped[int]
+    bytes_out: Mapped[int]
+    bytes_in: Mapped[int]
+    packets: Mapped[int]
+    duration_ms: Mapped[int]
     first_seen_ns: Mapped[int]
     last_seen_ns: Mapped[int]
 
@@ -113,6 +118,8 @@ class FindingRow(Base):
     last_seen_ns: Mapped[int]
     events: Mapped[int]
     sightings: Mapped[int]
+    bytes_out: Mapped[int]
+    bytes_in: Mapped[int]
     dst_name: Mapped[str | None]
     event_id: Mapped[str]
     sensor_id: Mapped[str]

@@ -50,6 +50,8 @@ class Contribution:
     dst_name: str | None
     exception_id: str | None
     count: int
+    bytes_out: int
+    bytes_in: int
     first_seen_ns: int
     last_seen_ns: int
 
@@ -85,6 +87,8 @@ class Tally(msgspec.Struct, kw_only=True):
     last_seen_ns: int
     events: int = 0
     sightings: int = 0
+    bytes_out: int = 0
+    bytes_in: int = 0
     dst_name: str | None
     event_id: str
     sensor_id: str
@@ -116,6 +120,8 @@ class Tally(msgspec.Struct, kw_only=True):
         """Add an event, or the difference to the `earlier` revision of it that was added before."""
         self.events += earlier is None
         self.sightings += new.count - (earlier.count if earlier else 0)
+        self.bytes_out += new.bytes_out - (earlier.bytes_out if earlier else 0)
+        self.bytes_in += new.bytes_in - (earlier.bytes_in if earlier else 0)
         self.verdict = max(self.verdict, new.verdict, key=_VERDICTS.__getitem__)
         self.severity = max(self.severity, new.severity, key=_SEVERITIES.__getitem__)
         self.confidence = max(self.confidence, new.confidence)

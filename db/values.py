@@ -73,8 +73,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     `finding_id` follows from source, service and role, so it never changes. `severity` and `confidence` are the highest
     of its events and `verdict` the surer one (`unsanctioned` before `suspicious`); `tunnel_state`, `dst_name`,
-    `event_id`, `sensor_id` and `exception_id` are those of the event seen last. `events` counts events, `sightings`
-    sums their counts. `decided_at_ns` is when a person last set the state.
+    `event_id`, `sensor_id` and `exception_id` are those of the event seen last. `events` counts events; `sightings`,
+    `bytes_out` and `bytes_in` sum their counts. `decided_at_ns` is when a person last set the state.
     """
 
     finding_id: str
@@ -90,6 +90,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     last_seen_ns: int
     events: int
     sightings: int
+    bytes_out: int
+    bytes_in: int
     dst_name: str | None
     event_id: str
     sensor_id: str

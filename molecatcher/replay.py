@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING
 from rules.event import Event, make_event, uuid7
 from rules.ruleset import Ruleset
 from sensor.capture.file import CaptureFile, open_capture
-from sensor.detect import Detection, Detector
+from sensor.detect import Detector
+from sensor.detection import Detection
 from sensor.errors import MalformedCapture
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 from sensor.report import Reporter
 from sensor.settle import Settler
+from sensor.watch import PERIOD_NS, Watch
 
 if TYPE_CHECKING:
     from db.store import Store
+
+
+WATCHED_FLOWS = 65_536
 
 
 @dataclass(slots=True)
@@ -52,22 +57,39 @@ class Replay:
                 self.summary.warnings.append(f"{path} ends within a record: everything before it was read")
 
     def _play(self, source: CaptureFile, sensor_id: str, on_progress: Callable[[int, int], None]) -> Iterator[Event]:
-        detector = Detector(Pipeline(), lambda: self._ruleset)
+        watch = Watch(source.count_apart, WATCHED_FLOWS)
+        detector = Detector(Pipeline(), lambda: self._ruleset, watch)
         reporter = Reporter(sensor_id, self._window_ns)
-        settler = Settler()
+        settler = Settler(latest=watch.latest, is_over=watch.is_over)
         now_ns = 0
         for packets in self._batches(source):
             now_ns = max(now_ns, source.last_ns)
-            found = detector.feed(packets) + detector.advance(source.last_ns)
-            self._keep([*reporter.take(found, now_ns), *reporter.expire(now_ns)])
-            yield from self._final(settler.take(found, now_ns), sensor_id)
+            found = self._feed(detector, source, packets) + detector.advance(source.last_ns)
+            reports = reporter.take(found, now_ns)
+            grown = watch.look(now_ns, 0 if source.is_back else PERIOD_NS, at_once=None)
+            reporter.update(grown)
+            self._keep([*reports, *reporter.expire(now_ns)])
+            yield from self._final(settler.take(found + grown, now_ns), sensor_id)
             if source.progress is not None:
                 on_progress(*source.progress)
         found = detector.flush()
-        self._keep([*reporter.take(found, now_ns), *reporter.flush()])
-        yield from self._final([*settler.take(found, now_ns), *settler.flush()], sensor_id)
+        reports = reporter.take(found, now_ns)
+        grown = watch.look(now_ns, 0, at_once=None)
+        reporter.update(grown)
+        self._keep([*reports, *reporter.flush()])
+        yield from self._final([*settler.take(found + grown, now_ns), *settler.flush()], sensor_id)
         self._count(detector)
         self.summary.packets += source.passed_over
+
+    def _feed(self, detector: Detector, source: CaptureFile, packets: list[Packet]) -> list[Detection]:
+        """Return the detections of a batch; counts are noted where the flow that they are of ended."""
+        found: list[Detection] = []
+        at = 0
+        for place, counted in source.counts:
+            found += detector.feed(packets[at:place])
+            detector.pipeline.add_count(counted)
+            at = place
+        return found + detector.feed(packets[at:])
 
     def _batches(self, source: CaptureFile) -> Iterator[list[Packet]]:
         try:

@@ -32,6 +32,7 @@ from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 from sensor.report import Reporter
 from sensor.spool import Spool, SpoolFull
+from sensor.watch import Watch
 
 log = structlog.get_logger()
 
@@ -40,6 +41,7 @@ HOUSEKEEPING_S = 0.5
 COMPLAIN_EVERY_S = 60.0
 MAX_PENDING_EVENTS = 10_000
 BATCH_EVENTS = 500
+LOOKS_AN_UPDATE = 3
 EXAMPLE_OCTETS = 54  # headers: what follows may be somebody's password
 NS_PER_S = 1_000_000_000
 
@@ -61,12 +63,15 @@ class Sensor:
         self.store = open_store(settings.database)
         self.spool = _open_spool(settings)
         self.delivery = Delivery(self.spool, self.store)
-        self.detector = Detector(Pipeline(is_own_lookup=own_lookups.is_own), self.rules)
-        self.reporter = Reporter(self.sensor_id, int(settings.window_s * NS_PER_S))
+        update_ns = int(settings.update_s * NS_PER_S)
+        self.reporter = Reporter(self.sensor_id, int(settings.window_s * NS_PER_S), update_ns=update_ns)
+        self._look_ns = update_ns // LOOKS_AN_UPDATE
         self.namespaces = enter_namespaces(settings)
         self.listening = Listening(self.namespaces, settings.interface, settings.netns)
         self.choice = self.listening.choose()
         self.source = open_source(self.choice.interfaces, namespaces=self.namespaces)
+        pipeline = Pipeline(is_own_lookup=own_lookups.is_own)
+        self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart))
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
         self._pending: list[Event] = []
@@ -111,7 +116,9 @@ class Sensor:
         """Return the events of one batch. Nothing that a packet holds may end the sensor."""
         try:
             found = [*self.detector.feed(packets), *self.detector.advance(now_ns)]
-            return [*self.reporter.take(found, now_ns), *self.reporter.expire(now_ns)]
+            reports = self.reporter.take(found, now_ns)
+            self.reporter.update(self.detector.watch.look(now_ns, self._look_ns))
+            return [*reports, *self.reporter.expire(now_ns)]
         except Exception:  # outermost packet loop: count, say it once a minute, go on
             self.counters["shed"] += len(packets)
             if self._is_due("complaint", COMPLAIN_EVERY_S):
@@ -178,13 +185,16 @@ class Sensor:
             events=self.reporter.events,
             spool_events=len(self._pending),
             spool_overflow=self.counters["spool_overflow"],
+            copies=source.copies,
             policy_error=self.rules.error,
         )
         self.delivery.notify(status)
 
     def _close(self) -> None:
         now_ns = time.time_ns()
-        self.keep([*self.reporter.take(self.detector.flush(), now_ns), *self.reporter.flush()])
+        reports = self.reporter.take(self.detector.flush(), now_ns)
+        self.reporter.update(self.detector.watch.look(now_ns, 0, at_once=None))
+        self.keep([*reports, *self.reporter.flush()])
         self._beat(now_ns)
         self.delivery.stop()
         self.source.close()

@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     )
     netns: tuple[str, ...] = Field(default=(), description="other network namespaces to choose interfaces in")
     window_s: float = Field(default=60.0, gt=0, description="seconds in which repeats are counted on one event")
+    update_s: float = Field(default=30.0, gt=0, description="seconds between updates of an event while its flow lives")
     spool_mib: int = Field(default=512, gt=0, description="how much may wait on disk while the database is away")
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
     resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")

@@ -18,6 +18,7 @@ from rules.verdict import Decision
 
 CATEGORIES = ("reverse-tunnel", "ssh-tunnel", "mesh-vpn", "remote-access", "dns-tunnel")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+KNOWN_NAMES = 16_384
 BLOCKED_BY_DEFAULT = ("reverse-tunnel", "ssh-tunnel")
 
 
@@ -107,12 +108,23 @@ class Catalogue:
         self.generated = generated
         self.by_alpn = {alpn: service for service in self.services.values() for alpn in service.alpn}
         self._table: NameTable[Listing] = NameTable()
+        self._known: dict[str, Match | None] = {}  # answers of `match`: names come again and again
         for service in self.services.values():
             for kind, entry in service.entries():
                 self._add(service, kind, entry)
 
     def match(self, name: str) -> Match | None:
-        """Return the most specific entry for folded `name`, or None. Costs O(labels)."""
+        """Return the most specific entry for folded `name`, or None. Costs O(labels), the second time one look-up."""
+        try:
+            return self._known[name]
+        except KeyError:
+            pass
+        if len(self._known) >= KNOWN_NAMES:
+            self._known.clear()
+        match = self._known[name] = self._match(name)
+        return match
+
+    def _match(self, name: str) -> Match | None:
         excluded: set[str] = set()
         for listings in self._table.matches(name):
             excluded.update(listing.service.id for listing in listings if listing.kind is ListKind.EXCLUDED)

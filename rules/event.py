@@ -24,8 +24,10 @@ class EventReason(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One aggregated detection.
 
-    Times are nanoseconds since the epoch, UTC. `count`, `first_seen_ns` and `last_seen_ns` are absolute: a later report
-    of the same `event_id` carries a higher `revision` and replaces the earlier one.
+    Times are nanoseconds since the epoch, UTC. `count`, `first_seen_ns`, `last_seen_ns` and what was carried are
+    absolute: a later report of the same `event_id` carries a higher `revision` and replaces the earlier one.
+    `bytes_out`, `bytes_in` and `packets` are sums over all flows of the event (`rules.observation.Traffic`),
+    `duration_ms` is the time from the first packet of any to the last packet of any.
     """
 
     event_id: str
@@ -58,6 +60,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     ja4: str | None = None
     exception_id: str | None = None
     count: int = 1
+    bytes_out: int = 0
+    bytes_in: int = 0
+    packets: int = 0
+    duration_ms: int = 0
     first_seen_ns: int
     last_seen_ns: int
 
@@ -76,7 +82,7 @@ def uuid7(unix_ns: int) -> str:
 
 def make_event(observation: Observation, verdict: Verdict, event_id: str, sensor_id: str) -> Event:
     """Return the first report of a detection as an event."""
-    flow, dns, hello = observation.five_tuple, observation.dns, observation.hello
+    flow, dns, hello, traffic = observation.five_tuple, observation.dns, observation.hello, observation.traffic
     return Event(
         event_id=event_id,
         observed_at_ns=observation.observed_at_ns,
@@ -105,9 +111,18 @@ def make_event(observation: Observation, verdict: Verdict, event_id: str, sensor
         alpn=hello.alpn if hello else (),
         ja4=hello.ja4 if hello else None,
         exception_id=verdict.exception_id,
+        bytes_out=traffic.octets_out,
+        bytes_in=traffic.octets_in,
+        packets=traffic.packets,
+        duration_ms=duration_ms(observation.observed_at_ns, traffic.last_ns),
         first_seen_ns=observation.observed_at_ns,
         last_seen_ns=observation.observed_at_ns,
     )
+
+
+def duration_ms(first_ns: int, last_ns: int) -> int:
+    """Return the milliseconds between two packets, 0 where the second is missing or came before."""
+    return max(0, last_ns - first_ns) // 1_000_000
 
 
 def address_text(packed: bytes) -> str:

@@ -94,11 +94,27 @@ class ClientHello(msgspec.Struct, frozen=True, gc=False):
     has_ech: bool = False
 
 
+class Traffic(msgspec.Struct, frozen=True, gc=False):
+    """What a flow or a DNS transaction has carried so far, from its first packet on.
+
+    Octets are those of whole frames as they were captured, link header included, retransmissions too; `out` is from the
+    initiator. `last_ns` is the time of the last packet, 0 before any.
+    """
+
+    octets_out: int = 0
+    octets_in: int = 0
+    packets: int = 0
+    last_ns: int = 0
+
+
+NO_TRAFFIC = Traffic()
+
+
 class Observation(msgspec.Struct, frozen=True, gc=False):
     """Everything known so far of one DNS transaction or one flow.
 
     `indicators` stand in the order they were seen. `told_names` are the names for which this client was told the
-    responder's address and the answer is still valid, newest first.
+    responder's address and the answer is still valid, newest first. `traffic` alone may grow without a new revision.
     """
 
     key: int
@@ -112,3 +128,4 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     hello: ClientHello | None = None
     told_names: tuple[str, ...] = ()
     interface: str = ""
+    traffic: Traffic = NO_TRAFFIC

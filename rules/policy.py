@@ -78,6 +78,8 @@ class Policy:
 
     def sanction_for(self, name: str, now_ns: int) -> Sanction | None:
         """Return the active sanction at or above folded `name`, the most specific first. Costs O(labels)."""
+        if not self._by_domain:
+            return None
         above = (self._by_domain.get(parent) for parent in ancestors(name))
         return next((sanction for sanction in above if sanction is not None and sanction.is_active(now_ns)), None)
 

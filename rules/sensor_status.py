@@ -25,4 +25,5 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     spool_events: int = 0
     spool_overflow: int = 0
+    copies: int = 0  # packets that another interface had shown already
     policy_error: str = ""

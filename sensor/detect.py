@@ -2,28 +2,21 @@
 
 from collections.abc import Callable, Iterable
 
-import msgspec
-
 from rules.classify import classify
 from rules.observation import Observation
 from rules.ruleset import Ruleset
-from rules.verdict import Verdict
+from sensor.detection import Detection
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
-
-
-class Detection(msgspec.Struct, frozen=True, gc=False):
-    """An observation with its verdict; `observation.key` and `.revision` say what it replaces."""
-
-    observation: Observation
-    verdict: Verdict
+from sensor.watch import Watch
 
 
 class Detector:
-    """Classifies what the pipeline observes under the rules in force at that moment."""
+    """Classifies what the pipeline observes under the rules in force at that moment; `watch` follows it."""
 
-    def __init__(self, pipeline: Pipeline, ruleset: Callable[[], Ruleset]) -> None:
+    def __init__(self, pipeline: Pipeline, ruleset: Callable[[], Ruleset], watch: Watch | None = None) -> None:
         self.pipeline = pipeline
+        self.watch = watch if watch is not None else Watch()
         self.observations = 0
         self.unknown = 0
         self._ruleset = ruleset
@@ -49,7 +42,13 @@ class Detector:
             self.observations += 1
             verdict = classify(observation, rules.policy, rules.catalogue)
             if verdict.is_stored:
-                detections.append(Detection(observation, verdict))
+                detections.append(self._follow(Detection(observation, verdict)))
             else:
                 self.unknown += 1
         return detections
+
+    def _follow(self, detection: Detection) -> Detection:
+        flow = self.pipeline.flow(detection.observation.key)
+        if flow is not None:
+            self.watch.add(detection, flow, flow.last_ns)
+        return detection

@@ -7,14 +7,17 @@ revision. Retransmissions and duplicates within half a minute belong to the same
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from enum import IntEnum
-from ipaddress import ip_address
 
-from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Observation
+from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Observation, Traffic
 from rules.value import State
 from sensor.extract.dns import DnsMessage
 
 ANSWER_WAIT_NS = 1_000_000_000
 TRANSACTION_NS = 30_000_000_000  # a stub resolver gives up by then (resolv.conf: 5 s, 2 attempts, 3 servers)
+
+_IPV4_OCTETS = 4
+_LOOPBACK_IPV4 = 127  # 127.0.0.0/8
+_LOOPBACK_IPV6 = bytes(15) + b"\1"
 
 
 class Rcode(IntEnum):
@@ -36,6 +39,21 @@ class _Transaction(State):
     qtype: int
     is_answered: bool = False
     revision: int = 0  # of the last observation, 0 before the first
+    octets_out: int = 0
+    octets_in: int = 0
+    packets: int = 0
+    last_ns: int = 0
+
+    def count(self, octets: int, now_ns: int, *, is_response: bool) -> None:
+        """Note the packet that a message came in; over TCP (0 octets) the flow counts them."""
+        if not octets:
+            return
+        if is_response:
+            self.octets_in += octets
+        else:
+            self.octets_out += octets
+        self.packets += 1
+        self.last_ns = max(self.last_ns, now_ns)
 
 
 class DnsTransactions:
@@ -59,8 +77,13 @@ class DnsTransactions:
         """Return when the next unanswered query is to be reported."""
         return self._waiting[0].started_ns + ANSWER_WAIT_NS if self._waiting else None
 
-    def add(self, message: DnsMessage, five_tuple: FiveTuple, now_ns: int, interface: str) -> list[Observation]:
-        """Return what `message` completes; `five_tuple` is from client to server, whichever sent it."""
+    def add(
+        self, message: DnsMessage, five_tuple: FiveTuple, now_ns: int, interface: str, *, wire_octets: int = 0
+    ) -> list[Observation]:
+        """Return what `message` completes; `five_tuple` is from client to server, whichever sent it.
+
+        `wire_octets` is the size of the packet that it came in, 0 over TCP.
+        """
         key = (
             five_tuple.src,
             five_tuple.src_port,
@@ -76,6 +99,7 @@ class DnsTransactions:
             observations = self._begin(key, transaction, now_ns)
         else:
             observations = []
+        transaction.count(wire_octets, now_ns, is_response=message.is_response)
         if message.is_response and not transaction.is_answered:
             transaction.is_answered = True
             observations.append(_observe(transaction, _answered(message)))
@@ -143,6 +167,7 @@ def _observe(transaction: _Transaction, dns: DnsTransaction) -> Observation:
         state=FlowState.BLOCKED if _is_blocked(dns) else FlowState.ATTEMPTED,
         dns=dns,
         interface=transaction.interface,
+        traffic=Traffic(transaction.octets_out, transaction.octets_in, transaction.packets, transaction.last_ns),
     )
 
 
@@ -153,5 +178,7 @@ def _is_blocked(dns: DnsTransaction) -> bool:
 
 
 def _is_sinkhole(address: bytes) -> bool:
-    parsed = ip_address(address)
-    return parsed.is_unspecified or parsed.is_loopback
+    """Tell whether the address is unspecified or loopback (RFC 6890)."""
+    return (
+        not any(address) or address == _LOOPBACK_IPV6 or (len(address) == _IPV4_OCTETS and address[0] == _LOOPBACK_IPV4)
+    )

@@ -12,17 +12,20 @@ to what holds it, so the garbage collector need not look at them (`gc=False`).
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rules.observation import FiveTuple, FlowState, Indicator, Kind, Transport
-from rules.value import State
-from sensor.extract.quic import QuicInitialReader
+from rules.observation import FiveTuple, FlowState, Indicator, Kind, Traffic, Transport
 from sensor.extract.stream import StreamFacts
 from sensor.packet import LinkType, Packet
-from sensor.reassembly import StreamHead
+
+if TYPE_CHECKING:
+    from sensor.extract.quic import QuicInitialReader
+    from sensor.reassembly import StreamHead
 
 TCP_IDLE_NS = 3_600_000_000_000
 UDP_IDLE_NS = 300_000_000_000
-BOTH_QUIET = 3
+SETTLE_NS = 3_000_000_000
+BOTH = 3
 
 FlowKey = bytes  # source and destination address, both ports, and `u` for UDP
 NOTHING_READ = StreamFacts(is_complete=False)
@@ -41,6 +44,7 @@ _FIN_SYN_RST = 0x07
 _IPV4_FLAGS_AT = 47
 _IPV6_FLAGS_AT = 67
 _ETHERNET = int(LinkType.ETHERNET)
+_TRANSPORT_TCP: Final = Transport.TCP
 _SECOND_CHANCES = 8
 _EXPIRED_AT_ONCE = 2
 
@@ -48,19 +52,33 @@ _pack_ports = struct.Struct(">HH").pack
 _read_ports = struct.Struct(">HH").unpack
 
 
-class Side(State):
+class Side:
     """What one side sent, as far as its head is being read."""
 
-    stream: StreamHead | None = None
-    quic: QuicInitialReader | None = None
-    facts: StreamFacts = NOTHING_READ
-    facts_octets: int = 0  # what `facts` take
-    payload_octets: int = 0  # on the wire, retransmissions included
-    dns_seen: int = 0  # how many of `facts.dns` were handed on
-    has_sent: bool = False  # anything but a SYN of its own accord
-    has_closed: bool = False  # sent FIN
-    has_reset: bool = False  # sent RST before the other side closed
-    is_read: bool = False  # its content has nothing more to say
+    __slots__ = (
+        "dns_seen",
+        "facts",
+        "facts_octets",
+        "has_closed",
+        "has_reset",
+        "has_sent",
+        "is_read",
+        "payload_octets",
+        "quic",
+        "stream",
+    )
+
+    def __init__(self) -> None:
+        self.stream: StreamHead | None = None
+        self.quic: QuicInitialReader | None = None
+        self.facts: StreamFacts = NOTHING_READ
+        self.facts_octets = 0  # what `facts` take
+        self.payload_octets = 0  # on the wire, retransmissions included
+        self.dns_seen = 0  # how many of `facts.dns` were handed on
+        self.has_sent = False  # anything but a SYN of its own accord
+        self.has_closed = False  # sent FIN
+        self.has_reset = False  # sent RST before the other side closed
+        self.is_read = False  # its content has nothing more to say
 
     @property
     def held_octets(self) -> int:
@@ -75,44 +93,126 @@ class Side(State):
         self.facts_octets = facts.held_octets
 
 
-class FlowHead(State):
+class FlowHead:
     """What is kept of a flow while its beginning is being read."""
 
-    interface: str
-    sides: tuple[Side, Side]
-    opener: int | None = None  # the side whose SYN began it
-    first_payload_ns: int | None = None
-    closed_ns: int | None = None
-    held_octets: int = 0
-    may_be_quiet: bool = True  # False on a DNS port: another question may come at any time
-    is_settled: bool = False  # what was not recognised by now is reported as it is
-    is_overdue: bool = False  # the SYN has had its time to be answered
-    unreachable: int | None = None  # the side whose packets are not delivered
-    revision: int = 0
-    reported: Report | None = None
+    __slots__ = (
+        "closed_ns",
+        "first_payload_ns",
+        "held_octets",
+        "interface",
+        "is_overdue",
+        "is_settled",
+        "may_be_quiet",
+        "opener",
+        "reported",
+        "revision",
+        "sides",
+        "unreachable",
+    )
+
+    def __init__(self, interface: str) -> None:
+        self.interface = interface
+        self.sides = (Side(), Side())
+        self.opener: int | None = None  # the side whose SYN began it
+        self.first_payload_ns: int | None = None
+        self.closed_ns: int | None = None
+        self.held_octets = 0
+        self.may_be_quiet = True  # False on a DNS port: another question may come at any time
+        self.is_settled = False  # what was not recognised by now is reported as it is
+        self.is_overdue = False  # the SYN has had its time to be answered
+        self.unreachable: int | None = None  # the side whose packets are not delivered
+        self.revision = 0
+        self.reported: Report | None = None
 
 
-class Flow(State):
-    """A flow; `head` is None once its beginning has been read and reported."""
+class Count(NamedTuple):
+    """What was counted of packets that are not handed out; the source of `key` sent `octets_0`."""
 
     key: FlowKey
-    number: int
-    first_ns: int
+    octets_0: int
+    octets_1: int
+    packets: int
     last_ns: int
-    queued_ns: int
-    head: FlowHead | None
-    isn: int | None = None  # the initiator's initial sequence number
-    quiet: int = 0  # bit 0 for side 0, bit 1 for side 1
-    octets_0: int = 0  # on the wire
+
+
+class Apart(NamedTuple):
+    """What the kernel counted of a flow in all, by side; it holds what user space counted, too.
+
+    `opened_ns` is when the table's entry was made and `before` what earlier entries held; `unsure_ns` is the time of
+    an entry that may be another flow's.
+    """
+
+    octets_0: int = 0
     octets_1: int = 0
+    packets: int = 0
+    opened_ns: int = 0
+    before: tuple[int, int, int] = (0, 0, 0)
+    unsure_ns: int = 0
+
+
+NOTHING_APART = Apart()
+
+
+class Flow:
+    """A flow; `head` is None once its beginning has been read and reported."""
+
+    __slots__ = (
+        "apart",
+        "closed",
+        "first_ns",
+        "has_left",
+        "head",
+        "isn",
+        "key",
+        "last_ns",
+        "number",
+        "octets_0",
+        "octets_1",
+        "packets",
+        "queued_ns",
+        "quiet",
+    )
+
+    def __init__(self, key: FlowKey, number: int, first_ns: int, head: FlowHead | None) -> None:
+        self.key = key
+        self.number = number
+        self.first_ns = first_ns
+        self.last_ns = first_ns
+        self.queued_ns = first_ns
+        self.head = head
+        self.isn: int | None = None  # the initiator's initial sequence number
+        self.quiet = 0  # bit 0 for side 0, bit 1 for side 1
+        self.octets_0 = 0  # on the wire
+        self.octets_1 = 0
+        self.packets = 0
+        self.closed = 0  # sides that closed it, bits as in `quiet`
+        self.apart = NOTHING_APART
+        self.has_left = False  # the table: what comes now is of another flow
 
     def count(self, side: int, packet: Packet) -> None:
         """Note a packet that `side` sent."""
         self.last_ns = packet.ts_ns
+        self.packets += 1
         if side == 0:
             self.octets_0 += packet.wire_octets
         else:
             self.octets_1 += packet.wire_octets
+
+    def add(self, counted: Count, side: int) -> None:
+        """Note packets that were counted elsewhere; `side` is the one that `counted` begins with."""
+        octets = (counted.octets_0, counted.octets_1)
+        self.octets_0 += octets[side]
+        self.octets_1 += octets[1 - side]
+        self.packets += counted.packets
+        self.last_ns = max(self.last_ns, counted.last_ns)
+
+    def traffic(self, initiator: int) -> Traffic:
+        """Return what it has carried, seen from side `initiator`."""
+        apart = self.apart
+        octets = max(self.octets_0, apart.octets_0), max(self.octets_1, apart.octets_1)
+        packets = max(self.packets, apart.packets)
+        return Traffic(octets[initiator], octets[1 - initiator], packets, self.last_ns)
 
     @property
     def transport(self) -> Transport:
@@ -130,7 +230,7 @@ class Flow(State):
 def flow_key(transport: Transport, src: bytes, src_port: int, dst: bytes, dst_port: int) -> FlowKey:
     """Return the key of packets in this direction."""
     key = src + dst + _pack_ports(src_port, dst_port)
-    return key + _UDP_MARK if transport is Transport.UDP else key
+    return key if transport is _TRANSPORT_TCP else key + _UDP_MARK
 
 
 def reverse_key(key: FlowKey) -> FlowKey:
@@ -220,6 +320,7 @@ class FlowTable:
         if ts_ns - flow.last_ns > UDP_IDLE_NS and is_idle(flow, ts_ns):
             return False
         flow.last_ns = ts_ns
+        flow.packets += 1
         return True
 
     def _pop_idle(self, now_ns: int) -> list[Flow]:
@@ -248,7 +349,12 @@ class FlowTable:
 
 def is_idle(flow: Flow, now_ns: int) -> bool:
     """Tell whether the next packet of this five-tuple begins another flow."""
-    return now_ns - flow.last_ns > (TCP_IDLE_NS if flow.transport is Transport.TCP else UDP_IDLE_NS)
+    return now_ns - flow.last_ns > (UDP_IDLE_NS if len(flow.key) & 1 else TCP_IDLE_NS)
+
+
+def is_over(flow: Flow, now_ns: int) -> bool:
+    """Tell whether nothing more is to be expected of the flow: it was closed a while ago, or has been idle for long."""
+    return flow.has_left or (flow.closed == BOTH and now_ns - flow.last_ns >= SETTLE_NS) or is_idle(flow, now_ns)
 
 
 def _without_tags(data: bytes) -> bytes:

@@ -8,6 +8,7 @@ a DNS answer that comes late changes the report.
 from collections import OrderedDict
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from typing import Final
 
 from rules.observation import FiveTuple, Observation, Transport
 from sensor.correlate import ToldNames
@@ -15,19 +16,27 @@ from sensor.counters import Counters
 from sensor.decode import Datagram, Segment, TcpFlag, Unreachable
 from sensor.errors import MalformedQuic
 from sensor.extract.dns import DnsMessage
-from sensor.flow import BOTH_QUIET, Flow, FlowHead, FlowKey, FlowTable, Side, flow_key, is_idle
+from sensor.flow import BOTH, SETTLE_NS, Flow, FlowHead, FlowKey, FlowTable, flow_key, is_idle
 from sensor.flow_report import find_initiator, needs_reply, observe
 from sensor.half_open import HalfOpen, HalfOpenRow, HalfOpenTable
 from sensor.packet import Packet
 from sensor.reassembly import HEAD_OCTETS, StreamHead, sequence_distance
 from sensor.side_reading import read_rest, start_stream, take_datagram, take_segment
 
-SETTLE_NS = 3_000_000_000
 FLOW_HEAD_OCTETS = 1024  # what a flow takes while its head is being read, besides what it sent
-_SYN_FIN_RST = TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST
-_NOT_FIRST = TcpFlag.ACK | TcpFlag.FIN | TcpFlag.RST
+# As plain integers, here and below: an enumeration's members cost a multiple.
+_FIN: Final = int(TcpFlag.FIN)
+_SYN: Final = int(TcpFlag.SYN)
+_RST: Final = int(TcpFlag.RST)
+_ACK: Final = int(TcpFlag.ACK)
+_SYN_FIN_RST: Final = _SYN | _FIN | _RST
+_FIN_RST: Final = _FIN | _RST
+_NOT_FIRST: Final = _ACK | _FIN | _RST
+_TCP: Final = Transport.TCP
+_UDP: Final = Transport.UDP
 _MAX_ALARMS = 3  # a flow
 _ALARM_SLACK = 16_384  # alarms of heads that are gone, before they are cleared away
+_REPORTED = 4096  # flows whose last report can still be asked about
 _RETRANSMISSION_NS = 900_000_000  # the initial timeout is 1 s (RFC 6298 section 2)
 
 DnsSink = Callable[[DnsMessage, FiveTuple, int, str], list[Observation]]
@@ -61,6 +70,7 @@ class FlowReader:
         self._held_octets = 0
         self._heads: OrderedDict[int, Flow] = OrderedDict()  # flows with a head by number, the oldest first
         self._alarms: list[tuple[int, int]] = []  # a heap of time and flow number
+        self._reported: OrderedDict[int, Flow] = OrderedDict()
 
     @property
     def due_ns(self) -> int | None:
@@ -71,9 +81,13 @@ class FlowReader:
             return alarm_ns
         return min(syn_ns + SETTLE_NS, alarm_ns if alarm_ns is not None else syn_ns + SETTLE_NS)
 
+    def flow(self, number: int) -> Flow | None:
+        """Return a flow that was just reported; the last 4096 are known."""
+        return self._reported.get(number)
+
     def read_segment(self, segment: Segment, packet: Packet) -> list[Observation]:
         """Return what the segment makes known."""
-        key = flow_key(Transport.TCP, segment.src, segment.src_port, segment.dst, segment.dst_port)
+        key = flow_key(_TCP, segment.src, segment.src_port, segment.dst, segment.dst_port)
         observations: list[Observation] = []
         found = self._table.find(key) or self._open_half(key, observations)
         if found is not None and self._begins_another(found[0], found[1], segment):
@@ -81,7 +95,7 @@ class FlowReader:
             found = None
         if found is None:
             if not segment.wire_payload_octets:
-                if not segment.flags & TcpFlag.SYN:
+                if not segment.flags & _SYN:
                     return observations
                 if not segment.flags & _NOT_FIRST:
                     return observations + self._begin_half(key, segment, packet)
@@ -90,28 +104,30 @@ class FlowReader:
             observations += begun
         flow, side = found
         flow.count(side, packet)
+        if segment.flags & _FIN_RST:
+            flow.closed |= BOTH if segment.flags & _RST else 1 << side
         if flow.head is not None and (segment.flags & _SYN_FIN_RST or not flow.quiet >> side & 1):
             observations += self._read_head(flow, flow.head, side, segment)
         return observations
 
     def read_datagram(self, datagram: Datagram, packet: Packet, *, is_dns_port: bool) -> list[Observation]:
         """Return what a datagram that is not DNS makes known; on DNS ports every one is looked at."""
-        if not datagram.wire_payload_octets:
-            return []
-        key = flow_key(Transport.UDP, datagram.src, datagram.src_port, datagram.dst, datagram.dst_port)
+        key = flow_key(_UDP, datagram.src, datagram.src_port, datagram.dst, datagram.dst_port)
         found = self._table.find(key)
         observations: list[Observation] = []
         if found is not None and is_idle(found[0], datagram.ts_ns):
             observations += self._leave(found[0], datagram.ts_ns)
             found = None
         if found is None:
+            if not datagram.wire_payload_octets:
+                return observations
             flow, begun = self._begin(key, datagram.ts_ns, packet.interface)
             found = flow, 0
             observations += begun
         flow, side = found
         flow.count(side, packet)
         head = flow.head
-        if head is None or flow.quiet >> side & 1:
+        if head is None or flow.quiet >> side & 1 or not datagram.wire_payload_octets:
             return observations
         head.may_be_quiet = not is_dns_port
         self._note_payload(flow, head, side, datagram)
@@ -148,21 +164,27 @@ class FlowReader:
                 observations += self._settle(flow_due, flow_due.head, due_ns)
         return observations
 
-    def flush(self, now_ns: int) -> list[Observation]:
-        """Return what is known of all flows, and forget them."""
+    def flush(self, now_ns: int, *, has_more: bool) -> list[Observation]:
+        """Return what is known of all flows, and forget them; `has_more`: packets of others follow."""
         self._alarms.clear()
-        observations = [row for flow in self._table.clear() for row in self._finish(flow, now_ns)]
+        flows = self._table.clear()
+        for flow in flows:
+            flow.has_left = has_more
+        observations = [row for flow in flows for row in self._finish(flow, now_ns)]
         for row in self._half_open.clear():
             observations += self._give_up(row, now_ns)
         return observations
 
     def _begin(self, key: FlowKey, ts_ns: int, interface: str) -> tuple[Flow, list[Observation]]:
-        flow = Flow(key, self._next_key(), ts_ns, ts_ns, ts_ns, FlowHead(interface, (Side(), Side())))
+        flow = Flow(key, self._next_key(), ts_ns, FlowHead(interface))
         self._counters.flows += 1
         return flow, self._insert(flow, ts_ns)
 
     def _insert(self, flow: Flow, now_ns: int) -> list[Observation]:
-        observations = [row for leaving in self._table.insert(flow) for row in self._finish(leaving, now_ns)]
+        observations: list[Observation] = []
+        for leaving in self._table.insert(flow):
+            leaving.has_left = True
+            observations += self._finish(leaving, now_ns)
         self._counters.flows_evicted = self._table.evicted
         self._heads[flow.number] = flow
         self._set_alarm(flow, flow.first_ns + SETTLE_NS)
@@ -197,37 +219,37 @@ class FlowReader:
 
     def _begins_another(self, flow: Flow, side: int, segment: Segment) -> bool:
         """Tell whether a SYN opens the five-tuple anew rather than repeating what opened this flow."""
-        if not segment.flags & TcpFlag.SYN:
+        if not segment.flags & _SYN:
             return False
         if flow.isn is None:
             if flow.head is None:  # all was read, and its initiator never sent anything
                 return True
             stream = flow.head.sides[side].stream
             return stream is not None and not stream.is_start((segment.seq + 1) & 0xFFFFFFFF)
-        if segment.flags & TcpFlag.ACK:
+        if segment.flags & _ACK:
             return not 0 < sequence_distance(flow.isn, segment.ack) <= HEAD_OCTETS
         return flow.isn != segment.seq
 
     def _read_head(self, flow: Flow, head: FlowHead, side: int, segment: Segment) -> list[Observation]:
         sender = head.sides[side]
-        if segment.flags & (TcpFlag.SYN | TcpFlag.ACK) != TcpFlag.SYN:
+        if segment.flags & (_SYN | _ACK) != _SYN:
             sender.has_sent = True
         observations: list[Observation] = []
-        if segment.flags & TcpFlag.SYN:
+        if segment.flags & _SYN:
             self._open(flow, head, side, segment)
-        if segment.wire_payload_octets and not segment.flags & TcpFlag.RST:  # a RST may carry text (RFC 9293 3.5.2)
+        if segment.wire_payload_octets and not segment.flags & _RST:  # a RST may carry text (RFC 9293 3.5.2)
             self._note_payload(flow, head, side, segment)
             if not sender.is_read or needs_reply(head, side):
                 take_segment(sender, segment)
                 observations += self._account(head, segment.ts_ns)
         observations += self._hand_on_dns(flow, head, side, segment.ts_ns)
-        if segment.flags & (TcpFlag.FIN | TcpFlag.RST):
+        if segment.flags & _FIN_RST:
             self._close(flow, head, side, segment)
         return observations + self._report(flow, segment.ts_ns)
 
     def _open(self, flow: Flow, head: FlowHead, side: int, segment: Segment) -> None:
         """Note a SYN, or the answer to one (RFC 9293 section 3.5)."""
-        is_answer = bool(segment.flags & TcpFlag.ACK)
+        is_answer = bool(segment.flags & _ACK)
         head.opener = 1 - side if is_answer else side
         if flow.isn is None:
             flow.isn = (segment.ack - 1) & 0xFFFFFFFF if is_answer else segment.seq
@@ -237,11 +259,11 @@ class FlowReader:
 
     def _close(self, flow: Flow, head: FlowHead, side: int, segment: Segment) -> None:
         sender, other = head.sides[side], head.sides[1 - side]
-        if segment.flags & TcpFlag.RST:
+        if segment.flags & _RST:
             sender.has_reset = sender.has_reset or not other.has_closed
         else:
             sender.has_closed = True
-        is_end = segment.flags & TcpFlag.RST or other.has_closed
+        is_end = segment.flags & _RST or other.has_closed
         if is_end and head.closed_ns is None:
             head.closed_ns = segment.ts_ns
             self._set_alarm(flow, segment.ts_ns + SETTLE_NS)
@@ -267,11 +289,15 @@ class FlowReader:
         if head is None:
             return []
         observation = observe(flow, self._told_names, now_ns)
+        if observation is not None:
+            self._reported[flow.number] = flow
+            if len(self._reported) > _REPORTED:
+                self._reported.popitem(last=False)
         for side in (0, 1):
             is_done = head.sides[side].is_read and head.sides[side].payload_octets and not needs_reply(head, side)
             if head.may_be_quiet and is_done:
                 flow.quiet |= 1 << side
-        if flow.quiet == BOTH_QUIET and head.revision:
+        if flow.quiet == BOTH and head.revision:
             self._drop_head(flow, head)
         return [observation] if observation is not None else []
 
@@ -289,12 +315,13 @@ class FlowReader:
         observations = self._report(flow, now_ns)
         if is_unanswered and not head.revision:
             self._leave(flow, now_ns)
-        elif flow.quiet == BOTH_QUIET and head.is_settled and flow.head is not None:
+        elif flow.quiet == BOTH and head.is_settled and flow.head is not None:
             self._drop_head(flow, head)
         return observations
 
     def _leave(self, flow: Flow, now_ns: int) -> list[Observation]:
         self._table.remove(flow)
+        flow.has_left = True
         return self._finish(flow, now_ns)
 
     def _finish(self, flow: Flow, now_ns: int) -> list[Observation]:
@@ -326,7 +353,7 @@ class FlowReader:
         if flow.isn is None and stream is not None:
             flow.isn = stream.isn
         flow.head = None
-        flow.quiet = BOTH_QUIET if head.may_be_quiet else 0
+        flow.quiet = BOTH if head.may_be_quiet else 0
 
     def _account(self, head: FlowHead, now_ns: int) -> list[Observation]:
         """Keep what heads take within the limit: without room, the oldest is read as it is and dropped."""
@@ -355,10 +382,12 @@ class FlowReader:
 
 def _opened(key: FlowKey, row: HalfOpen) -> tuple[Flow, FlowHead]:
     """Return the flow that a SYN of side 0 began."""
-    head = FlowHead(row.interface, (Side(), Side()), opener=0)
+    head = FlowHead(row.interface)
+    head.opener = 0
     head.sides[0].stream = StreamHead()
     head.sides[0].stream.start_at((row.isn + 1) & 0xFFFFFFFF)
-    flow = Flow(key, row.number, row.first_ns, row.first_ns, row.first_ns, head, isn=row.isn, octets_0=row.octets)
+    flow = Flow(key, row.number, row.first_ns, head)
+    flow.isn, flow.octets_0, flow.packets = row.isn, row.octets, 1
     return flow, head
 
 

@@ -24,11 +24,13 @@ def observe(flow: Flow, told_names: ToldNames, now_ns: int) -> Observation | Non
     head = flow.head
     if head is None:
         return None
+    if not head.is_settled and not head.sides[0].facts.indicators and not head.sides[1].facts.indicators:
+        return None
     initiator = find_initiator(flow, head, told_names, now_ns)
     request, reply = head.sides[initiator], head.sides[1 - initiator]
     indicators = tuple(dict.fromkeys(request.facts.indicators + reply.facts.indicators))
     is_dns = any(side.facts.protocol == "dns" for side in head.sides)  # reported as transactions
-    if not indicators and (is_dns or not head.is_settled):
+    if not indicators and is_dns:
         return None
     state = _state(head, initiator)
     report = (indicators, state, _kind(request, reply))
@@ -86,6 +88,7 @@ def _observation(  # noqa: PLR0917 - the parts of one report
         hello=head.sides[initiator].facts.hello or head.sides[1 - initiator].facts.hello,
         told_names=told,
         interface=head.interface,
+        traffic=flow.traffic(initiator),
     )
 
 

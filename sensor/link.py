@@ -16,6 +16,7 @@ _VLAN_ETHERTYPES = frozenset((0x8100, 0x88A8, 0x9100))  # IEEE 802.1Q, IEEE 802.
 _MAX_VLAN_TAGS = 4
 _PPP_ETHERTYPES = {0x0021: ETHERTYPE_IPV4, 0x0057: ETHERTYPE_IPV6}  # RFC 1332 section 2, RFC 5072 section 3
 _NO_NETWORK_LAYER = 0
+_ETHERNET = int(LinkType.ETHERNET)
 
 # AF_INET6 is 10 on Linux, 24 on NetBSD and OpenBSD, 28 on FreeBSD and 30 on macOS (tcpdump.org, LINKTYPE_NULL).
 _FAMILY_ETHERTYPES = {2: ETHERTYPE_IPV4, **dict.fromkeys((10, 24, 28, 30), ETHERTYPE_IPV6)}
@@ -28,6 +29,8 @@ def find_network_layer(packet: Packet) -> tuple[int, int]:
         NeedMoreData: the snap length cut the link header.
         MalformedPacket: the frame itself ends within its link header, or carries more tags than a frame may.
     """
+    if packet.link_type == _ETHERNET:
+        return _ethernet(packet)
     locate = _LINK_LAYERS.get(packet.link_type)
     return locate(packet) if locate is not None else (0, _NO_NETWORK_LAYER)
 

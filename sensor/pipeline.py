@@ -16,7 +16,7 @@ from sensor.decode import Datagram, Decoded, Fragment, Segment, Unreachable, dec
 from sensor.dns_transactions import DnsTransactions
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.extract.dns import DnsMessage, is_likely_dns, parse_message
-from sensor.flow import FlowTable
+from sensor.flow import Count, Flow, FlowTable
 from sensor.flow_reader import FlowReader
 from sensor.fragments import FragmentTable
 from sensor.half_open import HalfOpenTable
@@ -71,20 +71,30 @@ class Pipeline:
         """Return what `packet` makes known."""
         return self.feed_batch((packet,))
 
+    def flow(self, key: int) -> Flow | None:
+        """Return the flow of an observation just made; None for a DNS transaction."""
+        return self._flows.flow(key)
+
+    def add_count(self, counted: Count) -> None:
+        """Note packets that the source counted instead of handing them out; a flow that began later is another."""
+        found = self._table.find(counted.key)
+        if found is not None and found[0].first_ns <= counted.last_ns:
+            found[0].add(counted, found[1])
+
     def feed_batch(self, packets: Iterable[Packet]) -> list[Observation]:
         """Return what `packets` make known, in their order; cheaper than one `feed` for each."""
         observations: list[Observation] = []
-        counters, count_quiet = self.counters, self._table.count_quiet
+        counters, table = self.counters, self._table
         seen = octets = 0
         for packet in packets:
             seen += 1
             octets += packet.wire_octets
             if packet.ts_ns >= self._due_ns:
                 observations += self.advance(packet.ts_ns)
-            if count_quiet(packet):
+            if table.count_quiet(packet):
                 continue
             if packet.ts_ns < self._now_ns - _CLOCK_STEP_NS:
-                observations += self.flush()
+                observations += self._flush(has_more=True)
                 self._now_ns = packet.ts_ns
             try:
                 observations += self._read(packet)
@@ -106,7 +116,10 @@ class Pipeline:
 
     def flush(self) -> list[Observation]:
         """Return everything not reported yet; the end of the packets. Flows and transactions are forgotten."""
-        observations = self._dns.flush() + self._flows.flush(self._now_ns)
+        return self._flush(has_more=False)
+
+    def _flush(self, *, has_more: bool) -> list[Observation]:
+        observations = self._dns.flush() + self._flows.flush(self._now_ns, has_more=has_more)
         self._set_due()
         self._gather_counters()
         return observations
@@ -147,17 +160,20 @@ class Pipeline:
         ends = (datagram.src, datagram.src_port, datagram.dst, datagram.dst_port)
         if message.is_response:
             ends = (*ends[2:], *ends[:2])
-        return self._take_dns(message, FiveTuple(Transport.UDP, *ends), datagram.ts_ns, packet.interface)
+        five_tuple = FiveTuple(Transport.UDP, *ends)
+        return self._take_dns(message, five_tuple, datagram.ts_ns, packet.interface, packet.wire_octets)
 
-    def _take_dns(self, message: DnsMessage, five_tuple: FiveTuple, now_ns: int, interface: str) -> list[Observation]:
+    def _take_dns(
+        self, message: DnsMessage, five_tuple: FiveTuple, now_ns: int, interface: str, wire_octets: int = 0
+    ) -> list[Observation]:
         """Return what a message between client and server (`five_tuple`) makes known, and learn what it answers."""
         self.counters.dns_messages += 1
         if not message.is_response:
-            return self._dns.add(message, five_tuple, now_ns, interface)
+            return self._dns.add(message, five_tuple, now_ns, interface, wire_octets=wire_octets)
         if _is_multicast(five_tuple.src):  # an answer to nobody in particular
             return []
         self._told_names.learn(five_tuple.src, message, now_ns)
-        return self._dns.add(message, five_tuple, now_ns, interface)
+        return self._dns.add(message, five_tuple, now_ns, interface, wire_octets=wire_octets)
 
     def _set_due(self) -> None:
         self._due_ns = min(

@@ -84,6 +84,10 @@ class StreamHead:
         """Return whether the octets in order grew or changed."""
         if self._start is None:
             self._start = seq
+        if not self._waiting and sequence_distance(self._start, seq) == len(self._ordered):  # in order: nearly always
+            grown = payload[: HEAD_OCTETS - len(self._ordered)]
+            self._ordered += grown
+            return bool(grown)
         before = len(self._ordered), self._start
         offset = sequence_distance(self._start, seq)
         if offset < 0 and not self._is_start_known and not self.is_full and offset >= -HEAD_OCTETS:

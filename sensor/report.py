@@ -1,43 +1,76 @@
-"""Detections to events: the first sighting at once, repeats as counters of a window (default 60 s)."""
+"""Detections to events: the first sighting at once, repeats as counters of a window (default 60 s).
+
+An event sums what its flows carry. As long as one of them lives, what it carries more is counted on that event, also
+when its window has ended, and reported at most every `update_ns`.
+"""
 
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import msgspec
 
-from rules.event import Event, make_event, uuid7
-from sensor.detect import Detection
+from rules.event import Event, duration_ms, make_event, uuid7
+from rules.observation import NO_TRAFFIC, Traffic
+from sensor.detection import Detection
 
 WINDOW_NS = 60_000_000_000
+UPDATE_NS = 30_000_000_000
 MAX_WINDOWS = 16_384
 
 
 @dataclass(slots=True)
 class _Window:
-    """An open event: its last report and what has been counted since."""
+    """An event: its last report and what has been counted since; `traffic` sums that of its flows."""
 
     event: Event
     opened_ns: int
+    reported_ns: int
     count: int
+    first_packet_ns: int
     last_seen_ns: int
+    traffic: Traffic = NO_TRAFFIC
     is_dirty: bool = False
+    is_due: bool = False  # waits in the queue of updates
+
+    def add(self, observation_ns: int, before: Traffic, now: Traffic) -> None:
+        """Count what a flow that began at `observation_ns` carried since `before`."""
+        total = self.traffic
+        self.first_packet_ns = min(self.first_packet_ns, observation_ns)
+        self.traffic = Traffic(
+            total.octets_out + now.octets_out - before.octets_out,
+            total.octets_in + now.octets_in - before.octets_in,
+            total.packets + now.packets - before.packets,
+            max(total.last_ns, now.last_ns),
+        )
 
 
 class Reporter:
     """Aggregates detections of the same source, destination, service and role.
 
-    Both tables hold at most `max_windows` rows; the oldest window is reported and closed when one more is needed.
+    Windows and remembered flows are at most `max_windows` each. The oldest window is reported and closed when one more
+    is needed; of the flow that was heard of least recently nothing more is counted (`sightings_evicted`).
     """
 
-    def __init__(self, sensor_id: str, window_ns: int = WINDOW_NS, max_windows: int = MAX_WINDOWS) -> None:
+    def __init__(
+        self,
+        sensor_id: str,
+        window_ns: int = WINDOW_NS,
+        max_windows: int = MAX_WINDOWS,
+        *,
+        update_ns: int = UPDATE_NS,
+    ) -> None:
         self.events = 0
         self.windows_evicted = 0
+        self.sightings_evicted = 0
         self._sensor_id = sensor_id
         self._window_ns = window_ns
         self._max_windows = max_windows
+        self._update_ns = update_ns
         self._windows: OrderedDict[tuple[object, ...], _Window] = OrderedDict()
-        self._by_observation: OrderedDict[int, _Window] = OrderedDict()
+        self._by_observation: OrderedDict[int, tuple[_Window, Traffic]] = OrderedDict()
+        self._updates: list[tuple[int, str, _Window]] = []  # a heap, by when they are due
 
     def take(self, detections: Iterable[Detection], now_ns: int) -> list[Event]:
         """Return what has to be reported now: first sightings, and sightings that change what an event says."""
@@ -46,49 +79,69 @@ class Reporter:
             reports.extend(self._take(detection, now_ns))
         return reports
 
+    def update(self, detections: Iterable[Detection]) -> None:
+        """Count what flows taken earlier carried since; `expire` reports it in its time."""
+        for detection in detections:
+            observation = detection.observation
+            known = self._by_observation.get(observation.key)
+            if known is not None:
+                window = known[0]
+                self._remember(observation.key, window, detection)
+                window.last_seen_ns = max(window.last_seen_ns, observation.traffic.last_ns)
+                self._touch(window)
+
     def expire(self, now_ns: int) -> list[Event]:
-        """Return the final counters of the windows that end by `now_ns`."""
-        reports = []
+        """Return the counters of the windows that end by `now_ns`, and those of events that flows go on with."""
+        reports: list[Event] = []
         while self._windows:
             key, window = next(iter(self._windows.items()))
             if window.opened_ns + self._window_ns > now_ns:
                 break
             del self._windows[key]
-            reports.extend(_counters(window))
+            reports.extend(_counters(window, now_ns))
+        while self._updates and self._updates[0][0] <= now_ns:
+            window = heappop(self._updates)[2]
+            window.is_due = False
+            reports.extend(_counters(window, now_ns))
         return reports
 
     def flush(self) -> list[Event]:
-        """Return the counters of every open window and close it."""
-        reports = [report for window in self._windows.values() for report in _counters(window)]
+        """Return the counters of every event that has some, and close every window."""
+        windows = [*self._windows.values(), *(row[2] for row in self._updates)]
         self._windows.clear()
-        return reports
+        self._updates.clear()
+        return [report for window in windows for report in _counters(window, window.reported_ns)]
 
     def _take(self, detection: Detection, now_ns: int) -> list[Event]:
         observation = detection.observation
         known = self._by_observation.get(observation.key)
-        window = known or self._windows.get(_identity(detection))
+        identity = _identity(detection)
+        window = known[0] if known else self._windows.get(identity)
         if window is None:
             return self._open(detection, now_ns)
-        self._remember(observation.key, window)
+        self._remember(observation.key, window, detection)
         window.count += known is None
-        window.last_seen_ns = max(window.last_seen_ns, now_ns)
+        window.last_seen_ns = max(window.last_seen_ns, now_ns, observation.traffic.last_ns)
         window.is_dirty = True
-        return self._restate(window, detection)
+        if self._windows.get(identity) is not window:
+            self._touch(window)
+        return self._restate(window, detection, now_ns)
 
     def _open(self, detection: Detection, now_ns: int) -> list[Event]:
         reports = []
         if len(self._windows) >= self._max_windows:
             self.windows_evicted += 1
-            reports.extend(_counters(self._windows.popitem(last=False)[1]))
+            reports.extend(_counters(self._windows.popitem(last=False)[1], now_ns))
         observation = detection.observation
         event = make_event(observation, detection.verdict, uuid7(observation.observed_at_ns), self._sensor_id)
-        window = _Window(event, now_ns, count=1, last_seen_ns=event.last_seen_ns)
+        first_ns = observation.observed_at_ns
+        window = _Window(event, now_ns, now_ns, 1, first_packet_ns=first_ns, last_seen_ns=event.last_seen_ns)
         self._windows[_identity(detection)] = window
-        self._remember(observation.key, window)
+        self._remember(observation.key, window, detection)
         self.events += 1
         return [*reports, event]
 
-    def _restate(self, window: _Window, detection: Detection) -> list[Event]:
+    def _restate(self, window: _Window, detection: Detection, now_ns: int) -> list[Event]:
         old = window.event
         new = make_event(detection.observation, detection.verdict, old.event_id, self._sensor_id)
         if _statement(new) == _statement(old):
@@ -96,21 +149,42 @@ class Reporter:
         window.event = msgspec.structs.replace(
             new, revision=old.revision, observed_at_ns=old.observed_at_ns, first_seen_ns=old.first_seen_ns
         )
-        return _counters(window)
+        return _counters(window, now_ns)
 
-    def _remember(self, key: int, window: _Window) -> None:
-        self._by_observation[key] = window
+    def _remember(self, key: int, window: _Window, detection: Detection) -> None:
+        """Count what the flow carried since it was last heard of."""
+        observation = detection.observation
+        before = self._by_observation[key][1] if key in self._by_observation else NO_TRAFFIC
+        window.add(observation.observed_at_ns, before, observation.traffic)
+        self._by_observation[key] = window, observation.traffic
         self._by_observation.move_to_end(key)
         if len(self._by_observation) > self._max_windows:
             self._by_observation.popitem(last=False)
+            self.sightings_evicted += 1
+
+    def _touch(self, window: _Window) -> None:
+        """Have the window's counters reported when its last report is `update_ns` old."""
+        window.is_dirty = True
+        if not window.is_due:
+            window.is_due = True
+            heappush(self._updates, (window.reported_ns + self._update_ns, window.event.event_id, window))
 
 
-def _counters(window: _Window) -> list[Event]:
+def _counters(window: _Window, now_ns: int) -> list[Event]:
     if not window.is_dirty:
         return []
     window.is_dirty = False
+    window.reported_ns = now_ns
+    traffic = window.traffic
     window.event = msgspec.structs.replace(
-        window.event, revision=window.event.revision + 1, count=window.count, last_seen_ns=window.last_seen_ns
+        window.event,
+        revision=window.event.revision + 1,
+        count=window.count,
+        last_seen_ns=window.last_seen_ns,
+        bytes_out=traffic.octets_out,
+        bytes_in=traffic.octets_in,
+        packets=traffic.packets,
+        duration_ms=duration_ms(window.first_packet_ns, traffic.last_ns),
     )
     return [window.event]
 

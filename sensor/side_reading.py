@@ -1,5 +1,7 @@
 """Reading what one side of a flow sends, as far as its head goes."""
 
+from typing import Final
+
 from rules.observation import Evidence, Kind
 from sensor.decode import Datagram, Segment, TcpFlag
 from sensor.errors import NeedMoreData
@@ -8,6 +10,7 @@ from sensor.extract.stream import StreamFacts, hello_indicators, read_stream
 from sensor.flow import Side
 from sensor.reassembly import StreamHead
 
+_SYN: Final = int(TcpFlag.SYN)
 UDP_HEAD_OCTETS = 1500
 QUIC_HEAD_OCTETS = 12_000
 
@@ -18,7 +21,7 @@ def take_segment(side: Side, segment: Segment) -> bool:
         side.stream = StreamHead()
     stream = side.stream
     seq = segment.seq
-    if segment.flags & TcpFlag.SYN:  # data may come with it: TCP Fast Open (RFC 7413)
+    if segment.flags & _SYN:  # data may come with it: TCP Fast Open (RFC 7413)
         seq = (seq + 1) & 0xFFFFFFFF
         stream.start_at(seq)
     if not stream.add(seq, segment.payload):

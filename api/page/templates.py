@@ -36,7 +36,7 @@ def make_templates(version: str) -> Templates:
         lstrip_blocks=True,
         finalize=visible,
     )
-    environment.filters |= {"ago": relative, "exact": exact, "count": grouped, "octets": octets}
+    environment.filters |= {"ago": relative, "exact": exact, "count": grouped, "octets": octets, "duration": duration}
     environment.globals |= {"assets": asset_urls(), "version": version}
     return Templates(environment)
 
@@ -64,6 +64,17 @@ def octets(number: int) -> str:
     value = number / 1000**power
     digits = 1 if power and value < _ROUNDED_FROM else 0
     return f"{value:.{digits}f} {_UNITS[power]}"
+
+
+def duration(milliseconds: int) -> str:
+    """Return a length of time in its largest units: `40 ms`, `12 s`, `3 min 5 s`, `2 h 10 min`, `4 d 1 h`."""
+    seconds = milliseconds // 1000
+    if not seconds:
+        return f"{milliseconds} ms"
+    days, hours, minutes = seconds // 86_400, seconds // 3600 % 24, seconds // 60 % 60
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds % 60, "s")]
+    first = next(place for place, (number, _) in enumerate(parts) if number)
+    return " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number)
 
 
 def _is_shown(character: str) -> bool:

@@ -33,12 +33,16 @@ static inline uint32_t octets_of(Frame *frame) { return frame->wire; }
 struct table { /* the first 128 octets; then slots, as many as there is room for: a power of two */
     uint64_t now, shift, clock_step;
     struct limits limits;
-    uint64_t unused[7];
+    uint64_t is_told; /* that the clock went back: the next record begins the flows anew */
+    uint64_t unused[6];
 };
 struct slot {
     struct flow_key key;
     uint64_t last; /* 0: it was never used */
     struct head heads[2];
+    uint64_t cut_octets[2]; /* on the wire, from low and from high: what did not pass and was not handed out as a count */
+    int64_t cut_last;       /* when the last of that came */
+    uint32_t cut_packets, has_begun;
 };
 
 static uint32_t file32(const uint8_t *at, int is_swapped) {
@@ -47,26 +51,39 @@ static uint32_t file32(const uint8_t *at, int is_swapped) {
     return is_swapped ? __builtin_bswap32(value) : value;
 }
 
-/* The flow's slot; a new one takes the place of the one in its set that was used least recently. */
-static struct slot *find(struct table *t, uint64_t slots, const struct flow_key *key) {
+/* Take out what was counted of a flow. */
+static void depart(struct slot *s, struct slot *counted) {
+    if (s->cut_packets)
+        *counted = *s;
+    s->cut_octets[0] = s->cut_octets[1] = s->cut_packets = 0;
+}
+
+static struct slot *set_of(struct table *t, uint64_t slots, const struct flow_key *key) {
     uint64_t words[sizeof *key / 8], hash = 0;
     memcpy(words, key, sizeof words);
     for (size_t i = 0; i < sizeof words / 8; i++)
         hash = (hash ^ words[i]) * 0x9E3779B97F4A7C15u, hash ^= hash >> 29;
-    struct slot *set = (struct slot *)(t + 1) + (hash & (slots / WAYS - 1)) * WAYS, *oldest = set;
+    return (struct slot *)(t + 1) + (hash & (slots / WAYS - 1)) * WAYS;
+}
+
+/* The flow's slot; a new one takes the place of the one in its set that was used least recently. */
+static struct slot *find(struct table *t, uint64_t slots, const struct flow_key *key, struct slot *counted) {
+    struct slot *set = set_of(t, slots, key), *oldest = set;
     for (struct slot *s = set; s < set + WAYS; s++) {
         if (!memcmp(&s->key, key, sizeof *key))
             return s;
         if (s->last < oldest->last)
             oldest = s;
     }
+    depart(oldest, counted);
     memset(oldest, 0, sizeof *oldest);
     oldest->key = *key;
     oldest->last = t->now;
     return oldest;
 }
 
-static int judge(struct table *t, uint64_t slots, Frame *frame) {
+/* `counted` gets what was counted until now of a flow that begins anew or is forgotten. */
+static int judge(struct table *t, uint64_t slots, Frame *frame, int64_t ts, struct slot *counted) {
     struct packet packet = {0};
     struct flow_key key = {0};
     enum reading reading = read_ethernet(frame, &packet);
@@ -77,19 +94,32 @@ static int judge(struct table *t, uint64_t slots, Frame *frame) {
         return octets;
     int from_low = is_from_low(&packet);
     make_key(&key, &packet, from_low);
-    struct slot *s = find(t, slots, &key);
+    struct slot *s = find(t, slots, &key, counted);
     struct head *own = &s->heads[!from_low];
-    if (is_idle(&packet, &t->limits, t->now - s->last) || is_other_start(&packet, own))
+    int is_new = is_idle(&packet, &t->limits, t->now - s->last) || is_other_start(&packet, own);
+    if (is_new || packet.flags & SYN)
+        depart(s, counted);
+    if (is_new) {
         memset(s->heads, 0, sizeof s->heads);
+        s->has_begun = 0;
+    }
     s->last = t->now;
-    return judge_in_flow(frame, &packet, &t->limits, own);
+    s->has_begun |= packet.payload || packet.flags & SYN;
+    octets = judge_in_flow(frame, &packet, &t->limits, own);
+    if (octets == NONE && s->has_begun) {
+        s->cut_octets[!from_low] += frame->wire;
+        s->cut_packets++;
+        s->cut_last = ts;
+    }
+    return octets;
 }
 
 struct walk {
     uint64_t at, end, octets;
     int64_t last; /* the time of the last record, -1 before the first */
     uint32_t packets, header, fraction;
-    int is_swapped, is_damaged;
+    int is_swapped, is_damaged, is_back; /* is_back: the clock went back, the next record begins all flows anew */
+    struct slot counted;                 /* with `cut_packets`: of a flow that the last record began anew or displaced */
 };
 
 /* The clock of flows never goes back: where that of the file does (another capture follows), all flows are idle. */
@@ -118,12 +148,18 @@ static int step(struct table *t, uint64_t slots, const uint8_t *file, struct wal
         frame->wire = frame->captured;
     frame->octets = record + w->header;
     *ts = file32(record, w->is_swapped) * INT64_C(1000000000) + file32(record + 4, w->is_swapped) * (int64_t)w->fraction;
+    w->counted.cut_packets = 0;
+    if ((uint64_t)*ts + t->shift + t->clock_step < t->now && !t->is_told) {
+        t->is_told = w->is_back = 1;
+        return -1;
+    }
+    t->is_told = 0;
     set_clock(t, (uint64_t)*ts);
     w->last = *ts;
     w->packets++;
     w->octets += frame->wire;
     w->at += w->header + frame->captured;
-    return judge(t, slots, frame);
+    return judge(t, slots, frame, *ts, &w->counted);
 }
 
 static uint64_t slots_of(uint64_t octets) {
@@ -136,6 +172,71 @@ static uint64_t slots_of(uint64_t octets) {
 }
 
 #ifndef HEADS_WITHOUT_PYTHON
+static const uint8_t mapped[12] = {[10] = 0xFF, [11] = 0xFF}; /* ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2) */
+
+/* The count of a flow behind `heads` of them: (heads, key as in sensor.flow, octets each way, packets, last time). */
+static int append_count(PyObject *counts, Py_ssize_t heads, const struct slot *s) {
+    uint8_t key[37];
+    const uint8_t *low = (const uint8_t *)s->key.low, *high = (const uint8_t *)s->key.high;
+    size_t octets = memcmp(low, mapped, sizeof mapped) || memcmp(high, mapped, sizeof mapped) ? 16 : 4;
+    if (s->key.protocol != TCP && s->key.protocol != UDP)
+        return 0;
+    memcpy(key, low + 16 - octets, octets);
+    memcpy(key + octets, high + 16 - octets, octets);
+    memcpy(key + 2 * octets, &s->key.low_port, 2);
+    memcpy(key + 2 * octets + 2, &s->key.high_port, 2);
+    key[2 * octets + 4] = 'u';
+    PyObject *row = Py_BuildValue("ny#KKIL", heads, key, (Py_ssize_t)(2 * octets + (s->key.protocol == UDP ? 5 : 4)),
+                                  (unsigned long long)s->cut_octets[0], (unsigned long long)s->cut_octets[1],
+                                  (unsigned)s->cut_packets, (long long)s->cut_last);
+    int failed = row == NULL || PyList_Append(counts, row) < 0;
+    Py_XDECREF(row);
+    return failed ? -1 : 0;
+}
+
+/* Fills in `wanted`, which must be zero, from a key as in sensor.flow; tells whether its source is the lower end. */
+static int read_key(struct flow_key *wanted, const uint8_t *key, size_t octets, int is_udp) {
+    uint8_t ends[2][16];
+    for (int i = 0; i < 2; i++) {
+        memcpy(ends[i], mapped, sizeof mapped);
+        memcpy(ends[i] + 16 - octets, key + (size_t)i * octets, octets);
+    }
+    const uint8_t *ports = key + 2 * octets;
+    int order = memcmp(ends[0], ends[1], 16), is_low = order < 0 || (order == 0 && memcmp(ports, ports + 2, 2) <= 0);
+    memcpy(wanted->low, ends[!is_low], 16);
+    memcpy(wanted->high, ends[is_low], 16);
+    memcpy(&wanted->low_port, ports + (is_low ? 0 : 2), 2);
+    memcpy(&wanted->high_port, ports + (is_low ? 2 : 0), 2);
+    wanted->protocol = is_udp ? UDP : TCP;
+    return is_low;
+}
+
+static PyObject *heads_take(PyObject *module, PyObject *arguments) {
+    Py_buffer table, key;
+    struct flow_key wanted = {0};
+    struct slot counted = {0};
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "w*y*", &table, &key))
+        return NULL;
+    uint64_t slots = slots_of((uint64_t)table.len);
+    Py_ssize_t octets = key.len <= 13 ? 4 : 16;
+    int is_low = 1;
+    if (slots && !((uintptr_t)table.buf % 8) && (key.len == 2 * octets + 4 || key.len == 2 * octets + 5)) {
+        is_low = read_key(&wanted, key.buf, (size_t)octets, key.len == 2 * octets + 5);
+        struct slot *set = set_of(table.buf, slots, &wanted);
+        for (struct slot *s = set; s < set + WAYS; s++)
+            if (!memcmp(&s->key, &wanted, sizeof wanted))
+                depart(s, &counted);
+    }
+    PyBuffer_Release(&table);
+    PyBuffer_Release(&key);
+    if (!counted.cut_packets)
+        Py_RETURN_NONE;
+    return Py_BuildValue("KKIL", (unsigned long long)counted.cut_octets[!is_low],
+                         (unsigned long long)counted.cut_octets[is_low], (unsigned)counted.cut_packets,
+                         (long long)counted.cut_last);
+}
+
 static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
     Py_buffer table, file;
     Py_ssize_t at, end, records;
@@ -144,10 +245,10 @@ static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "w*y*nnnIIp", &table, &file, &at, &end, &records, &w.header, &w.fraction, &w.is_swapped))
         return NULL;
     uint64_t slots = slots_of((uint64_t)table.len);
-    PyObject *found = NULL, *answer = NULL;
+    PyObject *found = NULL, *counts = PyList_New(0), *answer = NULL;
     if (!slots || (uintptr_t)table.buf % 8 || at < 0 || at > end || end > file.len || w.header < 16)
         PyErr_SetString(PyExc_ValueError, "the table is too small, or the window lies outside the buffer");
-    else
+    else if (counts != NULL)
         found = PyList_New(0);
     w.at = (uint64_t)at, w.end = (uint64_t)end;
     while (found != NULL && records-- > 0) {
@@ -156,6 +257,10 @@ static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
         int octets = step(table.buf, slots, file.buf, &w, &frame, &ts);
         if (octets < 0)
             break;
+        if (w.counted.cut_packets && append_count(counts, PyList_GET_SIZE(found), &w.counted) < 0) {
+            Py_CLEAR(found);
+            break;
+        }
         Py_ssize_t kept = (uint32_t)octets < frame.captured ? octets : (Py_ssize_t)frame.captured;
         PyObject *row = octets ? Py_BuildValue("Ly#I", (long long)ts, frame.octets, kept, frame.wire) : NULL;
         if (octets && (row == NULL || PyList_Append(found, row) < 0))
@@ -163,8 +268,10 @@ static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
         Py_XDECREF(row);
     }
     if (found != NULL)
-        answer = Py_BuildValue("NKIKLO", found, (unsigned long long)w.at, w.packets, (unsigned long long)w.octets,
-                               (long long)w.last, w.is_damaged ? Py_True : Py_False);
+        answer = Py_BuildValue("NKIKLOOO", found, (unsigned long long)w.at, w.packets, (unsigned long long)w.octets,
+                               (long long)w.last, w.is_damaged ? Py_True : Py_False, counts,
+                               w.is_back ? Py_True : Py_False);
+    Py_XDECREF(counts);
     PyBuffer_Release(&table);
     PyBuffer_Release(&file);
     return answer;
@@ -172,6 +279,7 @@ static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
 
 static PyMethodDef methods[] = {
     {"walk", heads_walk, METH_VARARGS, "Return what passes of the next records of a window, and where it ends."},
+    {"take", heads_take, METH_VARARGS, "Return what was counted of a flow, both ways, and forget it; None for nothing."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_heads", .m_size = 0, .m_methods = methods};

@@ -26,6 +26,7 @@ _PROTOTYPES: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_object__find_map_by_name": (_POINTER, (_POINTER, ctypes.c_char_p)),
     "bpf_object__find_program_by_name": (_POINTER, (_POINTER, ctypes.c_char_p)),
     "bpf_map__set_max_entries": (ctypes.c_int, (_POINTER, ctypes.c_uint32)),
+    "bpf_map__reuse_fd": (ctypes.c_int, (_POINTER, ctypes.c_int)),
     "bpf_map__fd": (ctypes.c_int, (_POINTER,)),
     "bpf_program__fd": (ctypes.c_int, (_POINTER,)),
     "bpf_map_update_elem": (ctypes.c_int, (ctypes.c_int, _POINTER, _POINTER, ctypes.c_uint64)),
@@ -38,17 +39,21 @@ _NOT_PERMITTED = frozenset((errno.EPERM, errno.EACCES))
 class BpfObject:
     """A loaded object; its maps and programs live until `close`, and as long as a socket has a program attached.
 
+    The maps named in `shared` are those of other objects.
+
     Raises:
         BpfUnavailable: libbpf is missing, or the kernel refused the object; the message is one clause that says which.
     """
 
-    def __init__(self, path: Path, map_sizes: Mapping[str, int]) -> None:
+    def __init__(self, path: Path, map_sizes: Mapping[str, int], shared: Mapping[str, "BpfObject"]) -> None:
         self._lib = open_libbpf()
         self._object = self._lib.bpf_object__open_file(os.fsencode(path), None)
         if not self._object:
             raise BpfUnavailable(f"libbpf cannot read {path.name}: {os.strerror(ctypes.get_errno())}")
         for name, entries in map_sizes.items():
             self._lib.bpf_map__set_max_entries(self._find_map(name), entries)
+        for name, owner in shared.items():
+            self._lib.bpf_map__reuse_fd(self._find_map(name), owner._map(name))  # noqa: SLF001 - one of this class
         code = self._lib.bpf_object__load(self._object)
         if code:
             self.close()

@@ -10,6 +10,7 @@ from sensor.capture.pcap import FILE_HEADER_OCTETS, PcapRecords, format_of, link
 from sensor.capture.pcapng import SECTION_MAGIC, PcapngRecords
 from sensor.capture.plain_heads import PlainHeads
 from sensor.errors import CaptureError, MalformedCapture
+from sensor.flow import Count, Flow
 from sensor.packet import LinkType, Packet
 
 BATCH_PACKETS = 512
@@ -48,6 +49,21 @@ class CaptureFile:
     def passed_over(self) -> int:
         """Return how many packets were only counted: they are of flows whose heads have been handed out."""
         return self._records.passed_over if isinstance(self._records, HeadRecords | PlainHeads) else 0
+
+    @property
+    def counts(self) -> list[tuple[int, Count]]:
+        """Return what was counted of flows that ended within the last batch, with how many packets came before."""
+        return self._records.counts if isinstance(self._records, HeadRecords | PlainHeads) else []
+
+    @property
+    def is_back(self) -> bool:
+        """Tell whether the next packet begins all flows anew, so that what was counted of them is to be asked now."""
+        return isinstance(self._records, HeadRecords | PlainHeads) and self._records.is_back
+
+    def count_apart(self, flow: Flow) -> None:
+        """Add to `flow` what was counted of it instead of being handed out."""
+        if isinstance(self._records, HeadRecords | PlainHeads):
+            self._records.count_apart(flow)
 
     def read(self, timeout_s: float = 0) -> list[Packet] | None:  # noqa: ARG002 - sources on interfaces wait
         """Return what passes of the next packets, at most `BATCH_PACKETS`, or None at the end.

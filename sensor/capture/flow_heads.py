@@ -5,18 +5,23 @@ What passes is written in bpf/flow_policy.h. The limits lie in a map: other limi
 
 import socket
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sensor.capture.bpf_loader import BpfObject
 from sensor.capture.flow_counts import FlowCounts
 from sensor.capture.limits import Limits
-from sensor.capture.packet_filter import FilterCounters
+from sensor.capture.packet_filter import FilterCounters, SocketFilter
+from sensor.copies import MOVED_NS
+from sensor.flow import Flow
 
 OBJECT = Path(__file__).with_name("bpf") / "flow_heads.bpf.o"
 SO_ATTACH_BPF = 50
+SHARED_MAPS = ("flows", "limits", "stats")
 
-_STATS: Final = struct.Struct("@QQQ")  # struct stats of the C source
+_STATS: Final = struct.Struct("@QQQQ")  # struct stats of the C source
+_PLACE: Final = struct.Struct("@QI4x")  # struct place
 _ONLY: Final = struct.pack("@I", 0)  # the key of maps with one entry
 
 
@@ -29,8 +34,11 @@ class FlowHeads:
 
     def __init__(self, limits: Limits | None = None, path: Path = OBJECT) -> None:
         self.limits = limits if limits is not None else Limits()
-        self._object = BpfObject(path, {"flows": self.limits.flows})
+        self._path = path
+        self._elsewhere: dict[str, _FlowHeadsElsewhere] = {}
+        self._object = BpfObject(path, {"flows": self.limits.flows}, {})
         self._object.write("limits", _ONLY, self.limits.pack())
+        self._object.write("place", _ONLY, _PLACE.pack(MOVED_NS, 0))
         self.flow_counts = FlowCounts(self._object)
 
     def attach(self, sock: socket.socket, *, has_ethernet: bool) -> None:
@@ -39,15 +47,50 @@ class FlowHeads:
         Raises:
             OSError: The kernel refused it.
         """
-        program = self._object.program("ethernet_heads" if has_ethernet else "network_heads")
-        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, program)
+        _attach(self._object, sock, has_ethernet=has_ethernet)
+
+    def inside(self, namespace: str) -> SocketFilter:
+        """Return the filter for sockets of another network namespace: another program over the same table of flows.
+
+        Raises:
+            BpfUnavailable: It cannot be loaded.
+        """
+        if not namespace:
+            return self
+        if namespace not in self._elsewhere:
+            loaded = BpfObject(self._path, {}, dict.fromkeys(SHARED_MAPS, self._object))
+            loaded.write("place", _ONLY, _PLACE.pack(MOVED_NS, len(self._elsewhere) + 1))
+            self._elsewhere[namespace] = _FlowHeadsElsewhere(loaded)
+        return self._elsewhere[namespace]
 
     def counters(self) -> FilterCounters:
         """Return the totals over all sockets since it was loaded."""
         rows = [_STATS.unpack(row) for row in self._object.read_per_cpu("stats", _ONLY, _STATS.size)]
-        packets, octets, opened = map(sum, zip(*rows, strict=True))
-        return FilterCounters(packets, octets, opened)
+        packets, octets, copies, opened = map(sum, zip(*rows, strict=True))
+        return FilterCounters(packets, octets, opened, copies)
+
+    def count_apart(self, flow: Flow) -> None:
+        """Note in `flow` what was counted of it."""
+        self.flow_counts.count_apart(flow)
 
     def close(self) -> None:
         """Give program and maps back; sockets keep the program. Closing twice does nothing."""
+        for elsewhere in self._elsewhere.values():
+            elsewhere.loaded.close()
         self._object.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _FlowHeadsElsewhere:
+    """The program for the sockets of another network namespace; a `FlowHeads` owns it."""
+
+    loaded: BpfObject
+
+    def attach(self, sock: socket.socket, *, has_ethernet: bool) -> None:
+        """As `FlowHeads.attach`."""
+        _attach(self.loaded, sock, has_ethernet=has_ethernet)
+
+
+def _attach(loaded: BpfObject, sock: socket.socket, *, has_ethernet: bool) -> None:
+    program = loaded.program("ethernet_heads" if has_ethernet else "network_heads")
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, program)

@@ -6,32 +6,37 @@ there (sensor.capture.namespaces) and read here.
 An interface that goes down, disappears, is renamed or is made again is no error: interfaces are known by name, and a
 wanted name that exists is captured, from the link event that says so. A socket survives down and up, not its interface.
 
+With several interfaces their packets are put in the order of time, 0.12 s late (sensor.capture.merge), and what one
+shows that another showed before is left out (sensor.copies); a single one is spared both.
+
 How a socket is read and filtered is the engine's business (sensor.capture.engine). A `read` takes one selector call
 (0.8 us) and hands out at most `BATCH_PACKETS`, shared evenly among the interfaces that have something, so one cannot
 starve another.
 """
 
 import selectors
+import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from operator import attrgetter
 from types import TracebackType
 from typing import Self
 
 import structlog
 
 from sensor.capture.link_watcher import LinkWatchers
+from sensor.capture.merge import Merge
 from sensor.capture.namespaces import Namespaces, full_name, split_name
 from sensor.capture.packet_filter import EveryIpPacket, FilterCounters, PacketFilter
 from sensor.capture.plain import PlainTap
 from sensor.capture.source import SourceCounters
 from sensor.capture.tap import INTERFACE_GONE, Tap, TapOpener, check_permission
+from sensor.copies import Copies
 from sensor.errors import CaptureError
+from sensor.flow import Flow
 from sensor.packet import Packet
 
 BATCH_PACKETS = 512
 
-_in_time = attrgetter("ts_ns")
 _log = structlog.get_logger(__name__)
 
 
@@ -67,6 +72,8 @@ class LiveSource:
     wanted: tuple[str, ...]
     way: Engine = field(default_factory=Engine)
     namespaces: Namespaces = field(default_factory=Namespaces)
+    _merge: Merge = field(default_factory=Merge, init=False)
+    _copies: Copies = field(default_factory=Copies, init=False)
     _taps: dict[str, Tap] = field(default_factory=dict, init=False)
     _totals: _Totals = field(default_factory=_Totals, init=False)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector, init=False)
@@ -143,11 +150,11 @@ class LiveSource:
         """
         if not self._is_open:
             return None
-        ready = self._selector.select(timeout_s)
-        taps = [key.data for key, _ in ready if key.data is not None]
-        batch = self._drain(taps)
-        if len(taps) < len(ready) and self._links.has_changed():
-            self._follow_links()
+        batch = self._read_once(timeout_s)
+        if not batch and self._merge:  # what came is not due yet
+            end_s = time.monotonic() + timeout_s
+            while not batch and (left_s := end_s - time.monotonic()) > 0:
+                batch = self._read_once(left_s)
         self._totals.packets += len(batch)
         return batch
 
@@ -158,8 +165,18 @@ class LiveSource:
         filtered = self._totals.filtered
         drops = self._totals.closed_drops + sum(tap.count_drops() for tap in self._taps.values())
         return SourceCounters(
-            self._totals.packets, drops, filtered.packets, filtered.octets, flows_opened=filtered.flows_opened
+            self._totals.packets,
+            drops,
+            filtered.packets,
+            filtered.octets,
+            flows_opened=filtered.flows_opened,
+            copies=self._copies.found + filtered.copies,
         )
+
+    def count_apart(self, flow: Flow) -> None:
+        """Note in `flow` what the kernel counted of it instead of handing it out."""
+        if self._is_open:
+            self.way.packet_filter.count_apart(flow)
 
     def filenos(self) -> tuple[int, ...]:
         """Return the descriptors to wait on: one an interface, and one for link events."""
@@ -178,17 +195,32 @@ class LiveSource:
         self._links.close()
         self.way.packet_filter.close()
 
+    def _read_once(self, timeout_s: float) -> list[Packet]:
+        """Wait once for packets, links or the time of packets that wait, and return what is due."""
+        held_s = self._merge.wait_s(time.time_ns())
+        ready = self._selector.select(timeout_s if held_s is None else min(timeout_s, held_s))
+        taps = [key.data for key, _ in ready if key.data is not None]
+        batch = self._drain(taps)
+        if len(taps) < len(ready) and self._links.has_changed():
+            self._follow_links()
+        if len(self._taps) > 1 or self._merge:
+            return self._each_once(batch)
+        return batch
+
     def _drain(self, taps: list[Tap]) -> list[Packet]:
-        """Collect from `taps`, each up to its share of the batch, in the order of time."""
+        """Collect from `taps`, each up to its share of the batch."""
         batch: list[Packet] = []
         for tap in taps:
             try:
                 tap.drain(batch, max(1, BATCH_PACKETS // len(taps)))
             except OSError as error:
                 raise CaptureError(f"cannot read packets from {tap.interface}: {error.strerror}") from error
-        if len(taps) > 1:
-            batch.sort(key=_in_time)
         return batch
+
+    def _each_once(self, batch: list[Packet]) -> list[Packet]:
+        """Return what is due of `batch` and of what waits, in the order of time and without copies."""
+        self._merge.add(batch)
+        return self._copies.leave_out(self._merge.take(time.time_ns(), BATCH_PACKETS))
 
     def _follow_links(self) -> None:
         """Make the sockets those of the wanted interfaces that exist, keeping a socket whose interface was renamed."""
@@ -211,7 +243,8 @@ class LiveSource:
         if namespace not in self.namespaces:
             return
         try:
-            tap = self.namespaces.call(namespace, self.way.open_tap, interface, self.way.packet_filter)
+            packet_filter = self.way.packet_filter.inside(namespace)
+            tap = self.namespaces.call(namespace, self.way.open_tap, interface, packet_filter)
         except OSError as error:
             if error.errno in INTERFACE_GONE:
                 return  # the link event of its return brings us back

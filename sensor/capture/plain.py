@@ -9,7 +9,7 @@ import time
 from typing import Final
 
 from sensor.capture import classic
-from sensor.capture.packet_filter import PacketFilter
+from sensor.capture.packet_filter import SocketFilter
 from sensor.capture.tap import INTERFACE_GONE, PacketSocket
 from sensor.packet import Packet
 
@@ -28,7 +28,7 @@ class PlainTap(PacketSocket):
         OSError: As `PacketSocket`.
     """
 
-    def __init__(self, interface: str, packet_filter: PacketFilter, buffer_octets: int = KERNEL_BUFFER_OCTETS) -> None:
+    def __init__(self, interface: str, packet_filter: SocketFilter, buffer_octets: int = KERNEL_BUFFER_OCTETS) -> None:
         self._buffer = memoryview(bytearray(classic.SNAP_OCTETS))
         self._buffer_octets = buffer_octets
         super().__init__(interface, packet_filter, self._prepare)

@@ -1,9 +1,9 @@
 """Flow heads of a pcap file without the compiled part: TCP directions that have sent their head are passed over.
 
-What is passed over are TCP segments without SYN, FIN or RST, over IPv4 without options or IPv6, with one VLAN tag at
-most. Everything else goes to the pipeline, which passes over quiet flows itself. All directions are forgotten, so that
-each gets another head, when there are too many, after the flow table's idle time, and when the clock goes back: that
-costs time and loses nothing.
+What is passed over, and counted for its direction, are TCP segments without SYN, FIN or RST, over IPv4 without options
+or IPv6, with one VLAN tag at most. Everything else goes to the pipeline, which passes over quiet flows itself. All
+directions are forgotten, so that each gets another head, when there are too many, after the flow table's idle time, and
+when the clock goes back: that costs time and loses nothing.
 
 Cost by bench/offline.py: 0.9 us a packet that is passed over; of what this loop makes only the directions stay.
 """
@@ -13,7 +13,7 @@ import struct
 from sensor.capture.chunks import ChunkReader
 from sensor.capture.pcap import FILE_HEADER_OCTETS, MAX_RECORD_OCTETS, PcapFormat
 from sensor.errors import MalformedCapture
-from sensor.flow import TCP_IDLE_NS, reverse_key
+from sensor.flow import TCP_IDLE_NS, Count, Flow, reverse_key
 from sensor.packet import LinkType, Packet
 from sensor.reassembly import HEAD_OCTETS
 
@@ -36,6 +36,16 @@ _SECOND_NS = 1_000_000_000
 _read_u16 = struct.Struct(">H").unpack_from
 
 
+class _Direction:
+    """What a direction has sent, and what was counted of it: frames, octets on the wire, record header of the last."""
+
+    __slots__ = ("last", "octets", "packets", "sent")
+
+    def __init__(self) -> None:
+        self.sent = self.octets = self.packets = 0
+        self.last: tuple[int, ...] = ()
+
+
 class PlainHeads:
     """As `sensor.capture.heads.HeadRecords`."""
 
@@ -43,11 +53,13 @@ class PlainHeads:
         self.truncated = False
         self.passed_over = 0
         self.last_ns = 0
+        self.counts: list[tuple[int, Count]] = []
+        self.is_back = False
         self._chunks = chunks
         self._format = file_format
         self._read_header = struct.Struct(f"{file_format.byte_order}IIII").unpack_from
         self._buffer, self._at, self._consumed = head, FILE_HEADER_OCTETS, 0
-        self._directions: dict[bytes, int] = {}  # payload octets that each has sent
+        self._directions: dict[bytes, _Direction] = {}
         self._until_s = 0  # then no direction is known any longer
 
     def read(self) -> list[Packet] | None:
@@ -62,7 +74,7 @@ class PlainHeads:
             if records:
                 self.passed_over += records - len(heads)
                 if len(self._directions) > DIRECTIONS:
-                    self._forget(self.last_ns // _SECOND_NS)
+                    self._forget(self.last_ns // _SECOND_NS, len(heads))
                 return heads
             chunk = self._chunks.read()
             if not chunk:
@@ -71,11 +83,31 @@ class PlainHeads:
             self._consumed += self._at
             self._buffer, self._at = self._buffer[self._at :] + chunk, 0
 
+    def count_apart(self, flow: Flow) -> None:
+        """Add to `flow` what was counted of it until now and not handed out."""
+        for side, key in enumerate((flow.key, reverse_key(flow.key))):
+            counted = self._take(key)
+            if counted is not None:
+                flow.add(counted, side)
+
+    def _take(self, key: bytes) -> Count | None:
+        direction = self._directions.get(key)
+        if direction is None or not direction.packets:
+            return None
+        seconds, fraction = direction.last[:2]
+        counted = Count(key, direction.octets, 0, direction.packets, self._time(seconds, fraction))
+        direction.octets = direction.packets = 0
+        return counted
+
+    def _time(self, seconds: int, fraction: int) -> int:
+        return seconds * _SECOND_NS + fraction * self._format.fraction_ns
+
     def _walk(self) -> tuple[int, list[Packet]]:
         """Return how many records were taken, and the heads among them."""
-        buffer, at, read_header, is_spent = self._buffer, self._at, self._read_header, self._is_spent
+        buffer, at, read_header, find_spent = self._buffer, self._at, self._read_header, self._find_spent
         header_octets, fraction_ns, end = self._format.record_header_octets, self._format.fraction_ns, len(self._buffer)
         heads: list[Packet] = []
+        self.counts = []
         records = fraction = 0
         seconds = self.last_ns // _SECOND_NS
         while records < BATCH_RECORDS and (start := at + header_octets) <= end:
@@ -84,12 +116,18 @@ class PlainHeads:
             if following[2] > MAX_RECORD_OCTETS or stop > end:
                 break
             if not seconds - _CLOCK_STEP_S <= following[0] <= self._until_s:
-                self._forget(following[0])
+                self._forget(following[0], len(heads))
             seconds, fraction, captured, wire = following
+            wire = max(wire, captured)
             records += 1
-            if not is_spent(buffer, start, stop):
+            direction = find_spent(buffer, start, stop, len(heads))
+            if direction is None:
                 ts_ns = seconds * _SECOND_NS + fraction * fraction_ns
-                heads.append(Packet(ts_ns, _ETHERNET, buffer[start:stop], max(wire, captured)))
+                heads.append(Packet(ts_ns, _ETHERNET, buffer[start:stop], wire))
+            else:
+                direction.octets += wire
+                direction.packets += 1
+                direction.last = following
             at = stop
         self._at = at
         if records:
@@ -98,8 +136,8 @@ class PlainHeads:
             raise MalformedCapture(self._consumed + at, f"a record of {read_header(buffer, at)[2]} octets")
         return records, heads
 
-    def _is_spent(self, buffer: bytes, frame: int, stop: int) -> bool:
-        """Tell whether a frame is of a TCP direction that has sent its head; if not, count what it sends."""
+    def _find_spent(self, buffer: bytes, frame: int, stop: int, heads: int) -> _Direction | None:
+        """Return the TCP direction of a frame if it has sent its head; if not, note what it sends."""
         kind = buffer[frame + 12 : frame + 15]
         if kind[:2] == _TAG:
             frame += 4
@@ -111,32 +149,43 @@ class PlainHeads:
             protocol, flags = buffer[frame + 20], buffer[frame + _IPV6_FLAGS_AT]
             key = buffer[frame + 22 : frame + 58]
         else:
-            return False
+            return None
         if protocol != _TCP:
-            return False
+            return None
         if flags & _FIN_SYN_RST:
             if flags & _SYN:
-                self._renew(key)
-            return False
-        sent = self._directions.get(key, -1)
-        return sent >= HEAD_OCTETS or self._spend(key, sent, _payload_octets(buffer, frame, is_ipv4=kind == _IPV4))
+                self._renew(key, heads)
+            return None
+        direction = self._directions.get(key)
+        if direction is not None and direction.sent >= HEAD_OCTETS:
+            return direction
+        return self._spend(key, direction, _payload_octets(buffer, frame, is_ipv4=kind == _IPV4))
 
-    def _spend(self, key: bytes, sent: int, payload_octets: int) -> bool:
-        """Note what a direction sends; tell whether it is nothing but one more acknowledgement."""
-        if payload_octets == 0 and sent >= 0:
-            return True
-        if payload_octets >= 0:
-            self._directions[key] = max(sent, 0) + payload_octets
-        return False
+    def _spend(self, key: bytes, direction: _Direction | None, payload_octets: int) -> _Direction | None:
+        """Note what a direction sends; return it if that is nothing but one more acknowledgement."""
+        if payload_octets > 0:
+            if direction is None:
+                direction = self._directions[key] = _Direction()
+            direction.sent += payload_octets
+            return None
+        return direction if payload_octets == 0 else None
 
-    def _renew(self, key: bytes) -> None:
+    def _renew(self, key: bytes, heads: int) -> None:
         """Forget both directions: a SYN begins them anew."""
-        self._directions.pop(key, None)
-        self._directions.pop(reverse_key(key), None)
+        for each in (key, reverse_key(key)):
+            self._hand_out(each, heads)
+            self._directions.pop(each, None)
 
-    def _forget(self, now_s: int) -> None:
+    def _forget(self, now_s: int, heads: int) -> None:
+        for key in self._directions:
+            self._hand_out(key, heads)
         self._directions.clear()
         self._until_s = now_s + _IDLE_S
+
+    def _hand_out(self, key: bytes, heads: int) -> None:
+        counted = self._take(key)
+        if counted is not None:
+            self.counts.append((heads, counted))
 
 
 def _payload_octets(buffer: bytes, frame: int, *, is_ipv4: bool) -> int:

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from sensor.capture.packet_filter import PacketFilter
+from sensor.capture.packet_filter import SocketFilter
 from sensor.capture.plain import PlainTap
 from sensor.capture.tap import INTERFACE_GONE, SOL_PACKET, PacketSocket, Tap
 from sensor.packet import Packet
@@ -45,7 +45,7 @@ class RingTap(PacketSocket):
         OSError: As `PacketSocket`; ENOMEM without the memory for the ring.
     """
 
-    def __init__(self, interface: str, packet_filter: PacketFilter, blocks: int = BLOCKS) -> None:
+    def __init__(self, interface: str, packet_filter: SocketFilter, blocks: int = BLOCKS) -> None:
         self._blocks = blocks
         self._block = 0  # the one to read next
         self._left = 0  # packets in it that were not read yet
@@ -119,7 +119,7 @@ class RingTap(PacketSocket):
             raise OSError(code, "packet ring")
 
 
-def open_ring(interface: str, packet_filter: PacketFilter, sizes: Sequence[int] = RING_SIZES) -> Tap:
+def open_ring(interface: str, packet_filter: SocketFilter, sizes: Sequence[int] = RING_SIZES) -> Tap:
     """Return a tap with the largest ring that there is memory for, of `sizes` in blocks; without a ring if for none.
 
     Raises:

@@ -11,7 +11,8 @@ class SourceCounters:
     """Totals since the source was opened: `packets` handed out, `kernel_drops` that the kernel had no room for.
 
     `filtered_packets` and `filtered_octets` were counted in the kernel and not handed out; `flows_opened` is how many
-    flows the kernel began to follow there (many more than there are: its table is too small).
+    flows the kernel began to follow there (many more than there are: its table is too small). `copies` are packets that
+    another interface had shown already; they were not handed out.
     """
 
     packets: int = 0
@@ -19,6 +20,7 @@ class SourceCounters:
     filtered_packets: int = 0
     filtered_octets: int = 0
     flows_opened: int = 0
+    copies: int = 0
 
 
 class PacketSource(Protocol):

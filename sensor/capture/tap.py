@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from sensor.capture.packet_filter import PacketFilter
+from sensor.capture.packet_filter import SocketFilter
 from sensor.errors import CaptureError
 from sensor.packet import LinkType, Packet
 
@@ -52,7 +52,7 @@ class Tap(Protocol):
         """Give the socket back."""
 
 
-TapOpener = Callable[[str, PacketFilter], Tap]
+TapOpener = Callable[[str, SocketFilter], Tap]
 
 
 class PacketSocket:
@@ -66,7 +66,7 @@ class PacketSocket:
         OSError: No such interface, no permission, or the kernel refused the filter or what `prepare` wanted.
     """
 
-    def __init__(self, interface: str, packet_filter: PacketFilter, prepare: Callable[[socket.socket], None]) -> None:
+    def __init__(self, interface: str, packet_filter: SocketFilter, prepare: Callable[[socket.socket], None]) -> None:
         hardware = _hardware_type(interface)
         has_ethernet = hardware in {ARPHRD_ETHER, ARPHRD_LOOPBACK}
         kind = socket.SOCK_RAW if has_ethernet else socket.SOCK_DGRAM  # DGRAM leaves out link headers of any other sort

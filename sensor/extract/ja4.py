@@ -4,6 +4,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 
 _NO_HASH = "000000000000"
 _HASH_DIGITS = 12
@@ -59,15 +60,29 @@ def ja4(
         signature_algorithms: the list as on the wire, two octets each.
         alpn: the first protocol name offered, None without the extension.
     """
-    suites = _values(ciphers)
+    suites, suites_hash = _suites(ciphers)
     known = [kind for kind in extensions if kind not in GREASE]
     sni = "d" if _SERVER_NAME in known else "i"
-    hashed = sorted(kind for kind in known if kind not in _NOT_HASHED)
-    algorithms = _values(signature_algorithms)
-    tail = struct.pack(f">{len(hashed)}H", *hashed).hex(",", 2) + ("_" + ",".join(algorithms) if algorithms else "")
-    counts = f"{min(len(suites), _MOST_COUNTED):02d}{min(len(known), _MOST_COUNTED):02d}"
+    hashed = tuple(sorted([kind for kind in known if kind not in _NOT_HASHED]))
+    counts = f"{min(suites, _MOST_COUNTED):02d}{min(len(known), _MOST_COUNTED):02d}"
     head = f"{transport}{_VERSIONS.get(version, '00')}{sni}{counts}{_ends(alpn)}"
-    return f"{head}_{_hash(','.join(sorted(suites)))}_{_hash(tail)}"
+    return f"{head}_{suites_hash}_{_extensions_hash(hashed, signature_algorithms)}"
+
+
+# Programs offer the same again and again: a known list costs a look-up in place of a digest.
+@lru_cache(maxsize=1024)
+def _suites(ciphers: bytes) -> tuple[int, str]:
+    """Return how many suites are offered, and their hash."""
+    suites = _values(ciphers)
+    return len(suites), _hash(",".join(sorted(suites)))
+
+
+@lru_cache(maxsize=1024)
+def _extensions_hash(kinds: tuple[int, ...], signature_algorithms: bytes) -> str:
+    """Return the hash of the sorted extension types and the algorithms as they stand."""
+    algorithms = _values(signature_algorithms)
+    listed = struct.pack(f">{len(kinds)}H", *kinds).hex(",", 2)
+    return _hash(listed + ("_" + ",".join(algorithms) if algorithms else ""))
 
 
 def _values(wire: bytes) -> list[str]:

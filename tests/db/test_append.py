@@ -131,6 +131,8 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
     "count": st.integers(1, 9),
     "first_seen_ns": st.integers(0, 5),
     "last_seen_ns": st.integers(5, 9),
+    "bytes_out": st.integers(0, 9),
+    "bytes_in": st.integers(0, 9),
 }
 
 
@@ -197,6 +199,8 @@ def expected_finding(events: list[Event], found: Finding) -> Finding:
         last_seen_ns=latest.last_seen_ns,
         events=len(events),
         sightings=sum(each.count for each in events),
+        bytes_out=sum(each.bytes_out for each in events),
+        bytes_in=sum(each.bytes_in for each in events),
         dst_name=latest.dst_name,
         event_id=latest.event_id,
         sensor_id=latest.sensor_id,

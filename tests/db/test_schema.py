@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -22,8 +24,8 @@ NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "mc0002"
-down_revision = "mc0001"
+revision = "mc9999"
+down_revision = "mc0002"
 
 def upgrade() -> None:
     with op.batch_alter_table("events") as events:
@@ -36,7 +38,7 @@ def later_version(tmp_path: Path, failure: str = "") -> Path:
     """Return the migrations of a program with one revision more than this one has."""
     migrations = tmp_path / "migrations"
     shutil.copytree(schema.MIGRATIONS, migrations)
-    (migrations / "versions" / "0002_later.py").write_text(NEXT_REVISION.format(failure=failure))
+    (migrations / "versions" / "9999_later.py").write_text(NEXT_REVISION.format(failure=failure))
     return migrations
 
 
@@ -78,6 +80,22 @@ def test_an_upgrade_keeps_every_row(path: Path, tmp_path: Path) -> None:
             assert connection.exec_driver_sql("SELECT count(*) FROM events WHERE site = ''").scalar_one() == 100
 
 
+def test_what_was_stored_before_octets_were_counted_stays(path: Path) -> None:
+    with open_store(path) as store:
+        store.append([make_event(1)])
+        with store._engine.connect() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(schema.MIGRATIONS))
+            config.attributes["connection"] = connection
+            command.downgrade(config, "mc0001")
+            connection.commit()
+        schema.upgrade(store._engine)
+        assert store.events(EventFilter(), 10) == [make_event(1)]
+        store.append([make_event(1, revision=2, bytes_out=5, bytes_in=7, packets=3, duration_ms=9)])
+        (found,) = store.findings(FindingFilter(), 10)
+        assert (found.bytes_out, found.bytes_in) == (5, 7)
+
+
 def test_an_upgrade_that_fails_leaves_the_old_schema(path: Path, tmp_path: Path) -> None:
     with open_store(path) as store:
         store.append([make_event(1)])
@@ -91,7 +109,7 @@ def test_an_upgrade_that_fails_leaves_the_old_schema(path: Path, tmp_path: Path)
 def test_a_newer_schema_is_refused(path: Path, tmp_path: Path) -> None:
     with open_store(path) as store:
         schema.upgrade(store._engine, later_version(tmp_path))
-    with pytest.raises(StoreUnusable, match=r"schema mc0002.*install the version of Molecatcher"):
+    with pytest.raises(StoreUnusable, match=r"schema mc9999.*install the version of Molecatcher"):
         open_store(path)
 
 

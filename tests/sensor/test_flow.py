@@ -1,7 +1,7 @@
 from frames import ACK, CLIENT, FIN, RST, SERVER, SYN, S, packed, tcp, udp
 
 from rules.observation import FiveTuple, Transport
-from sensor.flow import TCP_IDLE_NS, UDP_IDLE_NS, Flow, FlowHead, FlowTable, Side, flow_key, reverse_key
+from sensor.flow import TCP_IDLE_NS, UDP_IDLE_NS, Flow, FlowHead, FlowTable, flow_key, reverse_key
 
 V6_CLIENT, V6_SERVER = "2001:db8::2", "2001:db8::10"
 BULK = bytes(1000)
@@ -10,7 +10,7 @@ BULK = bytes(1000)
 def flow(number: int = 1, *, now_ns: int = 0, transport: Transport = Transport.TCP, v6: bool = False) -> Flow:
     ends = (V6_CLIENT, V6_SERVER) if v6 else (CLIENT, SERVER)
     key = flow_key(transport, packed(ends[0]), 40000 + number, packed(ends[1]), 443)
-    return Flow(key, number, now_ns, now_ns, now_ns, FlowHead("", (Side(), Side())))
+    return Flow(key, number, now_ns, FlowHead(""))
 
 
 def test_keys_keep_addresses_ports_and_transport() -> None:

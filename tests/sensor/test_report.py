@@ -6,9 +6,9 @@ from observations import NOW_NS, hello, lookup
 from rules.catalogue import load_catalogue
 from rules.classify import classify
 from rules.event import Event
-from rules.observation import FlowState, Observation
+from rules.observation import FlowState, Observation, Traffic
 from rules.policy import Policy
-from sensor.detect import Detection
+from sensor.detection import Detection
 from sensor.report import Reporter
 
 CATALOGUE = load_catalogue()
@@ -90,3 +90,49 @@ def test_every_observation_is_counted_exactly_once(sightings: list[tuple[int, in
         reports += reporter.take([detect(hello(LISTED, key=key, src=f"10.0.0.{source}"))], now_ns)
     reports += reporter.flush()
     assert sum(event.count for event in stored(reports).values()) == len(sightings)
+
+
+def carried(observation: Observation, octets: int, packets: int, until_ns: int) -> Detection:
+    return detect(msgspec.structs.replace(observation, traffic=Traffic(octets, 10 * octets, packets, until_ns)))
+
+
+def test_an_event_sums_what_its_flows_carry() -> None:
+    reporter = Reporter("s")
+    (first,) = reporter.take([carried(hello(LISTED, key=1), 100, 2, NOW_NS + S)], NOW_NS)
+    assert (first.bytes_out, first.bytes_in, first.packets, first.duration_ms) == (100, 1000, 2, 1000)
+    reporter.take([carried(hello(LISTED, key=2), 50, 1, NOW_NS + 3 * S)], NOW_NS)
+    reporter.take([carried(hello(LISTED, key=1), 130, 4, NOW_NS + 2 * S)], NOW_NS)
+    (last,) = reporter.flush()
+    assert (last.bytes_out, last.bytes_in, last.packets, last.duration_ms, last.count) == (180, 1800, 5, 3000, 2)
+
+
+def test_what_lives_beyond_the_window_stays_on_its_event() -> None:
+    reporter = Reporter("s", window_ns=60 * S, update_ns=30 * S)
+    tunnel = hello(LISTED)
+    (first,) = reporter.take([carried(tunnel, 1, 1, NOW_NS)], NOW_NS)
+    reports = []
+    for second in range(1, 3600):
+        now_ns = NOW_NS + second * S
+        reporter.update([carried(tunnel, second, second, now_ns)])
+        reports += reporter.expire(now_ns)
+    assert {row.event_id for row in reports} == {first.event_id}
+    assert [row.revision for row in reports] == list(range(2, len(reports) + 2))
+    assert 3600 // 30 - 2 <= len(reports) <= 3600 // 30 + 1  # the window's end may add one
+    (last,) = reporter.flush()
+    assert (last.bytes_out, last.duration_ms, last.last_seen_ns) == (3599, 3_599_000, NOW_NS + 3599 * S)
+    assert (last.count, reporter.flush()) == (1, [])
+
+
+def test_a_quiet_tunnel_is_not_reported_again() -> None:
+    reporter = Reporter("s")
+    reporter.take([carried(hello(LISTED), 1, 1, NOW_NS)], NOW_NS)
+    assert [row for second in range(600) for row in reporter.expire(NOW_NS + second * S)] == []
+
+
+def test_a_flow_that_was_forgotten_is_counted() -> None:
+    reporter = Reporter("s", max_windows=2)
+    flows = [hello(LISTED, key=key, src=f"10.9.9.{key}") for key in (1, 2, 3)]
+    reporter.take([carried(flow, 1, 1, NOW_NS) for flow in flows], NOW_NS)
+    assert reporter.sightings_evicted == 1
+    reporter.update([carried(flow, 5, 5, NOW_NS) for flow in flows])
+    assert sorted(row.bytes_out for row in reporter.flush()) == [5, 5]

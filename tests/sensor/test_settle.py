@@ -5,7 +5,7 @@ from rules.catalogue import load_catalogue
 from rules.classify import classify
 from rules.observation import FlowState
 from rules.policy import Policy
-from sensor.detect import Detection
+from sensor.detection import Detection
 from sensor.settle import HORIZON_NS, Settler
 
 CATALOGUE = load_catalogue()

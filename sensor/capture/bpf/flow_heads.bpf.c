@@ -3,6 +3,7 @@
  * Passes the heads of flows to a packet socket and counts the rest: flow_policy.h in the kernel, with its flow table.
  *
  * Returned is how many octets of the packet the socket gets: 0 for none.
+ * What another interface shows of a direction within `moved_ns` is a copy (sensor/copies.py): it does not pass.
  *
  * The verifier checks programs without CAP_PERFMON more strictly: a pointer may not be moved by what depends on the path
  * taken. Therefore one branch a direction, with constant offsets and nothing that the compiler could merge.
@@ -27,6 +28,8 @@ static __always_inline __u32 octets_of(Frame *skb)
 
 #include "flow_policy.h"
 
+#define COPY -2
+
 /* Two branches with different instructions are not merged; these do nothing. */
 #define KEEP_APART(instruction, pointer) asm volatile(instruction : "+r"(pointer))
 
@@ -34,6 +37,16 @@ struct direction {
 	__u64 octets;  /* of whole frames, on the wire */
 	__u64 packets; /* segments of a giant counted one by one */
 	struct head head;
+	__u64 last_ns;
+	__u32 interface; /* where the direction showed first, as `is_copy` numbers it */
+	__u32 unused;
+};
+
+/* Of the sockets that have this copy of the program, which are those of one network namespace. */
+struct place {
+	__u64 moved_ns;
+	__u32 number;
+	__u32 unused;
 };
 
 struct flow {
@@ -46,6 +59,7 @@ struct flow {
 struct stats {
 	__u64 cut_packets;
 	__u64 cut_octets;
+	__u64 copies;
 	__u64 opened; /* flows put into the map: many more than flows there are mean that it is too small */
 };
 
@@ -70,6 +84,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct stats);
 } stats SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct place);
+} place SEC(".maps");
 
 static __always_inline int cut(struct __sk_buff *skb)
 {
@@ -112,6 +133,28 @@ static __always_inline int take(struct __sk_buff *skb, const struct packet *pack
 	return judge_in_flow(skb, packet, limits, &own->head);
 }
 
+/* An interface's number is its namespace's; with the place it tells those of several apart. */
+static __always_inline int is_copy(struct __sk_buff *skb, struct direction *own, __u64 now_ns)
+{
+	__u32 zero = 0;
+	const struct place *own_place = bpf_map_lookup_elem(&place, &zero);
+	struct stats *total;
+	__u32 here;
+
+	if (!own_place)
+		return 0;
+	here = skb->ifindex ^ (own_place->number << 24);
+	if (own->interface && own->interface != here && (__s64)(now_ns - own->last_ns) <= (__s64)own_place->moved_ns) {
+		total = bpf_map_lookup_elem(&stats, &zero);
+		if (total)
+			total->copies += 1;
+		return 1;
+	}
+	own->interface = here;
+	own->last_ns = now_ns;
+	return 0;
+}
+
 static __always_inline int follow(struct __sk_buff *skb, const struct packet *packet, const struct limits *limits)
 {
 	int from_low = is_from_low(packet);
@@ -132,12 +175,12 @@ static __always_inline int follow(struct __sk_buff *skb, const struct packet *pa
 		if (is_other_start(packet, &flow->from_low.head))
 			reopen(flow, now_ns);
 		KEEP_APART("%0 = %0", flow);
-		return take(skb, packet, limits, &flow->from_low);
+		return is_copy(skb, &flow->from_low, now_ns) ? COPY : take(skb, packet, limits, &flow->from_low);
 	}
 	if (is_other_start(packet, &flow->from_high.head))
 		reopen(flow, now_ns);
 	KEEP_APART("%0 += 0", flow);
-	return take(skb, packet, limits, &flow->from_high);
+	return is_copy(skb, &flow->from_high, now_ns) ? COPY : take(skb, packet, limits, &flow->from_high);
 }
 
 static __always_inline int judge(struct __sk_buff *skb, const struct packet *packet, enum reading reading)
@@ -153,6 +196,8 @@ static __always_inline int judge(struct __sk_buff *skb, const struct packet *pac
 	octets = judge_alone(skb, packet, reading, limit);
 	if (octets == GO_ON)
 		octets = follow(skb, packet, limit);
+	if (octets == COPY)
+		return NONE;
 	return octets ? octets : cut(skb);
 }
 

@@ -42,7 +42,9 @@ class Filtered:
 
     def count(self, ends: tuple[str, int, str, int], transport: Transport = Transport.TCP) -> FlowCount:
         key, _ = count_key(five_tuple(ends, transport))
-        return self.heads.flow_counts.read({key})[key]
+        found = self.heads.flow_counts.find(key)
+        assert found is not None
+        return found
 
 
 ANY_HEAD = 240

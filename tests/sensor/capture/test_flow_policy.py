@@ -132,7 +132,10 @@ def damaged(data: bytes, at: int, value: int) -> bytes:
 def over_a_file(rows: list[Packet]) -> list[Packet]:
     records = [struct.pack("<IIII", *divmod(row.ts_ns, S), len(row.data), row.wire_octets) + row.data for row in rows]
     content = b"".join(records)
-    found = heads.walk(heads.make_table(LIMITS), content, 0, len(content), len(rows), 16, 1, False)[0]
+    table, found, at, is_back = heads.make_table(LIMITS), [], 0, True
+    while is_back:  # the clock went back: the walk goes on when it is called again
+        some, at, *_, is_back = heads.walk(table, content, at, len(content), len(rows), 16, 1, False)
+        found += some
     return [Packet(ts_ns, LinkType.ETHERNET, data, wire) for ts_ns, data, wire in found]
 
 

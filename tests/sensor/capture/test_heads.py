@@ -1,5 +1,6 @@
 import random
 import shutil
+import socket
 import struct
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 from frames import ACK, CLIENT, FIN, RESOLVER, SERVER, SYN, S, dns_query, frame, read_packets, tcp, udp
 from head_policy import HeadPolicy
+from hellos import hello_message, records, server_name
 from hypothesis import given
 from hypothesis import strategies as st
 from mix import write_mix
@@ -28,6 +30,11 @@ pytestmark = pytest.mark.skipif(not heads.IS_COMPILED, reason="there was no comp
 
 WEB = (CLIENT, 40000, SERVER, 443)
 BACK = (SERVER, 443, CLIENT, 40000)
+HELLO = records(hello_message(server_name(b"connect.ngrok-agent.com")))
+if heads.IS_COMPILED:
+    from sensor.capture._heads import take
+    from sensor.capture._heads import walk as walk_records
+
 SOURCE = Path(heads.__file__).with_name("_heads.c")
 MAIN = """
 #define HEADS_WITHOUT_PYTHON
@@ -55,8 +62,12 @@ int main(int count, char **arguments) {
         int64_t ts;
         unsigned long heads = 0;
         int passes = 0;
-        while (octets >= 24 && (passes = step((struct table *)table, slots_of(room), file, &w, &frame, &ts)) >= 0)
+        while (octets >= 24 && passes >= 0) {
+            w.is_back = 0;
+            passes = step((struct table *)table, slots_of(room), file, &w, &frame, &ts);
             heads += passes > 0;
+            passes = w.is_back ? 0 : passes;
+        }
         printf("%u %lu\\n", w.packets, heads);
         free(table);
         free(file);
@@ -72,8 +83,10 @@ def capture(packets: list[Packet]) -> bytes:
 
 
 def walk(packets: list[Packet], flows: int = 1024) -> list[Packet]:
-    content = capture(packets)
-    rows = heads.walk(heads.make_table(Limits(flows=flows)), content, 24, len(content), len(packets), 16, 1, False)[0]
+    content, table, rows, at, is_back = capture(packets), heads.make_table(Limits(flows=flows)), [], 24, True
+    while is_back:
+        found, at, *_, is_back = walk_records(table, content, at, len(content), len(packets), 16, 1, False)
+        rows += found
     return [Packet(ts_ns, LinkType.ETHERNET, data, wire) for ts_ns, data, wire in rows]
 
 
@@ -185,9 +198,9 @@ def test_without_the_compiled_part_they_begin_anew_as_well(tmp_path: Path, monke
         passing = source.read()
         assert passing is not None
         assert [row.ts_ns for row in passing] == [
-            at for at, n in zip(times, (5, 4, 4, 4), strict=True) for _ in range(n)
+            at for at, n in zip(times, (6, 5, 5, 5), strict=True) for _ in range(n)
         ]
-        assert source.passed_over == len(rows) - 17
+        assert source.passed_over == len(rows) - 21
         assert source.read() is None
 
 
@@ -208,9 +221,9 @@ def test_a_full_table_loses_nothing() -> None:
 def test_a_window_outside_the_buffer_is_refused() -> None:
     for at, end, header in ((0, 9, 16), (-1, 4, 16), (5, 4, 16), (0, 8, 8)):
         with pytest.raises(ValueError, match="window"):
-            heads.walk(heads.make_table(Limits(flows=8)), bytes(8), at, end, 1, header, 1, False)
+            walk_records(heads.make_table(Limits(flows=8)), bytes(8), at, end, 1, header, 1, False)
     with pytest.raises(ValueError, match="table"):
-        heads.walk(bytearray(64), bytes(8), 0, 8, 1, 16, 1, False)
+        walk_records(bytearray(64), bytes(8), 0, 8, 1, 16, 1, False)
 
 
 def recorded() -> list[Packet]:
@@ -273,3 +286,64 @@ def test_nothing_is_read_out_of_bounds(tmp_path: Path) -> None:
     for line, expected in zip(done.stdout.splitlines(), counts, strict=True):
         if expected is not None:
             assert line == f"{len(expected[0])} {expected[1]}"
+
+
+def in_file(tmp_path: Path, packets: list[Packet]) -> str:
+    path = tmp_path / "carried.pcap"
+    path.write_bytes(capture(packets))
+    return str(path)
+
+
+def tunnel(start_ns: int, isn: int, segments: int, *, ends: bool = True) -> list[Packet]:
+    """A flow to a listed name that sends `segments` segments of 1,000 octets."""
+    rows = [
+        tcp(start_ns, WEB, (isn, 0, SYN)),
+        tcp(start_ns, BACK, (isn + 9, isn + 1, SYN | ACK)),
+        tcp(start_ns, WEB, (isn + 1, isn + 10, ACK), HELLO),
+        tcp(start_ns, BACK, (isn + 10, isn + 2, ACK), b"\x16\x03\x03" + bytes(100)),
+    ]
+    at = isn + 1 + len(HELLO)
+    rows += [tcp(start_ns + n * S, WEB, (at + n * 1000, isn + 10, ACK), bytes(1000)) for n in range(segments)]
+    rows += [tcp(start_ns + n * S, BACK, (isn + 113, at + n * 1000, ACK)) for n in range(segments)]
+    if ends:
+        rows += [tcp(rows[-1].ts_ns, way, (9, 9, FIN | ACK)) for way in (WEB, BACK)]
+    return sorted(rows, key=lambda row: row.ts_ns)
+
+
+def of_each(packets: list[Packet]) -> tuple[int, int, int, int]:
+    out = sum(row.wire_octets for row in packets if row.data[26:30] == socket.inet_aton(CLIENT))
+    total = sum(row.wire_octets for row in packets)
+    return out, total - out, len(packets), (packets[-1].ts_ns - packets[0].ts_ns) // 1_000_000
+
+
+def check_carried(path: str, flows: list[list[Packet]], monkeypatch: pytest.MonkeyPatch) -> None:
+    check_same(path, monkeypatch)
+    monkeypatch.undo()
+    rows, _ = replayed(path)
+    found = [tuple(row[name] for name in ("bytes_out", "bytes_in", "packets", "duration_ms")) for row in rows]
+    assert sorted(found) == sorted(of_each(flow) for flow in flows)
+
+
+def test_a_detection_says_what_all_of_its_flow_carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = tunnel(S, 1000, 2000)
+    check_carried(in_file(tmp_path, flow), [flow], monkeypatch)
+
+
+def test_flows_of_one_five_tuple_are_counted_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flows = [tunnel(S, 1000, 30, ends=False), tunnel(60 * S, 90_000_000, 50), tunnel(9000 * S, 7, 40)]
+    check_carried(in_file(tmp_path, [row for flow in flows for row in flow]), flows, monkeypatch)
+
+
+def test_another_capture_behind_is_counted_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flows = [tunnel(90_000 * S, 1000, 30, ends=False), tunnel(S, 1000, 50, ends=False)]
+    check_carried(in_file(tmp_path, [row for flow in flows for row in flow]), flows, monkeypatch)
+
+
+def test_what_was_counted_of_a_flow_that_loses_its_place_is_handed_out() -> None:
+    flows = [tunnel(S, 1000, 20, ends=False)]
+    others = [tcp(30 * S, (CLIENT, port, SERVER, 80), (1, 1, ACK), bytes(10)) for port in range(2000, 2032)]
+    content, table = capture(flows[0] + others), heads.make_table(Limits(flows=8))
+    (*_, counts, _) = walk_records(table, content, 24, len(content), 1000, 16, 1, False)
+    passing = sum(row in flows[0] for row in walk(flows[0]))
+    assert sum(row[4] for row in counts) == len(flows[0]) - passing
+    assert take(table, counts[0][1]) is None

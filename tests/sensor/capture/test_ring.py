@@ -87,7 +87,7 @@ def test_data_outlives_its_block(wire: Wire) -> None:
 def test_packets_of_several_interfaces_come_in_the_order_of_time(wire: Wire) -> None:
     wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
     with LiveSource(("eth0", "eth1"), Engine(open_tap=RingTap)) as source:
-        frames = [tcp(0, ENDS, (number, 1, ACK), bytes(10)).data for number in range(40)]
+        frames = [tcp(0, ("10.0.0.2", number, "192.0.2.10", 443), (number, 1, SYN)).data for number in range(1, 41)]
         for number, frame in enumerate(frames):
             wire.sender.call(send_frames, f"eth{number % 2}", (frame,))
         time.sleep(0.2)
@@ -96,14 +96,18 @@ def test_packets_of_several_interfaces_come_in_the_order_of_time(wire: Wire) -> 
     assert [packet.ts_ns for packet in batch] == sorted(packet.ts_ns for packet in batch)
 
 
-def test_interfaces_share_one_table_of_flows(wire: Wire) -> None:
+def test_a_flow_that_two_interfaces_show_is_taken_from_the_first(wire: Wire) -> None:
     wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
     frames = [tcp(0, ENDS, (1001 + 1400 * number, 1, ACK), bytes(1400)).data for number in range(6)]
     with LiveSource(("eth0", "eth1"), Engine("", "", FlowHeads(Limits(flows=64)), RingTap)) as source:
         wire.send(*frames[:2])
         wire.sender.call(send_frames, "eth1", tuple(frames[2:]))
-        assert len(drain(source)) == 3
-        assert source.counters().flows_opened == 1
+        assert [packet.interface for packet in drain(source)] == ["eth0", "eth0"]
+        counters = source.counters()
+        assert counters.flows_opened == 1
+        assert counters.copies == 4
+        (count,) = dict(source.way.packet_filter.flow_counts).values()
+        assert sum(count.packets) == 2
 
 
 def test_a_full_ring_drops_and_counts(wire: Wire) -> None:

@@ -1,0 +1,49 @@
+"""Packets of several interfaces in the order of time.
+
+A ring hands packets over up to 100 ms late, each interface's at its own time. They wait here for `HOLD_NS` after they
+were captured, so that what came first is handed out first: of a packet that several interfaces show, the original.
+When the program is further behind than that, the order is that within a batch.
+"""
+
+from bisect import bisect_right
+from operator import attrgetter
+
+from sensor.packet import Packet
+
+HOLD_NS = 120_000_000  # twice the time after which a ring's block is handed over, and some
+MAX_WAITING = 16_384
+
+_in_time = attrgetter("ts_ns")
+
+
+class Merge:
+    """Packets that wait for earlier ones, at most `MAX_WAITING`."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Packet] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, packets: list[Packet]) -> None:
+        """Put in packets in any order."""
+        if packets:
+            self._waiting += packets
+            self._waiting.sort(key=_in_time)
+
+    def take(self, now_ns: int, at_most: int) -> list[Packet]:
+        """Return what waited long enough by `now_ns`, the clock that stamps packets; `at_most`, unless too many wait.
+
+        If the clock was set back, what it stamped before is not waited for.
+        """
+        due = min(bisect_right(self._waiting, now_ns - HOLD_NS, key=_in_time), at_most)
+        due = max(due, len(self._waiting) - MAX_WAITING)
+        if self._waiting and self._waiting[-1].ts_ns > now_ns + HOLD_NS:
+            due = len(self._waiting)
+        taken = self._waiting[:due]
+        del self._waiting[:due]
+        return taken
+
+    def wait_s(self, now_ns: int) -> float | None:
+        """Return the seconds until `take` has something, None if nothing waits."""
+        return max(0.0, (self._waiting[0].ts_ns + HOLD_NS - now_ns) / 1e9) if self._waiting else None

@@ -1,0 +1,13 @@
+"""A detection: what was observed and what the rules say of it."""
+
+import msgspec
+
+from rules.observation import Observation
+from rules.verdict import Verdict
+
+
+class Detection(msgspec.Struct, frozen=True, gc=False):
+    """An observation with its verdict; `observation.key` and `.revision` say what it replaces."""
+
+    observation: Observation
+    verdict: Verdict
