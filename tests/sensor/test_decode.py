@@ -218,17 +218,6 @@ def put(at: int, *octets: int) -> Callable[[bytearray], None]:
         damaged(ETHER / V4 / QUERY, put(38, 0, 7)),
         damaged(ETHER / V4 / QUERY, put(38, 0, 17)),
         damaged(ETHER / V6 / IPv6ExtHdrHopByHop() / DATA, put(55, 200)),
-        ETHER
-        / V6
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / DATA,
         ETHER / Dot1Q() / Dot1Q() / Dot1Q() / Dot1Q() / Dot1Q() / V4 / DATA,
         ETHER / IP(src=CLIENT, dst=SERVER, flags="MF", frag=0, proto=17) / Raw(bytes(15)),
         ETHER / IP(src=CLIENT, dst=SERVER, frag=8191, proto=17) / Raw(bytes(15)),
