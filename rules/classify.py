@@ -106,7 +106,7 @@ def _sanctioned(row: Indicator, sanction: Sanction, observation: Observation) ->
     seen = WHERE_IT_WAS_SEEN[row.evidence]
     said = Reason(row.evidence, row.value, f"{seen} a name of the sanctioned ingress {sanction.domain}")
     found = [Finding(Sign.SANCTIONED_NAME, said)]
-    goes_through_proxy = any(other.evidence in PROXY_EVIDENCE for other in observation.indicators)
+    goes_through_proxy = observation.via_proxy or any(had.evidence in PROXY_EVIDENCE for had in observation.indicators)
     if observation.dns is None and not goes_through_proxy:
         address = address_text(observation.five_tuple.dst)
         if not sanction.covers_address(observation.five_tuple.dst):

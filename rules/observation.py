@@ -144,6 +144,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     its aliases in order) at whose end this client was told the responder's address, as far as the answers are still
     valid, newest first. `beside` is what this client did with other services lately.
     `traffic` alone may grow without a new revision.
+    `via_proxy`: a proxy told of it; the responder is where it went (0.0.0.0 if it did not say), `user` who signed in.
     """
 
     key: int
@@ -160,6 +161,8 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     beside: tuple[Beside, ...] = ()
     interface: str = ""
     traffic: Traffic = NO_TRAFFIC
+    via_proxy: bool = False
+    user: str | None = None
 
     @property
     def told_names(self) -> tuple[str, ...]:
