@@ -47,6 +47,7 @@ bench: bench-setup ## Measure everything (slow; ARGS="--packets 200000 --rounds 
 	$(TIMED) $(BIN)/python bench/matcher.py
 	$(TIMED) $(BIN)/python bench/extract.py
 	$(TIMED) $(BIN)/python bench/pipeline.py
+	$(TIMED) $(BIN)/python bench/correlation.py
 	$(TIMED) $(BIN)/python bench/proxy_log.py
 	[ "$$(id -u)" != 0 ] || $(TIMED) $(BIN)/python bench/engines.py
 
