@@ -2,11 +2,13 @@
 
 import ipaddress
 import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import msgspec
 
 from rules.observation import FlowState, Kind, Observation, Transport
+from rules.source import Source
 from rules.verdict import Outcome, Role, Severity, Verdict
 
 SCHEMA_VERSION = "1"
@@ -27,7 +29,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     Times are nanoseconds since the epoch, UTC. `count`, `first_seen_ns`, `last_seen_ns` and what was carried are
     absolute: a later report of the same `event_id` carries a higher `revision` and replaces the earlier one.
     `bytes_out`, `bytes_in` and `packets` are sums over all flows of the event (`rules.observation.Traffic`),
-    `duration_ms` is the time from the first packet of any to the last packet of any.
+    `duration_ms` is the time from the first packet of any to the last packet of any. `src_host` to `src_container` are
+    a `rules.source.Source`, known only some time after the first report, if at all.
     """
 
     event_id: str
@@ -46,6 +49,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     sensor_id: str
     src_ip: str
     src_port: int
+    src_host: str | None = None
+    src_mac: str | None = None
+    src_user: str | None = None
+    src_uid: int | None = None
+    src_process: str | None = None
+    src_exe: str | None = None
+    src_cmdline: str | None = None
+    src_pid: int | None = None
+    src_container: str | None = None
     dst_ip: str
     dst_port: int
     dst_name: str | None = None
@@ -118,6 +130,15 @@ def make_event(observation: Observation, verdict: Verdict, event_id: str, sensor
         first_seen_ns=observation.observed_at_ns,
         last_seen_ns=observation.observed_at_ns,
     )
+
+
+def with_source(event: Event, source: Source) -> Event:
+    """Return the event with `source` in place of what was known of its source."""
+    return msgspec.structs.replace(event, **{f"src_{name}": value for name, value in _fields(source)})
+
+
+def _fields(source: Source) -> Iterator[tuple[str, object]]:
+    return ((name, getattr(source, name)) for name in source.__struct_fields__)
 
 
 def duration_ms(first_ns: int, last_ns: int) -> int:
