@@ -21,6 +21,7 @@ COMPILED = (
     *(
         "sensor/correlate.py",
         "sensor/decode.py",
+        "sensor/dns_shapes.py",
         "sensor/dns_transactions.py",
         "sensor/flow.py",
         "sensor/flow_reader.py",
@@ -33,7 +34,13 @@ COMPILED = (
         "sensor/reassembly.py",
         "sensor/side_reading.py",
     ),
-    *(f"sensor/extract/{name}.py" for name in ("dns", "http", "ja4", "quic", "socks", "ssh", "stream", "text", "tls")),
+    *(
+        f"sensor/extract/{name}.py"
+        for name in (
+            *("dns", "dns_tunnel", "handshake", "http", "ja4", "quic", "socks", "ssh", "stream", "text", "tls"),
+            "tunnel_stream",
+        )
+    ),
 )
 STARTED_S = time.time()
 HEADERS = [f"sensor/capture/bpf/{name}.h" for name in ("flow_policy", "packet")]

@@ -19,14 +19,18 @@ from recordings import read_recording  # noqa: E402 - the same
 from scapy.layers.dns import DNS  # noqa: E402 - the same
 from scapy.layers.tls.record import TLS  # noqa: E402 - the same
 
+from sensor.dns_shapes import DnsShapes  # noqa: E402 - the same
 from sensor.errors import NeedMoreData  # noqa: E402 - the same
-from sensor.extract.dns import is_likely_dns, parse_message  # noqa: E402 - the same
+from sensor.extract.dns import DnsMessage, is_likely_dns, parse_message  # noqa: E402 - the same
+from sensor.extract.handshake import read_handshake  # noqa: E402 - the same
 from sensor.extract.quic import QuicInitialReader  # noqa: E402 - the same
 from sensor.extract.stream import read_stream  # noqa: E402 - the same
 from sensor.extract.tls import read_client_hello  # noqa: E402 - the same
 
 ROUNDS = 5
 ROUND_SECONDS = 0.2
+TXT = 16
+LONG_NAME = "k5fq" * 12 + ".t.example.net"
 
 
 def cost_us(call: Callable[[], object]) -> float:
@@ -98,6 +102,12 @@ def main() -> None:
     )
     row("the same through read_stream", cost_us(lambda: read_stream(hello)))
     row("QUIC hello in two datagrams", cost_us(quic_hello(first, second)))
+    address, token = bytes((192, 0, 2, 1)), b""
+    row("is a datagram a VPN's first?", cost_us(lambda: read_handshake(hello, address, 443, token)))
+    plain, long = DnsMessage(1, False, 0, 0, "www.example.com", 1), DnsMessage(1, False, 0, 0, LONG_NAME, TXT)
+    shapes = DnsShapes()
+    row("shape of an ordinary query", cost_us(lambda: shapes.note_query(address, plain, 0)))
+    row("shape of a query that carries data", cost_us(lambda: shapes.note_query(address, long, 0)))
 
 
 if __name__ == "__main__":

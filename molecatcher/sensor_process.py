@@ -41,7 +41,7 @@ log = structlog.get_logger()
 READ_TIMEOUT_S = 0.1
 HOUSEKEEPING_S = 0.5
 COMPLAIN_EVERY_S = 60.0
-MAX_PENDING_EVENTS = 10_000
+MAX_PENDING_EVENTS = 4_000
 BATCH_EVENTS = 500
 LOOKS_AN_UPDATE = 3
 EXAMPLE_OCTETS = 54  # headers: what follows may be somebody's password
@@ -132,7 +132,7 @@ class Sensor:
             return []
 
     def keep(self, events: list[Event]) -> None:
-        """Spool `events`; what does not fit waits in memory, at most 10,000 events, then it is counted as overflow."""
+        """Spool `events`; what does not fit waits in memory, at most 4,000 events, then it is counted as overflow."""
         if not events and not self._pending:
             return
         if not events and not self._is_due("retry", HOUSEKEEPING_S):

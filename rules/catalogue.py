@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import StrEnum
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
@@ -78,6 +79,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Return what happens to the service where the organisation decided nothing (DESIGN.md section 3)."""
         is_blocked = self.category in BLOCKED_BY_DEFAULT and self.confidence is not Trust.LOW
         return Decision.BLOCK if is_blocked else Decision.MONITOR
+
+
+@cache
+def unnamed_service(category: str) -> Service:
+    """Return what stands for a service that a protocol does not name, so that what was decided on `category` holds."""
+    return Service(
+        id="", name="", homepage="", category=category, confidence=Trust.LOW, ports=(), sources=("a protocol tell",)
+    )
 
 
 class Listing(msgspec.Struct, frozen=True, gc=False):

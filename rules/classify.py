@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from rules.catalogue import Catalogue, ListKind, Match, Service, Trust
+from rules.catalogue import Catalogue, ListKind, Match, Service, Trust, unnamed_service
 from rules.event import address_text
 from rules.observation import Evidence, Indicator, Observation
 from rules.policy import Policy, Sanction
-from rules.tells import find_tell, ssh_banner
+from rules.tells import Tell, find_tell, ssh_banner
 from rules.value import Value
 from rules.verdict import UNKNOWN, Decision, Outcome, Reason, Role, Severity, Verdict
 
@@ -32,7 +32,7 @@ PROXY_EVIDENCE = frozenset({Evidence.HTTP_CONNECT, Evidence.SOCKS})
 CONFIDENCE = {Trust.HIGH: 95, Trust.MEDIUM: 75, Trust.LOW: 50}
 CONFIDENCE_ALIAS = 85
 CONFIDENCE_TOLD_ADDRESS = 60
-CONFIDENCE_TOLD_ADDRESS_SSH = 85
+CONFIDENCE_TOLD_ADDRESS_TELL = 85
 CONFIDENCE_LYING_SNI = 80
 CONFIDENCE_SANCTIONED = 95
 
@@ -79,9 +79,9 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
     if sanctioned and not listed:
         verdict: Verdict | None = _sanctioned(*sanctioned[-1], observation)
     elif sanctioned:
-        verdict = _contradiction(sanctioned[0][0], listed, observation)
+        verdict = _contradiction(sanctioned[0][0], _by_name(listed, observation, catalogue))
     elif named:
-        verdict = _by_name(listed, observation)
+        verdict = _by_name(listed, observation, catalogue)
     else:
         verdict = (
             _by_alias(observation, policy, catalogue)
@@ -140,9 +140,9 @@ def _outside_the_pin(row: Indicator, sanction: Sanction, address: str) -> Verdic
     )
 
 
-def _contradiction(sanctioned: Indicator, listed: list[_Listed], observation: Observation) -> Verdict:
+def _contradiction(sanctioned: Indicator, by_name: Verdict | None) -> Verdict:
     """Return the verdict on a flow that names both a sanctioned and a listed host, such as a lying SNI in a CONNECT."""
-    by_name = _by_name(listed, observation) or UNKNOWN
+    by_name = by_name or UNKNOWN
     detail = f"{WHERE_IT_WAS_SEEN[sanctioned.evidence]} a sanctioned ingress, yet the same flow names a listed host"
     reason = Reason(sanctioned.evidence, sanctioned.value, detail)
     return msgspec.structs.replace(
@@ -154,17 +154,18 @@ def _contradiction(sanctioned: Indicator, listed: list[_Listed], observation: Ob
     )
 
 
-def _by_name(listed: list[_Listed], observation: Observation) -> Verdict | None:
+def _by_name(listed: list[_Listed], observation: Observation, catalogue: Catalogue) -> Verdict | None:
     if not listed:
         return None
     strongest = max(listed, key=lambda row: ROLE_STRENGTH[row.role])
     service = strongest.match.service
     role = strongest.role
     reasons = [_name_reason(row) for row in listed if row.match.service.id == service.id]
-    banner = ssh_banner(observation)
-    if role is Role.UNCLEAR and service.ssh and banner is not None:
-        role = Role.AGENT
-        reasons.append(Reason(Evidence.SSH_BANNER, banner, f"agents of {service.short_name} speak SSH"))
+    tell = _agreeing_tell(observation, service, catalogue)
+    if tell is not None:
+        is_proof = tell.role is Role.AGENT and tell.reason.evidence is Evidence.PROTOCOL
+        role = tell.role if role is Role.UNCLEAR or is_proof else role
+        reasons.append(tell.reason)
     return Verdict(
         Outcome.UNSANCTIONED,
         service=service.id,
@@ -173,6 +174,18 @@ def _by_name(listed: list[_Listed], observation: Observation) -> Verdict | None:
         reasons=tuple(reasons),
         dst_name=strongest.indicator.value,
     )
+
+
+def _agreeing_tell(observation: Observation, service: Service, catalogue: Catalogue) -> Tell | None:
+    """Return what the protocol says beside a name of `service`, if it speaks for the same service."""
+    banner = ssh_banner(observation)
+    if banner is not None and service.ssh:
+        reason = Reason(Evidence.SSH_BANNER, banner, f"agents of {service.short_name} speak SSH")
+        return Tell(service.id, role=Role.AGENT, confidence=CONFIDENCE_TOLD_ADDRESS_TELL, reason=reason)
+    tell = find_tell(observation, catalogue)
+    if tell is None or (tell.service != service.id and tell.carries != service.category):
+        return None
+    return msgspec.structs.replace(tell, role=Role.AGENT) if tell.role is Role.UNCLEAR else tell
 
 
 def _name_reason(row: _Listed) -> Reason:
@@ -218,7 +231,7 @@ def _by_told_address(observation: Observation, policy: Policy, catalogue: Catalo
     for told in observation.told_names:
         match = catalogue.match(told)
         if match is not None and ListKind.AGENT in match.kinds:
-            return _told_agent(told, match, observation)
+            return _told_agent(told, match, observation, catalogue)
     return None
 
 
@@ -241,16 +254,16 @@ def _sanctioned_address(observation: Observation, policy: Policy) -> Verdict | N
     return None
 
 
-def _told_agent(told: str, match: Match, observation: Observation) -> Verdict:
+def _told_agent(told: str, match: Match, observation: Observation, catalogue: Catalogue) -> Verdict:
     address = address_text(observation.five_tuple.dst)
     service = match.service.short_name
     detail = f"the client was told this address for {told}, an agent name of {service}, and named no listed host"
     reasons = [Reason(Evidence.ADDRESS, address, detail)]
     role, confidence = _role(match), CONFIDENCE_TOLD_ADDRESS
-    banner = ssh_banner(observation)
-    if banner is not None and match.service.ssh:
-        reasons.append(Reason(Evidence.SSH_BANNER, banner, f"agents of {match.service.short_name} speak SSH"))
-        role, confidence = Role.AGENT, CONFIDENCE_TOLD_ADDRESS_SSH
+    tell = _agreeing_tell(observation, match.service, catalogue)
+    if tell is not None:
+        reasons.append(tell.reason)
+        role, confidence = tell.role, CONFIDENCE_TOLD_ADDRESS_TELL
     return Verdict(
         Outcome.SUSPICIOUS,
         service=match.service.id,
@@ -263,22 +276,24 @@ def _told_agent(told: str, match: Match, observation: Observation) -> Verdict:
 
 def _by_tell(observation: Observation, catalogue: Catalogue) -> Verdict | None:
     tell = find_tell(observation, catalogue)
-    if tell is None or tell.service not in catalogue.services:
+    if tell is None or (tell.service is not None and tell.service not in catalogue.services):
         return None
     names = [row.value for row in observation.indicators if row.evidence in NAME_EVIDENCE]
     return Verdict(
         Outcome.SUSPICIOUS,
         service=tell.service,
+        category=tell.carries or None,
         role=tell.role,
+        severity=tell.severity,
         confidence=tell.confidence,
         reasons=(tell.reason,),
-        dst_name=names[-1] if names else None,
+        dst_name=tell.name or (names[-1] if names else None),
     )
 
 
 def _finish(verdict: Verdict, observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict:
     """Return the verdict with what the policy decided: ignored services vanish, exceptions are noted."""
-    service = catalogue.services[verdict.service or ""]
+    service = catalogue.services[verdict.service] if verdict.service else unnamed_service(verdict.category or "")
     if verdict.outcome is Outcome.SANCTIONED:
         return msgspec.structs.replace(verdict, category=service.category)
     now_ns = observation.observed_at_ns
@@ -300,6 +315,6 @@ def _is_passed_over(service: Service, role: Role, policy: Policy, now_ns: int) -
 
 
 def _severity(verdict: Verdict, decision: Decision) -> Severity:
-    severity = SEVERITY[verdict.role] if verdict.outcome is Outcome.UNSANCTIONED else Severity.MEDIUM
-    severity = verdict.severity if verdict.severity is Severity.HIGH else severity
+    by_role = SEVERITY[verdict.role] if verdict.outcome is Outcome.UNSANCTIONED else Severity.MEDIUM
+    severity = by_role if verdict.severity is Severity.INFORMATIONAL else verdict.severity
     return Severity.MEDIUM if decision is Decision.MONITOR and severity is Severity.HIGH else severity

@@ -1,37 +1,97 @@
 """Protocol tells: what a tunnel program shows on the wire when no listed name does.
 
-Each row is a fact about one program with its source in the service's file. A tell raises suspicion; alone it never
-names anybody's account.
+Each row is a fact about one program with its source in the service's file; docs/detection.md says what else may look
+like it. A tell raises suspicion; alone it never names anybody's account.
 """
+
+from collections.abc import Iterable
 
 from rules.catalogue import Catalogue
 from rules.observation import Evidence, Observation
 from rules.value import Value
-from rules.verdict import Reason, Role
+from rules.verdict import Reason, Role, Severity
 
 SSH_PORT = 22
 SSH_SERVICE = "ssh-remote-forward"
+SSH_USUAL_DISGUISES = (80, 443)
+
+MESH = "mesh-vpn"
+DNS = "dns-tunnel"
+REVERSE = "reverse-tunnel"
 
 
 class Tell(Value, frozen=True):
-    """A tell that was found: the service it speaks for, how sure it is (0 to 100), and the reason."""
+    """A tell that was found: the service it speaks for (None: no program in particular) and how sure it is (0 to 100).
 
-    service: str
+    `carries` is the category of services that a protocol without a program of its own may carry. `name` is what the
+    traffic goes to, where the tell knows it.
+    """
+
+    service: str | None
     role: Role
     confidence: int
     reason: Reason
+    severity: Severity = Severity.MEDIUM
+    carries: str = ""
+    name: str | None = None
 
 
-# WebSocket subprotocols in clear text: (prefix, service, role).
-SUBPROTOCOLS = (
-    ("chisel-v", "chisel", Role.AGENT),
-    ("tunnel-relay-host", "devtunnels", Role.AGENT),
-    ("tunnel-relay-client", "devtunnels", Role.VISITOR),
-)
-# What the extractors recognise by itself: (service, what it is).
+class _Row(Value, frozen=True):
+    """What one recognised protocol means."""
+
+    service: str | None
+    confidence: int
+    detail: str
+    role: Role = Role.AGENT
+    severity: Severity = Severity.MEDIUM
+    carries: str = ""
+
+
+def _mesh(service: str | None, confidence: int, detail: str) -> _Row:
+    """Return the row of a VPN: many an organisation runs one, so little is to be made of it."""
+    if service is None or service == "wireguard-generic":
+        return _Row(service, confidence, detail, Role.UNCLEAR, Severity.LOW, MESH)
+    return _Row(service, confidence, detail, Role.AGENT, Severity.LOW)
+
+
+# What the extractors recognise by itself; where several are seen in one flow, the surest counts.
 PROTOCOLS = {
-    "frp-first-byte": ("frp", "an octet before the TLS hello, as frp sends it"),
-    "frp-websocket": ("frp", "the WebSocket path of frp"),
+    "frp-first-byte": _Row("frp", 60, "an octet before the TLS hello, as frp sends it"),
+    "frp-websocket": _Row("frp", 90, "the WebSocket path of frp"),
+    "wireguard-initiation": _mesh("wireguard-generic", 50, "the first message of a WireGuard handshake, not answered"),
+    "wireguard-handshake": _mesh("wireguard-generic", 90, "a WireGuard handshake, answered"),
+    "openvpn-reset": _mesh(None, 60, "an OpenVPN client's first packet, not answered"),
+    "openvpn-handshake": _mesh(None, 90, "an OpenVPN client and server begin a session"),
+    "tailscale-disco": _mesh("tailscale", 95, "a message with the magic of Tailscale's path discovery"),
+    "tailscale-stun": _mesh("tailscale", 85, "a STUN request with the software name of Tailscale's client"),
+    "zerotier-hello": _mesh("zerotier", 90, "a ZeroTier HELLO"),
+    "nebula-handshake": _mesh("nebula", 85, "a Nebula handshake"),
+    "zerotier-tcp": _mesh("zerotier", 80, "the greeting of ZeroTier's relay over TCP"),
+    "tailscale-control": _mesh("tailscale", 90, "the control protocol of Tailscale or Headscale"),
+    "tailscale-derp": _mesh("tailscale", 85, "the relay protocol of Tailscale or Headscale"),
+    "frp-login": _Row("frp", 95, "frp's login in clear text"),
+    "rathole-hello": _Row(
+        "rathole", 50, "octets as rathole's hello without encryption has them", severity=Severity.LOW
+    ),
+    "gsocket": _Row("gsocket", 85, "the first message to a Global Socket relay"),
+    "bore": _Row("bore", 90, "bore's first message"),
+    "reverse-http": _Row(None, 80, "who opened the connection answers the other end's requests", carries=REVERSE),
+    "wstunnel": _Row(None, 60, "the path and upgrade of wstunnel", carries=REVERSE),
+    "hyperdht": _Row("holesail", 60, "a HyperDHT message, on which Holesail and other peer-to-peer programs build"),
+}
+# WebSocket subprotocols in clear text, by their beginning.
+SUBPROTOCOLS = {
+    "chisel-v": _Row("chisel", 90, "the WebSocket subprotocol of chisel"),
+    "tunnel-relay-host": _Row("devtunnels", 90, "the WebSocket subprotocol of a dev tunnel's host"),
+    "tunnel-relay-client": _Row("devtunnels", 80, "the WebSocket subprotocol of a dev tunnel's client", Role.VISITOR),
+}
+# What the queries of one client below one domain look like (`dns-tunnel:SHAPE:DOMAIN`).
+DNS_SHAPES = {
+    "iodine": _Row("iodine", 95, "look-ups below {} are the handshake of iodine"),
+    "dns2tcp": _Row("dns2tcp", 90, "look-ups below {} are commands of dns2tcp"),
+    "dnscat2": _Row("dnscat2", 85, "look-ups below {} are the packets of one dnscat2 session"),
+    "rare-types": _Row(None, 75, "many look-ups below {} ask for record types that only tunnels use", carries=DNS),
+    "bulk": _Row(None, 60, "look-ups below {} carry data: many, long, never the same", carries=DNS),
 }
 
 
@@ -56,18 +116,38 @@ def _by_alpn(observation: Observation, catalogue: Catalogue) -> Tell | None:
 
 
 def _by_protocol(observation: Observation) -> Tell | None:
-    for row in observation.indicators:
-        if row.evidence is not Evidence.PROTOCOL:
-            continue
-        if row.value in PROTOCOLS:
-            service, detail = PROTOCOLS[row.value]
-            return Tell(service, Role.AGENT, 60, Reason(row.evidence, row.value, detail))
-        subprotocol = row.value.removeprefix("websocket:")
-        for prefix, service, role in SUBPROTOCOLS:
-            if subprotocol.startswith(prefix) and subprotocol != row.value:
-                reason = Reason(row.evidence, subprotocol, f"the WebSocket subprotocol of {service}")
-                return Tell(service, role, 80, reason)
+    tells = [tell for tell in _protocol_tells(observation) if tell is not None]
+    return max(tells, key=lambda tell: tell.confidence, default=None)
+
+
+def _protocol_tells(observation: Observation) -> Iterable[Tell | None]:
+    for indicator in observation.indicators:
+        if indicator.evidence is Evidence.PROTOCOL:
+            kind, _, value = indicator.value.partition(":")
+            if kind == "websocket":
+                yield _by_subprotocol(value)
+            elif kind == "dns-tunnel":
+                yield _by_dns_shape(value)
+            elif kind in PROTOCOLS:
+                row = PROTOCOLS[kind]
+                yield _tell(row, Reason(Evidence.PROTOCOL, kind, row.detail))
+
+
+def _by_subprotocol(value: str) -> Tell | None:
+    for prefix, row in SUBPROTOCOLS.items():
+        if value.startswith(prefix):
+            return _tell(row, Reason(Evidence.PROTOCOL, value, row.detail))
     return None
+
+
+def _by_dns_shape(value: str) -> Tell:
+    shape, _, domain = value.partition(":")
+    row = DNS_SHAPES[shape]
+    return _tell(row, Reason(Evidence.PROTOCOL, f"dns-tunnel:{shape}", row.detail.format(domain)), domain)
+
+
+def _tell(row: _Row, reason: Reason, name: str | None = None) -> Tell:
+    return Tell(row.service, row.role, row.confidence, reason, row.severity, row.carries, name)
 
 
 def _by_ssh_port(observation: Observation) -> Tell | None:
@@ -76,4 +156,4 @@ def _by_ssh_port(observation: Observation) -> Tell | None:
     if banner is None or port == SSH_PORT:
         return None
     reason = Reason(Evidence.SSH_BANNER, banner, f"SSH on port {port}, which is not SSH's")
-    return Tell(SSH_SERVICE, Role.UNCLEAR, 60 if port in (80, 443) else 40, reason)
+    return Tell(SSH_SERVICE, Role.UNCLEAR, 60 if port in SSH_USUAL_DISGUISES else 40, reason)

@@ -9,7 +9,7 @@ MAX_TTL_S = 86_400
 MAX_NAMES = 8
 _S = 1_000_000_000
 
-LIMIT_OCTETS = 32 << 20
+LIMIT_OCTETS = 16 << 20
 _PAIR_OCTETS = 288  # key, tuple and place in the table
 _NAME_OCTETS = 176  # a name with its time, besides its characters
 

@@ -28,6 +28,7 @@ class Counters:
     reassembly_evicted: int = 0
     fragments_evicted: int = 0
     dns_evicted: int = 0
+    shapes_evicted: int = 0
     names_evicted: int = 0
     malformed: dict[str, int] = field(default_factory=dict)
 

@@ -210,6 +210,8 @@ def _skip_extension_headers(packet: Packet, span: _Span) -> Decoded | None:
         octets = (length + 2) * 4 if is_authentication else (length + 1) * 8
         _require_span(packet, span, octets, "IPv6 extension header")
         span.protocol, span.start = following, start + octets
+    if span.protocol not in _EXTENSION_HEADERS:
+        return _decode_transport(packet, span)
     raise MalformedPacket(span.start, f"more than {_MAX_EXTENSION_HEADERS} IPv6 extension headers")
 
 

@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Observation, Traffic
 from rules.value import State
+from sensor.dns_shapes import DnsShapes
 from sensor.extract.dns import DnsMessage
 
 ANSWER_WAIT_NS = 1_000_000_000
@@ -62,8 +63,9 @@ class DnsTransactions:
     One takes about 0.8 kB, 1.6 kB with the longest name; what was answered is not kept. A message costs constant time.
     """
 
-    def __init__(self, next_key: Callable[[], int], limit: int = 32_768) -> None:
+    def __init__(self, next_key: Callable[[], int], limit: int = 32_768, shapes: DnsShapes | None = None) -> None:
         self.evicted = 0
+        self._shapes = shapes if shapes is not None else DnsShapes()
         self._next_key = next_key
         self._limit = limit
         self._transactions: OrderedDict[_Key, _Transaction] = OrderedDict()  # by start
@@ -96,13 +98,15 @@ class DnsTransactions:
         transaction = self._transactions.get(key)
         if transaction is None or now_ns - transaction.started_ns > TRANSACTION_NS:
             transaction = _Transaction(self._next_key(), five_tuple, now_ns, interface, message.qname, message.qtype)
+            self._shapes.note_query(five_tuple.src, message, now_ns)
             observations = self._begin(key, transaction, now_ns)
         else:
             observations = []
         transaction.count(wire_octets, now_ns, is_response=message.is_response)
         if message.is_response and not transaction.is_answered:
             transaction.is_answered = True
-            observations.append(_observe(transaction, _answered(message)))
+            self._shapes.note_answer(five_tuple.src, message)
+            observations.append(self._observe(transaction, _answered(message)))
         return observations
 
     def advance(self, now_ns: int) -> list[Observation]:
@@ -111,12 +115,12 @@ class DnsTransactions:
         while self._waiting and self._waiting[0].started_ns + ANSWER_WAIT_NS <= now_ns:
             transaction = self._waiting.popleft()
             if not transaction.revision:
-                observations.append(_unanswered(transaction))
+                observations.append(self._unanswered(transaction))
         return observations
 
     def flush(self) -> list[Observation]:
         """Return the queries that wait for an answer, and forget all transactions."""
-        observations = [_unanswered(transaction) for transaction in self._waiting if not transaction.revision]
+        observations = [self._unanswered(transaction) for transaction in self._waiting if not transaction.revision]
         self._waiting.clear()
         self._transactions.clear()
         return observations
@@ -141,34 +145,35 @@ class DnsTransactions:
         while self._waiting and self._waiting[0].key <= evicted.key:
             waited = self._waiting.popleft()
             if not waited.revision:
-                observations.append(_unanswered(waited))
+                observations.append(self._unanswered(waited))
         return observations
+
+    def _unanswered(self, transaction: _Transaction) -> Observation:
+        return self._observe(transaction, DnsTransaction(transaction.qname, transaction.qtype))
+
+    def _observe(self, transaction: _Transaction, dns: DnsTransaction) -> Observation:
+        transaction.revision += 1
+        found = [Indicator(Evidence.DNS_QUERY, dns.qname)]
+        found += [Indicator(Evidence.DNS_CNAME, name) for name in dns.cnames]
+        if shape := self._shapes.find(transaction.five_tuple.src, dns.qname):
+            found.append(Indicator(Evidence.PROTOCOL, f"dns-tunnel:{shape}"))
+        return Observation(
+            key=transaction.key,
+            revision=transaction.revision,
+            observed_at_ns=transaction.started_ns,
+            kind=Kind.DNS,
+            five_tuple=transaction.five_tuple,
+            indicators=tuple(found),
+            state=FlowState.BLOCKED if _is_blocked(dns) else FlowState.ATTEMPTED,
+            dns=dns,
+            interface=transaction.interface,
+            traffic=Traffic(transaction.octets_out, transaction.octets_in, transaction.packets, transaction.last_ns),
+        )
 
 
 def _answered(message: DnsMessage) -> DnsTransaction:
     addresses = tuple(address for address, _ in message.addresses)
     return DnsTransaction(message.qname, message.qtype, message.rcode, message.cnames, addresses)
-
-
-def _unanswered(transaction: _Transaction) -> Observation:
-    return _observe(transaction, DnsTransaction(transaction.qname, transaction.qtype))
-
-
-def _observe(transaction: _Transaction, dns: DnsTransaction) -> Observation:
-    transaction.revision += 1
-    names = [Indicator(Evidence.DNS_CNAME, name) for name in dns.cnames]
-    return Observation(
-        key=transaction.key,
-        revision=transaction.revision,
-        observed_at_ns=transaction.started_ns,
-        kind=Kind.DNS,
-        five_tuple=transaction.five_tuple,
-        indicators=(Indicator(Evidence.DNS_QUERY, dns.qname), *names),
-        state=FlowState.BLOCKED if _is_blocked(dns) else FlowState.ATTEMPTED,
-        dns=dns,
-        interface=transaction.interface,
-        traffic=Traffic(transaction.octets_out, transaction.octets_in, transaction.packets, transaction.last_ns),
-    )
 
 
 def _is_blocked(dns: DnsTransaction) -> bool:

@@ -133,7 +133,7 @@ class FlowReader:
         self._note_payload(flow, head, side, datagram)
         try:
             if not head.sides[side].is_read:
-                take_datagram(head.sides[side], datagram, has_hello=head.sides[1 - side].facts.hello is not None)
+                take_datagram(head.sides[side], head.sides[1 - side], datagram)
         except MalformedQuic as error:
             self._counters.count_malformed(error)
         observations += self._account(head, datagram.ts_ns)

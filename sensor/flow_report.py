@@ -2,12 +2,13 @@
 
 import re
 
-from rules.observation import FlowState, Kind, Observation
+from rules.observation import Evidence, FlowState, Indicator, Kind, Observation
 from sensor.correlate import ToldNames
 from sensor.flow import Flow, FlowHead, Report, Side
 
 _CLIENT_PROTOCOLS = frozenset(("tls", "http", "connect", "socks", "quic"))
 _TUNNELLING_PROTOCOLS = frozenset(("connect", "socks"))
+_REVERSE_HTTP = Indicator(Evidence.PROTOCOL, "reverse-http")
 _TLS_ALERT = 0x15  # RFC 8446 section 5.1
 _MAX_SOCKS_REPLY_OCTETS = 26  # method, credentials' answer, an IPv6 address (RFC 1928, RFC 1929)
 _CONNECT_ACCEPTED = re.compile(rb"HTTP/1\.[01] 2\d\d[^\r\n]*")
@@ -29,6 +30,8 @@ def observe(flow: Flow, told_names: ToldNames, now_ns: int) -> Observation | Non
     initiator = find_initiator(flow, head, told_names, now_ns)
     request, reply = head.sides[initiator], head.sides[1 - initiator]
     indicators = tuple(dict.fromkeys(request.facts.indicators + reply.facts.indicators))
+    if head.opener is not None and _is_served_from_inside(request, reply):
+        indicators += (_REVERSE_HTTP,)
     is_dns = any(side.facts.protocol == "dns" for side in head.sides)  # reported as transactions
     if not indicators and is_dns:
         return None
@@ -92,6 +95,11 @@ def _observation(  # noqa: PLR0917 - the parts of one report
     )
 
 
+def _is_served_from_inside(request: Side, reply: Side) -> bool:
+    """Tell whether who opened the connection answers the HTTP requests of the other end: localtunnel and its kin."""
+    return request.facts.protocol == "http-response" and reply.facts.protocol == "http"
+
+
 def _kind(request: Side, reply: Side) -> Kind:
     for side in (request, reply):
         if side.facts.indicators:
@@ -101,7 +109,7 @@ def _kind(request: Side, reply: Side) -> Kind:
 
 def _is_client(side: Side) -> bool:
     facts = side.facts
-    return facts.hello is not None or facts.protocol in _CLIENT_PROTOCOLS
+    return facts.hello is not None or bool(facts.token) or facts.protocol in _CLIENT_PROTOCOLS
 
 
 def _state(head: FlowHead, initiator: int) -> FlowState:

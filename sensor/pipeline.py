@@ -13,6 +13,7 @@ from rules.observation import FiveTuple, Observation, Transport
 from sensor.correlate import ToldNames
 from sensor.counters import Counters
 from sensor.decode import Datagram, Decoded, Fragment, Segment, Unreachable, decode, decode_payload
+from sensor.dns_shapes import DnsShapes
 from sensor.dns_transactions import DnsTransactions
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.extract.dns import DnsMessage, is_likely_dns, parse_message
@@ -34,10 +35,11 @@ _CLOCK_STEP_NS = 60_000_000_000  # packets this much older than the last one: an
 class Limits:
     """The size of each table (docs/architecture.md, "Bounds")."""
 
-    flows: int = 131_072
-    half_open: int = 65_536
-    head_octets: int = 40 << 20
+    flows: int = 65_536
+    half_open: int = 32_768
+    head_octets: int = 24 << 20
     dns_transactions: int = 32_768
+    dns_shapes: int = 16_384
     told_pairs: int = 131_072
     fragmented_datagrams: int = 4096
 
@@ -56,7 +58,8 @@ class Pipeline:
         self._told_names = ToldNames(limits.told_pairs)
         self._fragments = FragmentTable(limits.fragmented_datagrams)
         self._table = FlowTable(limits.flows)
-        self._dns = DnsTransactions(keys.__next__, limits.dns_transactions)
+        self._shapes = DnsShapes(limits.dns_shapes)
+        self._dns = DnsTransactions(keys.__next__, limits.dns_transactions, self._shapes)
         self._flows = FlowReader(
             self._table,
             self._told_names,
@@ -184,6 +187,7 @@ class Pipeline:
     def _gather_counters(self) -> None:
         self.counters.fragments_evicted = self._fragments.evicted
         self.counters.dns_evicted = self._dns.evicted
+        self.counters.shapes_evicted = self._shapes.evicted
         self.counters.names_evicted = self._told_names.evicted
 
 

@@ -20,7 +20,7 @@ ExceptionFor = Callable[[Event, Source], str | None]
 
 WINDOW_NS = 60_000_000_000
 UPDATE_NS = 30_000_000_000
-MAX_WINDOWS = 16_384
+MAX_WINDOWS = 8_192
 
 
 @dataclass(slots=True)

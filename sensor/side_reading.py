@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from rules.observation import Evidence, Kind
+from rules.observation import Evidence, Indicator, Kind
 from sensor.decode import Datagram, Segment, TcpFlag
 from sensor.errors import NeedMoreData
+from sensor.extract.handshake import read_handshake
 from sensor.extract.quic import QuicInitialReader, is_quic_initial
 from sensor.extract.stream import StreamFacts, hello_indicators, read_stream
 from sensor.flow import Side
@@ -50,8 +51,8 @@ def read_side(side: Side, stream: StreamHead, *, is_final: bool) -> None:
     side.is_read = facts.is_complete and (is_final or stream.is_start_known)
 
 
-def take_datagram(side: Side, datagram: Datagram, *, has_hello: bool) -> None:
-    """Read a datagram that is not DNS; `has_hello`: the other side's hello was read, so this one is the server.
+def take_datagram(side: Side, other: Side, datagram: Datagram) -> None:
+    """Read a datagram of `side` that is not DNS. Once the other side's hello was read, this one is the server.
 
     Raises:
         MalformedQuic: an Initial that cannot be.
@@ -59,13 +60,31 @@ def take_datagram(side: Side, datagram: Datagram, *, has_hello: bool) -> None:
     is_initial = is_quic_initial(datagram.payload)
     if is_initial and side.quic is None:
         side.quic = QuicInitialReader()
+    has_hello = other.facts.hello is not None
     budget = QUIC_HEAD_OCTETS if side.quic is not None else UDP_HEAD_OCTETS
     if has_hello or side.payload_octets >= budget:
         side.is_read = True
-    if not is_initial or side.quic is None or has_hello:
+    if has_hello:
         return
+    if side.quic is None:
+        _take_handshake(side, other, datagram)
+    elif is_initial:
+        _take_initial(side, side.quic, datagram)
+
+
+def _take_handshake(side: Side, other: Side, datagram: Datagram) -> None:
+    if not datagram.payload:  # the snap length cut all of it off
+        return
+    found = read_handshake(datagram.payload, datagram.dst, datagram.dst_port, other.facts.token)
+    if found is not None:
+        tell = Indicator(Evidence.PROTOCOL, found.protocol)
+        side.learn(StreamFacts((tell,), protocol=found.protocol, token=found.token))
+        side.is_read = True
+
+
+def _take_initial(side: Side, quic: QuicInitialReader, datagram: Datagram) -> None:
     try:
-        hello = side.quic.feed(datagram.payload)
+        hello = quic.feed(datagram.payload)
     except NeedMoreData:
         return
     side.learn(StreamFacts(hello_indicators(hello, Evidence.QUIC_SNI), hello, Kind.TLS, protocol="quic"))

@@ -81,7 +81,7 @@ class DnsMessage(Value, frozen=True):
     `qname` is lower-case without the trailing dot (the root is empty). `cnames` are the alias targets in chain order,
     the qname not among them. `addresses` are packed addresses that answer the qname through that chain, each with its
     time to live in seconds; `min_ttl` is the shortest time to live on the way, 0 without records. `is_truncated`:
-    records are missing (the TC flag, a snap length, or more than `MAX_RECORDS`).
+    records are missing (the TC flag, a snap length, or more than `MAX_RECORDS`). `octets`: the length of a response.
     """
 
     id: int
@@ -94,6 +94,7 @@ class DnsMessage(Value, frozen=True):
     addresses: tuple[tuple[bytes, int], ...] = ()
     min_ttl: int = 0
     is_truncated: bool = False
+    octets: int = 0
 
 
 class _Answers(State):
@@ -154,7 +155,7 @@ def parse_message(data: bytes) -> DnsMessage:
     found, is_cut = _read_answers(data, at + 4, count, qname)
     cnames, addresses, min_ttl = _follow(found, qname)
     is_truncated = is_cut or bool(flags & _IS_TRUNCATED)
-    return DnsMessage(ident, True, 0, flags & _RCODE, qname, qtype, cnames, addresses, min_ttl, is_truncated)
+    return DnsMessage(ident, True, 0, flags & _RCODE, qname, qtype, cnames, addresses, min_ttl, is_truncated, len(data))
 
 
 def _has_plausible_counts(flags: int, answers: int, authorities: int, additionals: int) -> bool:

@@ -4,6 +4,7 @@ Of the header fields only those named here are looked at. Credentials, cookies a
 """
 
 import re
+from urllib.parse import unquote_to_bytes
 
 from rules.value import Value
 from sensor.errors import MalformedHttp, NeedMoreData
@@ -97,7 +98,7 @@ def _split_target(method: bytes, target: bytes) -> tuple[bytes, str]:
 
 
 def split_authority(authority: bytes) -> tuple[str, int | None]:
-    """Return host, folded, and port of `host:port`, `[v6]:port` or `host`, without user information (RFC 3986)."""
+    """Return host, decoded and folded, and port of `host:port`, `[v6]:port` or `host` (RFC 3986 section 3.2)."""
     authority = authority.rpartition(b"@")[2]
     if authority.startswith(b"["):
         host, _, rest = authority[1:].partition(b"]")
@@ -107,6 +108,7 @@ def split_authority(authority: bytes) -> tuple[str, int | None]:
     else:
         host, _, port = authority.partition(b":")
     is_port = port.isdigit() and len(port) <= len(str(_HIGHEST_PORT)) and int(port) <= _HIGHEST_PORT
+    host = unquote_to_bytes(host) if b"%" in host else host
     return fold_host(host), int(port) if is_port else None
 
 

@@ -6,6 +6,7 @@ protocol can claim a given beginning, and none is claimed before the octets rule
 """
 
 import re
+from contextlib import suppress
 
 import msgspec
 
@@ -16,15 +17,29 @@ from sensor.extract.dns import DnsMessage, is_likely_dns, may_become_dns, parse_
 from sensor.extract.http import HttpRequest, read_request
 from sensor.extract.socks import read_socks
 from sensor.extract.ssh import read_banner
-from sensor.extract.tls import HANDSHAKE_RECORD, read_client_hello
+from sensor.extract.tls import CLIENT_HELLO, HANDSHAKE_RECORD, RECORD_HEADER, read_client_hello
+from sensor.extract.tunnel_stream import (
+    read_bore,
+    read_frp_login,
+    read_gsocket,
+    read_openvpn,
+    read_zero_first,
+    read_zerotier,
+)
 
 MAX_LAYERS = 16
 
 _FRP_FIRST_OCTET = 0x17  # frp's `transport.tls.disableCustomTLSFirstByte = false`
 _TLS_MAJOR_VERSION = 3
+_TLS_MAJOR = b"\x03"
 _DNS_PREFIX = 2
-_FRP_WEBSOCKET_PATH = "/~!frp"
-_BORE = re.compile(rb'\{"(?:Hello":[0-9]{1,5}|Accept":"[0-9a-f-]{36}"|Authenticate":"[0-9a-f]{64}")\}\0')
+# Paths with what they upgrade to, and the tell.
+_HTTP_TELLS = {
+    "/~!frp": ("websocket", "frp-websocket"),
+    "/ts2021": ("tailscale-control-protocol", "tailscale-control"),
+    "/derp": ("derp", "tailscale-derp"),
+    "/v1/events": ("websocket", "wstunnel"),
+}
 _PROXY_V1 = re.compile(rb"PROXY (?:TCP4|TCP6|UNKNOWN)[ -~]{0,92}\r\n")
 _PROXY_V1_START = b"PROXY "
 _PROXY_V1_MOST_OCTETS = 107
@@ -38,9 +53,10 @@ _HTTP_RESPONSE_OCTETS = 13
 class StreamFacts(Value, frozen=True):
     """What is known of one direction.
 
-    `protocol` is the outermost one (`tls`, `http`, `http-response`, `connect`, `socks`, `ssh`, `dns`, `bore`; empty:
-    none of ours), `kind` the innermost. `indicators` stand in the order of their octets. `is_complete`: nothing
-    more of this direction's head can add facts.
+    `protocol` is the outermost one (`tls`, `http`, `http-response`, `connect`, `socks`, `ssh`, `dns`, or the name of a
+    tunnel's tell; empty: none of ours), `kind` the innermost. `indicators` stand in the order of their octets.
+    `is_complete`: nothing more of this direction's head can add facts. `token`: what an answer to this handshake
+    repeats; only who begins one has it.
     """
 
     indicators: tuple[Indicator, ...] = ()
@@ -49,6 +65,7 @@ class StreamFacts(Value, frozen=True):
     dns: tuple[DnsMessage, ...] = ()
     protocol: str = ""
     is_complete: bool = True
+    token: bytes = b""
 
     @property
     def held_octets(self) -> int:
@@ -66,6 +83,9 @@ class _Layer(Value, frozen=True):
 
     facts: StreamFacts
     octets: int | None = None
+
+
+_NOTHING = _Layer(StreamFacts())
 
 
 def read_stream(head: bytes, *, is_final: bool = False) -> StreamFacts:
@@ -123,6 +143,8 @@ def _read_layer(stream: bytes, *, is_final: bool) -> _Layer:
         raise NeedMoreData
     first = stream[0]
     if first == HANDSHAKE_RECORD:
+        if len(stream) > RECORD_HEADER and stream[RECORD_HEADER] != CLIENT_HELLO:  # a server's: known without parsing
+            return _NOTHING
         return _read_tls(stream, is_final=is_final)
     if first == _FRP_FIRST_OCTET:
         return _read_frp(stream, is_final=is_final)
@@ -143,7 +165,13 @@ def _read_tls(stream: bytes, *, is_final: bool) -> _Layer:
     return _Layer(StreamFacts(hello_indicators(hello), hello, Kind.TLS, protocol="tls"))
 
 
+def _tunnel(protocol: str) -> _Layer:
+    return _Layer(StreamFacts((Indicator(Evidence.PROTOCOL, protocol),), protocol=protocol))
+
+
 def _read_frp(stream: bytes, *, is_final: bool) -> _Layer:
+    if stream[1:2] == _TLS_MAJOR:
+        return _tunnel(read_zerotier(stream))
     if len(stream) > 1 and stream[1] != HANDSHAKE_RECORD:
         raise MalformedInput(1, "no TLS behind frp's first octet")
     layer = _read_tls(stream[1:], is_final=is_final)
@@ -158,8 +186,9 @@ def _read_text(stream: bytes, *, is_final: bool) -> _Layer:
         return proxy
     if stream.startswith(_HTTP_RESPONSE_START[: len(stream)]):
         return _read_http_response(stream)
-    if _BORE.match(stream):
-        return _Layer(StreamFacts((Indicator(Evidence.PROTOCOL, "bore"),), protocol="bore"))
+    if stream[0] in _TEXT_TUNNELS:
+        with suppress(MalformedInput):
+            return _tunnel(_TEXT_TUNNELS[stream[0]](stream))
     try:
         return _read_http(stream, is_final=is_final)
     except MalformedInput:
@@ -190,16 +219,22 @@ def _request_indicators(request: HttpRequest) -> tuple[Indicator, ...]:
     found = [Indicator(evidence, request.host)] if request.host else []
     if request.upgrade == "websocket":
         found += [Indicator(Evidence.PROTOCOL, f"websocket:{name}") for name in request.websocket_protocols]
-    if request.target == _FRP_WEBSOCKET_PATH:
-        found.append(Indicator(Evidence.PROTOCOL, "frp-websocket"))
+    tell = _HTTP_TELLS.get(request.target)
+    if tell is not None and request.upgrade == tell[0]:
+        found.append(Indicator(Evidence.PROTOCOL, tell[1]))
     return tuple(found)
 
 
 def _read_binary(stream: bytes, *, is_final: bool) -> _Layer:
-    """Return what a stream that starts with no text carries: DNS, or SOCKS once the octets rule out DNS."""
+    """Return what a stream that starts with no text carries: DNS, or something else once the octets rule out DNS."""
+    if stream[0] in _BINARY_TUNNELS:
+        with suppress(MalformedInput):
+            return _tunnel(_BINARY_TUNNELS[stream[0]](stream))
     try:
         return _read_dns(stream, is_final=is_final)
     except MalformedDns:
+        with suppress(MalformedInput):
+            return _tunnel(read_openvpn(stream))
         request = read_socks(stream)
     return _Layer(StreamFacts((Indicator(Evidence.SOCKS, request.host),), protocol="socks"), request.head_octets)
 
@@ -227,6 +262,10 @@ def _read_dns(stream: bytes, *, is_final: bool) -> _Layer:
     if not messages:
         raise NeedMoreData
     return _Layer(StreamFacts(dns=tuple(messages), kind=Kind.DNS, protocol="dns"), at)
+
+
+_TEXT_TUNNELS = {ord("{"): read_bore, ord("o"): read_frp_login}
+_BINARY_TUNNELS = {0: read_zero_first, 1: read_gsocket, 2: read_gsocket}
 
 
 def _skip_proxy_v1(stream: bytes) -> _Layer | None:

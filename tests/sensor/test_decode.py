@@ -1,4 +1,6 @@
 from collections.abc import Callable
+from functools import reduce
+from operator import truediv
 
 import pytest
 from frames import CLIENT, SERVER, packed
@@ -98,6 +100,7 @@ def test_link_layers(frame: ScapyPacket | bytes, link_type: int) -> None:
         IP(src=CLIENT, dst=SERVER, options=[IPOption_NOP()] * 4),
         V6 / IPv6ExtHdrHopByHop(),
         V6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrRouting() / IPv6ExtHdrDestOpt(),
+        reduce(truediv, [IPv6ExtHdrDestOpt()] * 8, V6),
         V6 / IPv6ExtHdrFragment(offset=0, m=0, id=9),
         V6 / AH(nh=6, payloadlen=4, spi=1, seq=1, icv=bytes(12)),
     ],
@@ -208,6 +211,7 @@ def put(at: int, *octets: int) -> Callable[[bytearray], None]:
         damaged(ETHER / V6 / IPv6ExtHdrHopByHop() / DATA, put(55, 200)),
         ETHER
         / V6
+        / IPv6ExtHdrDestOpt()
         / IPv6ExtHdrDestOpt()
         / IPv6ExtHdrDestOpt()
         / IPv6ExtHdrDestOpt()

@@ -109,7 +109,9 @@ class HeadPolicy:
                 return self._fragment(fragment & 0xFFF8)
             at += {44: 8, 51: (octets + 2) * 4}.get(protocol, (octets + 1) * 8)
             protocol = following
-        raise Doubt
+        if protocol in EXTENSIONS:
+            raise Doubt
+        return self._transport(protocol, (src, dst), data, (at, end), wire)
 
     def _transport(
         self, protocol: int, ends: tuple[bytes, bytes], data: bytes, span: tuple[int, int], wire: int

@@ -1,0 +1,149 @@
+"""Captures of programs that could not be had: packets made by hand after what their sources say.
+
+`python tests/support/crafted.py NAME...` (all without a name) writes them to pcaps/; their manifests say `crafted`.
+"""
+
+import hashlib
+import random
+import struct
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT)]
+
+from frames import Conversation, S, dns_answer, dns_query, udp  # noqa: E402 - the paths come first
+
+from sensor.packet import Packet  # noqa: E402 - the same
+
+CLIENT, RESOLVER, SERVER = "10.77.0.2", "10.77.0.1", "10.77.1.60"
+START_S = 1_763_900_000
+NS = START_S * S
+RANDOM = random.Random(2026)
+RELAY = "tunnel.example.org"
+
+
+def octets(count: int) -> bytes:
+    """Octets that look encrypted; never zero."""
+    return bytes(RANDOM.randrange(1, 256) for _ in range(count))
+
+
+def look_up(name: str, address: str = SERVER, *, qtype: int = 1) -> list[Packet]:
+    question = udp(NS, (CLIENT, 40001, RESOLVER, 53), dns_query(name, qtype=qtype))
+    return [question, udp(NS + 10**6, (RESOLVER, 53, CLIENT, 40001), dns_answer(name, [address]))]
+
+
+def stream(port: int, *turns: bytes, name: str = RELAY) -> list[Packet]:
+    """A look-up, and a connection in which client and server take turns."""
+    talk = Conversation((CLIENT, 45000, SERVER, port), start_ns=NS + S)
+    packets = look_up(name) + talk.open()
+    for number, turn in enumerate(turns):
+        packets += talk.answer(turn) if number % 2 else talk.send(turn)
+    return packets
+
+
+def datagrams(port: int, *turns: bytes) -> list[Packet]:
+    ends = (CLIENT, 45000, SERVER, port), (SERVER, port, CLIENT, 45000)
+    return [udp(NS + S + number * 10**7, ends[number % 2], turn) for number, turn in enumerate(turns)]
+
+
+def upgrade(path: str, protocol: str = "websocket", **fields: str) -> bytes:
+    head = {"Host": RELAY, "Connection": "Upgrade", "Upgrade": protocol, **fields}
+    if protocol == "websocket":
+        head |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in head.items())
+    return f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode()
+
+
+def switching(protocol: str = "websocket") -> bytes:
+    return f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: {protocol}\r\nConnection: Upgrade\r\n\r\n".encode()
+
+
+def frp_login() -> list[Packet]:
+    login = b'{"version":"0.61.1","hostname":"","os":"linux","arch":"amd64","privilege_key":"","timestamp":1763900000}'
+    message = b"o" + struct.pack(">q", len(login)) + login
+    update = bytes.fromhex("000100010000000100000000")
+    return stream(7000, update + struct.pack(">BBHII", 0, 0, 0, 1, len(message)) + message, update + octets(60))
+
+
+def zerotier() -> list[Packet]:
+    address, root = octets(5), octets(5)
+    head = octets(8) + root + address + b"\0" + octets(8) + b"\x01"
+    hello = head + bytes((13, 1, 14, 0, 2)) + struct.pack(">Q", START_S * 1000)
+    return datagrams(9993, hello + address + b"\0" + octets(64) + b"\0" + octets(40), octets(100))
+
+
+def tailscale() -> list[Packet]:
+    body = b"\x80\x22\0\x08tailnode\x80\x28\0\x04" + octets(4)
+    stun = b"\0\x01" + struct.pack(">H", len(body)) + b"\x21\x12\xa4\x42" + octets(12) + body
+    disco = "TS💬".encode() + octets(32) + octets(24) + octets(46)
+    peer = "10.77.1.61"
+    return [
+        *datagrams(3478, stun, b"\x01\x01" + octets(30)),
+        udp(NS + 2 * S, (CLIENT, 41641, peer, 41641), disco),
+        udp(NS + 2 * S + 10**7, (peer, 41641, CLIENT, 41641), disco[:38] + octets(70)),
+    ]
+
+
+def dnscat2() -> list[Packet]:
+    packets = []
+    for number in range(12):
+        kind, data = (b"\0", b"\x02\x93\0\0") if not number else (b"\x01", hashlib.sha512(b"%d" % number).digest()[:40])
+        digits = (struct.pack(">H", RANDOM.randrange(65536)) + kind + b"\xbe\xef" + data).hex()
+        name = ".".join(digits[at : at + 60] for at in range(0, len(digits), 60)) + ".d.dnstun.example"
+        ends = (CLIENT, 41000 + number, RESOLVER, 53)
+        at_ns = NS + number * S
+        answer = dns_answer(name, ident=number, rcode=0)
+        packets.append(udp(at_ns, ends, dns_query(name, ident=number, qtype=1)))
+        packets.append(udp(at_ns + 10**7, (ends[2], 53, ends[0], ends[1]), answer))
+    return packets
+
+
+def reverse_http() -> list[Packet]:
+    request = b"GET /hook HTTP/1.1\r\nHost: app.example.net\r\nUser-Agent: x\r\n\r\n"
+    talk = Conversation((CLIENT, 45000, SERVER, 34567), start_ns=NS + S)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    return look_up(RELAY) + talk.open() + talk.answer(request) + talk.send(answer)
+
+
+CRAFTED: dict[str, Callable[[], Iterable[Packet]]] = {
+    "frp-login": frp_login,
+    "frp-websocket": lambda: stream(80, upgrade("/~!frp"), switching()),
+    "chisel": lambda: stream(8080, upgrade("/", Sec_WebSocket_Protocol="chisel-v3"), switching(), octets(80)),
+    "devtunnels-cleartext": lambda: stream(
+        80, upgrade("/api/v1/Connect/x", Sec_WebSocket_Protocol="tunnel-relay-host"), switching()
+    ),
+    "bore": lambda: stream(7835, b'{"Hello":0}\0', b'{"Hello":40123}\0'),
+    "rathole": lambda: stream(2333, bytes(4) + b"\x01" + octets(32), bytes(4) + b"\x01" + octets(32)),
+    "zerotier": zerotier,
+    "zerotier-tcp": lambda: stream(443, b"\x17\x03\x03\0\x04\x01\x0e\0\x02", octets(40)),
+    "tailscale": tailscale,
+    "tailscale-control": lambda: stream(
+        80, upgrade("/ts2021", "tailscale-control-protocol"), switching("tailscale-control-protocol")
+    ),
+    "tailscale-derp": lambda: stream(80, upgrade("/derp", "DERP"), switching("DERP")),
+    "wstunnel": lambda: stream(8080, upgrade("/v1/events", Sec_WebSocket_Protocol="v1"), switching()),
+    "ssh-port-443": lambda: stream(443, b"SSH-2.0-OpenSSH_9.2\r\n", b"SSH-2.0-Go\r\n", octets(500)),
+    "reverse-http": reverse_http,
+    "dns-dnscat2": dnscat2,
+}
+
+
+def write_pcap(path: Path, packets: Iterable[Packet]) -> None:
+    """Write classic pcap with microseconds; Ethernet addresses stay zero."""
+    with path.open("wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+        for row in packets:
+            seconds, rest = divmod(row.ts_ns, S)
+            file.write(struct.pack("<IIII", seconds, rest // 1000, len(row.data), row.wire_octets) + row.data)
+
+
+def main() -> None:
+    for name in sys.argv[1:] or CRAFTED:
+        RANDOM.seed(name)
+        write_pcap(ROOT / "pcaps" / f"{name}.pcap", CRAFTED[name]())
+
+
+if __name__ == "__main__":
+    main()
