@@ -11,26 +11,33 @@ from api.context import ApiContext
 from api.feeds import count_entries
 from api.times import NS_PER_S
 from rules.blocklist import ListName
-from rules.sensor_status import SensorStatus
+from rules.sensor_status import SensorState, SensorStatus
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+MS_PER_S = 1000
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """One field of a sensor's status as a metric."""
+    """One field of a sensor's status as a metric, divided by `unit`; a `label` tells the entries of a mapping apart."""
 
     field: str
     name: str
     help: str
+    unit: int = 1
+    label: str = ""
 
 
 COUNTERS = (
     _Reading("packets", "packets", "Packets that the sensor took"),
     _Reading("octets", "octets", "Octets of those packets on the wire"),
-    _Reading("kernel_drops", "kernel_drops", "Packets that the kernel dropped before the sensor saw them"),
-    _Reading("shed", "shed", "Packets that the sensor left out to keep up"),
+    _Reading("kernel_drops", "kernel_drops", "Packets that the kernel had no room for"),
+    _Reading("interface_drops", "interface_drops", "The same by interface, since each was opened", label="interface"),
+    _Reading("shed", "shed", "Packets that the program gave up"),
+    _Reading("flows", "flows", "Flows that were begun"),
+    _Reading("flow_map_opened", "flow_map_opened", "Flows that the kernel's filter began to follow"),
+    _Reading("evicted", "evicted", "Entries that left a full table", label="table"),
     _Reading("malformed", "malformed", "Packets that could not be decoded"),
     _Reading("copies", "copies", "Packets that another interface had shown already"),
     _Reading("observations", "observations", "DNS transactions and flows observed"),
@@ -39,8 +46,17 @@ COUNTERS = (
     _Reading("spool_overflow", "spool_overflow", "Events lost because the spool was full"),
 )
 GAUGES = (
-    _Reading("flows", "flows", "Flows in the table"),
-    _Reading("spool_events", "spool_events", "Events that wait for the database"),
+    _Reading("buffer_fill", "buffer_fill_ratio", "Share of the fullest ring or receive queue that waits to be read"),
+    _Reading("buffer_fill_peak", "buffer_fill_peak_ratio", "The highest share since the heartbeat before"),
+    _Reading("lag_ms", "lag_seconds", "Age of the newest packet when handled, the highest since a heartbeat", MS_PER_S),
+    _Reading("flow_table_flows", "flow_table_flows", "Flows in the table now"),
+    _Reading("flow_table_size", "flow_table_size", "Flows that the table can hold"),
+    _Reading("flow_map_size", "flow_map_size", "Flows that the kernel's filter can follow"),
+    _Reading("flow_map_turnover", "flow_map_turnover_ratio", "Share of them begun since the heartbeat before"),
+    _Reading("spool_events", "spool_events", "Events that wait on disk for the database"),
+    _Reading("spool_octets", "spool_octets", "The same in octets"),
+    _Reading("pending_events", "pending_events", "Events that wait in memory for the disk"),
+    _Reading("delivery_lag_ms", "delivery_lag_seconds", "How long the oldest event has waited", MS_PER_S),
 )
 
 
@@ -69,10 +85,11 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return the current values."""
         sensors = self._context.store.sensors()
-        yield from (_counter(reading, sensors) for reading in COUNTERS)
-        yield from (_gauge(reading, sensors) for reading in GAUGES)
+        yield from (_family(CounterMetricFamily, reading, sensors) for reading in COUNTERS)
+        yield from (_family(GaugeMetricFamily, reading, sensors) for reading in GAUGES)
         yield self._heartbeat_age(sensors)
         yield _engine(sensors)
+        yield self._state(sensors)
         yield _policy_error(sensors, has_error=bool(self._context.policy_status().error))
         yield from self._lists()
 
@@ -87,6 +104,16 @@ class StateCollector(Collector):
         now_ns = self._context.now_ns()
         for sensor in sensors:
             family.add_metric((sensor.sensor_id,), max(0, now_ns - sensor.heartbeat_ns) / NS_PER_S)
+        return family
+
+    def _state(self, sensors: list[SensorStatus]) -> Metric:
+        family = GaugeMetricFamily(
+            "molecatcher_sensor_state", "1 for the worst that is true of the sensor now", labels=("sensor", "state")
+        )
+        now_ns = self._context.now_ns()
+        for sensor in sensors:
+            for state in SensorState:
+                family.add_metric((sensor.sensor_id, state.value), state is sensor.state(now_ns))
         return family
 
     def _lists(self) -> Iterator[Metric]:
@@ -112,17 +139,19 @@ def exposition(registry: CollectorRegistry) -> bytes:
     return generate_latest(registry)
 
 
-def _counter(reading: _Reading, sensors: list[SensorStatus]) -> Metric:
-    family = CounterMetricFamily(f"molecatcher_sensor_{reading.name}", reading.help, labels=("sensor",))
+def _family(
+    kind: type[CounterMetricFamily | GaugeMetricFamily], reading: _Reading, sensors: list[SensorStatus]
+) -> Metric:
+    """Return one metric of all sensors."""
+    labels = ("sensor", reading.label) if reading.label else ("sensor",)
+    family = kind(f"molecatcher_sensor_{reading.name}", reading.help, labels=labels)
     for sensor in sensors:
-        family.add_metric((sensor.sensor_id,), getattr(sensor, reading.field))
-    return family
-
-
-def _gauge(reading: _Reading, sensors: list[SensorStatus]) -> Metric:
-    family = GaugeMetricFamily(f"molecatcher_sensor_{reading.name}", reading.help, labels=("sensor",))
-    for sensor in sensors:
-        family.add_metric((sensor.sensor_id,), getattr(sensor, reading.field))
+        value = getattr(sensor, reading.field)
+        if reading.label:
+            for entry, count in value.items():
+                family.add_metric((sensor.sensor_id, entry), count)
+        else:
+            family.add_metric((sensor.sensor_id,), value / reading.unit)
     return family
 
 

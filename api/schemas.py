@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from db.values import FindingState
 from rules.observation import FlowState, Kind, Transport
+from rules.sensor_status import SensorState
 from rules.verdict import Decision, Outcome, Role, Severity
 
 TIME = datetime.fromisoformat("2026-11-23T18:00:00.000000+00:00")
@@ -74,6 +75,19 @@ class EventDocument(Document):
     duration_ms: int = Field(description="From the first packet to the last one so far", examples=[61_250])
     first_seen: datetime = Field(examples=[TIME])
     last_seen: datetime = Field(examples=[TIME])
+    sensor_loss: int = Field(
+        description="Packets that the sensor lost from a minute before to this report: if any, counts may be low",
+        examples=[0],
+    )
+
+
+class EventDetail(EventDocument):
+    """One event, and what it means."""
+
+    explanation: list[str] = Field(
+        description="The verdict in sentences",
+        examples=[["10.20.0.7 runs a tunnel of ngrok, which the policy does not sanction.", "It was blocked."]],
+    )
 
 
 class EventPage(Document):
@@ -104,6 +118,9 @@ class FindingDocument(Document):
     dst_name: str | None = Field(examples=["connect.ngrok-agent.com"])
     event_id: str = Field(description="The event seen last", examples=[EVENT_ID])
     sensor_id: str = Field(examples=["gateway-1"])
+    sensor_loss: int = Field(
+        description="The highest of its events: at least so many packets were lost while it was seen", examples=[0]
+    )
     exception_id: str | None = Field(examples=[None])
     decided_at: datetime | None = Field(examples=[None])
 
@@ -148,6 +165,7 @@ class SensorDocument(Document):
     """A sensor's heartbeat; counters are totals since `started_at`."""
 
     sensor_id: str = Field(examples=["gateway-1"])
+    state: SensorState = Field(description="The worst that is true of it now", examples=["watching"])
     version: str = Field(examples=["0.1.0"])
     hostname: str = Field(examples=["gateway.example.com"])
     started_at: datetime = Field(examples=[TIME])
@@ -157,14 +175,39 @@ class SensorDocument(Document):
     engine_reason: str
     packets: int = Field(examples=[1_234_567])
     octets: int = Field(examples=[987_654_321])
-    kernel_drops: int = Field(description="Packets that the kernel dropped", examples=[0])
-    shed: int = Field(description="Packets that the sensor left out to keep up", examples=[0])
+    kernel_drops: int = Field(description="Packets that the kernel had no room for", examples=[0])
+    interface_drops: dict[str, int] = Field(
+        description="The same by interface, since each was opened", examples=[{"eth0": 0}]
+    )
+    shed: int = Field(description="Packets that the program gave up", examples=[0])
+    lost_last_minute: int = Field(description="Drops and shed packets of the minute before", examples=[0])
+    buffer_fill: float = Field(
+        ge=0, le=1, description="Share of the fullest ring or receive queue that waits to be read", examples=[0.015625]
+    )
+    buffer_fill_peak: float = Field(
+        ge=0, le=1, description="The highest share since the heartbeat before; at 1 the kernel drops", examples=[0.0625]
+    )
+    lag_ms: int = Field(
+        description="Age of the newest packet when it had been handled, the highest since the heartbeat before",
+        examples=[52],
+    )
     malformed: int = Field(examples=[0])
-    flows: int = Field(examples=[310])
+    flows: int = Field(description="Flows that were begun", examples=[310])
+    flow_table_flows: int = Field(description="Flows in the table now", examples=[120])
+    flow_table_size: int = Field(examples=[131_072])
+    flow_map_opened: int = Field(description="Flows that the kernel's filter began to follow", examples=[340])
+    flow_map_size: int = Field(description="Places in the filter's map, 0 without such a filter", examples=[131_072])
+    flow_map_turnover: float = Field(
+        description="Share of those places that new flows took since the heartbeat before", examples=[0.0001]
+    )
+    evicted: dict[str, int] = Field(description="Entries that left a full table", examples=[{"flows": 0, "dns": 0}])
     observations: int = Field(examples=[4021])
     unknown: int = Field(examples=[4000])
     events: int = Field(examples=[21])
-    spool_events: int = Field(description="Events that wait for the database", examples=[0])
+    spool_events: int = Field(description="Events that wait on disk for the database", examples=[0])
+    spool_octets: int = Field(description="The same in octets", examples=[0])
+    pending_events: int = Field(description="Events that wait in memory for the disk", examples=[0])
+    delivery_lag_ms: int = Field(description="How long the oldest event has waited", examples=[0])
     spool_overflow: int = Field(description="Events lost because the spool was full", examples=[0])
     copies: int = Field(description="Packets that another interface had shown already", examples=[0])
     policy_error: str = Field(examples=[""])

@@ -43,6 +43,7 @@ class EventRow(Base):
         CheckConstraint("confidence BETWEEN 0 AND 100", name="confidence"),
         CheckConstraint("src_port BETWEEN 0 AND 65535 AND dst_port BETWEEN 0 AND 65535", name="ports"),
         CheckConstraint("verdict <> 'unknown'", name="verdict"),
+        CheckConstraint("sensor_loss >= 0", name="sensor_loss"),
         Index(None, "observed_at_ns", "event_id"),
         Index(None, "src_ip", "observed_at_ns", "event_id"),
         Index(None, "dst_ip", "observed_at_ns", "event_id"),
@@ -97,6 +98,7 @@ class EventRow(Base):
     duration_ms: Mapped[int]
     first_seen_ns: Mapped[int]
     last_seen_ns: Mapped[int]
+    sensor_loss: Mapped[int]
 
 
 class FindingRow(Base):
@@ -132,6 +134,7 @@ class FindingRow(Base):
     dst_name: Mapped[str | None]
     event_id: Mapped[str]
     sensor_id: Mapped[str]
+    sensor_loss: Mapped[int]
     exception_id: Mapped[str | None]
     decision: Mapped[str | None]
     decided_at_ns: Mapped[int | None]

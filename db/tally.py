@@ -54,6 +54,7 @@ class Contribution:
     bytes_in: int
     first_seen_ns: int
     last_seen_ns: int
+    sensor_loss: int
 
     @property
     def key(self) -> FindingKey | None:
@@ -69,6 +70,7 @@ class Contribution:
             and self.confidence >= earlier.confidence
             and self.first_seen_ns <= earlier.first_seen_ns
             and self.last_seen_ns >= earlier.last_seen_ns
+            and self.sensor_loss >= earlier.sensor_loss
         )
 
 
@@ -92,6 +94,7 @@ class Tally(msgspec.Struct, kw_only=True):
     dst_name: str | None
     event_id: str
     sensor_id: str
+    sensor_loss: int
     exception_id: str | None
     decision: FindingState | None = None
     decided_at_ns: int | None = None
@@ -113,6 +116,7 @@ class Tally(msgspec.Struct, kw_only=True):
             dst_name=first.dst_name,
             event_id=first.event_id,
             sensor_id=first.sensor_id,
+            sensor_loss=first.sensor_loss,
             exception_id=first.exception_id,
         )
 
@@ -125,6 +129,7 @@ class Tally(msgspec.Struct, kw_only=True):
         self.verdict = max(self.verdict, new.verdict, key=_VERDICTS.__getitem__)
         self.severity = max(self.severity, new.severity, key=_SEVERITIES.__getitem__)
         self.confidence = max(self.confidence, new.confidence)
+        self.sensor_loss = max(self.sensor_loss, new.sensor_loss)
         self.first_seen_ns = min(self.first_seen_ns, new.first_seen_ns)
         if (new.last_seen_ns, new.event_id) >= (self.last_seen_ns, self.event_id):
             self.last_seen_ns = new.last_seen_ns

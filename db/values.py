@@ -74,7 +74,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     `finding_id` follows from source, service and role, so it never changes. `severity` and `confidence` are the highest
     of its events and `verdict` the surer one (`unsanctioned` before `suspicious`); `tunnel_state`, `dst_name`,
     `event_id`, `sensor_id` and `exception_id` are those of the event seen last. `events` counts events; `sightings`,
-    `bytes_out` and `bytes_in` sum their counts. `decided_at_ns` is when a person last set the state.
+    `bytes_out` and `bytes_in` sum their counts. `sensor_loss` is the highest of its events, which overlap: so many
+    packets at least were lost while it was seen. `decided_at_ns` is when a person last set the state.
     """
 
     finding_id: str
@@ -95,6 +96,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     dst_name: str | None
     event_id: str
     sensor_id: str
+    sensor_loss: int
     exception_id: str | None
     decided_at_ns: int | None
 

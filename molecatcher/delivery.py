@@ -81,6 +81,11 @@ class Delivery:
                 self.counters["rejected"] += 1
                 log.error("event_rejected", event_id=rejected.event_id, problem=rejected.problem)
             self._spool.discard(batch)
+            self._save_heartbeat()
+        self._save_heartbeat()
+
+    def _save_heartbeat(self) -> None:
+        """Deliver the newest heartbeat, between two batches too: that many wait must show while they do."""
         status, self._status = self._status, None
         if status is not None:
             self._store.save_heartbeat(status)

@@ -14,6 +14,7 @@ from db.store import open_store
 from molecatcher import __version__
 from molecatcher.delivery import Delivery
 from molecatcher.errors import SetupError
+from molecatcher.health import Health, of_spool, of_tables
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
@@ -65,8 +66,9 @@ class Sensor:
         self.store = open_store(settings.database)
         self.spool = _open_spool(settings)
         self.delivery = Delivery(self.spool, self.store)
-        update_ns = int(settings.update_s * NS_PER_S)
-        self.reporter = Reporter(self.sensor_id, int(settings.window_s * NS_PER_S), update_ns=update_ns)
+        self.health = Health()
+        update_ns, window_ns = int(settings.update_s * NS_PER_S), int(settings.window_s * NS_PER_S)
+        self.reporter = Reporter(self.sensor_id, window_ns, update_ns=update_ns, losses=self.health.losses)
         self._look_ns = update_ns // LOOKS_AN_UPDATE
         self.namespaces = enter_namespaces(settings)
         self.listening = Listening(self.namespaces, settings.interface, settings.netns)
@@ -110,6 +112,7 @@ class Sensor:
         packets = self.source.read(READ_TIMEOUT_S) or []
         now_ns = time.time_ns()
         self.keep(self._observe(packets, now_ns))
+        self.health.note_handled(packets, time.time_ns())
         if self._is_due("housekeeping", HOUSEKEEPING_S):
             self._keep_house()
         if self._is_due("heartbeat", self.settings.heartbeat_s):
@@ -120,6 +123,8 @@ class Sensor:
         try:
             found = [*self.detector.feed(packets), *self.detector.advance(now_ns)]
             self.attributor.ask(found)
+            if found:
+                self.health.note_losses(self.source, self.counters["shed"], now_ns)
             reports = self.reporter.take(found, now_ns)
             reports += self.reporter.attribute(self.attributor.answers(), self.rules().exception_for, now_ns)
             self.reporter.update(self.detector.watch.look(now_ns, self._look_ns))
@@ -150,6 +155,7 @@ class Sensor:
         self.delivery.notify()
 
     def _keep_house(self) -> None:
+        self.health.note_losses(self.source, self.counters["shed"], time.time_ns())
         if self._wants_reload:
             self._wants_reload = False
             self.rules.reload()
@@ -181,22 +187,22 @@ class Sensor:
             engine_reason=f"{self.source.engine_reason}; {self.choice.reason}",
             packets=pipeline.packets + source.filtered_packets,
             octets=pipeline.octets + source.filtered_octets,
-            kernel_drops=source.kernel_drops,
-            shed=self.counters["shed"],
             malformed=sum(pipeline.malformed.values()),
-            flows=pipeline.flows,
             observations=self.detector.observations,
             unknown=self.detector.unknown,
             events=self.reporter.events,
-            spool_events=len(self._pending),
             spool_overflow=self.counters["spool_overflow"],
             copies=source.copies,
             policy_error=self.rules.error,
+            **of_tables(self.detector, self.reporter),
+            **of_spool(self.spool, self._pending, now_ns),
+            **self.health.of_capture(self.source, self.counters["shed"], now_ns),
         )
         self.delivery.notify(status)
 
     def _close(self) -> None:
         now_ns = time.time_ns()
+        self.health.note_losses(self.source, self.counters["shed"], now_ns)
         reports = self.reporter.take(self.detector.flush(), now_ns)
         self.reporter.update(self.detector.watch.look(now_ns, 0, at_once=None))
         self.keep([*reports, *self.reporter.flush()])

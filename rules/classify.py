@@ -105,7 +105,9 @@ def _role(match: Match) -> Role:
 def _sanctioned(row: Indicator, sanction: Sanction, observation: Observation) -> Verdict:
     seen = WHERE_IT_WAS_SEEN[row.evidence]
     reasons = [Reason(row.evidence, row.value, f"{seen} a name of the sanctioned ingress {sanction.domain}")]
-    goes_through_proxy = any(other.evidence in PROXY_EVIDENCE for other in observation.indicators)
+    goes_through_proxy = observation.via_proxy or any(
+        other.evidence in PROXY_EVIDENCE for other in observation.indicators
+    )
     if observation.dns is None and not goes_through_proxy:
         address = address_text(observation.five_tuple.dst)
         if not sanction.covers_address(observation.five_tuple.dst):

@@ -29,8 +29,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     Times are nanoseconds since the epoch, UTC. `count`, `first_seen_ns`, `last_seen_ns` and what was carried are
     absolute: a later report of the same `event_id` carries a higher `revision` and replaces the earlier one.
     `bytes_out`, `bytes_in` and `packets` are sums over all flows of the event (`rules.observation.Traffic`),
-    `duration_ms` is the time from the first packet of any to the last packet of any. `src_host` to `src_container` are
-    a `rules.source.Source`, known only some time after the first report, if at all.
+    `duration_ms` is the time from the first packet of any to the last packet of any. `sensor_loss` is how many packets
+    the sensor lost from a minute before the event to its last report: where it is not 0, counts may be low.
+    `src_host` to `src_container` are a `rules.source.Source`, known only some time after the first report, if at all.
     """
 
     event_id: str
@@ -78,15 +79,18 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: int = 0
     first_seen_ns: int
     last_seen_ns: int
+    sensor_loss: int = 0
 
 
-AGGREGATE_FIELDS = frozenset({"event_id", "revision", "sensor_id", "count", "first_seen_ns", "last_seen_ns"})
+AGGREGATE_FIELDS = frozenset(
+    {"event_id", "revision", "sensor_id", "count", "first_seen_ns", "last_seen_ns", "sensor_loss"}
+)
 
 
-def uuid7(unix_ns: int) -> str:
-    """Return a new UUIDv7 whose time part is `unix_ns` (RFC 9562 section 5.7)."""
+def uuid7(unix_ns: int, digest: int | None = None) -> str:
+    """Return a new UUIDv7 whose time part is `unix_ns` (RFC 9562 section 5.7); of the same `digest` always the same."""
     milliseconds = (unix_ns // 1_000_000) & ((1 << 48) - 1)
-    rand = secrets.randbits(74)
+    rand = secrets.randbits(74) if digest is None else digest & ((1 << 74) - 1)
     value = (milliseconds << 80) | (0x7 << 76) | ((rand >> 62) << 64) | (0b10 << 62) | (rand & ((1 << 62) - 1))
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
@@ -110,6 +114,7 @@ def make_event(observation: Observation, verdict: Verdict, event_id: str, sensor
         sensor_id=sensor_id,
         src_ip=address_text(flow.src),
         src_port=flow.src_port,
+        src_user=observation.user,
         dst_ip=address_text(flow.dst),
         dst_port=flow.dst_port,
         dst_name=verdict.dst_name,

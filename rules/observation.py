@@ -115,6 +115,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
 
     `indicators` stand in the order they were seen. `told_names` are the names for which this client was told the
     responder's address and the answer is still valid, newest first. `traffic` alone may grow without a new revision.
+    `via_proxy`: a proxy told of it; the responder is where it went (0.0.0.0 if it did not say), `user` who signed in.
     """
 
     key: int
@@ -129,3 +130,5 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     told_names: tuple[str, ...] = ()
     interface: str = ""
     traffic: Traffic = NO_TRAFFIC
+    via_proxy: bool = False
+    user: str | None = None

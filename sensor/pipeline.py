@@ -50,7 +50,7 @@ class Pipeline:
     def __init__(self, limits: Limits | None = None, is_own_lookup: IsOwnLookup | None = None) -> None:
         """Make the tables; `is_own_lookup(qname, name on the wire)` says which questions are the program's own."""
         self._is_own_lookup = is_own_lookup
-        limits = limits if limits is not None else Limits()
+        self.limits = limits = limits if limits is not None else Limits()
         keys = count(1)
         self.counters = Counters()
         self._now_ns = 0
@@ -69,6 +69,11 @@ class Pipeline:
             head_octets=limits.head_octets,
             half_open=HalfOpenTable(limits.half_open),
         )
+
+    @property
+    def open_flows(self) -> int:
+        """Return how many flows the table holds now."""
+        return len(self._table)
 
     def feed(self, packet: Packet) -> list[Observation]:
         """Return what `packet` makes known."""

@@ -12,9 +12,10 @@ from heapq import heappop, heappush
 import msgspec
 
 from rules.event import Event, duration_ms, make_event, uuid7, with_source
-from rules.observation import NO_TRAFFIC, Kind, Traffic
+from rules.observation import NO_TRAFFIC, Kind, Observation, Traffic
 from rules.source import NOBODY, Source
 from sensor.detection import Detection
+from sensor.losses import Losses
 
 ExceptionFor = Callable[[Event, Source], str | None]
 
@@ -51,6 +52,10 @@ class _Window:
         )
 
 
+def _new_id(observation: Observation) -> str:
+    return uuid7(observation.observed_at_ns)
+
+
 class Reporter:
     """Aggregates detections of the same source, destination, service and role.
 
@@ -65,6 +70,8 @@ class Reporter:
         max_windows: int = MAX_WINDOWS,
         *,
         update_ns: int = UPDATE_NS,
+        make_id: Callable[[Observation], str] = _new_id,
+        losses: Losses | None = None,
     ) -> None:
         self.events = 0
         self.windows_evicted = 0
@@ -73,6 +80,8 @@ class Reporter:
         self._window_ns = window_ns
         self._max_windows = max_windows
         self._update_ns = update_ns
+        self._make_id = make_id
+        self._losses = losses if losses is not None else Losses()
         self._windows: OrderedDict[tuple[object, ...], _Window] = OrderedDict()
         self._by_observation: OrderedDict[int, tuple[_Window, Traffic]] = OrderedDict()
         self._updates: list[tuple[int, str, _Window]] = []  # a heap, by when they are due
@@ -108,12 +117,14 @@ class Reporter:
             if known is None:
                 continue
             event = known[0].event
-            reports.extend(_attribute(known[0], source, exception_for, now_ns))
+            if _attribute(known[0], source, exception_for):
+                reports.extend(self._counters(known[0], now_ns))
             if event.kind is not Kind.DNS and event.dst_name:
                 lookup = self._lookups.pop((event.src_ip, event.dst_name), None)
                 if lookup is not None:
                     lookup.source = NOBODY
-                    reports.extend(_attribute(lookup, source, exception_for, now_ns))
+                    _attribute(lookup, source, exception_for)
+                    reports.extend(self._counters(lookup, now_ns))
         return reports
 
     def expire(self, now_ns: int) -> list[Event]:
@@ -124,19 +135,20 @@ class Reporter:
             if window.opened_ns + self._window_ns > now_ns:
                 break
             del self._windows[key]
-            reports.extend(_counters(window, now_ns))
+            reports.extend(self._end(window, now_ns))
         while self._updates and self._updates[0][0] <= now_ns:
             window = heappop(self._updates)[2]
             window.is_due = False
-            reports.extend(_counters(window, now_ns))
+            reports.extend(self._counters(window, now_ns))
         return reports
 
     def flush(self) -> list[Event]:
         """Return the counters of every event that has some, and close every window."""
-        windows = [*self._windows.values(), *(row[2] for row in self._updates)]
+        reports = [report for window in self._windows.values() for report in self._end(window, window.reported_ns)]
+        reports += [report for row in self._updates for report in self._counters(row[2], row[2].reported_ns)]
         self._windows.clear()
         self._updates.clear()
-        return [report for window in windows for report in _counters(window, window.reported_ns)]
+        return reports
 
     def _take(self, detection: Detection, now_ns: int) -> list[Event]:
         observation = detection.observation
@@ -157,9 +169,10 @@ class Reporter:
         reports = []
         if len(self._windows) >= self._max_windows:
             self.windows_evicted += 1
-            reports.extend(_counters(self._windows.popitem(last=False)[1], now_ns))
+            reports.extend(self._end(self._windows.popitem(last=False)[1], now_ns))
         observation = detection.observation
-        event = make_event(observation, detection.verdict, uuid7(observation.observed_at_ns), self._sensor_id)
+        event = make_event(observation, detection.verdict, self._make_id(observation), self._sensor_id)
+        event = msgspec.structs.replace(event, sensor_loss=self._losses.around(event.first_seen_ns))
         first_ns = observation.observed_at_ns
         window = _Window(event, now_ns, now_ns, 1, first_packet_ns=first_ns, last_seen_ns=event.last_seen_ns)
         self._windows[_identity(detection)] = window
@@ -180,9 +193,13 @@ class Reporter:
         if _statement(new) == _statement(old):
             return []
         window.event = msgspec.structs.replace(
-            new, revision=old.revision, observed_at_ns=old.observed_at_ns, first_seen_ns=old.first_seen_ns
+            new,
+            revision=old.revision,
+            observed_at_ns=old.observed_at_ns,
+            first_seen_ns=old.first_seen_ns,
+            sensor_loss=old.sensor_loss,
         )
-        return _counters(window, now_ns)
+        return self._counters(window, now_ns)
 
     def _remember(self, key: int, window: _Window, detection: Detection) -> None:
         """Count what the flow carried since it was last heard of."""
@@ -202,42 +219,48 @@ class Reporter:
             window.is_due = True
             heappush(self._updates, (window.reported_ns + self._update_ns, window.event.event_id, window))
 
+    def _end(self, window: _Window, now_ns: int) -> list[Event]:
+        """Return the last counters of a window, also when there is nothing new but that more packets were lost."""
+        window.is_dirty |= self._losses.around(window.event.first_seen_ns) > window.event.sensor_loss
+        return self._counters(window, now_ns)
 
-def _counters(window: _Window, now_ns: int) -> list[Event]:
-    if not window.is_dirty:
-        return []
-    window.is_dirty = False
-    window.reported_ns = now_ns
-    traffic = window.traffic
-    window.event = msgspec.structs.replace(
-        window.event,
-        revision=window.event.revision + 1,
-        count=window.count,
-        last_seen_ns=window.last_seen_ns,
-        bytes_out=traffic.octets_out,
-        bytes_in=traffic.octets_in,
-        packets=traffic.packets,
-        duration_ms=duration_ms(window.first_packet_ns, traffic.last_ns),
-    )
-    return [window.event]
+    def _counters(self, window: _Window, now_ns: int) -> list[Event]:
+        if not window.is_dirty:
+            return []
+        window.is_dirty = False
+        window.reported_ns = now_ns
+        event, traffic = window.event, window.traffic
+        window.event = msgspec.structs.replace(
+            event,
+            revision=event.revision + 1,
+            count=window.count,
+            last_seen_ns=window.last_seen_ns,
+            bytes_out=traffic.octets_out,
+            bytes_in=traffic.octets_in,
+            packets=traffic.packets,
+            duration_ms=duration_ms(window.first_packet_ns, traffic.last_ns),
+            sensor_loss=max(event.sensor_loss, self._losses.around(event.first_seen_ns)),
+        )
+        return [window.event]
 
 
-def _attribute(window: _Window, source: Source, exception_for: ExceptionFor, now_ns: int) -> list[Event]:
+def _attribute(window: _Window, source: Source, exception_for: ExceptionFor) -> bool:
+    """Note who is behind a flow of the window; tell whether its event says something else now."""
     event = window.event
     if window.source == NOBODY:
         window.source = source
         window.exception_id = exception_for(event, source)
         event = with_source(event, source)
     elif event.kind is Kind.DNS or source.who == window.source.who:
-        return []
+        return False
     elif exception_for(event, source) != window.exception_id:
         window.exception_id = exception_for(event, NOBODY)
     event = msgspec.structs.replace(event, exception_id=window.exception_id)
     if event == window.event:
-        return []
+        return False
     window.event = event
     window.is_dirty = True
-    return _counters(window, now_ns)
+    return True
 
 
 def _identity(detection: Detection) -> tuple[object, ...]:

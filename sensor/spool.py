@@ -1,5 +1,6 @@
 """A durable queue between report and database: one file a batch, in a directory.
 
+A file is named for its place in the queue and how many events it holds, so that what waits is known without reading it.
 A batch is written to a temporary file, synced and renamed, so that after `kill -9` or a power cut it is there whole or
 not at all. It is removed once the store has acknowledged it; delivering twice is harmless, the store is idempotent.
 When the limit is reached the oldest batches are kept and new ones are refused and counted.
@@ -8,6 +9,7 @@ When the limit is reached the oldest batches are kept and new ones are refused a
 import heapq
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +42,7 @@ class Spool:
     """The queue in `directory` (created with mode 0700). One writer; one reader may run in another thread.
 
     `append` costs one file of about 1 KiB an event and two syncs, however much waits; `waiting_octets` counts whole
-    disk blocks and is exact for this process's writes and removals.
+    disk blocks. That and `waiting_events` are exact for this process's writes and removals.
     """
 
     def __init__(self, directory: Path, limit_octets: int = LIMIT_OCTETS) -> None:
@@ -51,13 +53,29 @@ class Spool:
         self._lock = threading.Lock()
         for leftover in directory.glob("*.tmp"):
             leftover.unlink()
-        self._sequence = max((int(path.stem) for path in directory.glob(f"*{SUFFIX}")), default=0)
-        self._octets = sum(_disk_octets(path.stat().st_size) for path in directory.glob(f"*{SUFFIX}"))
+        self._sequence = self._octets = self._events = 0
+        for path in directory.glob(f"*{SUFFIX}"):
+            sequence, events = _place(path)
+            self._sequence = max(self._sequence, sequence)
+            self._octets += _disk_octets(path.stat().st_size)
+            self._events += events
+        oldest = next(self._waiting(), None)
+        self._oldest_ns = oldest.stat().st_mtime_ns if oldest is not None else 0
 
     @property
     def waiting_octets(self) -> int:
         """Return how much is waiting to be delivered, in octets."""
         return self._octets
+
+    @property
+    def waiting_events(self) -> int:
+        """Return how many events wait to be delivered."""
+        return self._events
+
+    @property
+    def oldest_ns(self) -> int | None:
+        """Return since when the oldest batch has been waiting, None when nothing waits."""
+        return self._oldest_ns if self._octets else None
 
     def append(self, events: Sequence[Event]) -> None:
         """Keep `events`; when this returns they survive the end of the process.
@@ -70,7 +88,7 @@ class Spool:
             raise SpoolFull(
                 f"the spool {self.directory} holds its {self.limit_octets >> 20} MiB: is the database away?"
             )
-        path = self.directory / f"{self._sequence + 1:012d}{SUFFIX}"
+        path = self.directory / f"{self._sequence + 1:012d}-{len(events)}{SUFFIX}"
         try:
             _write_durably(path, content)
         except OSError as error:
@@ -79,24 +97,25 @@ class Spool:
                 f"the spool {self.directory} cannot be written: {error.strerror}; free some space"
             ) from error
         self._sequence += 1
-        self._account(_disk_octets(len(content)))
+        self._account(path, _disk_octets(len(content)), is_there=True)
 
     def batches(self) -> Iterator[Batch]:
         """Yield what waits, oldest first. A file that cannot be read is set aside and counted, never deleted."""
         for path in self._waiting():
+            self._oldest_ns = path.stat().st_mtime_ns
             try:
                 yield Batch(path, msgspec.json.decode(path.read_bytes(), type=tuple[Event, ...]))
             except msgspec.MsgspecError:
                 self.damaged += 1
                 octets = _disk_octets(path.stat().st_size)
                 path.rename(path.with_suffix(DAMAGED_SUFFIX))
-                self._account(-octets)
+                self._account(path, octets, is_there=False)
 
     def discard(self, batch: Batch) -> None:
         """Forget a batch that the store has acknowledged."""
         octets = _disk_octets(batch.path.stat().st_size)
         batch.path.unlink()
-        self._account(-octets)
+        self._account(batch.path, octets, is_there=False)
 
     def _waiting(self) -> Iterator[Path]:
         """Yield the files of all batches, oldest first; no more than `LISTED_AT_ONCE` paths are held in memory."""
@@ -110,9 +129,20 @@ class Spool:
                 return
             after = oldest[-1]
 
-    def _account(self, octets: int) -> None:
+    def _account(self, path: Path, octets: int, *, is_there: bool) -> None:
+        """Note that a batch came or went."""
+        sign = 1 if is_there else -1
         with self._lock:
-            self._octets += octets
+            if not self._octets:
+                self._oldest_ns = time.time_ns()
+            self._octets += sign * octets
+            self._events += sign * _place(path)[1]
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """Return a batch's place in the queue and how many events it holds."""
+    sequence, _, events = path.stem.partition("-")
+    return int(sequence), int(events or 0)
 
 
 def _disk_octets(octets: int) -> int:

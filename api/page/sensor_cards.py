@@ -1,20 +1,30 @@
 """A sensor's health in words: does it capture, does it keep up, what must be done about it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from api.times import NS_PER_S, relative
-from rules.sensor_status import SensorStatus
+from api.page.templates import grouped
+from api.times import duration, relative
+from rules.sensor_status import SensorState, SensorStatus
 
-SILENT_AFTER_NS = 30 * NS_PER_S
+MS_PER_S = 1000
+HEARTBEAT_TURNS_OVER = 0.1  # of the filter's map
 
 
 class Health(StrEnum):
     """How a sensor does; the value is what the style sheet knows it by."""
 
-    CAPTURING = "good"
-    WAITING = "waiting"
-    SILENT = "bad"
+    GOOD = "good"
+    WARNING = "waiting"
+    BAD = "bad"
+
+
+_HEALTH = {
+    SensorState.SILENT: Health.BAD,
+    SensorState.LOSING: Health.BAD,
+    SensorState.WATCHING: Health.GOOD,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,34 +32,62 @@ class SensorCard:
     """One sensor's state, headline and what to worry about."""
 
     status: SensorStatus
-    health: Health
+    state: SensorState
     headline: str
     alerts: tuple[str, ...]
 
     @property
     def is_capturing(self) -> bool:
         """Tell whether it sees packets now."""
-        return self.health is Health.CAPTURING
+        return self.state not in {SensorState.SILENT, SensorState.WAITING}
+
+    @property
+    def health(self) -> Health:
+        """Return how it does."""
+        return _HEALTH.get(self.state, Health.WARNING)
 
 
 def make_card(status: SensorStatus, now_ns: int) -> SensorCard:
     """Return the card of a sensor whose newest heartbeat is `status`."""
-    if now_ns - status.heartbeat_ns > SILENT_AFTER_NS:
-        since = relative(status.heartbeat_ns, now_ns)
-        return SensorCard(status, Health.SILENT, f"Silent: last heard {since}", _alerts(status))
-    if not status.interfaces:
-        return SensorCard(status, Health.WAITING, "Waiting for a default route", _alerts(status))
-    return SensorCard(status, Health.CAPTURING, f"Capturing on {', '.join(status.interfaces)}", _alerts(status))
+    state = status.state(now_ns)
+    return SensorCard(status, state, _headline(status, state, now_ns), tuple(_alerts(status)))
 
 
-def _alerts(status: SensorStatus) -> tuple[str, ...]:
-    alerts = []
+def _headline(status: SensorStatus, state: SensorState, now_ns: int) -> str:
+    """Return the worst in plain words."""
+    match state:
+        case SensorState.SILENT:
+            return f"Silent: last heard {relative(status.heartbeat_ns, now_ns)}"
+        case SensorState.WAITING:
+            return "Waiting for a default route"
+        case SensorState.LOSING:
+            return f"Losing packets: {grouped(status.lost_last_minute)} in the last minute"
+        case SensorState.BEHIND:
+            return f"Behind by {duration(status.lag_ms // MS_PER_S)}"
+        case SensorState.SPOOLING:
+            waiting = grouped(status.spool_events + status.pending_events)
+            return f"Spool filling: {waiting} events wait for the database"
+        case SensorState.WATCHING:
+            return "Watching"
+
+
+def _alerts(status: SensorStatus) -> Iterator[str]:
+    """Yield what to worry about beside the headline."""
     if status.policy_error:
-        alerts.append(f"The policy file cannot be used, the one before stays in force: {status.policy_error}")
+        yield f"The policy file cannot be used, the one before stays in force: {status.policy_error}"
+    if status.lost_last_minute:
+        yield "What is counted now is low, and tunnels may go unseen"
     if status.kernel_drops:
-        alerts.append(f"The kernel dropped {status.kernel_drops} packets since the sensor started")
+        yield f"The kernel dropped {_packets(status.kernel_drops)} since the sensor started, having no room for them"
+    if status.shed:
+        yield f"The sensor gave up {_packets(status.shed)} since it started; its log says why"
+    if status.flow_map_turnover >= HEARTBEAT_TURNS_OVER:
+        yield "So many flows begin that the kernel forgets them early: more packets are read than need be, none is lost"
     if status.spool_overflow:
-        alerts.append(f"{status.spool_overflow} events were lost because the spool was full")
-    if status.spool_events:
-        alerts.append(f"{status.spool_events} events wait for the database")
-    return tuple(alerts)
+        yield f"{grouped(status.spool_overflow)} events were lost because the spool was full"
+    if status.pending_events:
+        yield f"{grouped(status.pending_events)} events wait in memory: the spool cannot be written"
+
+
+def _packets(number: int) -> str:
+    return f"{grouped(number)} packet{'' if number == 1 else 's'}"

@@ -13,6 +13,7 @@ from rules.event import rfc3339
 _KEPT = "\n"
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _ROUNDED_FROM = 100
+_ONE_PERCENT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ def make_templates(version: str) -> Templates:
         lstrip_blocks=True,
         finalize=visible,
     )
-    environment.filters |= {"ago": relative, "exact": exact, "count": grouped, "octets": octets, "duration": duration}
+    environment.filters |= {"ago": relative, "exact": exact, "duration": duration}
+    environment.filters |= {"count": grouped, "octets": octets, "percent": percent}
     environment.globals |= {"assets": asset_urls(), "version": version}
     return Templates(environment)
 
@@ -56,6 +58,11 @@ def exact(at_ns: int) -> str:
 def grouped(number: int) -> str:
     """Return a whole number with its thousands apart."""
     return f"{number:,}".replace(",", "\u202f")
+
+
+def percent(share: float) -> str:
+    """Return a share as a whole percentage; what is little but not nothing does not look like nothing."""
+    return f"{share:.0%}" if share in {0, 1} or share >= _ONE_PERCENT else "<1%"
 
 
 def octets(number: int) -> str:

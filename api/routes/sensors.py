@@ -14,4 +14,6 @@ router = APIRouter(tags=["sensors"])
 @router.get("/v1/sensors", response_model=SensorList, responses=problems(503))
 def list_sensors(context: Context) -> Response:
     """Every sensor's newest heartbeat."""
-    return json_response({"items": [document(sensor) for sensor in context.store.sensors()]})
+    now_ns = context.now_ns()
+    rows = [document(sensor) | {"state": sensor.state(now_ns)} for sensor in context.store.sensors()]
+    return json_response({"items": rows})

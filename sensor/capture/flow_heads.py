@@ -67,7 +67,7 @@ class FlowHeads:
         """Return the totals over all sockets since it was loaded."""
         rows = [_STATS.unpack(row) for row in self._object.read_per_cpu("stats", _ONLY, _STATS.size)]
         packets, octets, copies, opened = map(sum, zip(*rows, strict=True))
-        return FilterCounters(packets, octets, opened, copies)
+        return FilterCounters(packets, octets, opened, copies, self.limits.flows)
 
     def count_apart(self, flow: Flow) -> None:
         """Note in `flow` what was counted of it."""

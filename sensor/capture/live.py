@@ -56,6 +56,7 @@ class _Totals:
 
     packets: int = 0
     closed_drops: int = 0
+    fill_peak: float = 0.0
     filtered: FilterCounters = field(default_factory=FilterCounters)
 
 
@@ -163,15 +164,30 @@ class LiveSource:
         if self._is_open:
             self._totals.filtered = self.way.packet_filter.counters()
         filtered = self._totals.filtered
-        drops = self._totals.closed_drops + sum(tap.count_drops() for tap in self._taps.values())
+        drops = {name: tap.count_drops() for name, tap in self._taps.items()}
         return SourceCounters(
-            self._totals.packets,
-            drops,
-            filtered.packets,
-            filtered.octets,
+            packets=self._totals.packets,
+            kernel_drops=self._totals.closed_drops + sum(drops.values()),
+            filtered_packets=filtered.packets,
+            filtered_octets=filtered.octets,
             flows_opened=filtered.flows_opened,
+            flows_places=filtered.flows_places,
             copies=self._copies.found + filtered.copies,
+            interface_drops=drops,
         )
+
+    def kernel_drops(self) -> int:
+        """Return the drops since the source was opened, on all interfaces; takes one system call an interface."""
+        return self._totals.closed_drops + sum(tap.count_drops() for tap in self._taps.values())
+
+    def fill(self) -> float:
+        """Return the share of the fullest ring or receive queue that waits to be read, 0 to 1."""
+        return max((tap.fill() for tap in self._taps.values()), default=0.0)
+
+    def take_fill_peak(self) -> float:
+        """Return the highest share that waited at any read since the last call, and begin anew."""
+        peak, self._totals.fill_peak = self._totals.fill_peak, 0.0
+        return peak
 
     def count_apart(self, flow: Flow) -> None:
         """Note in `flow` what the kernel counted of it instead of handing it out."""
@@ -211,6 +227,7 @@ class LiveSource:
         """Collect from `taps`, each up to its share of the batch."""
         batch: list[Packet] = []
         for tap in taps:
+            self._totals.fill_peak = max(self._totals.fill_peak, tap.fill())
             try:
                 tap.drain(batch, max(1, BATCH_PACKETS // len(taps)))
             except OSError as error:

@@ -10,12 +10,16 @@ from sensor.flow import Flow
 
 @dataclass(frozen=True, slots=True)
 class FilterCounters:
-    """Totals of what a filter kept back (and counted), flows it began to follow, copies of what passed elsewhere."""
+    """Totals of what a filter kept back (and counted), flows it began to follow, copies of what passed elsewhere.
+
+    `flows_places` is how many flows it can follow at a time.
+    """
 
     packets: int = 0
     octets: int = 0
     flows_opened: int = 0
     copies: int = 0
+    flows_places: int = 0
 
 
 class SocketFilter(Protocol):

@@ -1,6 +1,7 @@
 """What every live or offline source of packets offers to the pipeline."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sensor.packet import Packet
@@ -11,8 +12,9 @@ class SourceCounters:
     """Totals since the source was opened: `packets` handed out, `kernel_drops` that the kernel had no room for.
 
     `filtered_packets` and `filtered_octets` were counted in the kernel and not handed out; `flows_opened` is how many
-    flows the kernel began to follow there (many more than there are: its table is too small). `copies` are packets that
-    another interface had shown already; they were not handed out.
+    flows the kernel began to follow there, in `flows_places` places (many more than there are: its table is too small).
+    `copies` are packets that another interface had shown already; they were not handed out. `interface_drops` are the
+    drops of each interface that is open, since it was opened.
     """
 
     packets: int = 0
@@ -21,6 +23,8 @@ class SourceCounters:
     filtered_octets: int = 0
     flows_opened: int = 0
     copies: int = 0
+    flows_places: int = 0
+    interface_drops: Mapping[str, int] = field(default_factory=dict)
 
 
 class PacketSource(Protocol):

@@ -48,6 +48,9 @@ class Tap(Protocol):
     def count_drops(self) -> int:
         """The drops of this socket since it was opened."""
 
+    def fill(self) -> float:
+        """The share of its ring or receive queue that waits to be read, 0 to 1; 1 is when the kernel drops."""
+
     def close(self) -> None:
         """Give the socket back."""
 

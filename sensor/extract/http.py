@@ -70,7 +70,7 @@ def read_request(stream: bytes, *, is_final: bool = False) -> HttpRequest:
 
 
 def _as_request(method: bytes, target: bytes, fields: dict[bytes, bytes], head_octets: int) -> HttpRequest:
-    authority, path = _split_target(method, target)
+    authority, path = split_target(method, target)
     host, port = split_authority(authority or fields.get(b"host", b""))
     if method == b"CONNECT" and not host:
         raise MalformedHttp(0, "CONNECT without a host")
@@ -86,7 +86,7 @@ def _as_request(method: bytes, target: bytes, fields: dict[bytes, bytes], head_o
     )
 
 
-def _split_target(method: bytes, target: bytes) -> tuple[bytes, str]:
+def split_target(method: bytes, target: bytes) -> tuple[bytes, str]:
     """Return authority and path of a request target (RFC 9112 section 3.2), without the query."""
     if method == b"CONNECT":
         return target, ""

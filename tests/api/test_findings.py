@@ -26,6 +26,13 @@ def test_a_finding_gathers_the_events_of_source_service_and_role(
     assert finding["decided_at"] is None
 
 
+def test_what_the_sensor_lost_is_said_of_event_and_finding(installation: Installation, client: httpx.Client) -> None:
+    installation.add(sensor_loss=120)
+    installation.add()
+    assert client.get("/v1/findings").json()["items"][0]["sensor_loss"] == 120
+    assert sorted(row["sensor_loss"] for row in client.get("/v1/events").json()["items"]) == [0, 120]
+
+
 def test_old_findings_are_listed_too(installation: Installation, client: httpx.Client) -> None:
     installation.add(observed_at_ns=installation.now_ns - 90 * DAY_NS)
     assert len(client.get("/v1/findings").json()["items"]) == 1

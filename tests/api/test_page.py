@@ -107,6 +107,21 @@ def test_a_finding_appears_without_a_reload(
     assert severe_log(browser) == []
 
 
+@pytest.mark.parametrize(
+    ("lost", "said"), [(0, ""), (1, "at least 1 packet while"), (120, "at least 120 packets while")]
+)
+def test_a_finding_says_that_its_sensor_lost_packets(
+    installation: Installation, browser: webdriver.Chrome, see: See, lost: int, said: str
+) -> None:
+    installation.beat()
+    installation.add(sensor_loss=lost)
+    browser.get(installation.url)
+    shown = see("#findings tbody tr").text
+    assert said in shown
+    assert ("counts may be low, and other tunnels may be missing" in shown) == bool(lost)
+    assert severe_log(browser) == []
+
+
 def test_hostile_names_are_text(installation: Installation, browser: webdriver.Chrome, see: See) -> None:
     installation.beat(hostname=HOSTILE, policy_error=HOSTILE, interfaces=(HOSTILE,))
     installation.set_policy(error=HOSTILE, warnings=(HOSTILE,), path=HOSTILE)
@@ -162,7 +177,10 @@ def test_the_lists_show_addresses_to_copy(busy: Installation, browser: webdriver
 @pytest.mark.parametrize(
     ("fields", "headline"),
     [
-        ({}, "Capturing on eth0"),
+        ({}, "Watching"),
+        ({"lost_last_minute": 120}, "Losing packets: 120 in the last minute"),
+        ({"lag_ms": 12_300}, "Behind by 12 seconds"),
+        ({"spool_events": 40, "delivery_lag_ms": 15_000}, "Spool filling: 40 events wait for the database"),
         ({"interfaces": ()}, "Waiting for a default route"),
         ({"heartbeat_ns": 1_795_460_400_000_000_000 - 5 * MINUTE_NS}, "Silent: last heard 5 minutes ago"),
     ],
@@ -176,10 +194,13 @@ def test_the_banner_says_how_the_sensor_does(
 
 
 def test_the_banner_says_what_is_wrong(installation: Installation, browser: webdriver.Chrome, see: See) -> None:
-    installation.beat(kernel_drops=12, policy_error="line 3 is not TOML")
+    installation.beat(kernel_drops=12, shed=1, spool_overflow=3, policy_error="line 3 is not TOML")
     installation.set_policy(error="line 3 is not TOML")
     browser.get(installation.url)
-    assert "The kernel dropped 12 packets" in see(".sensor").text
+    shown = see(".sensor").text
+    assert "The kernel dropped 12 packets" in shown
+    assert "The sensor gave up 1 packet since" in shown
+    assert "3 events were lost because the spool was full" in shown
     assert "Policy not updated." in see(".notice.bad[role=alert]:not([hidden])").text
 
 

@@ -46,6 +46,29 @@ def test_sensors_show_their_heartbeat(installation: Installation, client: httpx.
     assert sensor["heartbeat"] == "2026-11-23T19:00:00.000000Z"
     assert sensor["kernel_drops"] == 3
     assert sensor["interfaces"] == ["eth0"]
+    assert sensor["state"] == "watching"
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({"lost_last_minute": 1, "lag_ms": 60_000}, "losing_packets"),
+        ({"lag_ms": 2_000, "delivery_lag_ms": 60_000}, "behind"),
+        ({"lag_ms": 1_999, "delivery_lag_ms": 10_000}, "spool_filling"),
+        ({"pending_events": 1}, "spool_filling"),
+        ({"interfaces": (), "lost_last_minute": 1}, "waiting"),
+        ({"kernel_drops": 100, "lag_ms": 1_999, "delivery_lag_ms": 9_999}, "watching"),
+    ],
+)
+def test_a_sensors_state_is_the_worst_that_is_true(
+    installation: Installation, client: httpx.Client, fields: dict[str, object], state: str
+) -> None:
+    installation.beat(**fields)
+    assert client.get("/v1/sensors").json()["items"][0]["state"] == state
+    states = {labels: value for (name, labels), value in samples(client).items() if name == "molecatcher_sensor_state"}
+    assert [dict(labels)["state"] for labels, value in states.items() if value] == [state]
+    installation.now_ns += 31 * 10**9
+    assert client.get("/v1/sensors").json()["items"][0]["state"] == "silent"
 
 
 def test_the_policy_is_shown_with_its_error(installation: Installation, client: httpx.Client) -> None:
@@ -94,13 +117,35 @@ def test_it_is_not_ready_without_a_database(installation: Installation, client: 
         ("molecatcher_sensor_octets_total", 987_654),
         ("molecatcher_sensor_kernel_drops_total", 3),
         ("molecatcher_sensor_spool_events", 2),
+        ("molecatcher_sensor_flows_total", 310),
+        ("molecatcher_sensor_buffer_fill_peak_ratio", 0.25),
+        ("molecatcher_sensor_flow_map_turnover_ratio", 0.5),
+        ("molecatcher_sensor_lag_seconds", 0.052),
+        ("molecatcher_sensor_delivery_lag_seconds", 1.5),
         ("molecatcher_sensor_heartbeat_age_seconds", 5),
     ],
 )
 def test_metrics_of_a_sensor(installation: Installation, client: httpx.Client, name: str, value: float) -> None:
-    installation.beat(kernel_drops=3, spool_events=2)
+    installation.beat(
+        kernel_drops=3,
+        spool_events=2,
+        flows=310,
+        buffer_fill_peak=0.25,
+        flow_map_turnover=0.5,
+        lag_ms=52,
+        delivery_lag_ms=1500,
+    )
     installation.now_ns += 5 * 10**9
     assert samples(client)[name, (("sensor", "gateway-1"),)] == value
+
+
+def test_metrics_tell_interfaces_and_tables_apart(installation: Installation, client: httpx.Client) -> None:
+    installation.beat(interface_drops={"eth0": 3, "eth1": 0}, evicted={"flows": 7})
+    found = samples(client)
+    for interface, drops in (("eth0", 3), ("eth1", 0)):
+        labels = (("interface", interface), ("sensor", "gateway-1"))
+        assert found["molecatcher_sensor_interface_drops_total", labels] == drops
+    assert found["molecatcher_sensor_evicted_total", (("sensor", "gateway-1"), ("table", "flows"))] == 7
 
 
 def test_a_metric_names_the_engine(installation: Installation, client: httpx.Client) -> None:

@@ -127,6 +127,7 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
     "confidence": st.integers(0, 100),
     "state": st.sampled_from(list(FlowState)),
     "exception_id": st.sampled_from([None, "pilot"]),
+    "sensor_loss": st.integers(0, 9),
     "dst_name": st.sampled_from([None, "a.example", "b.example"]),
     "count": st.integers(1, 9),
     "first_seen_ns": st.integers(0, 5),
@@ -204,6 +205,7 @@ def expected_finding(events: list[Event], found: Finding) -> Finding:
         dst_name=latest.dst_name,
         event_id=latest.event_id,
         sensor_id=latest.sensor_id,
+        sensor_loss=max(each.sensor_loss for each in events),
         exception_id=latest.exception_id,
         decided_at_ns=None,
     )

@@ -66,6 +66,7 @@ def test_a_verdict_that_becomes_sanctioned_takes_its_finding_away(store: Store) 
         ("verdict", Outcome.UNSANCTIONED, Outcome.SUSPICIOUS),
         ("first_seen_ns", T0_NS, T0_NS + SECOND_NS),
         ("last_seen_ns", LATER_NS, LATER_NS - SECOND_NS),
+        ("sensor_loss", 9, 4),
     ],
 )
 def test_a_revision_may_take_back_what_an_earlier_one_said(
@@ -75,6 +76,13 @@ def test_a_revision_may_take_back_what_an_earlier_one_said(
     store.append([make_event(1, revision=2, **{field: now})])
     assert getattr(only(store), field) == now
     assert (only(store).events, only(store).sightings) == (1, 1)
+
+
+def test_the_most_that_was_lost_around_one_event_was_lost_at_least(store: Store) -> None:
+    store.append([make_event(1, sensor_loss=5), make_event(2, sensor_loss=12), make_event(3)])
+    assert only(store).sensor_loss == 12
+    store.append([make_event(1, sensor_loss=40, revision=2)])
+    assert only(store).sensor_loss == 40
 
 
 def test_what_was_resolved_opens_when_it_is_seen_again(store: Store) -> None:

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "mc9999"
-down_revision = "mc0003"
+down_revision = "mc0005"
 
 def upgrade() -> None:
     with op.batch_alter_table("events") as events:
@@ -80,7 +80,7 @@ def test_an_upgrade_keeps_every_row(path: Path, tmp_path: Path) -> None:
             assert connection.exec_driver_sql("SELECT count(*) FROM events WHERE site = ''").scalar_one() == 100
 
 
-def test_what_was_stored_before_octets_were_counted_stays(path: Path) -> None:
+def test_what_was_stored_before_octets_and_losses_were_counted_stays(path: Path) -> None:
     with open_store(path) as store:
         store.append([make_event(1)])
         with store._engine.connect() as connection:
@@ -91,9 +91,9 @@ def test_what_was_stored_before_octets_were_counted_stays(path: Path) -> None:
             connection.commit()
         schema.upgrade(store._engine)
         assert store.events(EventFilter(), 10) == [make_event(1)]
-        store.append([make_event(1, revision=2, bytes_out=5, bytes_in=7, packets=3, duration_ms=9)])
+        store.append([make_event(1, revision=2, bytes_out=5, bytes_in=7, packets=3, duration_ms=9, sensor_loss=4)])
         (found,) = store.findings(FindingFilter(), 10)
-        assert (found.bytes_out, found.bytes_in) == (5, 7)
+        assert (found.bytes_out, found.bytes_in, found.sensor_loss) == (5, 7, 4)
 
 
 def test_an_upgrade_that_fails_leaves_the_old_schema(path: Path, tmp_path: Path) -> None:

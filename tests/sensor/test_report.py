@@ -9,6 +9,7 @@ from rules.event import Event
 from rules.observation import FlowState, Observation, Traffic
 from rules.policy import Policy
 from sensor.detection import Detection
+from sensor.losses import Losses
 from sensor.report import Reporter
 
 CATALOGUE = load_catalogue()
@@ -79,6 +80,24 @@ def test_a_full_table_reports_its_oldest_window_and_counts_it() -> None:
     assert reporter.windows_evicted == 1
     assert [(row.count, row.revision) for row in reports] == [(1, 1), (2, 2), (1, 1)]
     assert len(reporter._windows) == len(reporter._by_observation) == 2
+
+
+def test_an_event_is_reported_again_when_packets_were_lost_while_its_window_was_open() -> None:
+    losses = Losses()
+    reporter = Reporter("s", window_ns=60 * S, losses=losses)
+    (first,) = reporter.take([detect(hello(LISTED))], NOW_NS)
+    losses.note(7, NOW_NS + 30 * S)
+    (last,) = reporter.expire(NOW_NS + 60 * S)
+    assert (last.event_id, last.revision, last.count, last.sensor_loss) == (first.event_id, 2, 1, 7)
+
+
+def test_what_was_lost_before_the_window_is_no_news_at_its_end() -> None:
+    losses = Losses()
+    reporter = Reporter("s", window_ns=60 * S, losses=losses)
+    losses.note(7, NOW_NS - 30 * S)
+    (first,) = reporter.take([detect(hello(LISTED))], NOW_NS)
+    assert first.sensor_loss == 7
+    assert reporter.expire(NOW_NS + 60 * S) == []
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 40)), min_size=1, max_size=60))

@@ -45,6 +45,34 @@ def test_a_delivered_batch_is_gone(tmp_path: Path) -> None:
     assert spool.waiting_octets == 0
 
 
+def test_what_waits_is_counted_in_events_and_dated_also_after_a_restart(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    assert (spool.waiting_events, spool.oldest_ns) == (0, None)
+    began_ns = time.time_ns()
+    spool.append([make_event(1)])
+    spool.append([make_event(2), make_event(3)])
+    (first, second) = sorted(tmp_path.iterdir())
+    os.utime(first, ns=(0, began_ns - 60 * 10**9))
+    for each in (spool, Spool(tmp_path)):
+        batches = each.batches()
+        next(batches)
+        assert each.waiting_events == 3
+        assert each.oldest_ns == began_ns - 60 * 10**9
+    for batch in spool.batches():
+        spool.discard(batch)
+    assert (spool.waiting_events, spool.oldest_ns) == (0, None)
+    assert not second.exists()
+
+
+def test_a_damaged_file_does_not_count_as_waiting(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.append([make_event(1), make_event(2)])
+    next(tmp_path.iterdir()).write_bytes(b"[{")
+    again = Spool(tmp_path)
+    assert list(again.batches()) == []
+    assert (again.waiting_events, again.waiting_octets) == (0, 0)
+
+
 def test_the_oldest_is_kept_when_the_limit_is_reached(tmp_path: Path) -> None:
     spool = Spool(tmp_path, limit_octets=10_000)
     with pytest.raises(SpoolFull, match="is the database away"):

@@ -101,7 +101,7 @@ class HeadPolicy:
         end = at + length if length else wire
         for _ in range(8):
             if protocol not in EXTENSIONS:
-                return self._transport(protocol, (src, dst), data, (at, end), wire)
+                break
             following, octets, fragment = struct.unpack_from(">BBH4x", data, at)
             if at + 8 > end:
                 raise Doubt

@@ -5,7 +5,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -135,11 +135,15 @@ def test_what_a_sleeping_reader_loses_is_counted(wire: Wire) -> None:
         sent = 2000
         wire.send(*[frame(number) for number in range(sent)])
         early = source.counters().kernel_drops
+        full = source.fill()
         received = len(drain(source))
         total = source.counters()
         source.listen_on(())
-        assert source.counters() == total
+        assert source.counters().kernel_drops == source.kernel_drops() == total.kernel_drops
     assert early > 0
+    assert full > 0.9
+    assert source.take_fill_peak() > 0.9
+    assert total.interface_drops == {"eth0": total.kernel_drops}
     assert received > 0
     assert received + total.kernel_drops >= sent
     assert total.packets - received < 20  # neighbour discovery at most
@@ -346,4 +350,4 @@ def test_a_closed_source_is_at_its_end(wire: Wire) -> None:
     source.close()
     source.close()
     assert source.read(0) is None
-    assert source.counters() == counters
+    assert source.counters() == replace(counters, interface_drops={})

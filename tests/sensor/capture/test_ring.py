@@ -121,3 +121,30 @@ def test_a_full_ring_drops_and_counts(wire: Wire) -> None:
     assert len(packets) + tap.count_drops() == len(frames)
     assert len(packets) >= BLOCK_OCTETS // 1500
     tap.close()
+
+
+def test_the_share_that_waits_is_said_now_and_at_its_highest(wire: Wire) -> None:
+    frames = [tcp(0, ENDS, (number, 1, ACK), bytes(1400)).data for number in range(400)]
+    with LiveSource(("eth0",), Engine(open_tap=partial(RingTap, blocks=16))) as source:
+        assert source.fill() == 0
+        wire.send(*frames)
+        waiting = source.fill()
+        assert 4 / 16 <= waiting <= 6 / 16
+        while source.read(0.2):
+            pass
+        assert source.fill() == 0
+        assert waiting <= source.take_fill_peak() <= waiting + 1 / 16
+        assert source.take_fill_peak() == 0
+
+
+def test_blocks_that_wait_around_the_rings_end_are_counted(wire: Wire) -> None:
+    frames = [tcp(0, ENDS, (number, 1, ACK), bytes(1400)).data for number in range(200)]
+    tap = RingTap("eth0", EveryIpPacket(), blocks=4)
+    for _ in range(3):
+        wire.send(*frames)
+        time.sleep(0.1)  # the last block is handed over by the clock
+        assert tap.waiting_blocks() == 3
+        tap.drain([], 1000)
+        assert tap.waiting_blocks() == 0
+    assert tap.count_drops() == 0
+    tap.close()

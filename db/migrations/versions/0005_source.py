@@ -3,12 +3,12 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "mc0003"
-down_revision = "mc0002"
+revision = "mc0005"
+down_revision = "mc0004"
 branch_labels = None
 depends_on = None
 
-_TEXTS = ("src_host", "src_mac", "src_user", "src_process", "src_exe", "src_cmdline", "src_container")
+_TEXTS = ("src_host", "src_mac", "src_process", "src_exe", "src_cmdline", "src_container")
 _NUMBERS = ("src_uid", "src_pid")
 
 

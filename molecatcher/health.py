@@ -1,0 +1,88 @@
+"""The sensor's own health: what was lost, what waits, how late it is; measured between two heartbeats.
+
+Nothing here is done for each packet: a clock is read for each batch, counters of the kernel twice a second and for each
+batch in which something was detected.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rules.event import Event
+from sensor.capture.live import LiveSource
+from sensor.detect import Detector
+from sensor.losses import LEAD_NS, Losses
+from sensor.packet import Packet
+from sensor.report import Reporter
+from sensor.spool import Spool
+
+NS_PER_MS = 1_000_000
+
+
+class Health:
+    """Fills in the part of `SensorStatus` that speaks of the sensor's own health; what it means is said there."""
+
+    def __init__(self) -> None:
+        self.losses = Losses()
+        self._lag_ns = 0
+        self._map_opened = 0
+
+    def note_losses(self, source: LiveSource, shed: int, now_ns: int) -> None:
+        """Take the counters of lost packets at `now_ns`; takes one system call an interface."""
+        self.losses.note(source.kernel_drops() + shed, now_ns)
+
+    def note_handled(self, packets: Sequence[Packet], now_ns: int) -> None:
+        """Take how old the newest packet of a batch was at `now_ns`, when all of them had been handled."""
+        if packets:
+            self._lag_ns = max(self._lag_ns, now_ns - packets[-1].ts_ns)
+
+    def of_capture(self, source: LiveSource, shed: int, now_ns: int) -> dict[str, Any]:
+        """Return the fields of losses, ring, lag and the kernel's flows; peaks begin anew."""
+        counters = source.counters()
+        self.losses.note(counters.kernel_drops + shed, now_ns)
+        opened, self._map_opened = counters.flows_opened - self._map_opened, counters.flows_opened
+        lag_ns, self._lag_ns = self._lag_ns, 0
+        return {
+            "kernel_drops": counters.kernel_drops,
+            "interface_drops": dict(counters.interface_drops),
+            "shed": shed,
+            "lost_last_minute": self.losses.since(now_ns - LEAD_NS),
+            "buffer_fill": source.fill(),
+            "buffer_fill_peak": source.take_fill_peak(),
+            "lag_ms": lag_ns // NS_PER_MS,
+            "flow_map_opened": counters.flows_opened,
+            "flow_map_size": counters.flows_places,
+            "flow_map_turnover": opened / counters.flows_places if counters.flows_places else 0.0,
+        }
+
+
+def of_tables(detector: Detector, reporter: Reporter) -> dict[str, Any]:
+    """Return the fields of the program's tables."""
+    pipeline = detector.pipeline
+    counters = pipeline.counters
+    return {
+        "flows": counters.flows,
+        "flow_table_flows": pipeline.open_flows,
+        "flow_table_size": pipeline.limits.flows,
+        "evicted": {
+            "flows": counters.flows_evicted,
+            "half_open": counters.half_open_evicted,
+            "reassembly": counters.reassembly_evicted,
+            "fragments": counters.fragments_evicted,
+            "dns": counters.dns_evicted,
+            "names": counters.names_evicted,
+            "windows": reporter.windows_evicted,
+            "sightings": reporter.sightings_evicted,
+            "watch": detector.watch.evicted,
+        },
+    }
+
+
+def of_spool(spool: Spool, pending: Sequence[Event], now_ns: int) -> dict[str, Any]:
+    """Return the fields of what waits for the database: on disk, and in memory (`pending`) for the disk."""
+    since = [spool.oldest_ns or now_ns, *(pending[0].last_seen_ns for _ in pending[:1])]
+    return {
+        "spool_events": spool.waiting_events,
+        "spool_octets": spool.waiting_octets,
+        "pending_events": len(pending),
+        "delivery_lag_ms": max(0, now_ns - min(since)) // NS_PER_MS,
+    }
