@@ -7,6 +7,7 @@ survive `kill -9` (the pages are in the kernel) but not a power cut, and the sen
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from db.errors import DbError, StoreUnavailable, StoreUnusable
 
 DEFAULT_BUSY_TIMEOUT_MS = 10_000
 MAX_WAL_OCTETS = 64 << 20
+WAL_RETRY_S = 0.02
 CLOCK_STEP_NS = 60 * 1_000_000_000  # what comes out of order is younger than this
 
 _INSERT: dict[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
@@ -88,7 +90,7 @@ def connect_engine(url: URL, busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS) -> 
     def set_up(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # BEGIN is ours: the driver would begin only at the first write
         connection.execute(f"PRAGMA busy_timeout = {busy_timeout_ms}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_wal(connection, busy_timeout_ms)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA journal_size_limit = {MAX_WAL_OCTETS}")
@@ -100,6 +102,20 @@ def connect_engine(url: URL, busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS) -> 
 
     _follow_file(engine)
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection, busy_timeout_ms: int) -> None:
+    """Put the database into WAL mode; SQLite does not wait for another process that is about to do the same."""
+    until_s = time.monotonic() + busy_timeout_ms / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until_s:
+                raise
+            time.sleep(WAL_RETRY_S)
+        else:
+            return
 
 
 def _follow_file(engine: Engine) -> None:
