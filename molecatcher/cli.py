@@ -138,6 +138,14 @@ def serve(listen: ListenOption = None, state: StateOption = None, policy: Policy
 
 
 @app.command()
+def attribute(state: StateOption = None) -> None:
+    """Only the helper that names other users' processes to the sensor; needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH."""
+    from molecatcher.attribution_process import run as run_attribution
+
+    run_attribution(_settings(state=state))
+
+
+@app.command()
 def replay(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="pcap or pcapng, also .gz; - is standard input")

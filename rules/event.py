@@ -2,11 +2,13 @@
 
 import ipaddress
 import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import msgspec
 
 from rules.observation import FlowState, Kind, Observation, Transport
+from rules.source import Source
 from rules.verdict import Outcome, Role, Severity, Verdict
 
 SCHEMA_VERSION = "1"
@@ -29,6 +31,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     `bytes_out`, `bytes_in` and `packets` are sums over all flows of the event (`rules.observation.Traffic`),
     `duration_ms` is the time from the first packet of any to the last packet of any. `sensor_loss` is how many packets
     the sensor lost from a minute before the event to its last report: where it is not 0, counts may be low.
+    `src_host` to `src_container` are a `rules.source.Source`, known only some time after the first report, if at all.
     """
 
     event_id: str
@@ -47,7 +50,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     sensor_id: str
     src_ip: str
     src_port: int
+    src_host: str | None = None
+    src_mac: str | None = None
     src_user: str | None = None
+    src_uid: int | None = None
+    src_process: str | None = None
+    src_exe: str | None = None
+    src_cmdline: str | None = None
+    src_pid: int | None = None
+    src_container: str | None = None
     dst_ip: str
     dst_port: int
     dst_name: str | None = None
@@ -124,6 +135,15 @@ def make_event(observation: Observation, verdict: Verdict, event_id: str, sensor
         first_seen_ns=observation.observed_at_ns,
         last_seen_ns=observation.observed_at_ns,
     )
+
+
+def with_source(event: Event, source: Source) -> Event:
+    """Return the event with `source` in place of what was known of its source."""
+    return msgspec.structs.replace(event, **{f"src_{name}": value for name, value in _fields(source)})
+
+
+def _fields(source: Source) -> Iterator[tuple[str, object]]:
+    return ((name, getattr(source, name)) for name in source.__struct_fields__)
 
 
 def duration_ms(first_ns: int, last_ns: int) -> int:
