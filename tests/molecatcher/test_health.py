@@ -158,7 +158,7 @@ def test_the_pressure_on_the_kernels_map_is_said(wire: Wire, open_sensor: OpenSe
     first, second = heartbeat(sensor), heartbeat(sensor)
     assert (first.flow_map_size, first.flow_map_opened, first.flow_map_turnover) == (64, 160, 2.5)
     assert (second.flow_map_opened, second.flow_map_turnover) == (160, 0)
-    assert (first.flows, first.flow_table_flows, first.flow_table_size) == (160, 160, 131_072)
+    assert (first.flows, first.flow_table_flows, first.flow_table_size) == (160, 160, 65_536)
     assert set(first.evicted) == {
         "flows",
         "half_open",
