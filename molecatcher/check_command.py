@@ -44,7 +44,7 @@ def _settings_table(settings: Settings) -> Table:
     table = Table("setting", "value", "meaning", header_style="bold")
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
-        shown = ", ".join(value) if isinstance(value, tuple) else str(value)
+        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
         table.add_row(name, Text(shown or "-"), Text(field.description or ""))
     return table
 
