@@ -7,6 +7,7 @@ survive `kill -9` (the pages are in the kernel) but not a power cut, and the sen
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ _INSERT: dict[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
 }
 _WRITES = "molecatcher_writes"
 _FILE = "molecatcher_file"
+_RETRY_S = 0.01
 _LOCKED = "The database {path} is locked by another process: nothing was written, try again."
 _GONE = "The database {path} is gone: put it back, or restart to begin a new one."
 _READ_ONLY = "The database {path} is not writable: let the service's user write to it and to its directory."
@@ -88,7 +90,7 @@ def connect_engine(url: URL, busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS) -> 
     def set_up(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # BEGIN is ours: the driver would begin only at the first write
         connection.execute(f"PRAGMA busy_timeout = {busy_timeout_ms}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_wal(connection, busy_timeout_ms)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA journal_size_limit = {MAX_WAL_OCTETS}")
@@ -100,6 +102,20 @@ def connect_engine(url: URL, busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS) -> 
 
     _follow_file(engine)
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection, busy_timeout_ms: int) -> None:
+    """Have the file written by way of a log; SQLite does not wait itself while another process just sets that up."""
+    end_s = time.monotonic() + busy_timeout_ms / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end_s:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return
 
 
 def _follow_file(engine: Engine) -> None:
