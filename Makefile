@@ -10,8 +10,8 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo "sh -c 'echo Set-up needs root: run make as root or install sudo >&2; exit 1'")
 ARGS ?=
 RUN_PACKAGES := libbpf1 python3-venv util-linux
-TEST_PACKAGES := chromium chromium-driver clang curl fonts-dejavu-core gcc iproute2 libbpf-dev libc6-dev llvm nftables openssl \
-	python3-dev systemd unbound
+TEST_PACKAGES := chromium chromium-driver clang curl fonts-dejavu-core gcc haproxy iproute2 libbpf-dev libc6-dev llvm nftables openssl \
+	python3-dev squid systemd unbound
 TIMED := timeout 3600
 BPF := sensor/capture/bpf/flow_heads.bpf
 
@@ -47,6 +47,8 @@ bench: bench-setup ## Measure everything (slow; ARGS="--packets 200000 --rounds 
 	$(TIMED) $(BIN)/python bench/matcher.py
 	$(TIMED) $(BIN)/python bench/extract.py
 	$(TIMED) $(BIN)/python bench/pipeline.py
+	$(TIMED) $(BIN)/python bench/correlation.py
+	$(TIMED) $(BIN)/python bench/proxy_log.py
 	[ "$$(id -u)" != 0 ] || $(TIMED) $(BIN)/python bench/engines.py
 
 bpf: ## Build the eBPF filter again (after a change of its source; commit the object with it)

@@ -46,6 +46,15 @@ class EventDocument(Document):
     sensor_id: str = Field(examples=["gateway-1"])
     src_ip: str = Field(examples=["10.20.0.7"])
     src_port: int = Field(examples=[51234])
+    src_host: str | None = Field(description="The name of the source: of its lease, or the sensor's own")
+    src_mac: str | None = Field(description="Hardware address of a source beside the sensor's host")
+    src_user: str | None = Field(description="Who it was, as far as anybody said", examples=["alice"])
+    src_uid: int | None = Field(description="The user who made the socket", examples=[1000])
+    src_process: str | None = Field(examples=["ngrok"])
+    src_exe: str | None = Field(examples=["/usr/local/bin/ngrok"])
+    src_cmdline: str | None = Field(description="Without secrets", examples=["ngrok http 8080 --authtoken ***"])
+    src_pid: int | None = Field(examples=[4711])
+    src_container: str | None = Field(description="ENGINE:ID, or systemd:UNIT", examples=["docker:4f1c2a9b7d3e"])
     dst_ip: str = Field(examples=["203.0.113.9"])
     dst_port: int = Field(examples=[443])
     dst_name: str | None = Field(examples=["connect.ngrok-agent.com"])
@@ -69,6 +78,15 @@ class EventDocument(Document):
     sensor_loss: int = Field(
         description="Packets that the sensor lost from a minute before to this report: if any, counts may be low",
         examples=[0],
+    )
+
+
+class EventDetail(EventDocument):
+    """One event, and what it means."""
+
+    explanation: list[str] = Field(
+        description="The verdict in sentences",
+        examples=[["10.20.0.7 runs a tunnel of ngrok, which the policy does not sanction.", "It was blocked."]],
     )
 
 

@@ -264,7 +264,7 @@ class Bench:
             return best_us(learn, self._count)
         told = ToldNames()
         ends = [(row.five_tuple.src, row.five_tuple.dst) for row in seen]
-        return best_us(lambda: drain(told.names(src, dst, START_NS) for src, dst in ends), self._count)
+        return best_us(lambda: drain(told.chains(src, dst, START_NS) for src, dst in ends), self._count)
 
 
 def scapy_us(kind: Kind) -> float:

@@ -23,6 +23,7 @@ from db.errors import DbError, StoreUnavailable, StoreUnusable
 
 DEFAULT_BUSY_TIMEOUT_MS = 10_000
 MAX_WAL_OCTETS = 64 << 20
+WAL_RETRY_S = 0.02
 CLOCK_STEP_NS = 60 * 1_000_000_000  # what comes out of order is younger than this
 
 _INSERT: dict[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
@@ -31,7 +32,6 @@ _INSERT: dict[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
 }
 _WRITES = "molecatcher_writes"
 _FILE = "molecatcher_file"
-_RETRY_S = 0.01
 _LOCKED = "The database {path} is locked by another process: nothing was written, try again."
 _GONE = "The database {path} is gone: put it back, or restart to begin a new one."
 _READ_ONLY = "The database {path} is not writable: let the service's user write to it and to its directory."
@@ -105,15 +105,15 @@ def connect_engine(url: URL, busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS) -> 
 
 
 def _use_wal(connection: sqlite3.Connection, busy_timeout_ms: int) -> None:
-    """Have the file written by way of a log; SQLite does not wait itself while another process just sets that up."""
-    end_s = time.monotonic() + busy_timeout_ms / 1000
+    """Put the database into WAL mode; SQLite does not wait for another process that is about to do the same."""
+    until_s = time.monotonic() + busy_timeout_ms / 1000
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end_s:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until_s:
                 raise
-            time.sleep(_RETRY_S)
+            time.sleep(WAL_RETRY_S)
         else:
             return
 

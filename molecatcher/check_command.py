@@ -58,9 +58,10 @@ def _policy_table(policy: Policy, now_ns: int) -> Table:
             state, Text(sanction.domain), sanction.service, Text(sanction.owner), until, Text(sanction.reason)
         )
     for row in policy.exceptions:
-        sources = ", ".join(map(str, row.sources))
+        selected = (f"{name} {value}" for name, values in row.who for value in sorted(values))
+        sources = ", ".join([*map(str, row.sources), *selected])
         until = str(row.expires or "-")
-        table.add_row("exception", sources, row.service, Text(row.owner), until, Text(row.reason))
+        table.add_row("exception", Text(sources), row.service, Text(row.owner), until, Text(row.reason))
     for service, decision in policy.decisions.items():
         table.add_row(f"decided: {decision.value}", service)
     if not table.row_count:

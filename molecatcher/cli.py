@@ -138,6 +138,14 @@ def serve(listen: ListenOption = None, state: StateOption = None, policy: Policy
 
 
 @app.command()
+def attribute(state: StateOption = None) -> None:
+    """Only the helper that names other users' processes to the sensor; needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH."""
+    from molecatcher.attribution_process import run as run_attribution
+
+    run_attribution(_settings(state=state))
+
+
+@app.command()
 def replay(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="pcap or pcapng, also .gz; - is standard input")
@@ -156,6 +164,44 @@ def replay(
     if output not in ("table", "json"):
         raise typer.BadParameter("choose table or json", param_hint="--format")
     replay_files(files, policy, as_json=output == "json", store_in=_settings(state=state) if store else None)
+
+
+@app.command(name="ingest-log")
+def ingest_log(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Squid or HAProxy logs, also .gz; - is standard input")
+    ],
+    *,
+    policy: PolicyOption = None,
+    output: Annotated[str, typer.Option("--format", metavar="table|json", help="json: one detection a line")] = "table",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what is added, into the database, until stopped")
+    ] = False,
+    store: Annotated[bool, typer.Option("--store", help="Also write the events to the database")] = False,
+    state: StateOption = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The sensor id of these events [default: proxy-log:HOSTNAME]")
+    ] = None,
+) -> None:
+    """Find tunnels in the logs of a proxy, behind which the sensor sees only the proxy.
+
+    Formats are recognised line by line: Squid's squid, common and combined, HAProxy's httplog and tcplog, with or
+    without syslog's prefix. What to configure in the proxy is in docs/proxy-logs.md. A log may be read again: its
+    events are the same.
+
+    Example: molecatcher ingest-log /var/log/squid/access.log --policy policy.toml
+
+    Example: molecatcher ingest-log --follow /var/log/squid/access.log /var/log/haproxy.log
+    """
+    from molecatcher.ingest_command import default_name, follow_files, ingest_files
+
+    if output not in ("table", "json"):
+        raise typer.BadParameter("choose table or json", param_hint="--format")
+    if follow:
+        follow_files(files, name or default_name(), _settings(state=state, policy=policy))
+        return
+    store_in = _settings(state=state) if store else None
+    ingest_files(files, policy, name or default_name(), as_json=output == "json", store_in=store_in)
 
 
 @app.command()

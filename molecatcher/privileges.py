@@ -26,7 +26,9 @@ log = structlog.get_logger()
 CAPABILITIES: Final = {"dac_read_search": 2, "net_raw": 13, "sys_ptrace": 19, "sys_admin": 21, "bpf": 39}
 CAPTURE: Final = ("net_raw", "bpf")
 ENTER: Final = ("sys_admin", "sys_ptrace")  # network namespaces; the sensor gives them up once it is inside
+ATTRIBUTE: Final = ("sys_ptrace", "dac_read_search")  # what /proc/PID/fd of another user takes
 READ_ANYWHERE: Final = "dac_read_search"  # only for a clone in a folder that the user cannot enter
+KEEPS_RIGHT: Final = "MOLECATCHER_READS_ANYWHERE"  # in the environment: every process needs that right
 PACKAGES = ("api", "db", "molecatcher", "rules", "sensor")
 
 CHECK_TIMEOUT_S = 30
@@ -70,10 +72,10 @@ def give_up_root(settings: Settings) -> None:
     prepare_state(settings.state, user.pw_uid, user.pw_gid)
     readable = [*program_folders(), *([settings.policy] if settings.policy else [])]
     access = can_user_run(user.pw_name, readable, settings.state)
-    rights = available(capture_rights(settings))
+    rights = available(dict.fromkeys((*capture_rights(settings), *ATTRIBUTE)))
     if not access.ok:
         log.warning("user_keeps_right_to_read_every_file", user=user.pw_name, remedy=access.remedy)
-        rights += available([READ_ANYWHERE])
+        os.environ[KEEPS_RIGHT] = "1"
     os.environ["MOLECATCHER_STATE"] = str(settings.state)  # an ordinary user's default would be another place
     program = [sys.executable, "-P", "-m", "molecatcher"]  # -P: whatever lies in the current directory is not ours
     argv = as_user(user.pw_name, [*program, *sys.argv[1:]], rights)
@@ -98,6 +100,17 @@ def capture_rights(settings: Settings) -> tuple[str, ...]:
 def with_capture_rights(argv: Sequence[str], rights: Sequence[str] = CAPTURE) -> list[str]:
     """Return the command that runs `argv` with `rights`, as far as this process has them, and no others."""
     return _as_child(argv, available([*rights, *_kept_right()]))
+
+
+def attribution_rights() -> tuple[str, ...]:
+    """Return what naming other users' processes takes, if this process has all of it to pass on."""
+    rights = available(ATTRIBUTE)
+    return rights if rights == ATTRIBUTE else ()
+
+
+def with_rights(argv: Sequence[str], rights: Sequence[str]) -> list[str]:
+    """Return the command that runs `argv` with exactly `rights`, which this process has."""
+    return _as_child(argv, rights)
 
 
 def without_rights(argv: Sequence[str]) -> list[str]:
@@ -184,8 +197,8 @@ def _limits(capabilities: Sequence[str]) -> list[str]:
 
 
 def _kept_right() -> tuple[str, ...]:
-    """Return the right to read every file if `give_up_root` left it to this ordinary user's process."""
-    return () if os.geteuid() == 0 else (READ_ANYWHERE,)
+    """Return the right to read every file if `give_up_root` found that this ordinary user's processes need it."""
+    return (READ_ANYWHERE,) if os.geteuid() and KEEPS_RIGHT in os.environ else ()
 
 
 def _exactly(capabilities: Iterable[str]) -> str:

@@ -2,15 +2,15 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from molecatcher.progress import progress_of
 from molecatcher.replay import Replay
 from molecatcher.tables import console, detections_table, print_summary
 from rules.catalogue import Catalogue, load_catalogue
@@ -32,7 +32,7 @@ def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, s
         replay = Replay(Ruleset(catalogue, policy), store)
         events = _play(replay, files, messages)
         if as_json:
-            _print_lines(events)
+            print_lines(events)
         else:
             table = detections_table(events)
             if table.row_count:
@@ -59,28 +59,13 @@ def _opened(settings: "Settings | None") -> "Iterator[Store | None]":
 
 
 def _play(replay: Replay, files: list[str], messages: Console) -> Iterator[Event]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=messages, transient=True, disable=not sys.stderr.isatty()) as progress:
-        for path in files:
-            task = progress.add_task(Path(path).name, total=None)
-            yield from replay.play(path, _updater(progress, task))
-            progress.remove_task(task)
+    for path in files:
+        with progress_of(Path(path).name, messages) as update:
+            yield from replay.play(path, update)
 
 
-def _updater(progress: Progress, task: object) -> Callable[[int, int], None]:
-    def update(done: int, size: int) -> None:
-        progress.update(task, completed=done, total=size)  # type: ignore[arg-type]
-
-    return update
-
-
-def _print_lines(events: Iterator[Event]) -> None:
+def print_lines(events: Iterator[Event]) -> None:
+    """Print each event as one line of JSON."""
     encoder = msgspec.json.Encoder()
     for event in events:
         sys.stdout.buffer.write(encoder.encode(to_document(event, with_aggregates=False)) + b"\n")

@@ -24,6 +24,8 @@ from molecatcher.state import claim, kept, kept_secret
 from rules.catalogue import load_catalogue
 from rules.event import Event, uuid7
 from rules.sensor_status import SensorStatus
+from sensor.attribution.attributor import Attributor
+from sensor.attribution.leases import LeaseFiles
 from sensor.capture.engine import open_source
 from sensor.capture.interfaces import Choice
 from sensor.capture.listening import Listening
@@ -40,7 +42,7 @@ log = structlog.get_logger()
 READ_TIMEOUT_S = 0.1
 HOUSEKEEPING_S = 0.5
 COMPLAIN_EVERY_S = 60.0
-MAX_PENDING_EVENTS = 10_000
+MAX_PENDING_EVENTS = 4_000
 BATCH_EVENTS = 500
 LOOKS_AN_UPDATE = 3
 EXAMPLE_OCTETS = 54  # headers: what follows may be somebody's password
@@ -74,6 +76,7 @@ class Sensor:
         self.source = open_source(self.choice.interfaces, namespaces=self.namespaces)
         pipeline = Pipeline(is_own_lookup=own_lookups.is_own)
         self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart))
+        self.attributor = Attributor(self.namespaces, settings.attribution_socket, LeaseFiles(settings.leases))
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
         self._pending: list[Event] = []
@@ -119,9 +122,11 @@ class Sensor:
         """Return the events of one batch. Nothing that a packet holds may end the sensor."""
         try:
             found = [*self.detector.feed(packets), *self.detector.advance(now_ns)]
+            self.attributor.ask(found)
             if found:
                 self.health.note_losses(self.source, self.counters["shed"], now_ns)
             reports = self.reporter.take(found, now_ns)
+            reports += self.reporter.attribute(self.attributor.answers(), self.rules().exception_for, now_ns)
             self.reporter.update(self.detector.watch.look(now_ns, self._look_ns))
             return [*reports, *self.reporter.expire(now_ns)]
         except Exception:  # outermost packet loop: count, say it once a minute, go on
@@ -132,7 +137,7 @@ class Sensor:
             return []
 
     def keep(self, events: list[Event]) -> None:
-        """Spool `events`; what does not fit waits in memory, at most 10,000 events, then it is counted as overflow."""
+        """Spool `events`; what does not fit waits in memory, at most 4,000 events, then it is counted as overflow."""
         if not events and not self._pending:
             return
         if not events and not self._is_due("retry", HOUSEKEEPING_S):
@@ -202,6 +207,7 @@ class Sensor:
         self.reporter.update(self.detector.watch.look(now_ns, 0, at_once=None))
         self.keep([*reports, *self.reporter.flush()])
         self._beat(now_ns)
+        self.attributor.close()
         self.delivery.stop()
         self.source.close()
         self.listening.close()

@@ -6,6 +6,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sensor.attribution.leases import DEFAULT_FILES
+
 SYSTEM_STATE = Path("/var/lib/molecatcher")
 SYSTEM_POLICY = Path("/etc/molecatcher/policy.toml")
 
@@ -43,6 +45,7 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
     resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")
     resolvers: tuple[str, ...] = Field(default=(), description="DNS servers to ask; none: the system's")
+    leases: tuple[Path, ...] = Field(default=DEFAULT_FILES, description="DHCP lease files: dnsmasq, ISC dhcpd, Kea")
     user: str = Field(default="molecatcher", description="who runs the program when root starts it")
 
     @property
@@ -54,6 +57,11 @@ class Settings(BaseSettings):
     def spool(self) -> Path:
         """Return the directory of the spool."""
         return self.state / "spool"
+
+    @property
+    def attribution_socket(self) -> Path:
+        """Return where the process that may look into others' processes answers the sensor."""
+        return self.state / "attribution.sock"
 
     @property
     def lookup_secret(self) -> Path:

@@ -1,8 +1,10 @@
-"""`molecatcher run`: sensor and API as two processes of this one, each with just the rights it needs.
+"""`molecatcher run`: sensor and API as processes of this one, each with just the rights it needs.
 
-The sensor keeps CAP_NET_RAW and CAP_BPF, the API keeps no capability; this process has the sensor's, and the rights to
-enter other network namespaces if the sensor is to listen there. A process that ends is started again; one that cannot
-start ends the program with its own sentence. When this process is killed, both end with it.
+The sensor keeps CAP_NET_RAW and CAP_BPF, the API keeps no capability; a third process, which names other users'
+processes to the sensor, has CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and runs only where this one may give them to it.
+This process has all of those, and the rights to enter other network namespaces if the sensor is to listen there. A
+process that ends is started again; one that cannot start ends the program with its own sentence. When this process is
+killed, all end with it.
 """
 
 import json
@@ -18,7 +20,14 @@ from molecatcher.child import Child, inherited_environment
 from molecatcher.live_rules import read_policy
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
-from molecatcher.privileges import capture_rights, give_up_root, with_capture_rights, without_rights
+from molecatcher.privileges import (
+    attribution_rights,
+    capture_rights,
+    give_up_root,
+    with_capture_rights,
+    with_rights,
+    without_rights,
+)
 from molecatcher.settings import Settings
 from rules.catalogue import load_catalogue
 from sensor.capture.tap import check_permission
@@ -30,12 +39,15 @@ FINISH_S = 10.0
 
 
 class Supervisor:
-    """Keeps the two processes running until told to stop."""
+    """Keeps the processes running until told to stop."""
 
     def __init__(self, settings: Settings) -> None:
         environment = inherited_environment(as_environment(settings))
         program = [sys.executable, "-P", "-m", "molecatcher"]
+        rights = attribution_rights()
+        attribution = Child("attribution", with_rights([*program, "attribute"], rights), environment)
         self._children = (
+            *([attribution] if rights else []),
             Child("sensor", with_capture_rights([*program, "sensor"], capture_rights(settings)), environment),
             Child("api", without_rights([*program, "serve"]), environment),
         )

@@ -57,6 +57,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     exclude_domains: tuple[str, ...] = ()
     sni: tuple[str, ...] = ()
     alpn: tuple[str, ...] = ()
+    ja4: tuple[str, ...] = ()
     ssh: bool = False
     addresses: tuple[str, ...] = ()
     wire: str = ""
@@ -106,7 +107,7 @@ class Match(msgspec.Struct, frozen=True, gc=False):
 
 
 class Catalogue:
-    """All services, indexed by name and by ALPN. Immutable once built."""
+    """All services, indexed by name, by ALPN and by their agents' JA4. Immutable once built."""
 
     def __init__(
         self, services: Iterable[Service], shared: Iterable[str], shared_networks: Iterable[Network], generated: date
@@ -116,6 +117,7 @@ class Catalogue:
         self.shared_networks = tuple(shared_networks)
         self.generated = generated
         self.by_alpn = {alpn: service for service in self.services.values() for alpn in service.alpn}
+        self.by_ja4 = {ja4: service for service in self.services.values() for ja4 in service.ja4}
         self._table: NameTable[Listing] = NameTable()
         self._known: dict[str, Match | None] = {}  # answers of `match`: names come again and again
         for service in self.services.values():

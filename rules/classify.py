@@ -4,13 +4,15 @@ The order is the rule: a sanctioned name first, then listed names, then aliases 
 client was told, then protocol tells. Costs O(labels) for each name of the observation.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from rules.catalogue import Catalogue, ListKind, Match, Service, Trust, unnamed_service
+from rules.catalogue import Catalogue, ListKind, Match, Service, unnamed_service
 from rules.event import address_text
-from rules.observation import Evidence, Indicator, Observation
+from rules.evidence import LISTED, WEIGHTS, Finding, Sign, alias_sign, confidence, reasons
+from rules.ingress import find_ingress
+from rules.observation import Evidence, Indicator, NameSource, Observation
 from rules.policy import Policy, Sanction
 from rules.tells import Tell, find_tell, ssh_banner
 from rules.value import Value
@@ -26,15 +28,8 @@ NAME_EVIDENCE = frozenset(
         Evidence.SOCKS,
     }
 )
+HELLO_EVIDENCE = frozenset({Evidence.TLS_SNI, Evidence.QUIC_SNI})
 PROXY_EVIDENCE = frozenset({Evidence.HTTP_CONNECT, Evidence.SOCKS})
-
-# Confidence in a listed name, by how well the catalogue entry is sourced.
-CONFIDENCE = {Trust.HIGH: 95, Trust.MEDIUM: 75, Trust.LOW: 50}
-CONFIDENCE_ALIAS = 85
-CONFIDENCE_TOLD_ADDRESS = 60
-CONFIDENCE_TOLD_ADDRESS_TELL = 85
-CONFIDENCE_LYING_SNI = 80
-CONFIDENCE_SANCTIONED = 95
 
 SEVERITY = {
     Role.AGENT: Severity.HIGH,
@@ -77,9 +72,13 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
     named = _listed((row for row in names if row.value not in spared), catalogue)
     listed = [row for row in named if not _is_passed_over(row.match.service, row.role, policy, now_ns)]
     if sanctioned and not listed:
-        verdict: Verdict | None = _sanctioned(*sanctioned[-1], observation)
+        verdict: Verdict | None = _inner_lie(sanctioned, names) or _sanctioned(*sanctioned[-1], observation)
     elif sanctioned:
         verdict = _contradiction(sanctioned[0][0], _by_name(listed, observation, catalogue))
+    elif named and not listed:
+        return Verdict(
+            Outcome.UNKNOWN, service=named[0].match.service.id, role=named[0].role, dst_name=named[0].indicator.value
+        )
     elif named:
         verdict = _by_name(listed, observation, catalogue)
     else:
@@ -87,6 +86,7 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
             _by_alias(observation, policy, catalogue)
             or _by_told_address(observation, policy, catalogue)
             or _by_tell(observation, catalogue)
+            or find_ingress(observation, catalogue)
         )
     return _finish(verdict, observation, policy, catalogue) if verdict else UNKNOWN
 
@@ -104,24 +104,54 @@ def _role(match: Match) -> Role:
 
 def _sanctioned(row: Indicator, sanction: Sanction, observation: Observation) -> Verdict:
     seen = WHERE_IT_WAS_SEEN[row.evidence]
-    reasons = [Reason(row.evidence, row.value, f"{seen} a name of the sanctioned ingress {sanction.domain}")]
-    goes_through_proxy = any(other.evidence in PROXY_EVIDENCE for other in observation.indicators)
+    said = Reason(row.evidence, row.value, f"{seen} a name of the sanctioned ingress {sanction.domain}")
+    found = [Finding(Sign.SANCTIONED_NAME, said)]
+    goes_through_proxy = observation.via_proxy or any(had.evidence in PROXY_EVIDENCE for had in observation.indicators)
     if observation.dns is None and not goes_through_proxy:
         address = address_text(observation.five_tuple.dst)
         if not sanction.covers_address(observation.five_tuple.dst):
             return _outside_the_pin(row, sanction, address)
         if observation.told_names and row.value not in observation.told_names:
-            reasons.append(
-                Reason(Evidence.ADDRESS, address, "no answer that this client got for the name had this address")
-            )
+            detail = "no answer that this client got for the name had this address"
+            found.append(Finding(Sign.UNEXPECTED_ADDRESS, Reason(Evidence.ADDRESS, address, detail)))
     return Verdict(
         Outcome.SANCTIONED,
         service=sanction.service,
         role=Role.AGENT,
-        confidence=CONFIDENCE_SANCTIONED,
-        reasons=tuple(reasons),
+        confidence=confidence(found, Outcome.SANCTIONED),
+        reasons=reasons(found),
         dst_name=row.value,
     )
+
+
+def _inner_lie(sanctioned: list[tuple[Indicator, Sanction]], names: list[Indicator]) -> Verdict | None:
+    """Return the verdict on a sanctioned name inside a tunnel that a proxy opened to another one."""
+    asked = [row for row in names if row.evidence in PROXY_EVIDENCE and not _is_address(row.value)]
+    spared = {row.value for row, _ in sanctioned}
+    inner = [row for row in sanctioned if row[0].evidence in HELLO_EVIDENCE]
+    if not asked or not inner or spared & {row.value for row in asked}:
+        return None
+    row, sanction = inner[-1]
+    other = asked[-1]
+    detail = f"{WHERE_IT_WAS_SEEN[row.evidence]} a name of the sanctioned ingress {sanction.domain}"
+    proxied = f"{WHERE_IT_WAS_SEEN[other.evidence]} {other.value}, which is not sanctioned"
+    found = [
+        Finding(Sign.LIE, Reason(row.evidence, row.value, detail)),
+        Finding(Sign.LIE, Reason(other.evidence, other.value, proxied)),
+    ]
+    return Verdict(
+        Outcome.SUSPICIOUS,
+        service=sanction.service,
+        role=Role.AGENT,
+        severity=Severity.HIGH,
+        confidence=confidence(found, Outcome.SUSPICIOUS),
+        reasons=reasons(found),
+        dst_name=other.value,
+    )
+
+
+def _is_address(name: str) -> bool:
+    return ":" in name or name[-1:].isdigit()
 
 
 def _outside_the_pin(row: Indicator, sanction: Sanction, address: str) -> Verdict:
@@ -129,13 +159,17 @@ def _outside_the_pin(row: Indicator, sanction: Sanction, address: str) -> Verdic
     detail = (
         f"the hello names the sanctioned ingress {sanction.domain}, pinned to {pins}, but the flow goes to {address}"
     )
+    found = [
+        Finding(Sign.LIE, Reason(row.evidence, row.value, detail)),
+        Finding(Sign.LIE, Reason(Evidence.ADDRESS, address, f"outside the pin {pins}")),
+    ]
     return Verdict(
         Outcome.SUSPICIOUS,
         service=sanction.service,
         role=Role.AGENT,
         severity=Severity.HIGH,
-        confidence=CONFIDENCE_LYING_SNI,
-        reasons=(Reason(row.evidence, row.value, detail), Reason(Evidence.ADDRESS, address, f"outside the pin {pins}")),
+        confidence=confidence(found, Outcome.SUSPICIOUS),
+        reasons=reasons(found),
         dst_name=row.value,
     )
 
@@ -144,13 +178,13 @@ def _contradiction(sanctioned: Indicator, by_name: Verdict | None) -> Verdict:
     """Return the verdict on a flow that names both a sanctioned and a listed host, such as a lying SNI in a CONNECT."""
     by_name = by_name or UNKNOWN
     detail = f"{WHERE_IT_WAS_SEEN[sanctioned.evidence]} a sanctioned ingress, yet the same flow names a listed host"
-    reason = Reason(sanctioned.evidence, sanctioned.value, detail)
+    lie = Finding(Sign.LIE, Reason(sanctioned.evidence, sanctioned.value, detail))
     return msgspec.structs.replace(
         by_name,
         outcome=Outcome.SUSPICIOUS,
         severity=Severity.HIGH,
-        confidence=CONFIDENCE_LYING_SNI,
-        reasons=(*by_name.reasons, reason),
+        confidence=confidence([lie], Outcome.SUSPICIOUS),
+        reasons=(*by_name.reasons, lie.reason),
     )
 
 
@@ -160,20 +194,36 @@ def _by_name(listed: list[_Listed], observation: Observation, catalogue: Catalog
     strongest = max(listed, key=lambda row: ROLE_STRENGTH[row.role])
     service = strongest.match.service
     role = strongest.role
-    reasons = [_name_reason(row) for row in listed if row.match.service.id == service.id]
+    sign = LISTED[service.confidence]
+    found = [Finding(sign, _name_reason(row)) for row in listed if row.match.service.id == service.id]
+    found += _agreeing(observation, strongest.indicator.value)
     tell = _agreeing_tell(observation, service, catalogue)
     if tell is not None:
         is_proof = tell.role is Role.AGENT and tell.reason.evidence is Evidence.PROTOCOL
         role = tell.role if role is Role.UNCLEAR or is_proof else role
-        reasons.append(tell.reason)
+        found.append(Finding(Sign.PROTOCOL_AGREES, tell.reason))
     return Verdict(
         Outcome.UNSANCTIONED,
         service=service.id,
         role=role,
-        confidence=CONFIDENCE[service.confidence],
-        reasons=tuple(reasons),
+        confidence=confidence(found, Outcome.UNSANCTIONED),
+        reasons=reasons(found),
         dst_name=strongest.indicator.value,
     )
+
+
+def _agreeing(observation: Observation, name: str) -> list[Finding]:
+    """Return what the look-ups of its client say of a flow to `name`; nothing of it decides alone."""
+    if observation.dns is not None:
+        return []
+    if name in observation.told_names:
+        address = address_text(observation.five_tuple.dst)
+        reason = Reason(Evidence.DNS_ANSWER, address, f"the client had asked for {name} and was told this address")
+        return [Finding(Sign.ANSWER_AGREES, reason)]
+    if observation.name_source is NameSource.NOT_ASKED:
+        detail = f"the client asks resolvers seen here, yet never asked them for {name}"
+        return [Finding(Sign.NOT_ASKED, Reason(Evidence.DNS_QUERY, name, detail))]
+    return []
 
 
 def _agreeing_tell(observation: Observation, service: Service, catalogue: Catalogue) -> Tell | None:
@@ -181,7 +231,7 @@ def _agreeing_tell(observation: Observation, service: Service, catalogue: Catalo
     banner = ssh_banner(observation)
     if banner is not None and service.ssh:
         reason = Reason(Evidence.SSH_BANNER, banner, f"agents of {service.short_name} speak SSH")
-        return Tell(service.id, role=Role.AGENT, confidence=CONFIDENCE_TOLD_ADDRESS_TELL, reason=reason)
+        return Tell(service.id, role=Role.AGENT, confidence=WEIGHTS[Sign.PROTOCOL_AGREES].weight, reason=reason)
     tell = find_tell(observation, catalogue)
     if tell is None or (tell.service != service.id and tell.carries != service.category):
         return None
@@ -197,79 +247,108 @@ def _name_reason(row: _Listed) -> Reason:
 
 
 def _by_alias(observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict | None:
-    """Return the verdict on an unlisted name whose CNAME chain reaches a listed one before a sanctioned one."""
-    if observation.dns is None:
-        return None
-    for alias in observation.dns.cnames:
-        if policy.sanction_for(alias, observation.observed_at_ns) is not None:
+    """Return the verdict on an unlisted name whose CNAME chain reaches a listed one before a sanctioned one.
+
+    Of a flow it is the chain that led this client from the flow's name to its responder's address.
+    """
+    for name, aliases in _chains(observation):
+        found = _first_listed(aliases, observation, policy, catalogue)
+        if found is not None:
+            return _alias_verdict(name, *found, observation)
+    return None
+
+
+def _alias_verdict(name: str, alias: str, match: Match, observation: Observation) -> Verdict:
+    service, role = match.service, _role(match)
+    what = f"{WHAT_A_ROLE_DOES[role]} {service.short_name} (catalogue entry {match.entry})"
+    reason = Reason(Evidence.DNS_CNAME, alias, f"{name} is an alias of {alias}, which {what}")
+    found = [Finding(alias_sign(service.confidence), reason), *_agreeing(observation, name)]
+    return Verdict(
+        Outcome.UNSANCTIONED,
+        service=service.id,
+        role=role,
+        confidence=confidence(found, Outcome.UNSANCTIONED),
+        reasons=reasons(found),
+        dst_name=name,
+    )
+
+
+def _chains(observation: Observation) -> Iterable[tuple[str, Sequence[str]]]:
+    """Return each name of the observation that has aliases, with those that follow it in its chain."""
+    if observation.dns is not None:
+        yield observation.dns.qname, observation.dns.cnames
+        return
+    names = {row.value for row in observation.indicators if row.evidence in NAME_EVIDENCE}
+    for chain in observation.told:
+        for at, name in enumerate(chain):
+            if name in names:
+                yield name, chain[at + 1 :]
+
+
+def _first_listed(
+    chain: Iterable[str], observation: Observation, policy: Policy, catalogue: Catalogue
+) -> tuple[str, Match] | None:
+    """Return the first name of `chain` that is listed and not ignored, unless a sanctioned one stands before it."""
+    now_ns = observation.observed_at_ns
+    for name in chain:
+        if policy.sanction_for(name, now_ns) is not None:
             return None
-        match = catalogue.match(alias)
-        if match is not None:
-            role = _role(match)
-            what = f"{WHAT_A_ROLE_DOES[role]} {match.service.short_name}"
-            detail = f"{observation.dns.qname} is an alias of {alias}, which {what}"
-            return Verdict(
-                Outcome.UNSANCTIONED,
-                service=match.service.id,
-                role=role,
-                confidence=min(CONFIDENCE_ALIAS, CONFIDENCE[match.service.confidence]),
-                reasons=(Reason(Evidence.DNS_CNAME, alias, detail),),
-                dst_name=observation.dns.qname,
-            )
+        match = catalogue.match(name)
+        if match is not None and not _is_passed_over(match.service, _role(match), policy, now_ns):
+            return name, match
     return None
 
 
 def _by_told_address(observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict | None:
     """Return the verdict on a flow without a listed name to an address that this client was told for one."""
-    if observation.dns is not None or not observation.told_names:
+    if observation.dns is not None or not observation.told:
         return None
     names = {row.value for row in observation.indicators if row.evidence in NAME_EVIDENCE}
-    if names & set(observation.told_names):
+    if names and not names.isdisjoint(observation.told_names):
         return None
     if not names and (verdict := _sanctioned_address(observation, policy)) is not None:
         return verdict
-    for told in observation.told_names:
-        match = catalogue.match(told)
-        if match is not None and ListKind.AGENT in match.kinds:
-            return _told_agent(told, match, observation, catalogue)
+    for chain in observation.told:
+        found = _first_listed(chain, observation, policy, catalogue)
+        if found is not None and ListKind.AGENT in found[1].kinds:
+            return _told_agent(*found, observation, catalogue)
     return None
 
 
 def _sanctioned_address(observation: Observation, policy: Policy) -> Verdict | None:
+    address = address_text(observation.five_tuple.dst)
     for told in observation.told_names:
         sanction = policy.sanction_for(told, observation.observed_at_ns)
         if sanction is not None and sanction.covers_address(observation.five_tuple.dst):
-            address = address_text(observation.five_tuple.dst)
-            reason = Reason(
-                Evidence.ADDRESS, address, f"the client was told this address for {told}, which is sanctioned"
-            )
+            detail = f"the client was told this address for {told}, which is sanctioned"
+            found = [Finding(Sign.SANCTIONED_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
             return Verdict(
                 Outcome.SANCTIONED,
                 service=sanction.service,
                 role=Role.AGENT,
-                confidence=CONFIDENCE_TOLD_ADDRESS,
-                reasons=(reason,),
+                confidence=confidence(found, Outcome.SANCTIONED),
+                reasons=reasons(found),
                 dst_name=told,
             )
     return None
 
 
 def _told_agent(told: str, match: Match, observation: Observation, catalogue: Catalogue) -> Verdict:
-    address = address_text(observation.five_tuple.dst)
-    service = match.service.short_name
-    detail = f"the client was told this address for {told}, an agent name of {service}, and named no listed host"
-    reasons = [Reason(Evidence.ADDRESS, address, detail)]
-    role, confidence = _role(match), CONFIDENCE_TOLD_ADDRESS
-    tell = _agreeing_tell(observation, match.service, catalogue)
+    address, service = address_text(observation.five_tuple.dst), match.service
+    what = f"an agent name of {service.short_name}, and named no listed host"
+    detail = f"the client was told this address for {told}, {what}"
+    found = [Finding(Sign.TOLD_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
+    role = _role(match)
+    tell = _agreeing_tell(observation, service, catalogue)
     if tell is not None:
-        reasons.append(tell.reason)
-        role, confidence = tell.role, CONFIDENCE_TOLD_ADDRESS_TELL
+        role = tell.role
+        found.append(Finding(Sign.PROTOCOL_AGREES, tell.reason))
     return Verdict(
         Outcome.SUSPICIOUS,
-        service=match.service.id,
+        service=service.id,
         role=role,
-        confidence=confidence,
-        reasons=tuple(reasons),
+        confidence=confidence(found, Outcome.SUSPICIOUS),
+        reasons=reasons(found),
         dst_name=told,
     )
 

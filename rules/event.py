@@ -2,11 +2,13 @@
 
 import ipaddress
 import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import msgspec
 
 from rules.observation import FlowState, Kind, Observation, Transport
+from rules.source import Source
 from rules.verdict import Outcome, Role, Severity, Verdict
 
 SCHEMA_VERSION = "1"
@@ -29,6 +31,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     `bytes_out`, `bytes_in` and `packets` are sums over all flows of the event (`rules.observation.Traffic`),
     `duration_ms` is the time from the first packet of any to the last packet of any. `sensor_loss` is how many packets
     the sensor lost from a minute before the event to its last report: where it is not 0, counts may be low.
+    `src_host` to `src_container` are a `rules.source.Source`, known only some time after the first report, if at all.
     """
 
     event_id: str
@@ -47,6 +50,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     sensor_id: str
     src_ip: str
     src_port: int
+    src_host: str | None = None
+    src_mac: str | None = None
+    src_user: str | None = None
+    src_uid: int | None = None
+    src_process: str | None = None
+    src_exe: str | None = None
+    src_cmdline: str | None = None
+    src_pid: int | None = None
+    src_container: str | None = None
     dst_ip: str
     dst_port: int
     dst_name: str | None = None
@@ -75,10 +87,10 @@ AGGREGATE_FIELDS = frozenset(
 )
 
 
-def uuid7(unix_ns: int) -> str:
-    """Return a new UUIDv7 whose time part is `unix_ns` (RFC 9562 section 5.7)."""
+def uuid7(unix_ns: int, digest: int | None = None) -> str:
+    """Return a new UUIDv7 whose time part is `unix_ns` (RFC 9562 section 5.7); of the same `digest` always the same."""
     milliseconds = (unix_ns // 1_000_000) & ((1 << 48) - 1)
-    rand = secrets.randbits(74)
+    rand = secrets.randbits(74) if digest is None else digest & ((1 << 74) - 1)
     value = (milliseconds << 80) | (0x7 << 76) | ((rand >> 62) << 64) | (0b10 << 62) | (rand & ((1 << 62) - 1))
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
@@ -102,6 +114,7 @@ def make_event(observation: Observation, verdict: Verdict, event_id: str, sensor
         sensor_id=sensor_id,
         src_ip=address_text(flow.src),
         src_port=flow.src_port,
+        src_user=observation.user,
         dst_ip=address_text(flow.dst),
         dst_port=flow.dst_port,
         dst_name=verdict.dst_name,
@@ -122,6 +135,15 @@ def make_event(observation: Observation, verdict: Verdict, event_id: str, sensor
         first_seen_ns=observation.observed_at_ns,
         last_seen_ns=observation.observed_at_ns,
     )
+
+
+def with_source(event: Event, source: Source) -> Event:
+    """Return the event with `source` in place of what was known of its source."""
+    return msgspec.structs.replace(event, **{f"src_{name}": value for name, value in _fields(source)})
+
+
+def _fields(source: Source) -> Iterator[tuple[str, object]]:
+    return ((name, getattr(source, name)) for name in source.__struct_fields__)
 
 
 def duration_ms(first_ns: int, last_ns: int) -> int:

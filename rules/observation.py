@@ -52,6 +52,17 @@ class FlowState(StrEnum):
     LIVE = "live"
 
 
+class NameSource(StrEnum):
+    """How the client came by the name that a flow carries.
+
+    `NO_DNS_SEEN` says nothing: the client's look-ups are not seen here, or were not watched for an hour yet.
+    """
+
+    DNS = "dns"
+    NOT_ASKED = "not_asked"
+    NO_DNS_SEEN = "no_dns_seen"
+
+
 class FiveTuple(msgspec.Struct, frozen=True, gc=False):
     """A flow's identity from initiator to responder; addresses are packed (4 or 16 octets, network order)."""
 
@@ -110,11 +121,30 @@ class Traffic(msgspec.Struct, frozen=True, gc=False):
 NO_TRAFFIC = Traffic()
 
 
+class BesideKind(StrEnum):
+    """What a client was seen to do with a service."""
+
+    SANCTIONED = "sanctioned"
+    AGENT = "agent"
+    AUXILIARY = "auxiliary"
+
+
+class Beside(msgspec.Struct, frozen=True, gc=False):
+    """What the same client did with a service within the last minutes, and the name it used."""
+
+    service: str
+    kind: BesideKind
+    name: str
+
+
 class Observation(msgspec.Struct, frozen=True, gc=False):
     """Everything known so far of one DNS transaction or one flow.
 
-    `indicators` stand in the order they were seen. `told_names` are the names for which this client was told the
-    responder's address and the answer is still valid, newest first. `traffic` alone may grow without a new revision.
+    `indicators` stand in the order they were seen. `told` are the CNAME chains (the name asked for,
+    its aliases in order) at whose end this client was told the responder's address, as far as the answers are still
+    valid, newest first. `beside` is what this client did with other services lately.
+    `traffic` alone may grow without a new revision.
+    `via_proxy`: a proxy told of it; the responder is where it went (0.0.0.0 if it did not say), `user` who signed in.
     """
 
     key: int
@@ -126,6 +156,15 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     state: FlowState = FlowState.ATTEMPTED
     dns: DnsTransaction | None = None
     hello: ClientHello | None = None
-    told_names: tuple[str, ...] = ()
+    told: tuple[tuple[str, ...], ...] = ()
+    name_source: NameSource = NameSource.NO_DNS_SEEN
+    beside: tuple[Beside, ...] = ()
     interface: str = ""
     traffic: Traffic = NO_TRAFFIC
+    via_proxy: bool = False
+    user: str | None = None
+
+    @property
+    def told_names(self) -> tuple[str, ...]:
+        """Return every name of the chains in `told`, the newest chain first."""
+        return tuple(dict.fromkeys([name for chain in self.told for name in chain]))

@@ -6,8 +6,9 @@ Parsing is pure: text and the day in, an immutable `Policy` out. A reload replac
 import difflib
 import hashlib
 import ipaddress
+import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import lru_cache
@@ -18,10 +19,16 @@ from publicsuffixlist import PublicSuffixList
 from rules.catalogue import CATEGORIES, Catalogue, Network, Service
 from rules.errors import InvalidName, InvalidPolicy
 from rules.matcher import EXACT_MARK, WILDCARDS
-from rules.names import ancestors, normalise
+from rules.names import ancestors, fold, normalise
+from rules.source import NOBODY, Source
 from rules.verdict import Decision
 
 NS_PER_S = 1_000_000_000
+_USER = re.compile(r"[^\s:/,\x00-\x1f]+")
+_HOST = re.compile(r"[a-z0-9_.-]+")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_PATH = re.compile(r"/[^\x00-\x1f]*[^\x00-\x1f/]")
+_CONTAINER = re.compile(r"[a-z]+:[\w.@:\\-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,11 @@ class Sanction:
 
 @dataclass(frozen=True, slots=True)
 class PolicyException:
-    """A network that may use a service (or a category of services) for a while."""
+    """Those who may use a service (or a category of services) for a while.
+
+    `sources` are networks, none of them means any; `who` has, for each field of `rules.source.Source` that the file
+    names, the values that it may have. All that is named must hold.
+    """
 
     id: str
     sources: tuple[Network, ...]
@@ -54,11 +65,17 @@ class PolicyException:
     owner: str
     reason: str
     expires: date | None = None
+    who: tuple[tuple[str, frozenset[str]], ...] = ()
 
-    def covers(self, source: bytes, service: Service, now_ns: int) -> bool:
-        """Tell whether `source` (packed) may use `service` at `now_ns`."""
+    def covers(self, source: bytes, service: Service, now_ns: int, who: Source = NOBODY) -> bool:
+        """Tell whether `source` (packed), which is `who`, may use `service` at `now_ns`."""
         is_active = self.expires is None or _day(now_ns) <= self.expires
-        return is_active and self.service in (service.id, service.category) and _is_inside(source, self.sources)
+        return (
+            is_active
+            and self.service in (service.id, service.category)
+            and (not self.sources or _is_inside(source, self.sources))
+            and all(_selected(who, field_name) in values for field_name, values in self.who)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +108,11 @@ class Policy:
         """Tell whether an ingress of `service_id` is sanctioned at `now_ns`."""
         return any(sanction.service == service_id and sanction.is_active(now_ns) for sanction in self.sanctions)
 
-    def exception_for(self, source: bytes, service: Service, now_ns: int) -> PolicyException | None:
-        """Return the first exception that lets `source` use `service` at `now_ns`."""
-        return next((row for row in self.exceptions if row.covers(source, service, now_ns)), None)
+    def exception_for(
+        self, source: bytes, service: Service, now_ns: int, who: Source = NOBODY
+    ) -> PolicyException | None:
+        """Return the first exception that lets `source`, which is `who`, use `service` at `now_ns`."""
+        return next((row for row in self.exceptions if row.covers(source, service, now_ns, who)), None)
 
     def decide(self, service: Service) -> Decision:
         """Return what was decided about `service`: its id beats its category, which beats the default."""
@@ -111,10 +130,15 @@ class _SanctionTable(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _ExceptionTable(msgspec.Struct, forbid_unknown_fields=True):
-    sources: list[str]
     service: str
     owner: str
     reason: str
+    sources: list[str] = []
+    users: list[str] = []
+    hosts: list[str] = []
+    macs: list[str] = []
+    executables: list[str] = []
+    containers: list[str] = []
     expires: date | None = None
 
 
@@ -172,15 +196,34 @@ class _Reader:
 
     def exception(self, at: int, row: _ExceptionTable) -> PolicyException:
         key = f"exception[{at}]"
-        if not row.sources:
-            raise self._error(f"{key}.sources", 'is empty: name the networks that may, such as ["10.20.0.0/16"]')
+        who = tuple((field_name, values) for field_name, values in self._who(key, row) if values)
+        if not row.sources and not who:
+            advice = 'is empty: name the networks that may, such as ["10.20.0.0/16"], or users, hosts, macs, ...'
+            raise self._error(f"{key}.sources", advice)
         sources = tuple(self._network(f"{key}.sources", text) for text in row.sources)
         service = self.service_or_category(f"{key}.service", row.service)
         self._check_texts(key, row.owner, row.reason)
         self._warn_if_expired(key, service, row.expires)
-        identity = "|".join([*map(str, sources), service, row.owner])
+        named = [f"{field_name}={value}" for field_name, values in who for value in sorted(values)]
+        identity = "|".join([*map(str, sources), *named, service, row.owner])
         exception_id = f"{service}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
-        return PolicyException(exception_id, sources, service, row.owner, row.reason, row.expires)
+        return PolicyException(exception_id, sources, service, row.owner, row.reason, row.expires, who)
+
+    def _who(self, key: str, row: _ExceptionTable) -> Iterator[tuple[str, frozenset[str]]]:
+        """Yield the fields of a source with the values that an exception names for them, in the form compared."""
+        yield "user", frozenset(self._checked(f"{key}.users", row.users, _USER, "alice"))
+        yield "host", frozenset(self._checked(f"{key}.hosts", [fold(text) for text in row.hosts], _HOST, "build-7"))
+        macs = [text.lower().replace("-", ":") for text in row.macs]
+        yield "mac", frozenset(self._checked(f"{key}.macs", macs, _MAC, "02:00:5e:10:00:01"))
+        yield "exe", frozenset(self._checked(f"{key}.executables", row.executables, _PATH, "/usr/bin/cloudflared"))
+        example = "docker:4f1c2a9b7d3e"
+        yield "container", frozenset(self._checked(f"{key}.containers", row.containers, _CONTAINER, example))
+
+    def _checked(self, key: str, texts: list[str], pattern: re.Pattern[str], example: str) -> list[str]:
+        for text in texts:
+            if not pattern.fullmatch(text):
+                raise self._error(key, f"{text!r} cannot be one; write it as {example}")
+        return texts
 
     def decision(self, key: str, value: str) -> tuple[str, Decision]:
         known = [decision.value for decision in Decision]
@@ -268,6 +311,12 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 def _day(now_ns: int) -> date:
     return datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date()
+
+
+def _selected(who: Source, field_name: str) -> str | None:
+    """Return what an exception compares with a field of a source."""
+    value: str | None = getattr(who, field_name)
+    return fold(value) if field_name == "host" and value is not None else value
 
 
 def _is_inside(packed: bytes, networks: Iterable[Network]) -> bool:

@@ -1,30 +1,36 @@
-"""Which names a client was told for an address, and until when."""
+"""Which names a client asked for, which addresses it was told for them, and until when."""
 
 from collections import OrderedDict
 
+from rules.observation import NameSource
 from sensor.extract.dns import DnsMessage
 
 MIN_TTL_S = 60  # programs keep an answer in use for longer than a short TTL says
 MAX_TTL_S = 86_400
-MAX_NAMES = 8
+MAX_CHAINS = 16  # names asked for that led to one address
+MAX_NAMES = 16  # of one chain; resolvers follow no more aliases (BIND 16, unbound 11)
 _S = 1_000_000_000
+ASKED_FOR_NS = MAX_TTL_S * _S
+WATCH_NS = 3600 * _S  # what a client asked before it was watched for so long may still be in its cache
 
-LIMIT_OCTETS = 32 << 20
+LIMIT_OCTETS = 16 << 20
 _PAIR_OCTETS = 288  # key, tuple and place in the table
 _NAME_OCTETS = 176  # a name with its time, besides its characters
 
+Chain = tuple[str, ...]  # the name asked for, then its aliases in order
 _Pair = bytes
-_Told = tuple[str, int]  # the name, and when it expires in nanoseconds
+_Told = tuple[Chain, int]  # and when the answer expires in nanoseconds
 
 
 class ToldNames:
-    """Names by client and address; `evicted` counts the names dropped early, those told longest ago.
+    """CNAME chains by client and address; `evicted` counts those dropped early, told longest ago.
 
-    At most `limit` pairs of `MAX_NAMES` names, and `limit_octets` of memory; a pair with one name takes about 500
-    octets. An address learned, and a look-up, cost constant time.
+    At most `limit` pairs of `MAX_CHAINS` chains of `MAX_NAMES` names, and `limit_octets` of memory; a pair with one
+    name takes about 500 octets. An address learned, and a look-up, cost constant time.
     """
 
-    def __init__(self, limit: int = 131_072, limit_octets: int = LIMIT_OCTETS) -> None:
+    def __init__(self, limit: int = 131_072, limit_octets: int = LIMIT_OCTETS, asked_limit: int = 32_768) -> None:
+        self.asked = AskedNames(asked_limit)
         self.evicted = 0
         self.held_octets = 0
         self._limit = limit
@@ -35,32 +41,84 @@ class ToldNames:
         return len(self._pairs)
 
     def learn(self, client: bytes, message: DnsMessage, now_ns: int) -> None:
-        """Remember for each address of the response `message` the name asked for and those of its CNAME chain."""
+        """Remember for each address of the response `message` the chain that led to it."""
         names = list(dict.fromkeys((message.qname, *message.cnames)))
         self.evicted += max(0, len(names) - MAX_NAMES)
-        del names[MAX_NAMES:]
+        chain = tuple(names[:MAX_NAMES])
         for address, ttl_s in message.addresses:
             expires_ns = now_ns + min(max(ttl_s, MIN_TTL_S), MAX_TTL_S) * _S
-            self._tell(_pair(client, address), [(name, expires_ns) for name in names], now_ns)
+            self._tell(_pair(client, address), (chain, expires_ns), now_ns)
 
-    def names(self, client: bytes, address: bytes, now_ns: int) -> tuple[str, ...]:
-        """Return the names that `client` was told for `address` and that are valid at `now_ns`, newest first."""
+    def chains(self, client: bytes, address: bytes, now_ns: int) -> tuple[Chain, ...]:
+        """Return the chains that led `client` to `address` and that are valid at `now_ns`, the newest first."""
         told = self._pairs.get(_pair(client, address), ())
-        return tuple(name for name, expires_ns in told if expires_ns > now_ns)
+        return tuple(chain for chain, expires_ns in told if expires_ns > now_ns)
 
-    def _tell(self, pair: _Pair, newest: list[_Told], now_ns: int) -> None:
-        new_names = {name for name, _ in newest}
-        older = [told for told in self._pairs.get(pair, ()) if told[0] not in new_names and told[1] > now_ns]
-        told = newest + older
-        self.evicted += max(0, len(told) - MAX_NAMES)
-        self.held_octets -= _octets(self._pairs.get(pair))
-        kept = self._pairs[pair] = tuple(told[:MAX_NAMES])
+    def has_told(self, client: bytes, address: bytes, now_ns: int) -> bool:
+        """Tell whether a name led `client` to `address`."""
+        return bool(self.chains(client, address, now_ns))
+
+    def _tell(self, pair: _Pair, newest: _Told, now_ns: int) -> None:
+        known = self._pairs.get(pair, ())
+        asked = newest[0][0]
+        told = [newest, *(row for row in known if row[0][0] != asked and row[1] > now_ns)]
+        self.evicted += max(0, len(told) - MAX_CHAINS)
+        self.held_octets -= _octets(known)
+        kept = self._pairs[pair] = tuple(told[:MAX_CHAINS])
         self.held_octets += _octets(kept)
         self._pairs.move_to_end(pair)
         while len(self._pairs) > self._limit or (self.held_octets > self._limit_octets and len(self._pairs) > 1):
             _, dropped = self._pairs.popitem(last=False)
             self.held_octets -= _octets(dropped)
-            self.evicted += sum(expires_ns > now_ns for _, expires_ns in dropped)
+            self.evicted += sum([expires_ns > now_ns for _, expires_ns in dropped])
+
+
+class AskedNames:
+    """Which names each client asked resolvers for, or was told as aliases of those, within a day.
+
+    At most `limit` names of all clients and `limit` clients. A name takes about 0.3 kB. A client that loses a name
+    early (counted in `evicted`) counts as watched from then on, so that it is never said of a name that was forgotten
+    that it was not asked for.
+    """
+
+    def __init__(self, limit: int = 32_768) -> None:
+        self.evicted = 0
+        self._limit = limit
+        self._names: OrderedDict[tuple[bytes, str], int] = OrderedDict()  # when last asked
+        self._watched: OrderedDict[bytes, int] = OrderedDict()  # clients, since when
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def learn(self, client: bytes, message: DnsMessage, now_ns: int) -> None:
+        """Remember what the query or response `message` says `client` asked for."""
+        if client not in self._watched:
+            self._watched[client] = now_ns
+            if len(self._watched) > self._limit:
+                self._watched.popitem(last=False)
+        self._note(client, message.qname, now_ns)
+        for alias in message.cnames:
+            self._note(client, alias, now_ns)
+
+    def source(self, client: bytes, name: str, now_ns: int) -> NameSource:
+        """Return where a flow of `client` that began at `now_ns` has `name` from."""
+        asked_ns = self._names.get((client, name))
+        if asked_ns is not None and now_ns - asked_ns <= ASKED_FOR_NS:
+            return NameSource.DNS
+        since_ns = self._watched.get(client)
+        if since_ns is None or now_ns - since_ns < WATCH_NS:
+            return NameSource.NO_DNS_SEEN
+        return NameSource.NOT_ASKED
+
+    def _note(self, client: bytes, name: str, now_ns: int) -> None:
+        key = client, name
+        self._names[key] = now_ns
+        self._names.move_to_end(key)
+        if len(self._names) > self._limit:
+            (loser, _), asked_ns = self._names.popitem(last=False)
+            if now_ns - asked_ns <= ASKED_FOR_NS:
+                self.evicted += 1
+                self._watched[loser] = now_ns
 
 
 def _pair(client: bytes, address: bytes) -> _Pair:
@@ -68,8 +126,8 @@ def _pair(client: bytes, address: bytes) -> _Pair:
     return client + address if len(client) >= len(address) else client + address + b"4"
 
 
-def _octets(told: tuple[_Told, ...] | None) -> int:
+def _octets(told: tuple[_Told, ...]) -> int:
     """Return about how much memory a pair takes."""
-    if told is None:
+    if not told:
         return 0
-    return _PAIR_OCTETS + sum([_NAME_OCTETS + len(name) for name, _ in told])
+    return _PAIR_OCTETS + sum([_NAME_OCTETS + len(name) for chain, _ in told for name in chain])

@@ -30,6 +30,7 @@ class Counters:
     dns_evicted: int = 0
     shapes_evicted: int = 0
     names_evicted: int = 0
+    asked_evicted: int = 0
     malformed: dict[str, int] = field(default_factory=dict)
 
     def count_malformed(self, error: MalformedInput) -> None:

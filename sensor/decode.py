@@ -195,7 +195,7 @@ def _skip_extension_headers(packet: Packet, span: _Span) -> Decoded | None:
     """Walk the headers between IPv6 and transport (RFC 8200 section 4, RFC 4302 section 2)."""
     for _ in range(_MAX_EXTENSION_HEADERS):
         if span.protocol not in _EXTENSION_HEADERS:
-            return _decode_transport(packet, span)
+            break
         start = span.start
         _require_span(packet, span, 8, "IPv6 extension header")
         following, length = packet.data[start], packet.data[start + 1]
@@ -210,7 +210,9 @@ def _skip_extension_headers(packet: Packet, span: _Span) -> Decoded | None:
         octets = (length + 2) * 4 if is_authentication else (length + 1) * 8
         _require_span(packet, span, octets, "IPv6 extension header")
         span.protocol, span.start = following, start + octets
-    raise MalformedPacket(span.start, f"more than {_MAX_EXTENSION_HEADERS} IPv6 extension headers")
+    if span.protocol in _EXTENSION_HEADERS:
+        raise MalformedPacket(span.start, f"more than {_MAX_EXTENSION_HEADERS} IPv6 extension headers")
+    return _decode_transport(packet, span)
 
 
 def _captured_end(packet: Packet, wire_end: int) -> int:

@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Iterable
 
+from msgspec.structs import replace
+
 from rules.classify import classify
+from rules.ingress import is_candidate
 from rules.observation import Observation
 from rules.ruleset import Ruleset
+from sensor.clients import Clients
 from sensor.detection import Detection
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
@@ -19,6 +23,7 @@ class Detector:
         self.watch = watch if watch is not None else Watch()
         self.observations = 0
         self.unknown = 0
+        self.clients = Clients()
         self._ruleset = ruleset
 
     def feed(self, packets: Iterable[Packet]) -> list[Detection]:
@@ -37,15 +42,35 @@ class Detector:
         if not observations:
             return []
         rules = self._ruleset()
-        detections = []
+        detections: list[Detection] = []
         for observation in observations:
             self.observations += 1
-            verdict = classify(observation, rules.policy, rules.catalogue)
-            if verdict.is_stored:
-                detections.append(self._follow(Detection(observation, verdict)))
-            else:
-                self.unknown += 1
+            self._take(observation, rules, detections)
         return detections
+
+    def _take(self, observation: Observation, rules: Ruleset, detections: list[Detection]) -> None:
+        """Classify `observation` beside what its client did, and again what that makes of its client's other flows."""
+        beside = self.clients.beside(observation)
+        verdict = classify(
+            replace(observation, beside=beside) if beside else observation, rules.policy, rules.catalogue
+        )
+        if verdict.is_stored:
+            detections.append(self._follow(Detection(observation, verdict)))
+        else:
+            self.unknown += 1
+            if verdict.service is None and is_candidate(observation, rules.catalogue):
+                self.clients.keep(observation)
+        if self.clients.learn(observation, verdict):
+            for other in self.clients.take_candidates(observation.five_tuple.src, observation.observed_at_ns):
+                if other.key != observation.key:
+                    self._again(other, rules, detections)
+
+    def _again(self, candidate: Observation, rules: Ruleset, detections: list[Detection]) -> None:
+        """Report a candidate if what its client did since is enough."""
+        renewed = replace(candidate, beside=self.clients.beside(candidate))
+        verdict = classify(renewed, rules.policy, rules.catalogue)
+        if verdict.is_stored:
+            detections.append(self._follow(Detection(replace(candidate, revision=candidate.revision + 1), verdict)))
 
     def _follow(self, detection: Detection) -> Detection:
         flow = self.pipeline.flow(detection.observation.key)

@@ -10,7 +10,8 @@ SensorError
     ├── MalformedDns
     ├── MalformedTls
     ├── MalformedQuic
-    └── MalformedHttp
+    ├── MalformedHttp
+    └── MalformedLogLine
 """
 
 
@@ -61,3 +62,7 @@ class MalformedQuic(MalformedInput):
 
 class MalformedHttp(MalformedInput):
     """Not an HTTP/1 request head (RFC 9112)."""
+
+
+class MalformedLogLine(MalformedInput):
+    """Not a line of a proxy's log, or one that names no client or no host."""

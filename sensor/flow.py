@@ -5,7 +5,7 @@ from it: its packets are only counted. `FlowTable.count_quiet` does that before 
 most two tags: one slice, one or two look-ups and two additions; nothing that it allocates stays. bench/pipeline.py
 measures it.
 
-A flow takes about 0.4 kB; while its head is being read, its `FlowHead` and at most 8 kB more. None of these refers back
+A flow takes about 0.5 kB; while its head is being read, 1 kB and what is stored of it more. None of these refers back
 to what holds it, so the garbage collector need not look at them (`gc=False`).
 """
 
@@ -245,7 +245,7 @@ def reverse_key(key: FlowKey) -> FlowKey:
 class FlowTable:
     """At most `limit` flows; when full, one unused for long makes room (second chance) and is counted in `evicted`."""
 
-    def __init__(self, limit: int = 262_144) -> None:
+    def __init__(self, limit: int = 65_536) -> None:
         self.evicted = 0
         self._limit = limit
         self._flows: OrderedDict[FlowKey, Flow] = OrderedDict()

@@ -154,7 +154,7 @@ class FlowReader:
         """Return what the alarms due by `now_ns` make known."""
         observations: list[Observation] = []
         for key, row in self._half_open.pop_until(now_ns - SETTLE_NS):
-            if self._told_names.names(*_ends(key), now_ns):  # else there is nothing to say of it
+            if self._told_names.has_told(*_ends(key), now_ns):  # else there is nothing to say of it
                 flow, head = self._from_half(key, row, observations)
                 observations += self._settle(flow, head, row.first_ns + SETTLE_NS)
         while self._alarms and self._alarms[0][0] <= now_ns:
@@ -213,7 +213,7 @@ class FlowReader:
 
     def _give_up(self, row: HalfOpenRow, now_ns: int) -> list[Observation]:
         """Report a SYN that is not waited for any longer, as far as there is something to say of it."""
-        if not self._told_names.names(*_ends(row[0]), now_ns):
+        if not self._told_names.has_told(*_ends(row[0]), now_ns):
             return []
         return self._finish(_opened(*row)[0], now_ns)
 

@@ -2,10 +2,12 @@
 
 import re
 
-from rules.observation import Evidence, FlowState, Indicator, Kind, Observation
+from rules.observation import Evidence, FlowState, Indicator, Kind, NameSource, Observation
 from sensor.correlate import ToldNames
 from sensor.flow import Flow, FlowHead, Report, Side
 
+_NAMES = frozenset((Evidence.TLS_SNI, Evidence.QUIC_SNI, Evidence.HTTP_HOST))
+_BY_PROXY = frozenset((Evidence.HTTP_CONNECT, Evidence.SOCKS))
 _CLIENT_PROTOCOLS = frozenset(("tls", "http", "connect", "socks", "quic"))
 _TUNNELLING_PROTOCOLS = frozenset(("connect", "socks"))
 _REVERSE_HTTP = Indicator(Evidence.PROTOCOL, "reverse-http")
@@ -50,8 +52,8 @@ def find_initiator(flow: Flow, head: FlowHead, told_names: ToldNames, now_ns: in
         if _is_client(head.sides[side]) or head.sides[1 - side].facts.protocol == "http-response":
             return side
     ends = flow.five_tuple(0)
-    told = told_names.names(ends.src, ends.dst, now_ns), told_names.names(ends.dst, ends.src, now_ns)
-    if bool(told[0]) != bool(told[1]):
+    told = told_names.has_told(ends.src, ends.dst, now_ns), told_names.has_told(ends.dst, ends.src, now_ns)
+    if told[0] != told[1]:
         return 0 if told[0] else 1
     return 0 if ends.dst_port <= ends.src_port else 1
 
@@ -75,7 +77,7 @@ def _observation(  # noqa: PLR0917 - the parts of one report
 ) -> Observation | None:
     indicators, state, kind = report
     five_tuple = flow.five_tuple(initiator)
-    told = told_names.names(five_tuple.src, five_tuple.dst, now_ns)
+    told = told_names.chains(five_tuple.src, five_tuple.dst, now_ns)
     head.reported = report
     if not indicators and not told:
         return None
@@ -89,10 +91,24 @@ def _observation(  # noqa: PLR0917 - the parts of one report
         indicators=indicators,
         state=state,
         hello=head.sides[initiator].facts.hello or head.sides[1 - initiator].facts.hello,
-        told_names=told,
+        told=told,
+        name_source=_name_source(flow, five_tuple.src, indicators, told_names),
         interface=head.interface,
         traffic=flow.traffic(initiator),
     )
+
+
+def _name_source(flow: Flow, client: bytes, indicators: tuple[Indicator, ...], told_names: ToldNames) -> NameSource:
+    """Return where the name that the flow carries is from; a proxy's client need not ask for it."""
+    name = ""
+    for row in indicators:
+        if row.evidence in _BY_PROXY:
+            return NameSource.NO_DNS_SEEN
+        if row.evidence in _NAMES:
+            name = row.value
+    if not name or name[-1].isdigit() or ":" in name:  # an address
+        return NameSource.NO_DNS_SEEN
+    return told_names.asked.source(client, name, flow.first_ns)
 
 
 def _is_served_from_inside(request: Side, reply: Side) -> bool:

@@ -35,12 +35,13 @@ _CLOCK_STEP_NS = 60_000_000_000  # packets this much older than the last one: an
 class Limits:
     """The size of each table (docs/architecture.md, "Bounds")."""
 
-    flows: int = 131_072
-    half_open: int = 65_536
-    head_octets: int = 40 << 20
+    flows: int = 65_536
+    half_open: int = 32_768
+    head_octets: int = 24 << 20
     dns_transactions: int = 32_768
     dns_shapes: int = 16_384
     told_pairs: int = 131_072
+    asked_names: int = 32_768
     fragmented_datagrams: int = 4096
 
 
@@ -55,7 +56,7 @@ class Pipeline:
         self.counters = Counters()
         self._now_ns = 0
         self._due_ns = _NEVER_NS
-        self._told_names = ToldNames(limits.told_pairs)
+        self._told_names = ToldNames(limits.told_pairs, asked_limit=limits.asked_names)
         self._fragments = FragmentTable(limits.fragmented_datagrams)
         self._table = FlowTable(limits.flows)
         self._shapes = DnsShapes(limits.dns_shapes)
@@ -176,10 +177,11 @@ class Pipeline:
     ) -> list[Observation]:
         """Return what a message between client and server (`five_tuple`) makes known, and learn what it answers."""
         self.counters.dns_messages += 1
-        if not message.is_response:
-            return self._dns.add(message, five_tuple, now_ns, interface, wire_octets=wire_octets)
         if _is_multicast(five_tuple.src):  # an answer to nobody in particular
             return []
+        self._told_names.asked.learn(five_tuple.src, message, now_ns)
+        if not message.is_response:
+            return self._dns.add(message, five_tuple, now_ns, interface, wire_octets=wire_octets)
         self._told_names.learn(five_tuple.src, message, now_ns)
         return self._dns.add(message, five_tuple, now_ns, interface, wire_octets=wire_octets)
 
@@ -194,6 +196,7 @@ class Pipeline:
         self.counters.dns_evicted = self._dns.evicted
         self.counters.shapes_evicted = self._shapes.evicted
         self.counters.names_evicted = self._told_names.evicted
+        self.counters.asked_evicted = self._told_names.asked.evicted
 
 
 def _question(payload: bytes) -> bytes:

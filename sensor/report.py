@@ -5,20 +5,23 @@ when its window has ended, and reported at most every `update_ns`.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
 import msgspec
 
-from rules.event import Event, duration_ms, make_event, uuid7
-from rules.observation import NO_TRAFFIC, Traffic
+from rules.event import Event, duration_ms, make_event, uuid7, with_source
+from rules.observation import NO_TRAFFIC, Kind, Observation, Traffic
+from rules.source import NOBODY, Source
 from sensor.detection import Detection
 from sensor.losses import Losses
 
+ExceptionFor = Callable[[Event, Source], str | None]
+
 WINDOW_NS = 60_000_000_000
 UPDATE_NS = 30_000_000_000
-MAX_WINDOWS = 16_384
+MAX_WINDOWS = 8_192
 
 
 @dataclass(slots=True)
@@ -32,6 +35,8 @@ class _Window:
     first_packet_ns: int
     last_seen_ns: int
     traffic: Traffic = NO_TRAFFIC
+    source: Source = NOBODY
+    exception_id: str | None = None  # what excepts it because of who it is
     is_dirty: bool = False
     is_due: bool = False  # waits in the queue of updates
 
@@ -45,6 +50,10 @@ class _Window:
             total.packets + now.packets - before.packets,
             max(total.last_ns, now.last_ns),
         )
+
+
+def _new_id(observation: Observation) -> str:
+    return uuid7(observation.observed_at_ns)
 
 
 class Reporter:
@@ -61,6 +70,7 @@ class Reporter:
         max_windows: int = MAX_WINDOWS,
         *,
         update_ns: int = UPDATE_NS,
+        make_id: Callable[[Observation], str] = _new_id,
         losses: Losses | None = None,
     ) -> None:
         self.events = 0
@@ -70,10 +80,12 @@ class Reporter:
         self._window_ns = window_ns
         self._max_windows = max_windows
         self._update_ns = update_ns
+        self._make_id = make_id
         self._losses = losses if losses is not None else Losses()
         self._windows: OrderedDict[tuple[object, ...], _Window] = OrderedDict()
         self._by_observation: OrderedDict[int, tuple[_Window, Traffic]] = OrderedDict()
         self._updates: list[tuple[int, str, _Window]] = []  # a heap, by when they are due
+        self._lookups: OrderedDict[tuple[str, str], _Window] = OrderedDict()  # by source and name
 
     def take(self, detections: Iterable[Detection], now_ns: int) -> list[Event]:
         """Return what has to be reported now: first sightings, and sightings that change what an event says."""
@@ -92,6 +104,28 @@ class Reporter:
                 self._remember(observation.key, window, detection)
                 window.last_seen_ns = max(window.last_seen_ns, observation.traffic.last_ns)
                 self._touch(window)
+
+    def attribute(self, answers: Iterable[tuple[int, Source]], exception_for: ExceptionFor, now_ns: int) -> list[Event]:
+        """Return the events of which it is now known who is behind them: answers are keyed by observation.
+
+        An event names the first who is known. When another is behind a later flow of it, the event is excepted only if
+        both are. Who connects also stands behind the look-up of that name, whoever asked the DNS for it.
+        """
+        reports: list[Event] = []
+        for key, source in answers:
+            known = self._by_observation.get(key)
+            if known is None:
+                continue
+            event = known[0].event
+            if _attribute(known[0], source, exception_for):
+                reports.extend(self._counters(known[0], now_ns))
+            if event.kind is not Kind.DNS and event.dst_name:
+                lookup = self._lookups.pop((event.src_ip, event.dst_name), None)
+                if lookup is not None:
+                    lookup.source = NOBODY
+                    _attribute(lookup, source, exception_for)
+                    reports.extend(self._counters(lookup, now_ns))
+        return reports
 
     def expire(self, now_ns: int) -> list[Event]:
         """Return the counters of the windows that end by `now_ns`, and those of events that flows go on with."""
@@ -137,18 +171,25 @@ class Reporter:
             self.windows_evicted += 1
             reports.extend(self._end(self._windows.popitem(last=False)[1], now_ns))
         observation = detection.observation
-        event = make_event(observation, detection.verdict, uuid7(observation.observed_at_ns), self._sensor_id)
+        event = make_event(observation, detection.verdict, self._make_id(observation), self._sensor_id)
         event = msgspec.structs.replace(event, sensor_loss=self._losses.around(event.first_seen_ns))
         first_ns = observation.observed_at_ns
         window = _Window(event, now_ns, now_ns, 1, first_packet_ns=first_ns, last_seen_ns=event.last_seen_ns)
         self._windows[_identity(detection)] = window
         self._remember(observation.key, window, detection)
+        if event.kind is Kind.DNS and event.dst_name:
+            self._lookups[event.src_ip, event.dst_name] = window
+            if len(self._lookups) > self._max_windows:
+                self._lookups.popitem(last=False)
         self.events += 1
         return [*reports, event]
 
     def _restate(self, window: _Window, detection: Detection, now_ns: int) -> list[Event]:
         old = window.event
         new = make_event(detection.observation, detection.verdict, old.event_id, self._sensor_id)
+        if window.source != NOBODY:
+            excepted = new.exception_id or window.exception_id
+            new = msgspec.structs.replace(with_source(new, window.source), exception_id=excepted)
         if _statement(new) == _statement(old):
             return []
         window.event = msgspec.structs.replace(
@@ -201,6 +242,25 @@ class Reporter:
             sensor_loss=max(event.sensor_loss, self._losses.around(event.first_seen_ns)),
         )
         return [window.event]
+
+
+def _attribute(window: _Window, source: Source, exception_for: ExceptionFor) -> bool:
+    """Note who is behind a flow of the window; tell whether its event says something else now."""
+    event = window.event
+    if window.source == NOBODY:
+        window.source = source
+        window.exception_id = exception_for(event, source)
+        event = with_source(event, source)
+    elif event.kind is Kind.DNS or source.who == window.source.who:
+        return False
+    elif exception_for(event, source) != window.exception_id:
+        window.exception_id = exception_for(event, NOBODY)
+    event = msgspec.structs.replace(event, exception_id=window.exception_id)
+    if event == window.event:
+        return False
+    window.event = event
+    window.is_dirty = True
+    return True
 
 
 def _identity(detection: Detection) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from sensor.detection import Detection
 from sensor.flow import Flow, is_over
 
 PERIOD_NS = 10_000_000_000
-MAX_FLOWS = 16_384
+MAX_FLOWS = 8_192
 AT_ONCE = 512
 
 CountApart = Callable[[Flow], None]

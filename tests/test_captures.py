@@ -78,3 +78,11 @@ def test_without_a_policy_nothing_is_sanctioned() -> None:
     for name in NAMES:
         replay = Replay(Ruleset(load_catalogue(), type(ruleset().policy)()))
         assert all(event.verdict is not Outcome.SANCTIONED for event in replay.play(str(PCAPS / f"{name}.pcap")))
+
+
+def test_an_agent_at_a_custom_ingress_that_nobody_sanctioned_is_found_by_its_look_up_for_updates() -> None:
+    nothing = Ruleset(load_catalogue(), type(ruleset().policy)())
+    events = list(Replay(nothing).play(str(PCAPS / "ngrok2-sanctioned.pcap")))
+    (found,) = [event for event in events if event.dst_name == "tunnels.example.com"]
+    assert (found.verdict, found.service, found.role) == (Outcome.SUSPICIOUS, "ngrok", Role.AGENT)
+    assert found.reasons[0].indicator == "update.equinox.io"

@@ -141,7 +141,7 @@ def test_another_network_namespace_is_watched_without_the_right_to_enter_more(wo
 
 def test_the_processes_have_just_the_rights_they_need(world: Internet, state: Path) -> None:
     with running(world, state, "--interface", "eth0") as main:
-        rights = {name: status_of(child_of(main.pid, name)) for name in ("sensor", "serve")}
+        rights = {name: status_of(child_of(main.pid, name)) for name in ("attribute", "sensor", "serve")}
         rights["run"] = status_of(main.pid)
     for status in rights.values():
         assert status["Uid"].split()[0] != "0"
@@ -150,6 +150,7 @@ def test_the_processes_have_just_the_rights_they_need(world: Internet, state: Pa
     read_anywhere = 1 << 2  # only where the clone lies in a folder that the user cannot enter
     assert int(rights["sensor"]["CapEff"], 16) & ~read_anywhere == capture
     assert int(rights["serve"]["CapEff"], 16) & ~read_anywhere == 0
+    assert int(rights["attribute"]["CapEff"], 16) == (1 << 19) | read_anywhere
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,12 @@ SHORT_NAME_END = " ("
 
 @dataclass(frozen=True, slots=True)
 class FindingRow:
-    """An open finding with the sentence that says how we know."""
+    """An open finding with the sentence that says how we know, and the event seen last."""
 
     finding: Finding
     service: str
     sentence: str
+    event: Event | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def make_view(context: ApiContext, kept_chart: KeptChart) -> View:
 
 def _finding_row(context: ApiContext, finding: Finding, names: dict[str, str]) -> FindingRow:
     event = context.store.event(finding.event_id)
-    return FindingRow(finding, _service_name(finding.service, names), _sentence(event) if event else "")
+    return FindingRow(finding, _service_name(finding.service, names), _sentence(event) if event else "", event)
 
 
 def _service_name(service: str | None, names: dict[str, str]) -> str:

@@ -13,10 +13,11 @@ from api.openapi import problems
 from api.paging import Row, open_page
 from api.problems import Kind, Problem
 from api.queries import EventQuery
-from api.schemas import EventDocument, EventPage
+from api.schemas import EventDetail, EventPage
 from api.times import DAY_NS
 from db.values import EventCursor
 from rules.event import to_document
+from rules.explain import explain
 
 router = APIRouter(tags=["events"])
 
@@ -31,10 +32,13 @@ def list_events(query: Annotated[EventQuery, Query()], context: Context, request
     return page.respond([Row(row.observed_at_ns, row.event_id, to_document(row)) for row in events], request.url)
 
 
-@router.get("/v1/events/{event_id}", response_model=EventDocument, responses=problems(404, 422, 503))
+@router.get("/v1/events/{event_id}", response_model=EventDetail, responses=problems(404, 422, 503))
 def get_event(event_id: Annotated[str, Path(max_length=64)], context: Context) -> Response:
-    """One event in its highest revision."""
+    """One event in its highest revision, with its verdict explained in sentences."""
     event = context.store.event(event_id)
     if event is None:
         raise Problem(Kind.NOT_FOUND, "No event has this id; /v1/events lists those there are.")
-    return json_response(to_document(event))
+    service = next((row for row in context.catalogue_services() if row.id == event.service), None)
+    name = service.name if service else event.service or "an unknown service"
+    explanation = explain(event, name, service.decision if service else None)
+    return json_response({**to_document(event), "explanation": explanation})

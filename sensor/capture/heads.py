@@ -33,11 +33,14 @@ else:
     IS_COMPILED = True
 
 CLOCK_STEP_NS = 60_000_000_000
-BATCH_RECORDS = 512
+BATCH_RECORDS = 8192
+BATCH_HEADS = 256
+WALK_RECORDS = 512
 WINDOW_OCTETS = 2 * MAX_RECORD_OCTETS
 
 _TABLE_OCTETS, _SLOT_OCTETS = 128, 96  # struct table and struct slot in _heads.c
 _CLOCK = struct.Struct("=QQQ")  # what struct table begins with
+_ETHERNET = int(LinkType.ETHERNET)
 
 
 class HeadRecords:
@@ -62,33 +65,48 @@ class HeadRecords:
         self._at, self._end, self._consumed = FILE_HEADER_OCTETS, len(head), 0
 
     def read(self) -> list[Packet] | None:
-        """Return the heads among the next 512 records, perhaps none, or None at the end.
+        """Return the heads among the next 8,192 records or some 256 of them, perhaps none, or None at the end.
+
+        A batch spans many windows of the file: copying the file drives the code that reads heads and its tables out of
+        the processor's cache, and they come back once a batch.
 
         Raises:
             MalformedCapture: a record larger than any snap length.
             CaptureError: the device fails.
         """
-        while True:
-            rows, self._at, records, _, last_ns, is_damaged, counts, self.is_back = walk(
-                self._table,
-                self._window,
-                self._at,
-                self._end,
-                BATCH_RECORDS,
-                self._format.record_header_octets,
-                self._format.fraction_ns,
-                self._format.byte_order == ">",
-            )
+        heads: list[Packet] = []
+        self.counts = []
+        self.is_back = False
+        taken = 0
+        while taken < BATCH_RECORDS and len(heads) < BATCH_HEADS and not self.is_back:
+            records, is_damaged = self._walk(heads)
+            taken += records
             if records or self.is_back:
-                self.passed_over += records - len(rows)
-                self.counts = [(row[0], Count(*row[1:])) for row in counts]
-                self.last_ns = last_ns if records else self.last_ns
-                return [Packet(ts_ns, LinkType.ETHERNET, data, wire) for ts_ns, data, wire in rows]
-            if is_damaged:
+                continue
+            if is_damaged and not taken:
                 raise MalformedCapture(self._consumed + self._at, "a record larger than any snap length")
-            if not self._fill():
-                self.truncated = self._at < self._end
-                return None
+            if is_damaged or not self._fill():
+                break
+        self.truncated = not taken and not self.is_back and self._at < self._end
+        return heads if taken or self.is_back else None
+
+    def _walk(self, heads: list[Packet]) -> tuple[int, bool]:
+        """Return how many records were taken from the window, heads into `heads`, and whether the next is damaged."""
+        rows, self._at, records, _, last_ns, is_damaged, counts, self.is_back = walk(
+            self._table,
+            self._window,
+            self._at,
+            self._end,
+            WALK_RECORDS,
+            self._format.record_header_octets,
+            self._format.fraction_ns,
+            self._format.byte_order == ">",
+        )
+        self.passed_over += records - len(rows)
+        self.counts += [(len(heads) + row[0], Count(*row[1:])) for row in counts]
+        self.last_ns = last_ns if records else self.last_ns
+        heads += [Packet(ts_ns, _ETHERNET, data, wire) for ts_ns, data, wire in rows]
+        return records, is_damaged
 
     def count_apart(self, flow: Flow) -> None:
         """Add to `flow` what was counted of it until now and not handed out."""

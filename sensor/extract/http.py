@@ -4,6 +4,7 @@ Of the header fields only those named here are looked at. Credentials, cookies a
 """
 
 import re
+from urllib.parse import unquote_to_bytes
 
 from rules.value import Value
 from sensor.errors import MalformedHttp, NeedMoreData
@@ -69,7 +70,7 @@ def read_request(stream: bytes, *, is_final: bool = False) -> HttpRequest:
 
 
 def _as_request(method: bytes, target: bytes, fields: dict[bytes, bytes], head_octets: int) -> HttpRequest:
-    authority, path = _split_target(method, target)
+    authority, path = split_target(method, target)
     host, port = split_authority(authority or fields.get(b"host", b""))
     if method == b"CONNECT" and not host:
         raise MalformedHttp(0, "CONNECT without a host")
@@ -85,7 +86,7 @@ def _as_request(method: bytes, target: bytes, fields: dict[bytes, bytes], head_o
     )
 
 
-def _split_target(method: bytes, target: bytes) -> tuple[bytes, str]:
+def split_target(method: bytes, target: bytes) -> tuple[bytes, str]:
     """Return authority and path of a request target (RFC 9112 section 3.2), without the query."""
     if method == b"CONNECT":
         return target, ""
@@ -97,7 +98,7 @@ def _split_target(method: bytes, target: bytes) -> tuple[bytes, str]:
 
 
 def split_authority(authority: bytes) -> tuple[str, int | None]:
-    """Return host, folded, and port of `host:port`, `[v6]:port` or `host`, without user information (RFC 3986)."""
+    """Return host, decoded and folded, and port of `host:port`, `[v6]:port` or `host` (RFC 3986 section 3.2)."""
     authority = authority.rpartition(b"@")[2]
     if authority.startswith(b"["):
         host, _, rest = authority[1:].partition(b"]")
@@ -107,6 +108,7 @@ def split_authority(authority: bytes) -> tuple[str, int | None]:
     else:
         host, _, port = authority.partition(b":")
     is_port = port.isdigit() and len(port) <= len(str(_HIGHEST_PORT)) and int(port) <= _HIGHEST_PORT
+    host = unquote_to_bytes(host) if b"%" in host else host
     return fold_host(host), int(port) if is_port else None
 
 

@@ -17,7 +17,7 @@ from sensor.extract.dns import DnsMessage, is_likely_dns, may_become_dns, parse_
 from sensor.extract.http import HttpRequest, read_request
 from sensor.extract.socks import read_socks
 from sensor.extract.ssh import read_banner
-from sensor.extract.tls import HANDSHAKE_RECORD, read_client_hello
+from sensor.extract.tls import CLIENT_HELLO, HANDSHAKE_RECORD, RECORD_HEADER, read_client_hello
 from sensor.extract.tunnel_stream import (
     read_bore,
     read_frp_login,
@@ -85,6 +85,9 @@ class _Layer(Value, frozen=True):
     octets: int | None = None
 
 
+_NOTHING = _Layer(StreamFacts())
+
+
 def read_stream(head: bytes, *, is_final: bool = False) -> StreamFacts:
     """Return what `head`, the payload of one direction from its first octet on, says.
 
@@ -140,6 +143,8 @@ def _read_layer(stream: bytes, *, is_final: bool) -> _Layer:
         raise NeedMoreData
     first = stream[0]
     if first == HANDSHAKE_RECORD:
+        if len(stream) > RECORD_HEADER and stream[RECORD_HEADER] != CLIENT_HELLO:  # a server's: known without parsing
+            return _NOTHING
         return _read_tls(stream, is_final=is_final)
     if first == _FRP_FIRST_OCTET:
         return _read_frp(stream, is_final=is_final)

@@ -17,11 +17,11 @@ MAX_PROTOCOL_NAMES = 16  # kept of a longer ALPN list: browsers offer 2, no tunn
 MAX_PROTOCOL_OCTETS = 64
 
 HANDSHAKE_RECORD = 22
-_CLIENT_HELLO = 1
+CLIENT_HELLO = 1
 _MAJOR_VERSION = 3
 _HIGHEST_MINOR = 4
 _MAX_FRAGMENT = 16384
-_RECORD_HEADER = 5
+RECORD_HEADER = 5
 _HANDSHAKE_HEADER = 4
 _RANDOM_OCTETS = 32
 _HOST_NAME = 0
@@ -103,7 +103,7 @@ def _gather(stream: bytes) -> bytes:
         length = _record_length(stream, at)
         if length is None:
             break
-        at += _RECORD_HEADER
+        at += RECORD_HEADER
         message += stream[at : at + length]
         at += length
         end = _message_end(message)
@@ -114,12 +114,12 @@ def _gather(stream: bytes) -> bytes:
 
 def _record_length(stream: bytes, at: int) -> int | None:
     """Return the length of the handshake record at `at`, None while its header is incomplete."""
-    header = stream[at : at + _RECORD_HEADER]
+    header = stream[at : at + RECORD_HEADER]
     if header[0] != HANDSHAKE_RECORD:
         raise MalformedTls(at, f"record type {header[0]} where a handshake belongs")
     if (len(header) > 1 and header[1] != _MAJOR_VERSION) or (len(header) > 2 and header[2] > _HIGHEST_MINOR):  # noqa: PLR2004 - the header's two version octets
         raise MalformedTls(at + 1, "record version")
-    if len(header) < _RECORD_HEADER:
+    if len(header) < RECORD_HEADER:
         return None
     length = header[3] << 8 | header[4]
     if not 1 <= length <= _MAX_FRAGMENT:
@@ -129,7 +129,7 @@ def _record_length(stream: bytes, at: int) -> int | None:
 
 def _message_end(message: bytes) -> int | None:
     """Return how many octets the message has with its header, None while that is unknown."""
-    if message and message[0] != _CLIENT_HELLO:
+    if message and message[0] != CLIENT_HELLO:
         raise MalformedTls(0, f"handshake type {message[0]} where a ClientHello belongs")
     if len(message) < _HANDSHAKE_HEADER:
         return None

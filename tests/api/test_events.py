@@ -5,7 +5,7 @@ import httpx
 import pytest
 from installation import Installation
 
-from api.schemas import EventDocument, EventPage
+from api.schemas import EventDetail, EventPage
 from rules.event import Event, rfc3339, to_document
 from rules.observation import FlowState
 from rules.verdict import Outcome, Role, Severity
@@ -36,13 +36,15 @@ def test_an_event_is_answered_as_the_rules_write_it(installation: Installation, 
     event = installation.add()
     document = json.loads(json.dumps(to_document(event)))
     assert client.get("/v1/events").json() == {"items": [document], "next": None}
-    assert client.get(f"/v1/events/{event.event_id}").json() == document
+    detail = client.get(f"/v1/events/{event.event_id}").json()
+    assert detail.pop("explanation")[0].startswith("10.20.0.7 runs a tunnel of ")
+    assert detail == document
 
 
 def test_the_documents_are_those_of_the_description(installation: Installation, client: httpx.Client) -> None:
     event = installation.add()
     EventPage.model_validate(client.get("/v1/events").json())
-    EventDocument.model_validate(client.get(f"/v1/events/{event.event_id}").json())
+    EventDetail.model_validate(client.get(f"/v1/events/{event.event_id}").json())
 
 
 def test_an_unknown_event_is_a_problem(client: httpx.Client) -> None:

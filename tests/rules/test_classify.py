@@ -4,7 +4,7 @@ from observations import NOW_NS, SERVER, flow, hello, lookup
 
 from rules.catalogue import Catalogue
 from rules.classify import classify
-from rules.observation import Evidence
+from rules.observation import Evidence, NameSource
 from rules.policy import Policy, parse_policy
 from rules.verdict import Outcome, Role, Severity, Verdict
 
@@ -120,6 +120,53 @@ def test_an_alias_takes_the_role_of_the_list_that_holds_it(
     assert (verdict.outcome, verdict.role) == (UNSANCTIONED, role)
     assert verdict.dst_name == "tunnel.colleague.example"
     assert verdict.reasons[0].evidence is Evidence.DNS_CNAME
+
+
+@pytest.mark.parametrize(
+    ("alias", "role"), [(LISTED, Role.AGENT), ("abc.x.ngrok-cname.com", Role.VISITOR), ("bore.pub", Role.UNCLEAR)]
+)
+def test_the_flow_behind_an_alias_is_what_the_look_up_is(
+    catalogue: Catalogue, policy: Policy, alias: str, role: Role
+) -> None:
+    chain = ("tunnels.myblog.net", "edge.myblog.net", alias)
+    verdict = classify(hello("tunnels.myblog.net", told=(chain,)), policy, catalogue)
+    assert (verdict.outcome, verdict.role, verdict.dst_name) == (UNSANCTIONED, role, "tunnels.myblog.net")
+    assert [reason.evidence for reason in verdict.reasons] == [Evidence.DNS_CNAME, Evidence.DNS_ANSWER]
+    nameless = classify(flow(told=(chain,)), policy, catalogue)
+    assert nameless.outcome is (SUSPICIOUS if role is not Role.VISITOR else UNKNOWN)
+
+
+def test_the_sanctioned_name_stays_so_through_an_alias_of_the_provider(catalogue: Catalogue, policy: Policy) -> None:
+    chains = (("tunnels.example.com", LISTED), ("build.example.com", "tunnels.example.com", LISTED))
+    assert classify(hello("tunnels.example.com", told=chains), policy, catalogue).outcome is SANCTIONED
+    assert classify(hello("build.example.com", told=chains), policy, catalogue).outcome is UNKNOWN
+    assert classify(flow(told=chains), policy, catalogue).outcome is SANCTIONED
+
+
+def test_an_ignored_name_that_was_told_hides_no_other(catalogue: Catalogue) -> None:
+    ignoring = parse_policy('[services]\ncloudflared = "ignore"\n', "policy.toml", catalogue, NOW_NS)
+    both = flow(told=("region1.v2.argotunnel.com", LISTED))
+    assert said(classify(both, ignoring, catalogue)) == (SUSPICIOUS, "ngrok", Role.AGENT)
+
+
+def test_a_name_that_was_never_asked_for_adds_to_what_is_known_and_says_nothing_alone(
+    catalogue: Catalogue, policy: Policy
+) -> None:
+    listed, other = hello(LISTED), hello("shop.example")
+    hidden = [msgspec.structs.replace(row, name_source=NameSource.NOT_ASKED) for row in (listed, other)]
+    plain, verdict = classify(listed, policy, catalogue), classify(hidden[0], policy, catalogue)
+    assert verdict.confidence > plain.confidence
+    assert Evidence.DNS_QUERY in {reason.evidence for reason in verdict.reasons}
+    assert classify(hidden[1], policy, catalogue).outcome is UNKNOWN
+
+
+def test_a_sanctioned_hello_inside_a_connect_to_another_name_is_a_lie(catalogue: Catalogue, policy: Policy) -> None:
+    inner = (Evidence.TLS_SNI, "tunnels.example.com")
+    verdict = classify(flow((Evidence.HTTP_CONNECT, "relay.myblog.net"), inner), policy, catalogue)
+    assert said(verdict) == (SUSPICIOUS, "ngrok", Role.AGENT)
+    assert verdict.dst_name == "relay.myblog.net"
+    by_address = flow((Evidence.HTTP_CONNECT, "203.0.113.7"), inner)
+    assert classify(by_address, policy, catalogue).outcome is SANCTIONED
 
 
 def test_an_alias_of_the_sanctioned_name_raises_no_alarm(catalogue: Catalogue, policy: Policy) -> None:

@@ -8,6 +8,7 @@ from observations import NOW_NS
 from rules.catalogue import Catalogue
 from rules.errors import InvalidPolicy
 from rules.policy import Policy, parse_policy
+from rules.source import Source
 from rules.verdict import Decision
 
 GOOD = """
@@ -135,3 +136,73 @@ def test_an_empty_policy_sanctions_nothing(catalogue: Catalogue) -> None:
     policy = parse(catalogue, "")
     assert policy.sanction_for("tunnels.example.com", NOW_NS) is None
     assert policy.decide(catalogue.services["ngrok"]) is Decision.BLOCK
+
+
+WHO = """
+[[exception]]
+service = "ngrok"
+owner = "o"
+reason = "r"
+expires = 2027-01-31
+"""
+ALICE = Source(
+    user="alice",
+    host="Build-7.Example.com",
+    mac="02:00:5e:10:00:01",
+    exe="/opt/agent",
+    container="docker:4f1c2a9b7d3e",
+)
+
+
+@pytest.mark.parametrize(
+    ("selector", "is_covered"),
+    [
+        ('users = ["bob", "alice"]', True),
+        ('users = ["bob"]', False),
+        ('hosts = ["build-7.example.com"]', True),
+        ('hosts = ["example.com"]', False),
+        ('macs = ["02-00-5E-10-00-01"]', True),
+        ('macs = ["02:00:5e:10:00:02"]', False),
+        ('executables = ["/opt/agent"]', True),
+        ('executables = ["/opt"]', False),
+        ('containers = ["docker:4f1c2a9b7d3e"]', True),
+        ('containers = ["docker:4f1c2a9b7d3f"]', False),
+        ('users = ["alice"]\nsources = ["10.0.0.0/8"]', True),
+        ('users = ["alice"]\nsources = ["192.0.2.0/24"]', False),
+        ('users = ["alice"]\nexecutables = ["/opt/other"]', False),
+    ],
+)
+def test_an_exception_holds_for_those_whom_all_of_it_names(
+    catalogue: Catalogue, selector: str, is_covered: bool
+) -> None:
+    policy, service = parse(catalogue, WHO + selector), catalogue.services["ngrok"]
+    client = bytes([10, 1, 2, 3])
+    assert (policy.exception_for(client, service, NOW_NS, ALICE) is not None) is is_covered
+    assert policy.exception_for(client, service, NOW_NS) is None  # nothing is known of it yet
+    assert policy.exception_for(client, service, NOW_NS + 365 * NS_PER_DAY, ALICE) is None
+
+
+@pytest.mark.parametrize(
+    ("selector", "says"),
+    [
+        ("", "users, hosts"),
+        ("users = []", "users, hosts"),
+        ('users = ["a b"]', "write it as alice"),
+        ('hosts = ["a b"]', "build-7"),
+        ('macs = ["02:00"]', "02:00:5e"),
+        ('executables = ["agent"]', "/usr/bin"),
+        ('containers = ["4f1c"]', "docker:"),
+        ('user = ["alice"]', "Known keys"),
+    ],
+)
+def test_an_exception_for_nobody_or_somebody_impossible_is_refused(
+    catalogue: Catalogue, selector: str, says: str
+) -> None:
+    with pytest.raises(InvalidPolicy, match=says):
+        parse(catalogue, WHO + selector)
+
+
+def test_exceptions_for_different_people_have_different_ids(catalogue: Catalogue) -> None:
+    texts = ('users = ["alice"]', 'users = ["bob"]', 'hosts = ["alice"]')
+    ids = {parse(catalogue, WHO + text).exceptions[0].id for text in texts}
+    assert len(ids) == 3

@@ -53,7 +53,7 @@ def test_a_vpn_to_an_address_told_for_an_agent_is_that_agent(catalogue: Catalogu
 
 def test_bore_to_bore_pub_is_an_agent(catalogue: Catalogue) -> None:
     verdict = classify(seen("bore", told=("bore.pub",), dst_port=7835), Policy(), catalogue)
-    assert (verdict.service, verdict.role, verdict.confidence) == ("bore", Role.AGENT, 85)
+    assert (verdict.service, verdict.role, verdict.confidence) == ("bore", Role.AGENT, 84)
     assert classify(seen(told=("bore.pub",)), Policy(), catalogue).role is Role.UNCLEAR
 
 

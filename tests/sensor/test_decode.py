@@ -1,4 +1,6 @@
 from collections.abc import Callable
+from functools import reduce
+from operator import truediv
 
 import pytest
 from frames import CLIENT, SERVER, packed
@@ -98,12 +100,25 @@ def test_link_layers(frame: ScapyPacket | bytes, link_type: int) -> None:
         IP(src=CLIENT, dst=SERVER, options=[IPOption_NOP()] * 4),
         V6 / IPv6ExtHdrHopByHop(),
         V6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrRouting() / IPv6ExtHdrDestOpt(),
+        reduce(truediv, [IPv6ExtHdrDestOpt()] * 8, V6),
         V6 / IPv6ExtHdrFragment(offset=0, m=0, id=9),
         V6 / AH(nh=6, payloadlen=4, spi=1, seq=1, icv=bytes(12)),
     ],
 )
 def test_options_and_extension_headers(network: ScapyPacket) -> None:
     assert is_data(decoded(ETHER / network / DATA))
+
+
+@pytest.mark.parametrize(("headers", "is_read"), [(8, True), (9, False)])
+def test_eight_extension_headers_are_read_and_no_more(headers: int, is_read: bool) -> None:
+    network = V6
+    for _ in range(headers):
+        network = network / IPv6ExtHdrDestOpt()
+    if is_read:
+        assert is_data(decoded(ETHER / network / DATA))
+    else:
+        with pytest.raises(MalformedPacket, match="more than 8"):
+            decoded(ETHER / network / DATA)
 
 
 def test_padding_goes() -> None:
@@ -206,17 +221,6 @@ def put(at: int, *octets: int) -> Callable[[bytearray], None]:
         damaged(ETHER / V4 / QUERY, put(38, 0, 7)),
         damaged(ETHER / V4 / QUERY, put(38, 0, 17)),
         damaged(ETHER / V6 / IPv6ExtHdrHopByHop() / DATA, put(55, 200)),
-        ETHER
-        / V6
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / IPv6ExtHdrDestOpt()
-        / DATA,
         ETHER / Dot1Q() / Dot1Q() / Dot1Q() / Dot1Q() / Dot1Q() / V4 / DATA,
         ETHER / IP(src=CLIENT, dst=SERVER, flags="MF", frag=0, proto=17) / Raw(bytes(15)),
         ETHER / IP(src=CLIENT, dst=SERVER, frag=8191, proto=17) / Raw(bytes(15)),

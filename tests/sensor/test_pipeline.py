@@ -12,19 +12,22 @@ from frames import (
     SYN,
     Conversation,
     S,
+    ask,
+    dns_answer,
     frame,
     last_revisions,
     packed,
     packet,
     replay,
     tcp,
+    tell,
     told,
     udp,
 )
 from hellos import hello_message, records, server_name
 from initials import crypto, initial
 
-from rules.observation import Evidence, FlowState, Indicator, Kind, Observation, Transport
+from rules.observation import Evidence, FlowState, Indicator, Kind, NameSource, Observation, Transport
 from sensor.flow_reader import FLOW_HEAD_OCTETS
 from sensor.packet import Packet
 from sensor.pipeline import Limits, Pipeline
@@ -355,3 +358,22 @@ def test_alarms_of_flows_that_are_gone_are_cleared_away() -> None:
     for number in range(30_000):
         pipeline.feed(tcp(S, (SERVER, 443, CLIENT, number + 1), (5, 6, SYN | ACK)))
     assert len(pipeline._flows._alarms) < 17_000
+
+
+def test_where_a_flow_s_name_is_from() -> None:
+    hour = 3600 * S
+    asked = told("resolver.example", at_ns=0) + told(NAME, at_ns=hour, address="192.0.2.77")
+    early, late = Conversation(), Conversation((CLIENT, 40001, SERVER, 443), start_ns=hour + S)
+    other = Conversation((CLIENT, 40002, SERVER, 443), start_ns=hour + 2 * S)
+    unasked = records(hello_message(server_name(b"hidden.example")))
+    packets = asked[:2] + early.open() + early.send(HELLO) + asked[2:] + late.open() + late.send(HELLO)
+    found = last_revisions(replay(packets + other.open() + other.send(unasked)))
+    sources = [row.name_source for row in found if row.dns is None]
+    assert sources == [NameSource.NO_DNS_SEEN, NameSource.DNS, NameSource.NOT_ASKED]
+
+
+def test_the_chain_that_led_to_a_flow_is_known() -> None:
+    talk = Conversation()
+    answer = tell(MS, dns_answer(NAME, [SERVER], aliases=["edge.example", "pop.example"]))
+    found = only(replay([ask(0, NAME), answer, *talk.open(), *talk.send(HELLO)]))
+    assert found.told == ((NAME, "edge.example", "pop.example"),)

@@ -21,18 +21,6 @@ from sensor.packet import Packet
 SPOOL_MIB = 16
 
 
-def syns(clock: Clock, size: int) -> Iterator[Packet]:
-    """A tunnel before, during and after a SYN flood, the second one over the flood's height."""
-    yield from floods.tunnel(clock, 0)
-    during = [size // 5, 2 * size // 5, 3 * size // 5, 4 * size // 5]
-    handshake = floods.tunnel(clock, 1)
-    for number, packet in enumerate(floods.syn_flood(clock, size)):
-        if number in during:
-            yield next(handshake)
-        yield packet
-    yield from floods.tunnel(clock, 2)
-
-
 def dns(clock: Clock, size: int) -> Iterator[Packet]:
     """A tunnel behind a DNS flood."""
     yield from floods.dns_flood(clock, size)
@@ -40,9 +28,10 @@ def dns(clock: Clock, size: int) -> Iterator[Packet]:
 
 
 FLOODS: dict[str, Callable[[Clock, int], Iterator[Packet]]] = {
-    "syns": syns,
+    "syns": floods.tunnels_around_a_syn_flood,
     "dns": dns,
     "flows": lambda clock, size: floods.flow_flood(clock, size, tunnels=1000),
+    "tunnels": lambda clock, size: floods.flow_flood(clock, size, tunnels=size // 4, first=1 << 23),
     "half_hellos": lambda clock, size: floods.half_hellos(clock, size, completed=1000),
     "quic": floods.quic_flood,
     "detections": floods.detection_flood,
@@ -62,6 +51,7 @@ def main(state: Path, size: int, names: list[str]) -> None:
             found.update((event.src_ip, event.src_port) for event in events if event.tls_sni == floods.TUNNEL)
             sensor.keep(events)
     counters = asdict(sensor.detector.pipeline.counters) | dict(sensor.counters)
+    counters |= {"watch_evicted": sensor.detector.watch.evicted}
     counters |= {"windows_evicted": sensor.reporter.windows_evicted, "events": sensor.reporter.events}
     peak = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("VmHWM"))
     sys.stdout.write(json.dumps({"peak_kib": int(peak.split()[1]), "found": len(found), "counters": counters}) + "\n")

@@ -81,11 +81,23 @@ def syn_flood(clock: Clock, packets: int) -> Iterator[Packet]:
         yield clock.tcp(ends, word >> 32, SYN)
 
 
-def flow_flood(clock: Clock, flows: int, tunnels: int) -> Iterator[Packet]:
+def tunnels_around_a_syn_flood(clock: Clock, packets: int) -> Iterator[Packet]:
+    """Three tunnels: one before a SYN flood, one that comes up in the course of it, one behind it."""
+    yield from tunnel(clock, 0)
+    handshake = tunnel(clock, 1)
+    during = {packets * part // 5 for part in range(1, 5)}
+    for number, packet in enumerate(syn_flood(clock, packets)):
+        if number in during:
+            yield next(handshake)
+        yield packet
+    yield from tunnel(clock, 2)
+
+
+def flow_flood(clock: Clock, flows: int, tunnels: int, first: int = 0) -> Iterator[Packet]:
     """Flows that stay open, each with the head of something; every so often one is a tunnel."""
     every = flows // tunnels
     web, other = hello("www.example.com"), b"\xa5" * 300
-    for number in range(flows):
+    for number in range(first, first + flows):
         ends = (client(number), 1024 + number % 60_000, _SERVER, 443)
         yield clock.tcp(ends, number, SYN)
         if number % every == every - 1:
@@ -107,7 +119,6 @@ def dns_flood(clock: Clock, queries: int, domain: str = "example.com") -> Iterat
 
 def half_hellos(clock: Clock, flows: int, completed: int) -> Iterator[Packet]:
     """First segments of hellos that need two; then the second ones of the last `completed`."""
-    whole = records(hello_message(server_name(TUNNEL.encode()), extension(21, bytes(900))))
     whole = records(hello_message(extension(21, bytes(900)), server_name(TUNNEL.encode())))
     for number in range(flows):
         yield clock.tcp((client(number), 40_000, _SERVER, 443), 1000, PSH | ACK, whole[:900])

@@ -101,7 +101,7 @@ class HeadPolicy:
         end = at + length if length else wire
         for _ in range(8):
             if protocol not in EXTENSIONS:
-                return self._transport(protocol, (src, dst), data, (at, end), wire)
+                break
             following, octets, fragment = struct.unpack_from(">BBH4x", data, at)
             if at + 8 > end:
                 raise Doubt
@@ -109,7 +109,9 @@ class HeadPolicy:
                 return self._fragment(fragment & 0xFFF8)
             at += {44: 8, 51: (octets + 2) * 4}.get(protocol, (octets + 1) * 8)
             protocol = following
-        raise Doubt
+        if protocol in EXTENSIONS:
+            raise Doubt
+        return self._transport(protocol, (src, dst), data, (at, end), wire)
 
     def _transport(
         self, protocol: int, ends: tuple[bytes, bytes], data: bytes, span: tuple[int, int], wire: int

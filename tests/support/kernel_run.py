@@ -11,7 +11,6 @@ from sensor.capture.limits import Limits
 
 # The kernel takes an Ethernet header off before it runs a socket filter; the frame that the filter sees lies behind.
 WRAPPER = bytes(12) + b"\x88\xb5"
-MOST_OCTETS = 3000  # the kernel refuses a frame that does not fit into a page
 
 
 class _Options(ctypes.Structure):
@@ -51,7 +50,11 @@ class KernelRun:
         self._heads.close()
 
     def octets(self, frame: bytes, repeat: int = 1) -> tuple[int, int]:
-        """How many octets of `frame` pass at most, and how many ns a run took."""
+        """How many octets of `frame` pass at most, and how many ns a run took.
+
+        Raises:
+            OSError: the kernel refused the frame: it takes those that fit into a page.
+        """
         content = WRAPPER + frame
         options = _Options(sz=ctypes.sizeof(_Options), data_in=content, data_size_in=len(content), repeat=repeat)
         code = self._run(self._program, ctypes.byref(options))

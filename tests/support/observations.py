@@ -26,7 +26,7 @@ def five_tuple(src: str = CLIENT, dst: str = SERVER, dst_port: int = 443, src_po
 
 def flow(
     *indicators: tuple[Evidence, str],
-    told: tuple[str, ...] = (),
+    told: tuple[str | tuple[str, ...], ...] = (),
     alpn: tuple[str, ...] = (),
     key: int = 1,
     at_ns: int = NOW_NS,
@@ -41,7 +41,7 @@ def flow(
         five_tuple=five_tuple(**endpoints),  # type: ignore[arg-type]
         indicators=tuple(Indicator(evidence, fold(value)) for evidence, value in indicators),
         hello=ClientHello(sni, alpn, (0x0304,), "t13d000000_000000000000_000000000000") if sni or alpn else None,
-        told_names=told,
+        told=tuple((fold(name),) if isinstance(name, str) else tuple(map(fold, name)) for name in told),
     )
 
 

@@ -10,6 +10,12 @@ UNITS = sorted(FOLDER.glob("*.service"))
 PROGRAM = "/opt/molecatcher/.venv/bin/molecatcher"
 HIGHEST_EXPOSURE = 2.0
 CAPTURE = "CAP_NET_RAW CAP_BPF"
+RIGHTS = {
+    "molecatcher": CAPTURE,
+    "molecatcher-api": "",
+    "molecatcher-attribution": "CAP_SYS_PTRACE CAP_DAC_READ_SEARCH",
+    "molecatcher-sensor": CAPTURE,
+}
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing")
 each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
@@ -41,8 +47,9 @@ def allowed_syscalls(unit: Path) -> set[str]:
     return allowed
 
 
-def test_there_are_three_units() -> None:
-    assert {unit.stem for unit in UNITS} == {"molecatcher", "molecatcher-api", "molecatcher-sensor"}
+def test_there_are_four_units() -> None:
+    names = {"molecatcher", "molecatcher-api", "molecatcher-attribution", "molecatcher-sensor"}
+    assert {unit.stem for unit in UNITS} == names
 
 
 @needs_systemd
@@ -67,11 +74,11 @@ def test_a_unit_is_little_exposed(unit: Path) -> None:
 
 
 @each_unit
-def test_only_who_captures_has_capabilities(unit: Path) -> None:
-    expected = "" if unit.stem == "molecatcher-api" else CAPTURE
+def test_each_unit_has_just_the_capabilities_it_needs(unit: Path) -> None:
+    expected = RIGHTS[unit.stem]
     assert values(unit, "AmbientCapabilities") == [expected]
     assert values(unit, "CapabilityBoundingSet") == [expected]
-    assert ("AF_PACKET" in values(unit, "RestrictAddressFamilies")[0]) == bool(expected)
+    assert ("AF_PACKET" in values(unit, "RestrictAddressFamilies")[0]) == (expected == CAPTURE)
 
 
 @needs_systemd
@@ -80,7 +87,7 @@ def test_the_filter_leaves_what_the_program_calls(unit: Path) -> None:
     allowed = allowed_syscalls(unit)
     assert {"recvmsg", "setsockopt", "epoll_wait", "futex", "openat", "prlimit64", "execve"} <= allowed
     assert not {"setuid", "chroot", "mount", "init_module", "setpriority", "ptrace"} & allowed
-    assert ("bpf" in allowed) == (unit.stem != "molecatcher-api")
+    assert ("bpf" in allowed) == (RIGHTS[unit.stem] == CAPTURE)
     assert ("capset" in allowed) == (unit.stem == "molecatcher")
 
 
@@ -89,8 +96,11 @@ def test_a_unit_says_how_it_does_and_comes_back(unit: Path) -> None:
     assert values(unit, "Type") == ["notify"]
     assert int(values(unit, "WatchdogSec")[0]) >= 30
     assert values(unit, "Restart") == ["always"]
-    assert values(unit, "ExecReload") == ["/bin/kill -HUP $MAINPID"]
     assert values(unit, "User") == ["molecatcher"]
+    if unit.stem == "molecatcher-attribution":  # it reads no policy
+        assert values(unit, "ExecStart") == [f"{PROGRAM} attribute --state /var/lib/molecatcher"]
+        return
+    assert values(unit, "ExecReload") == ["/bin/kill -HUP $MAINPID"]
     command = {"molecatcher": "run", "molecatcher-api": "serve", "molecatcher-sensor": "sensor"}[unit.stem]
     options = "--state /var/lib/molecatcher --policy /etc/molecatcher/policy.toml"
     assert values(unit, "ExecStart") == [f"{PROGRAM} {command} {options}"]

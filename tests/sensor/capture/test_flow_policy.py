@@ -1,20 +1,23 @@
 """One policy three times: in the kernel, over a file and in Python, on random sequences of packets."""
 
 import struct
+from collections.abc import Callable
+from random import Random
 
 import pytest
 from frames import ACK, CLIENT, FIN, PSH, RESOLVER, RST, SERVER, SYN, S, dns_query, frame, packet, tcp, udp
 from head_policy import HeadPolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_run import MOST_OCTETS, KernelRun
+from kernel_run import KernelRun
 from netns import needs_root
 
 from sensor.capture import heads
 from sensor.capture.limits import Limits
 from sensor.packet import LinkType, Packet
 
-LIMITS = Limits(flows=4096)
+Ends = tuple[str, int, str, int]
+LIMITS = Limits(flows=4096, tcp_passed_octets=5600)  # which four segments of 1400 reach
 HOUR_NS = 3600 * S
 CLIENT_V6, SERVER_V6 = "2001:db8::2", "2001:db8::10"
 ENDS = [
@@ -25,44 +28,51 @@ ENDS = [
     (CLIENT_V6, 40000, SERVER_V6, 443),
     (SERVER_V6, 443, CLIENT_V6, 40000),
 ]
-TAGS = [b"", b"\x81\x00\x00\x0a", b"\x88\xa8\x00\x14\x81\x00\x00\x0a", b"\x91\x00\x00\x01" * 4, b"\x81\x00\x00\x01" * 5]
+TAGS = [
+    b"",
+    b"",
+    b"",
+    b"\x81\x00\x00\x0a",
+    b"\x88\xa8\x00\x14\x81\x00\x00\x0a",
+    b"\x91\x00\x00\x01" * 4,
+    b"\x81\x00\x00\x01" * 5,
+]
 FLAGS = [ACK, ACK, ACK, ACK | PSH, SYN, SYN | ACK, FIN | ACK, RST, SYN | FIN]
 SEQUENCES = [0, 999, 1000, 1001, 2400, 5095, 5096, 5097, 2**31, 2**32 - 3096, 2**32 - 1]
 EXTENSIONS = [0, 43, 44, 51, 60]
-PAYLOADS = [b"\x40", b"\xc3", b"\xff", dns_query("example.com"), b"\0\1\x85\x80\0\1\0\2\0\1\0\1" + bytes(20)]
+ANSWERS = [struct.pack(">6H", 1, 0x8580, 1, records, 1, 0) + bytes(20) for records in (2, 0x3FE, 0x400, 0x600)]
+PAYLOADS = [b"\x40", b"\xc3", b"\xff", dns_query("example.com"), *ANSWERS]
 UNREACHABLE, ECHO = 3, 8
-TCP, UDP, FRAGMENT = 6, 17, 44
+UDP, FRAGMENT = 17, 44
 
-octets_of_payload = st.sampled_from([0, 1, 16, 17, 100, 512, 1200, 1400, 2800])
-
-
-@st.composite
-def segments(draw: st.DrawFn) -> bytes:
-    numbers = draw(st.sampled_from(SEQUENCES)) + draw(st.sampled_from([0, 0, 1400])), 1, draw(st.sampled_from(FLAGS))
-    return tcp(0, draw(st.sampled_from(ENDS)), numbers, bytes(draw(octets_of_payload))).data
+PAYLOAD_OCTETS = [0, 1, 16, 17, 100, 512, 1200, 1400, 2800]
+PAUSES_NS = [0, 0, 0, 0, 0, 0, 1, S, 299 * S, 300 * S, 301 * S, HOUR_NS, HOUR_NS + 1, -S, -60 * S, -61 * S]
+PACKETS = 120
 
 
-@st.composite
-def datagrams(draw: st.DrawFn) -> bytes:
-    payload = draw(st.sampled_from(PAYLOADS)).ljust(draw(octets_of_payload), b"\xff")
-    data = bytearray(udp(0, draw(st.sampled_from(ENDS)), payload if draw(st.integers(0, 5)) else b"").data)
-    if draw(st.integers(0, 9)) == 0:
+def segment(chance: Random, ends: Ends) -> bytes:
+    numbers = chance.choice(SEQUENCES) + chance.choice((0, 0, 1400)), 1, chance.choice(FLAGS)
+    return tcp(0, ends, numbers, bytes(chance.choice(PAYLOAD_OCTETS))).data
+
+
+def datagram(chance: Random, ends: Ends) -> bytes:
+    payload = chance.choice(PAYLOADS).ljust(chance.choice(PAYLOAD_OCTETS), b"\xff")
+    data = bytearray(udp(0, ends, payload if chance.randrange(6) else b"").data)
+    if chance.randrange(10) == 0:
         at = 14 + (40 if data[12:14] == b"\x86\xdd" else 20) + 4
-        data[at : at + 2] = struct.pack(">H", draw(st.sampled_from([0, 7, 8, 9, 65535])))
+        data[at : at + 2] = struct.pack(">H", chance.choice((0, 7, 8, 9, 65535)))
     return bytes(data)
 
 
-@st.composite
-def others(draw: st.DrawFn) -> bytes:
-    src, _, dst, _ = draw(st.sampled_from(ENDS))
-    start = bytes((draw(st.sampled_from([0, 1, UNREACHABLE, ECHO])), 1))
-    return frame(draw(st.sampled_from([1, 47, 58, 132])), src, dst, start + bytes(draw(octets_of_payload)))
+def other(chance: Random, ends: Ends) -> bytes:
+    start = bytes((chance.choice((0, 1, UNREACHABLE, ECHO)), 1))
+    payload = start + bytes(chance.choice((0, 20, 62, 126, 127, 1000)))
+    return frame(chance.choice((1, 47, 58, 132)), ends[0], ends[2], payload)
 
 
-@st.composite
-def fragments(draw: st.DrawFn) -> bytes:
-    src, _, dst, _ = draw(st.sampled_from(ENDS))
-    offset, more = draw(st.sampled_from([0, 8, 1480, 4088, 4096, 65528])), draw(st.integers(0, 1))
+def fragment(chance: Random, ends: Ends) -> bytes:
+    src, _, dst, _ = ends
+    offset, more = chance.choice((0, 8, 1480, 4088, 4096, 65528)), chance.randrange(2)
     if ":" in src:
         header = struct.pack(">BBHI", UDP, 0, offset | more, 7)
         return frame(FRAGMENT, src, dst, header + struct.pack(">HHHH", 40000, 443, 108, 0) + bytes(100))
@@ -70,20 +80,31 @@ def fragments(draw: st.DrawFn) -> bytes:
     return whole[:20] + struct.pack(">H", more << 13 | offset >> 3) + whole[22:]
 
 
-@st.composite
-def frames(draw: st.DrawFn) -> bytes:
-    data = draw(st.one_of(segments(), segments(), datagrams(), datagrams(), others(), fragments()))
+def any_frame(chance: Random, flows: list[Ends], kinds: list[Callable[[Random, Ends], bytes]]) -> bytes:
+    data = chance.choice(kinds)(chance, chance.choice(flows))
     if data[12:14] == b"\x86\xdd":
-        data = with_extensions(data, draw(st.lists(st.sampled_from(EXTENSIONS), max_size=9)))
-    elif draw(st.integers(0, 9)) == 0:
+        data = with_extensions(data, chance.choices(EXTENSIONS, k=chance.choice((0, 0, 0, 1, 2, 8, 9))))
+    elif chance.randrange(10) == 0:
         data = with_options(data)
-    if draw(st.integers(0, 9)) == 0:
+    if chance.randrange(10) == 0:
         return in_pppoe(data)
-    tags = draw(st.sampled_from(TAGS)) if draw(st.booleans()) else b""
-    data = data[:12] + tags + data[12:]
-    if draw(st.integers(0, 9)) == 0:
-        data = damaged(data, draw(st.integers(12, len(data) - 1)), draw(st.integers(0, 256)))
-    return data[:MOST_OCTETS]
+    data = data[:12] + chance.choice(TAGS) + data[12:]
+    if chance.randrange(10) == 0:
+        data = damaged(data, chance.randrange(12, min(len(data), 100)), chance.randrange(257))
+    return data
+
+
+def sequence(seed: int, pauses_ns: list[int]) -> list[Packet]:
+    """Packets of few flows, so that each spends what it may; a flow's two directions, and perhaps a third end."""
+    chance = Random(seed)
+    kinds = chance.choice(([segment], [datagram], [other], [segment, datagram, other, fragment]))
+    first = chance.choice(ENDS)
+    flows = [first, (*first[2:], *first[:2]), chance.choice(ENDS)]
+    now_ns, rows = 100 * HOUR_NS, []
+    for _ in range(PACKETS):
+        now_ns += chance.choice(pauses_ns)
+        rows.append(packet(now_ns, any_frame(chance, flows, kinds)))
+    return rows
 
 
 def with_extensions(data: bytes, kinds: list[int]) -> bytes:
@@ -132,20 +153,18 @@ def heads_of(rows: list[Packet], octets: list[int | None]) -> list[Packet]:
 
 
 @pytest.mark.skipif(not heads.IS_COMPILED, reason="there was no compiler at install")
-@given(st.lists(st.tuples(frames(), st.sampled_from([0, 1, S, 299 * S, 301 * S, HOUR_NS + S, -S, -61 * S]))))
-def test_over_a_file_the_policy_is_that_in_python(sequence: list[tuple[bytes, int]]) -> None:
-    now_ns, rows = 100 * HOUR_NS, []
-    for data, pause_ns in sequence:
-        now_ns += pause_ns
-        rows.append(packet(now_ns, data))
-    assert over_a_file(rows) == heads_of(rows, in_python(rows))
+@given(st.integers(0, 2**32))
+def test_over_a_file_the_policy_is_that_in_python(seed: int) -> None:
+    for pauses_ns in ([0], PAUSES_NS):
+        rows = sequence(seed, pauses_ns)
+        assert over_a_file(rows) == heads_of(rows, in_python(rows))
 
 
 @needs_root
 @settings(deadline=None)
-@given(sequence=st.lists(frames(), min_size=1, max_size=60))
-def test_in_the_kernel_the_policy_is_that_in_python(sequence: list[bytes]) -> None:
-    rows = [packet(S, data) for data in sequence]
+@given(st.integers(0, 2**32))
+def test_in_the_kernel_the_policy_is_that_in_python(seed: int) -> None:
+    rows = sequence(seed, [0])
     with KernelRun(LIMITS) as kernel:
         passed = [min(len(row.data), kernel.octets(row.data)[0]) for row in rows]
     assert passed == [octets or 0 for octets in in_python(rows)]

@@ -46,6 +46,8 @@ def test_an_upgrade_is_told() -> None:
     [
         (b"CONNECT [2001:DB8::1]:443", "2001:db8::1", 443, "2001:db8::1:443"),
         (b"CONNECT a.example", "a.example", None, "a.example"),
+        (b"CONNECT %61.ex%41mple:443", "a.example", 443, "a.example:443"),
+        (b"CONNECT a%00.example%zz:443", "a\\000.example%zz", 443, "a\\000.example%zz:443"),
         (b"CONNECT a.example.:99999", "a.example", None, "a.example"),
         (b"GET http://A.example:8080/p?q", "a.example", 8080, "/p"),
         (b"GET http://A.example", "a.example", None, "/"),

@@ -1,0 +1,1 @@
+"""Who is behind a flow: sockets and processes of this host, leases and neighbours for forwarded flows."""

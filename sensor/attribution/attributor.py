@@ -1,0 +1,169 @@
+"""Says who is behind detections, in a thread of its own: questions go in with the detection, answers come out later.
+
+A local flow is asked about once, when it is detected; its process must then still hold the socket. Forwarded flows
+have the lease and the neighbour of their address. Asking costs the packet loop an append; the thread spends some 0.1 ms
+of the kernel's tables and 0.1 to 3 ms of /proc on a question, and after a long search rests four times as long.
+"""
+
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from pwd import getpwuid
+from typing import Final
+
+import structlog
+from msgspec.structs import asdict
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from rules.event import address_text
+from rules.observation import FiveTuple
+from rules.source import NOBODY, Source
+from sensor.attribution.leases import LeaseFiles
+from sensor.attribution.process_service import ProcessClient
+from sensor.attribution.sockets import SocketTable, is_local
+from sensor.capture.namespaces import Namespaces, split_name
+from sensor.detection import Detection
+
+MAX_QUESTIONS: Final = 1024
+MAX_ANSWERS: Final = 16_384
+LONG_SEARCH_S: Final = 0.02
+REST: Final = 4
+NEIGHBOURS_S: Final = 10.0
+MAX_NEIGHBOURS: Final = 65_536
+_log = structlog.get_logger(__name__)
+
+Answer = tuple[int, Source]
+
+
+class Attributor:
+    """Answers `(observation key, source)` for what it is asked; of at most 1,024 waiting questions, else `shed`.
+
+    `service` is where a process that may look into others' answers; without one, what this process may see is known.
+    """
+
+    def __init__(self, namespaces: Namespaces, service: Path | None = None, leases: LeaseFiles | None = None) -> None:
+        self.shed = 0
+        self._namespaces = namespaces
+        self._processes = ProcessClient(service)
+        self._leases = leases if leases is not None else LeaseFiles()
+        self._sockets: dict[str, SocketTable] = {}
+        self._neighbours: dict[str, tuple[float, dict[str, str]]] = {}
+        self._asked: dict[int, None] = {}
+        self._questions: deque[tuple[int, str, FiveTuple]] = deque()
+        self._answers: deque[Answer] = deque(maxlen=MAX_ANSWERS)
+        self._has_question = threading.Event()
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._run, name="attribution", daemon=True)
+        self._thread.start()
+
+    def ask(self, detections: Iterable[Detection]) -> None:
+        """Ask who is behind each flow that was not asked about yet; never waits."""
+        for observation in (detection.observation for detection in detections):
+            if observation.key in self._asked:
+                continue
+            if len(self._questions) >= MAX_QUESTIONS:
+                self.shed += 1
+                continue
+            self._note(observation.key)
+            self._questions.append((observation.key, observation.interface, observation.five_tuple))
+            self._has_question.set()
+
+    def answers(self) -> list[Answer]:
+        """Return what became known since the last call."""
+        return [self._answers.popleft() for _ in range(len(self._answers))]
+
+    def close(self) -> None:
+        """End the thread; what is still asked is not answered."""
+        self._is_stopping = True
+        self._has_question.set()
+        self._thread.join()
+
+    def _note(self, key: int) -> None:
+        self._asked[key] = None
+        if len(self._asked) > MAX_ANSWERS:
+            del self._asked[next(iter(self._asked))]
+
+    def _run(self) -> None:
+        while not self._is_stopping:
+            self._has_question.wait()
+            self._has_question.clear()
+            while self._questions and not self._is_stopping:
+                key, interface, flow = self._questions.popleft()
+                began_s = time.monotonic()
+                source = self._find(split_name(interface)[0], flow)
+                if source != NOBODY:
+                    self._answers.append((key, source))
+                took_s = time.monotonic() - began_s
+                if took_s > LONG_SEARCH_S:
+                    time.sleep(min(REST * took_s, 1.0))
+        self._processes.close()
+        for table in self._sockets.values():
+            table.close()
+
+    def _find(self, namespace: str, flow: FiveTuple) -> Source:
+        try:
+            if self._namespaces.call(namespace, is_local, flow.src):
+                return self._local(namespace, flow)
+            return self._forwarded(namespace, address_text(flow.src))
+        except (OSError, KeyError, RuntimeError, NetlinkError) as error:  # the namespace was left meanwhile
+            _log.debug("not_attributed", error=str(error))
+            self._forget(namespace)
+            return NOBODY
+
+    def _local(self, namespace: str, flow: FiveTuple) -> Source:
+        if namespace not in self._sockets:
+            self._sockets[namespace] = self._namespaces.call(namespace, SocketTable)
+        found = self._sockets[namespace].find(flow)
+        if found is None:
+            return NOBODY
+        process = self._processes.find(found)
+        known = asdict(process) if process is not None else {}
+        return Source(**known, uid=found.uid, user=user_name(found.uid), host=socket.gethostname())
+
+    def _forwarded(self, namespace: str, address: str) -> Source:
+        lease = self._leases.find(address)
+        mac = self._neighbour(namespace, address) or (lease.mac if lease else None)
+        return Source(host=lease.host if lease else None, mac=mac)
+
+    def _neighbour(self, namespace: str, address: str) -> str | None:
+        now_s = time.monotonic()
+        read_s, table = self._neighbours.get(namespace, (-NEIGHBOURS_S, {}))
+        if read_s + NEIGHBOURS_S <= now_s:
+            table = self._namespaces.call(namespace, read_neighbours)
+            self._neighbours[namespace] = now_s, table
+        return table.get(address)
+
+    def _forget(self, namespace: str) -> None:
+        self._neighbours.pop(namespace, None)
+        table = self._sockets.pop(namespace, None)
+        if table is not None:
+            table.close()
+
+
+@lru_cache(maxsize=1024)
+def user_name(uid: int) -> str | None:
+    """Return the name of a user of this host, None if it has none."""
+    try:
+        return getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
+def read_neighbours() -> dict[str, str]:
+    """Return the hardware addresses of this network namespace's neighbours, by address; at most 65,536.
+
+    Raises:
+        NetlinkError: The kernel refused the dump.
+    """
+    found: dict[str, str] = {}
+    with IPRoute() as kernel:
+        for row in kernel.get_neighbours():
+            address, mac = row.get_attr("NDA_DST"), row.get_attr("NDA_LLADDR")
+            if address and mac and len(found) < MAX_NEIGHBOURS:
+                found[address] = mac
+    return found

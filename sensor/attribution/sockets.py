@@ -1,0 +1,98 @@
+"""The socket of a flow that begins on this host, asked of the kernel by its five-tuple (sock_diag(7)).
+
+No capability is needed. A socket of another network namespace is found only from inside that namespace.
+"""
+
+import socket
+import struct
+from typing import Final, NamedTuple
+
+from pyroute2.netlink import NETLINK_SOCK_DIAG, NLM_F_REQUEST
+from pyroute2.netlink.diag import SOCK_DIAG_BY_FAMILY, SS_ALL, SS_LISTEN, inet_diag_msg, inet_diag_req
+
+from rules.observation import FiveTuple, Transport
+
+ANY_COOKIE: Final = (1 << 64) - 1
+REPLY_OCTETS: Final = 8192
+TIMEOUT_S: Final = 1.0
+IPV4_OCTETS: Final = 4
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+_PROTOCOLS = {Transport.TCP: socket.IPPROTO_TCP, Transport.UDP: socket.IPPROTO_UDP}
+
+
+class Socket(NamedTuple):
+    """A socket: its inode, a number that holds in all network namespaces, and the user who made it."""
+
+    inode: int
+    uid: int
+
+
+class SocketTable:
+    """The sockets of the network namespace that this is made in. One thread at a time may ask; it costs some 60 us."""
+
+    def __init__(self) -> None:
+        self._netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG)
+        self._netlink.settimeout(TIMEOUT_S)
+        self._sequence = 0
+
+    def find(self, flow: FiveTuple) -> Socket | None:
+        """Return the socket that `flow` was begun with; None if it is gone, or was never here.
+
+        Raises:
+            OSError: The kernel did not answer.
+        """
+        self._sequence += 1
+        self._netlink.send(_request(flow, self._sequence))
+        while True:
+            reply = self._netlink.recv(REPLY_OCTETS)
+            _, kind, _, sequence, _ = _HEADER.unpack_from(reply)
+            if sequence == self._sequence:  # an earlier one came after its time
+                return _socket(reply, flow) if kind == SOCK_DIAG_BY_FAMILY else None
+
+    def close(self) -> None:
+        """Close the netlink socket."""
+        self._netlink.close()
+
+
+def is_local(address: bytes) -> bool:
+    """Tell whether a packed address is one of this network namespace: a socket can be bound to it (10 us)."""
+    family = socket.AF_INET if len(address) == IPV4_OCTETS else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((socket.inet_ntop(family, address), 0))
+        except OSError:
+            return False
+    return True
+
+
+def _request(flow: FiveTuple, sequence: int) -> bytes:
+    """Return a `struct inet_diag_req_v2` for one socket; of UDP the kernel wants the ends the other way round."""
+    ends = [(flow.src, flow.src_port), (flow.dst, flow.dst_port)]
+    if flow.transport is Transport.UDP:
+        ends.reverse()
+    request = inet_diag_req()
+    request["header"]["type"] = SOCK_DIAG_BY_FAMILY
+    request["header"]["flags"] = NLM_F_REQUEST
+    request["header"]["sequence_number"] = sequence
+    request["sdiag_family"] = socket.AF_INET if len(flow.src) == IPV4_OCTETS else socket.AF_INET6
+    request["sdiag_protocol"] = _PROTOCOLS[flow.transport]
+    request["idiag_states"] = SS_ALL
+    request["idiag_cookie"] = ANY_COOKIE
+    (request["idiag_src"], request["idiag_sport"]), (request["idiag_dst"], request["idiag_dport"]) = (
+        (struct.unpack(">4I", address.ljust(16, b"\0")), port) for address, port in ends
+    )
+    request.encode()
+    return bytes(request.data)
+
+
+def _socket(reply: bytes, flow: FiveTuple) -> Socket | None:
+    """Return the socket of a `struct inet_diag_msg`.
+
+    The kernel falls back to one that listens on the port, whatever the address. Without an inode nobody holds it.
+    """
+    found = inet_diag_msg(reply)
+    found.decode()
+    is_listening = flow.transport is Transport.TCP and found["idiag_state"] == SS_LISTEN
+    if is_listening or found["idiag_sport"] != flow.src_port or not found["idiag_inode"]:
+        return None
+    return Socket(found["idiag_inode"], found["idiag_uid"])

@@ -1,0 +1,95 @@
+"""What each client did with tunnel services lately, and its flows that might turn out to be an agent's.
+
+A verdict on one flow may rest on what the same client did beside it, before or after: agents fetch updates and
+revocation lists, some before they dial and some after.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from rules.observation import Beside, BesideKind, Observation
+from rules.verdict import Outcome, Role, Verdict
+
+LATELY_NS = 600_000_000_000
+MAX_BESIDE = 16  # services and kinds of one client
+MAX_CANDIDATES = 8  # flows of one client
+
+
+@dataclass(slots=True)
+class _Client:
+    beside: OrderedDict[tuple[str, BesideKind], tuple[str, int]] = field(default_factory=OrderedDict)
+    candidates: OrderedDict[int, Observation] = field(default_factory=OrderedDict)
+
+
+class Clients:
+    """At most `limit` clients, the one heard of least recently goes and is counted in `evicted`; ten minutes of each.
+
+    A client takes about 1 kB, at most 10 kB. Clients that have nothing to do with tunnels are not in it.
+    """
+
+    def __init__(self, limit: int = 4096) -> None:
+        self.evicted = 0
+        self._limit = limit
+        self._clients: OrderedDict[bytes, _Client] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def beside(self, observation: Observation) -> tuple[Beside, ...]:
+        """Return what the observation's client did within ten minutes before it."""
+        client = self._clients.get(observation.five_tuple.src)
+        if client is None:
+            return ()
+        since_ns = observation.observed_at_ns - LATELY_NS
+        return tuple(
+            Beside(service, kind, name) for (service, kind), (name, at_ns) in client.beside.items() if at_ns >= since_ns
+        )
+
+    def learn(self, observation: Observation, verdict: Verdict) -> bool:
+        """Note what the verdict says of the client; tell whether that is news which may change what else it did."""
+        kind = _kind(verdict)
+        if kind is None or verdict.service is None:
+            return False
+        client = self._client(observation.five_tuple.src)
+        key = verdict.service, kind
+        is_news = key not in client.beside
+        client.beside[key] = verdict.dst_name or "", observation.observed_at_ns
+        client.beside.move_to_end(key)
+        if len(client.beside) > MAX_BESIDE:
+            client.beside.popitem(last=False)
+        return is_news and bool(client.candidates)
+
+    def keep(self, observation: Observation) -> None:
+        """Keep a candidate: more evidence may come."""
+        candidates = self._client(observation.five_tuple.src).candidates
+        candidates[observation.key] = observation
+        if len(candidates) > MAX_CANDIDATES:
+            candidates.popitem(last=False)
+
+    def take_candidates(self, source: bytes, now_ns: int) -> list[Observation]:
+        """Return the candidates of a client that began within ten minutes; the others are forgotten."""
+        client = self._clients.get(source)
+        if client is None:
+            return []
+        kept = [row for row in client.candidates.values() if now_ns - row.observed_at_ns <= LATELY_NS]
+        client.candidates = OrderedDict((row.key, row) for row in kept)
+        return kept
+
+    def _client(self, source: bytes) -> _Client:
+        client = self._clients.get(source)
+        if client is None:
+            client = self._clients[source] = _Client()
+            if len(self._clients) > self._limit:
+                self._clients.popitem(last=False)
+                self.evicted += 1
+        self._clients.move_to_end(source)
+        return client
+
+
+def _kind(verdict: Verdict) -> BesideKind | None:
+    if verdict.outcome is Outcome.SANCTIONED:
+        return BesideKind.SANCTIONED
+    if verdict.role is Role.AUXILIARY:
+        return BesideKind.AUXILIARY
+    is_agent = verdict.outcome is Outcome.UNSANCTIONED and verdict.role in (Role.AGENT, Role.UNCLEAR)
+    return BesideKind.AGENT if is_agent else None

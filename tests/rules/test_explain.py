@@ -1,0 +1,63 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stored_events import make_event
+
+from rules.event import EventReason
+from rules.explain import explain
+from rules.observation import Evidence, FlowState, Kind
+from rules.verdict import Decision, Outcome, Role
+
+
+def test_an_agent_is_explained_in_sentences() -> None:
+    event = make_event(1, src_user="alice", count=3, bytes_out=1200, bytes_in=98_000)
+    assert explain(event, "ngrok", Decision.BLOCK) == (
+        "10.20.0.7 (alice) runs a tunnel of ngrok, which the policy does not sanction.",
+        "An agent domain of ngrok.",
+        (
+            "Confidence 90 of 100: the client named the host itself in the connection; "
+            "it could have named a host that it does not speak to."
+        ),
+        "It got through: octets went both ways.",
+        "Seen 3 times, 1,200 octets out and 98,000 in.",
+        "Ngrok is on the block lists.",
+        (
+            "If it is wanted: an [[exception]] for 10.20.0.7 and the service ngrok allows it for a while; "
+            "a domain of your own in [[sanctioned]] allows that ingress for all."
+        ),
+    )
+
+
+def test_an_exception_is_said_in_place_of_the_decision() -> None:
+    sentences = explain(make_event(1, exception_id="it-pilot"), "ngrok", Decision.BLOCK)
+    assert "The exception it-pilot allows this source to use ngrok for a while." in sentences
+    assert not any("block lists" in sentence for sentence in sentences)
+
+
+def test_a_denied_lookup_says_who_denied_it() -> None:
+    sentences = explain(make_event(1, kind=Kind.DNS, state=FlowState.BLOCKED), "ngrok", None)
+    assert "It was blocked: the resolver denied the name or led it nowhere." in sentences
+
+
+@pytest.mark.parametrize("evidence", Evidence)
+def test_each_kind_of_evidence_says_how_sure_it_is(evidence: Evidence) -> None:
+    event = make_event(1, reasons=(EventReason(evidence, "x", "the sensor saw it"),))
+    assert any(sentence.startswith("Confidence 90 of 100: ") for sentence in explain(event, "ngrok", None))
+
+
+@given(
+    st.sampled_from(Outcome),
+    st.sampled_from(Role),
+    st.sampled_from(FlowState),
+    st.sampled_from(Kind),
+    st.none() | st.sampled_from(Decision),
+)
+def test_every_event_is_explained(
+    verdict: Outcome, role: Role, state: FlowState, kind: Kind, decision: Decision | None
+) -> None:
+    event = make_event(1, verdict=verdict, role=role, state=state, kind=kind)
+    for sentence in explain(event, "ngrok", decision):
+        assert sentence.endswith(".")
+        assert sentence[0].isupper() or sentence[0].isdigit()
+        assert "None" not in sentence
+        assert "{" not in sentence

@@ -1,0 +1,93 @@
+"""What a reporter does with what becomes known of who is behind its events."""
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+from observations import NOW_NS, hello, lookup
+
+from rules.catalogue import load_catalogue
+from rules.classify import classify
+from rules.event import Event
+from rules.observation import FlowState, Kind, Observation
+from rules.policy import parse_policy
+from rules.ruleset import Ruleset
+from rules.source import Source
+from sensor.detection import Detection
+from sensor.report import Reporter
+
+CATALOGUE = load_catalogue()
+LISTED = "connect.ngrok-agent.com"
+PILOT = """
+[[exception]]
+service = "ngrok"
+owner = "o"
+reason = "r"
+users = ["alice"]
+executables = ["/opt/agent"]
+"""
+ALICE = Source(user="alice", uid=1000, exe="/opt/agent", process="agent", pid=7)
+BOB = Source(user="bob", uid=1001, exe="/opt/agent", process="agent", pid=8)
+RULES = Ruleset(CATALOGUE, parse_policy(PILOT, "policy.toml", CATALOGUE, NOW_NS))
+(EXCEPTION,) = RULES.policy.exceptions
+
+
+def detect(observation: Observation) -> Detection:
+    return Detection(observation, classify(observation, RULES.policy, CATALOGUE))
+
+
+@pytest.fixture
+def attribute() -> Callable[..., list[Event]]:
+    """Take observations, then answers by key, and return the events after the last of them."""
+
+    def run(observations: list[Observation], *answers: tuple[int, Source]) -> list[Event]:
+        reporter = Reporter("s")
+        rows = {event.event_id: event for event in reporter.take(map(detect, observations), NOW_NS)}
+        for answer in answers:
+            for event in reporter.attribute([answer], RULES.exception_for, NOW_NS):
+                assert event.revision > rows[event.event_id].revision
+                rows[event.event_id] = event
+        return list(rows.values())
+
+    return run
+
+
+def test_who_it_is_comes_as_a_later_revision(attribute: Callable[..., list[Event]]) -> None:
+    (event,) = attribute([hello(LISTED)], (1, BOB))
+    assert (event.src_user, event.src_exe, event.src_process, event.src_pid) == ("bob", "/opt/agent", "agent", 8)
+    assert (event.revision, event.exception_id, event.count) == (2, None, 1)
+
+
+def test_an_exception_by_source_holds_once_the_source_is_known(attribute: Callable[..., list[Event]]) -> None:
+    (before,) = attribute([hello(LISTED)])
+    (after,) = attribute([hello(LISTED)], (1, ALICE))
+    assert (before.exception_id, after.exception_id) == (None, EXCEPTION.id)
+    assert after.verdict == before.verdict
+
+
+def test_an_event_of_two_is_excepted_only_if_both_are(attribute: Callable[..., list[Event]]) -> None:
+    flows = [hello(LISTED, key=1), hello(LISTED, key=2)]
+    (same,) = attribute(flows, (1, ALICE), (2, ALICE))
+    (event,) = attribute(flows, (1, ALICE), (2, BOB))
+    assert (same.exception_id, event.exception_id, event.src_user) == (EXCEPTION.id, None, "alice")
+
+
+def test_who_connects_stands_behind_the_look_up_too(attribute: Callable[..., list[Event]]) -> None:
+    """The process that asks the DNS is a local resolver, or gone before it is asked for."""
+    stub = Source(user="systemd-resolve", uid=101, exe="/usr/lib/systemd/systemd-resolved", pid=3)
+    events = attribute([lookup(LISTED, key=1), hello(LISTED, key=2)], (1, stub), (2, ALICE))
+    assert {event.kind for event in events} == {Kind.DNS, Kind.TLS}
+    assert {(event.src_user, event.exception_id) for event in events} == {("alice", EXCEPTION.id)}
+
+
+def test_a_later_restatement_keeps_who_it_is() -> None:
+    reporter = Reporter("s")
+    (first,) = reporter.take([detect(hello(LISTED))], NOW_NS)
+    reporter.attribute([(1, ALICE)], RULES.exception_for, NOW_NS)
+    (event,) = reporter.take([detect(replace(hello(LISTED), state=FlowState.LIVE))], NOW_NS)
+    assert (event.event_id, event.state, event.src_user) == (first.event_id, FlowState.LIVE, "alice")
+    assert event.exception_id == EXCEPTION.id
+
+
+def test_an_answer_about_a_flow_that_is_forgotten_says_nothing() -> None:
+    assert Reporter("s").attribute([(9, ALICE)], RULES.exception_for, NOW_NS) == []
