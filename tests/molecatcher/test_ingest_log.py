@@ -88,7 +88,7 @@ def test_a_captured_server_name_gives_a_tunnel_in_tcp_mode(folder: Path) -> None
             with socket.create_connection(("127.0.0.1", front), timeout=10) as connection:
                 connection.sendall(records(hello_message(server_name(name.encode()))))
                 connection.recv(4096)
-        wait_for(lambda: (folder / "haproxy.log").read_bytes().count(b"tcp") >= 2, 10)
+        wait_for(lambda: (folder / "haproxy.log").read_bytes().count(b"{") >= 2, 10)
     found = rows(str(folder / "haproxy.log"))
     assert {(row["dst_name"], row["state"], row["kind"]) for row in found} == {
         (LISTED, "live", "tls"),
