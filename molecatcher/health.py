@@ -5,10 +5,12 @@ batch in which something was detected.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from rules.event import Event
 from sensor.capture.live import LiveSource
+from sensor.counters import Counters
 from sensor.detect import Detector
 from sensor.losses import LEAD_NS, Losses
 from sensor.packet import Packet
@@ -16,6 +18,8 @@ from sensor.report import Reporter
 from sensor.spool import Spool
 
 NS_PER_MS = 1_000_000
+EVICTED = "_evicted"
+EVICTION_COUNTERS = tuple(field.name for field in fields(Counters) if field.name.endswith(EVICTED))
 
 
 class Health:
@@ -64,15 +68,11 @@ def of_tables(detector: Detector, reporter: Reporter) -> dict[str, Any]:
         "flow_table_flows": pipeline.open_flows,
         "flow_table_size": pipeline.limits.flows,
         "evicted": {
-            "flows": counters.flows_evicted,
-            "half_open": counters.half_open_evicted,
-            "reassembly": counters.reassembly_evicted,
-            "fragments": counters.fragments_evicted,
-            "dns": counters.dns_evicted,
-            "names": counters.names_evicted,
+            **{name.removesuffix(EVICTED): getattr(counters, name) for name in EVICTION_COUNTERS},
             "windows": reporter.windows_evicted,
             "sightings": reporter.sightings_evicted,
             "watch": detector.watch.evicted,
+            "clients": detector.clients.evicted,
         },
     }
 

@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sensor.losses import LEAD_NS, MOMENTS, Losses
@@ -28,11 +28,13 @@ def test_it_remembers_so_many_moments_and_forgets_the_oldest() -> None:
     losses = Losses()
     for second in range(MOMENTS + 50):
         losses.note(second + 1, second * S)
-    assert len(losses._times) == len(losses._before) == MOMENTS
+    assert len(losses._until) == len(losses._before) == MOMENTS
     assert losses.since(-1) == MOMENTS
     assert losses.since((MOMENTS + 48) * S) == 1
 
 
+@settings(max_examples=1000)
+@example([(0, 1), (1, 1), (29, 0), (70, 0), (70, 0), (70, 0)])
 @given(st.lists(st.tuples(st.integers(-5, 70), st.integers(0, 3)), max_size=300))
 def test_no_loss_is_missed_whatever_the_clock_does(steps: list[tuple[int, int]]) -> None:
     losses, now_ns, total, noted = Losses(), 1000 * S, 0, []

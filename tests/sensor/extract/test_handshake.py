@@ -2,7 +2,7 @@ import random
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from recordings import read_recording
 
@@ -117,6 +117,7 @@ def test_server_resets_of_every_kind() -> None:
 
 @given(st.binary(min_size=1, max_size=300), st.binary(max_size=8))
 def test_random_datagrams_are_none(payload: bytes, expected: bytes) -> None:
+    assume(not expected or expected not in payload)  # which is how an answer is known
     assert read(payload, expected) is None
 
 
