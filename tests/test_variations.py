@@ -106,10 +106,16 @@ def test_another_sanctioned_domain(name: str) -> None:
     assert not {row for row in verdicts(renamed) if row[0] == "sanctioned"}
 
 
+# Of these agents' look-ups for updates the recordings hold some, below names that stay listed.
+WITH_UPDATES = {name for name in NAMES if "ngrok2" in name}
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if "ngrok" in expected_services(name)])
-def test_a_listed_name_replaced_by_an_unlisted_one_says_nothing(name: str) -> None:
+def test_an_unlisted_name_in_place_of_a_listed_one_says_nothing_by_itself(name: str) -> None:
+    """What may stay is the agent's hello beside its look-ups for updates: somebody's own ingress, perhaps."""
     renamed = variations.replaced(recorded(name), [NGROK, UNLISTED])
-    assert not {row for row in verdicts(renamed) if row[1] == "ngrok" and row[0] != "sanctioned"}
+    said = {row for row in verdicts(renamed) if row[1] == "ngrok" and row[0] != "sanctioned"}
+    assert {row[0] for row in said} <= ({"suspicious"} if name in WITH_UPDATES else set())
 
 
 def test_sanctioned_and_unsanctioned_flows_interleaved_on_one_address() -> None:
