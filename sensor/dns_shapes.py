@@ -81,7 +81,7 @@ class DnsShapes:
     About 0.4 kB each.
     """
 
-    def __init__(self, limit: int = 16_384) -> None:
+    def __init__(self, limit: int = 8_192) -> None:
         self.evicted = 0
         self._limit = limit
         self._shapes: OrderedDict[tuple[bytes, str], _Shape] = OrderedDict()

@@ -37,9 +37,9 @@ class Limits:
 
     flows: int = 65_536
     half_open: int = 32_768
-    head_octets: int = 24 << 20
+    head_octets: int = 18 << 20
     dns_transactions: int = 32_768
-    dns_shapes: int = 16_384
+    dns_shapes: int = 8_192
     told_pairs: int = 131_072
     asked_names: int = 32_768
     fragmented_datagrams: int = 4096
