@@ -11,6 +11,7 @@ from rich.console import Console
 
 from molecatcher import __version__
 from molecatcher.errors import MolecatcherError, SetupError
+from molecatcher.format_help import FormatHelp
 
 if TYPE_CHECKING:
     from molecatcher.settings import Settings
@@ -204,9 +205,9 @@ def ingest_log(
     ingest_files(files, policy, name or default_name(), as_json=output == "json", store_in=store_in)
 
 
-@app.command()
+@app.command(cls=FormatHelp)
 def blocklist(
-    output: Annotated[str, typer.Argument(metavar="FORMAT", help="domains.txt, domains.rpz or addresses.txt")],
+    output: Annotated[str, typer.Argument(metavar="FORMAT", help="LIST.FORMAT, one of those below")],
     policy: PolicyOption = None,
 ) -> None:
     """Print a block list built now from the catalogue and the policy.

@@ -5,7 +5,9 @@ import time
 
 from rich.console import Console
 
-from api.feeds.render import FORMATS, FeedFormat, render
+from api.feeds.formats.base import FeedFormat, Format
+from api.feeds.registry import REGISTRY
+from api.feeds.render import render
 from molecatcher.errors import SetupError
 from molecatcher.live_rules import LiveRules
 from molecatcher.resolve import NameResolver
@@ -39,13 +41,19 @@ def print_list(wanted: str, settings: Settings) -> None:
     sys.stdout.buffer.write(render(snapshot, feed_format))
 
 
+def choices() -> dict[str, Format]:
+    """Return what can be asked for (`domains.txt`), with the list and format that it means."""
+    short = {name: word for word, name in SHORT_NAMES.items()}
+    return {f"{short[feed.list_name]}.{feed.extension}": feed for feed in REGISTRY}
+
+
 def _parse(wanted: str) -> tuple[ListName, FeedFormat]:
     stem, _, extension = wanted.partition(".")
-    choices = {f"{short}.{known}": (name, known) for short, name in SHORT_NAMES.items() for known in FORMATS[name]}
-    found = choices.get(f"{stem.removeprefix('unsanctioned-')}.{extension or 'txt'}")
+    known = choices()
+    found = known.get(f"{stem.removeprefix('unsanctioned-')}.{extension or 'txt'}")
     if found is None:
-        raise SetupError(f"there is no list {wanted!r}: choose {', '.join(choices)}")
-    return found
+        raise SetupError(f"there is no list {wanted!r}: choose {', '.join(known)}")
+    return found.list_name, found.extension
 
 
 def _names(rules: Ruleset, now_ns: int) -> NameList:

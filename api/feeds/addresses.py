@@ -1,24 +1,40 @@
-"""Addresses and networks, one a line, IPv4 first; a single address is written without its prefix length."""
+"""What renderers of addresses share: every prefix is checked before it is written."""
 
 import ipaddress
 
 from api.errors import UnrenderableSnapshot
-from rules.blocklist import AddressEntry, AddressList
+from rules.blocklist import AddressEntry, AddressList, Snapshot
 
 WIDEST_PREFIX = {4: 8, 6: 19}
-EXPLANATION = "one address or network a line"
+BOTH = (4, 6)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def render_addresses(body: AddressList) -> list[str]:
-    """Return the lines in numeric order, each once.
+def address_list(snapshot: Snapshot) -> AddressList:
+    """Return the snapshot's addresses.
+
+    Raises:
+        UnrenderableSnapshot: it holds something else.
+    """
+    if not isinstance(snapshot.body, AddressList):
+        raise UnrenderableSnapshot(f"{snapshot.list_name} {snapshot.serial} holds {type(snapshot.body).__name__}")
+    return snapshot.body
+
+
+def networks(snapshot: Snapshot, versions: tuple[int, ...] = BOTH) -> list[Network]:
+    """Return the networks of these families in numeric order, IPv4 first, each once.
 
     Raises:
         UnrenderableSnapshot: a prefix that is malformed or covers too much to be true.
     """
-    networks = sorted({_network(entry) for entry in body.blocked}, key=_place)
-    return [str(network.network_address) if network.num_addresses == 1 else str(network) for network in networks]
+    found = {_network(entry) for entry in address_list(snapshot).blocked}
+    return sorted((network for network in found if network.version in versions), key=_place)
+
+
+def shortest(network: Network) -> str:
+    """Return a single address without its prefix length, and a network with it."""
+    return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
 def _network(entry: AddressEntry) -> Network:

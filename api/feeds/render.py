@@ -1,68 +1,41 @@
-"""One door to the renderers: which formats each list has, and the bytes of a snapshot in one of them."""
+"""One door to the renderers: the bytes of a snapshot in one of its list's formats."""
 
-from enum import StrEnum
+from collections.abc import Iterator
 
 from api.errors import UnrenderableSnapshot
-from api.feeds import addresses, plain, rpz
-from rules.blocklist import AddressList, ListName, NameList, Snapshot
-from rules.event import rfc3339
+from api.feeds.formats.base import FeedFormat, Format
+from api.feeds.registry import BY_FEED, FORMATS
+from rules.blocklist import ListName, Snapshot
+
+__all__ = ["FORMATS", "FeedFormat", "count_entries", "format_of", "render", "stream"]
 
 
-class FeedFormat(StrEnum):
-    """The formats there are; the value is the file extension."""
+def format_of(list_name: ListName, feed_format: FeedFormat) -> Format:
+    """Return what `feed_format` means for a list.
 
-    TXT = "txt"
-    RPZ = "rpz"
-
-
-FORMATS: dict[ListName, tuple[FeedFormat, ...]] = {
-    ListName.UNSANCTIONED_DOMAINS: (FeedFormat.TXT, FeedFormat.RPZ),
-    ListName.UNSANCTIONED_ADDRESSES: (FeedFormat.TXT,),
-}
-COMMENT_MARKS = {FeedFormat.TXT: "#", FeedFormat.RPZ: ";"}
+    Raises:
+        UnrenderableSnapshot: the list has no such format.
+    """
+    found = BY_FEED.get((list_name, feed_format))
+    if found is None:
+        raise UnrenderableSnapshot(f"{list_name} has no format {feed_format}")
+    return found
 
 
 def render(snapshot: Snapshot, feed_format: FeedFormat, *, comments: bool = True) -> bytes:
-    """Return the whole file: ASCII, LF, a final newline; `comments` decides about the explaining lines at its head.
+    """Return the whole file; `comments` decides about the explaining lines at its head, where the format has them.
 
     Raises:
-        UnrenderableSnapshot: the list has no such format, or an entry that the format cannot carry.
+        UnrenderableSnapshot: the list has no such format, or the format cannot carry it.
     """
-    lines = _lines(snapshot, feed_format)
-    head = _head(snapshot, len(lines), feed_format) if comments else []
-    return "".join(f"{line}\n" for line in head + lines).encode("ascii")
+    return b"".join(stream(snapshot, feed_format, comments=comments))
+
+
+def stream(snapshot: Snapshot, feed_format: FeedFormat, *, comments: bool = True) -> Iterator[bytes]:
+    """Return the file in pieces; it has been checked whole before this returns, and raises what `render` does."""
+    return format_of(snapshot.list_name, feed_format).render(snapshot, comments=comments)
 
 
 def count_entries(snapshot: Snapshot, feed_format: FeedFormat = FeedFormat.TXT) -> int:
     """Return how many entries the list blocks in a format; a subtree counts once however many lines it takes."""
-    body = snapshot.body
-    if isinstance(body, NameList) and feed_format is FeedFormat.RPZ:
-        return len(body.wide)
-    return len(body.blocked)
-
-
-def _lines(snapshot: Snapshot, feed_format: FeedFormat) -> list[str]:
-    body = snapshot.body
-    if feed_format not in FORMATS[snapshot.list_name]:
-        raise UnrenderableSnapshot(f"{snapshot.list_name} has no format {feed_format}")
-    if isinstance(body, AddressList) and snapshot.list_name is ListName.UNSANCTIONED_ADDRESSES:
-        return addresses.render_addresses(body)
-    if isinstance(body, NameList) and snapshot.list_name is ListName.UNSANCTIONED_DOMAINS:
-        return rpz.render_zone(body, snapshot.serial) if feed_format is FeedFormat.RPZ else plain.render_names(body)
-    raise UnrenderableSnapshot(f"{snapshot.list_name} {snapshot.serial} holds {type(body).__name__}")
-
-
-def _head(snapshot: Snapshot, line_count: int, feed_format: FeedFormat) -> list[str]:
-    explanations = {
-        FeedFormat.RPZ: rpz.EXPLANATION,
-        FeedFormat.TXT: plain.EXPLANATION
-        if snapshot.list_name is ListName.UNSANCTIONED_DOMAINS
-        else addresses.EXPLANATION,
-    }
-    texts = (
-        f"Molecatcher {snapshot.list_name}",
-        explanations[feed_format],
-        f"serial {snapshot.serial}, created {rfc3339(snapshot.created_at_ns)}",
-        f"{count_entries(snapshot, feed_format)} entries in {line_count} lines",
-    )
-    return [f"{COMMENT_MARKS[feed_format]} {text}" for text in texts]
+    return format_of(snapshot.list_name, feed_format).count(snapshot)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from api.context import ApiContext, PolicyStatus
-from api.feeds import FORMATS, count_entries
+from api.feeds import FORMATS, FeedFormat, count_entries
 from api.page.sensor_cards import SensorCard, make_card
 from api.times import HOUR_NS, NS_PER_S
 from db.values import EventFilter, Finding, FindingFilter, FindingState, IntervalCount
@@ -23,6 +23,7 @@ MAX_EVENTS = 12
 CHARTED = (Outcome.SANCTIONED, Outcome.UNSANCTIONED, Outcome.SUSPICIOUS)
 REST = 20
 SHORT_NAME_END = " ("
+SHOWN_FORMATS = (FeedFormat.TXT, FeedFormat.RPZ)  # docs/feeds.md has the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ def _summary(counts: Sequence[IntervalCount]) -> str:
 
 
 def _list_card(context: ApiContext, name: ListName) -> ListCard:
-    paths = tuple(f"/feeds/{name}.{feed_format}" for feed_format in FORMATS[name])
+    paths = tuple(f"/feeds/{name}.{feed_format}" for feed_format in FORMATS[name] if feed_format in SHOWN_FORMATS)
     snapshot = context.snapshot(name)
     if snapshot is None:
         return ListCard(name.value, 0, 0, 0, paths)
