@@ -121,10 +121,13 @@ def _follow(file: Path, protect: Iterable[str], interval_s: float, loaded: str, 
     """Keep the rules in step with the file, this host's addresses and the presence of our table, until stopped."""
     from molecatcher.enforce.nftables import is_loaded, load
     from molecatcher.errors import MolecatcherError
+    from molecatcher.notify import Notifier
 
-    said = ""
+    said, notifier = "", Notifier()
+    notifier.ready()
     while True:
         time.sleep(interval_s)
+        notifier.alive()
         try:
             ruleset = _ruleset(file, protect, spare_live=spare_live, log=log)
             if ruleset != loaded or not is_loaded():

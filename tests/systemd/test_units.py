@@ -17,6 +17,10 @@ RIGHTS = {
     "molecatcher-enforce": "CAP_NET_ADMIN",
     "molecatcher-sensor": CAPTURE,
 }
+WITHOUT_POLICY = {
+    "molecatcher-attribution": "attribute --state /var/lib/molecatcher",
+    "molecatcher-enforce": "enforce apply /var/lib/molecatcher/addresses.txt --follow 30",
+}
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing")
 each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
@@ -97,8 +101,8 @@ def test_a_unit_says_how_it_does_and_comes_back(unit: Path) -> None:
     assert int(values(unit, "WatchdogSec")[0]) >= 30
     assert values(unit, "Restart") == ["always"]
     assert values(unit, "User") == ["molecatcher"]
-    if unit.stem == "molecatcher-attribution":  # it reads no policy
-        assert values(unit, "ExecStart") == [f"{PROGRAM} attribute --state /var/lib/molecatcher"]
+    if unit.stem in WITHOUT_POLICY:
+        assert values(unit, "ExecStart") == [f"{PROGRAM} {WITHOUT_POLICY[unit.stem]}"]
         return
     assert values(unit, "ExecReload") == ["/bin/kill -HUP $MAINPID"]
     command = {"molecatcher": "run", "molecatcher-api": "serve", "molecatcher-sensor": "sensor"}[unit.stem]
