@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import RequestMetrics
 from api.problems import Kind, Problem
+from api.streaming import HEADERS_ONLY
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -48,6 +49,7 @@ class RequestBoundary:
         method, started = scope["method"], time.perf_counter()
         if method == "HEAD":
             scope["method"] = "GET"
+            scope[HEADERS_ONLY] = True
         try:
             await self.app(scope, receive, response.send)
         except Problem as problem:

@@ -1,4 +1,4 @@
-"""What handlers ask for: the context and the page of rows they were asked for."""
+"""What handlers ask for: the context, and the tail of new events."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from api.context import ApiContext
+from api.tail import EventTail
 
 
 def _context(request: Request) -> ApiContext:
@@ -13,4 +14,10 @@ def _context(request: Request) -> ApiContext:
     return context
 
 
+def _tail(request: Request) -> EventTail:
+    tail: EventTail = request.app.state.tail
+    return tail
+
+
 Context = Annotated[ApiContext, Depends(_context)]
+Tail = Annotated[EventTail, Depends(_tail)]

@@ -40,6 +40,7 @@ class Kind(Enum):
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The list cannot be written in this format",
     )
+    TOO_MANY_STREAMS = ("too-many-streams", HTTPStatus.SERVICE_UNAVAILABLE, "No more streams can be opened now")
     STORE_UNAVAILABLE = ("store-unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer")
     OTHER = ("other", HTTPStatus.BAD_REQUEST, "The request was refused")
 

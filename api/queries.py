@@ -7,11 +7,21 @@ would show an analyst the wrong events.
 import ipaddress
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from api.cursors import MAX_CURSOR_LENGTH
-from api.times import parse_rfc3339
-from db.values import EventFilter, FindingFilter, FindingState
+from api.exports import ExportFormat
+from api.times import DAY_NS, HOUR_NS, NS_PER_S, parse_rfc3339
+from db.values import Aggregation, Dimension, EventFilter, FindingFilter, FindingState, Metric
 from rules.names import MAX_NAME_OCTETS, fold
 from rules.observation import FlowState
 from rules.verdict import Outcome, Role, Severity
@@ -19,6 +29,9 @@ from rules.verdict import Outcome, Role, Severity
 MAX_LIMIT = 500
 DEFAULT_LIMIT = 100
 MAX_TEXT = 128
+MAX_GROUPS = 10_000
+_INTERVALS_NS = {"m": 60 * NS_PER_S, "h": HOUR_NS, "d": DAY_NS}
+_FIELDS = set(EventFilter.__struct_fields__)
 
 
 def _address(text: str) -> str:
@@ -65,8 +78,8 @@ class WindowQuery(BaseModel):
         return self
 
 
-class PageQuery(WindowQuery):
-    """What the lists of events and of findings have in common."""
+class FilterQuery(WindowQuery):
+    """What the filters of events and of findings have in common."""
 
     src: Address | None = Field(None, description="The source's address")
     service: ServiceId | None = Field(None, description="A service id; empty for what names no service")
@@ -75,25 +88,64 @@ class PageQuery(WindowQuery):
     severity: Severity | None = None
     sensor: Text | None = Field(None, description="A sensor id")
     q: Text | None = Field(None, description="Part of a destination name, a service or a source, in any case")
+
+
+class Paging(BaseModel):
+    """How a list is paged."""
+
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
     cursor: Annotated[str, Field(max_length=MAX_CURSOR_LENGTH, pattern=r"^[A-Za-z0-9_.-]*$")] | None = Field(
         None, description="`next` of the page before; every other filter must stay as it was"
     )
 
 
-class EventQuery(PageQuery):
-    """The parameters of `/v1/events`."""
+class EventFilterQuery(FilterQuery):
+    """Which events are asked for."""
 
     dst: Destination | None = Field(None, description="The destination's address or exact name")
     state: FlowState | None = Field(None, description="Whether the tunnel got through")
 
     def to_filter(self) -> EventFilter:
         """Return the filter as it was asked, without the default window."""
-        fields = self.model_dump(exclude={"limit", "cursor"})
-        return EventFilter(**fields)
+        return EventFilter(**self.model_dump(include=_FIELDS))
 
 
-class FindingQuery(PageQuery):
+class EventQuery(EventFilterQuery, Paging):
+    """The parameters of `/v1/events`."""
+
+
+class ExportQuery(EventFilterQuery):
+    """The parameters of `/v1/events/export`."""
+
+    format: ExportFormat = Field(ExportFormat.NATIVE, description="How each event is written")
+
+
+class AggregateQuery(EventFilterQuery):
+    """The parameters of `/v1/events/aggregate`."""
+
+    by: Annotated[str, Field(max_length=MAX_TEXT, pattern=r"^[a-z,]*$", examples=["service,verdict"])] = ""
+    metric: Metric = Metric.EVENTS
+    interval: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}[mhd]$", examples=["1h"])] | None = Field(
+        None, description="Minutes, hours or days, aligned with UTC"
+    )
+    limit: Annotated[int, Field(ge=1, le=MAX_GROUPS, description="Groups at most")] = DEFAULT_LIMIT
+
+    @field_validator("by")
+    @classmethod
+    def _is_known(cls, by: str) -> str:
+        unknown = [name for name in filter(None, by.split(",")) if name not in set(Dimension)]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} cannot be counted by: take some of {', '.join(Dimension)}")
+        return by
+
+    def to_aggregation(self) -> Aggregation:
+        """Return what is to be counted."""
+        by = tuple(dict.fromkeys(Dimension(name) for name in filter(None, self.by.split(","))))
+        interval_ns = int(self.interval[:-1]) * _INTERVALS_NS[self.interval[-1]] if self.interval else None
+        return Aggregation(by=by, metric=self.metric, interval_ns=interval_ns)
+
+
+class FindingQuery(FilterQuery, Paging):
     """The parameters of `/v1/findings`."""
 
     state: FindingState | None = Field(None, description="What became of the finding")
@@ -101,8 +153,7 @@ class FindingQuery(PageQuery):
 
     def to_filter(self) -> FindingFilter:
         """Return the filter as it was asked."""
-        fields = self.model_dump(exclude={"limit", "cursor"})
-        return FindingFilter(**fields)
+        return FindingFilter(**self.model_dump(exclude={"limit", "cursor"}))
 
 
 class FeedQuery(BaseModel):

@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from db.values import FindingState
+from db.values import FindingState, Metric
 from rules.observation import FlowState, Kind, Transport
 from rules.sensor_status import SensorState
 from rules.verdict import Decision, Outcome, Role, Severity
@@ -95,6 +95,24 @@ class EventPage(Document):
 
     items: list[EventDocument]
     next: str | None = Field(examples=[None])
+
+
+class GroupDocument(Document):
+    """Events with the same values of what they were counted by."""
+
+    start: datetime | None = Field(description="The interval's beginning, null without intervals", examples=[TIME])
+    values: dict[str, str | None] = Field(examples=[{"service": "ngrok", "verdict": "unsanctioned"}])
+    value: int = Field(examples=[12])
+
+
+class AggregateDocument(Document):
+    """Counted events: intervals in order, the highest value first."""
+
+    counted_from: datetime | None = Field(examples=[TIME])
+    counted_to: datetime | None = Field(examples=[None])
+    metric: Metric
+    groups: list[GroupDocument]
+    is_truncated: bool = Field(description="There are more groups than `limit`")
 
 
 class FindingDocument(Document):

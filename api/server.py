@@ -2,19 +2,22 @@
 
 import ipaddress
 import logging
+import resource
 import socket
 from dataclasses import dataclass
 
 import structlog
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import RefusedListenAddress
+from api.streaming import IS_STOPPING
 
 DEFAULT_LISTEN = "127.0.0.1:8484"
 BACKLOG = 256
 GRACE_S = 5
-MAX_CONNECTIONS = 512
+MAX_CONNECTIONS = 2048  # a thousand of them may be streams of events
+OTHER_FILES = 256
 MAX_PORT = 65_535
 
 log = structlog.get_logger("api")
@@ -82,7 +85,16 @@ class ApiServer:
     def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
         _require_loopback(listener.getsockname()[0], "the socket")
         self._listener = listener
-        self._server = uvicorn.Server(_config(app))
+        self._server = uvicorn.Server(_config(self._announcing(app)))
+
+    def _announcing(self, app: ASGIApp) -> ASGIApp:
+        """Return `app` with each request told how to know that the server is about to stop."""
+
+        async def announce(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[IS_STOPPING] = lambda: self._server.should_exit
+            await app(scope, receive, send)
+
+        return announce
 
     @property
     def address(self) -> ListenAddress:
@@ -98,6 +110,7 @@ class ApiServer:
     def run(self) -> None:
         """Serve until `stop`. In the main thread SIGINT and SIGTERM stop it too and are raised again afterwards."""
         _log_through_structlog()
+        _allow_connections()
         log.info("api_listening", address=str(self.address))
         with self._listener:
             self._server.run(sockets=[self._listener])
@@ -141,6 +154,16 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=GRACE_S,
     )
+
+
+def _allow_connections() -> None:
+    """Raise the soft limit of open files, as far as the hard one allows, to what the connections need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + OTHER_FILES
+    if soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
 
 
 class _StructlogHandler(logging.Handler):

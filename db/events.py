@@ -51,16 +51,18 @@ def events_page(connection: Connection, wanted: EventFilter, limit: int, after: 
     return list(_events(connection.execute(query).mappings()))
 
 
-def ingested_after(connection: Connection, ingest_seq: int, limit: int) -> list[IngestedEvent]:
+def ingested_after(connection: Connection, ingest_seq: int, limit: int, wanted: EventFilter) -> list[IngestedEvent]:
     """Return up to `limit` events committed after `ingest_seq`, oldest commit first; a new revision comes again."""
-    query = select(_EVENTS).where(_EVENTS.c.ingest_seq > ingest_seq).order_by(_EVENTS.c.ingest_seq).limit(limit)
+    query = select(_EVENTS).where(_EVENTS.c.ingest_seq > ingest_seq, *event_conditions(wanted))
+    query = query.order_by(_EVENTS.c.ingest_seq).limit(limit)
     rows = connection.execute(query).mappings().all()
     return [IngestedEvent(row["ingest_seq"], found) for row, found in zip(rows, _events(rows), strict=True)]
 
 
 def last_ingest_seq(connection: Connection) -> int:
-    """Return the sequence of the newest commit, 0 when there is none."""
-    return connection.execute(select(func.max(_EVENTS.c.ingest_seq))).scalar() or 0
+    """Return the sequence of the newest commit, 0 when there is none; it stays when events are deleted."""
+    last: int = connection.execute(select(_META.c.value).where(_META.c.name == INGEST_SEQ)).scalar_one()
+    return last
 
 
 def service_counts(connection: Connection, from_ns: int, to_ns: int, verdict: Outcome | None) -> list[ServiceCount]:

@@ -10,11 +10,13 @@ from typing import Self
 
 from sqlalchemy import Engine, update
 
-from db import events, findings, resolutions, schema, sensors, snapshots
+from db import aggregates, events, findings, resolutions, schema, sensors, snapshots
 from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.errors import DbError
 from db.models import WRITE_PROBE, MetaRow
 from db.values import (
+    ALL_EVENTS,
+    Aggregation,
     AppendResult,
     EventCursor,
     EventFilter,
@@ -22,6 +24,7 @@ from db.values import (
     FindingCursor,
     FindingFilter,
     FindingState,
+    Group,
     IngestedEvent,
     IntervalCount,
     Resolution,
@@ -96,10 +99,10 @@ class Store:
         with reading(self._engine) as connection:
             return events.events_page(connection, wanted, limit, after)
 
-    def ingested_after(self, ingest_seq: int, limit: int) -> list[IngestedEvent]:
+    def ingested_after(self, ingest_seq: int, limit: int, wanted: EventFilter = ALL_EVENTS) -> list[IngestedEvent]:
         """Return up to `limit` events committed after `ingest_seq`, oldest commit first; a new revision comes again."""
         with reading(self._engine) as connection:
-            return events.ingested_after(connection, ingest_seq, limit)
+            return events.ingested_after(connection, ingest_seq, limit, wanted)
 
     def last_ingest_seq(self) -> int:
         """Return where a stream of new events begins."""
@@ -121,6 +124,11 @@ class Store:
             raise ValueError("interval_ns must be positive")
         with reading(self._engine) as connection:
             return events.events_per_interval(connection, from_ns, to_ns, interval_ns)
+
+    def aggregate(self, wanted: EventFilter, how: Aggregation, limit: int) -> list[Group]:
+        """Return up to `limit` groups of events: intervals in order, the highest value first."""
+        with reading(self._engine) as connection:
+            return aggregates.aggregate(connection, wanted, how, limit)
 
     def observed_addresses(self, verdict: Outcome, from_ns: int) -> frozenset[str]:
         """Return the other ends' addresses in events of `verdict` observed since `from_ns`, DNS answers included."""

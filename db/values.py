@@ -40,6 +40,47 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     q: str | None = None
 
 
+ALL_EVENTS = EventFilter()
+
+
+class Dimension(StrEnum):
+    """What events can be counted by."""
+
+    SERVICE = "service"
+    VERDICT = "verdict"
+    ROLE = "role"
+    SEVERITY = "severity"
+    STATE = "state"
+    SRC = "src"
+    DST = "dst"
+    SENSOR = "sensor"
+
+
+class Metric(StrEnum):
+    """What is counted: events, sightings (their `count`), octets both ways, or distinct sources."""
+
+    EVENTS = "events"
+    SIGHTINGS = "sightings"
+    BYTES = "bytes"
+    SOURCES = "sources"
+
+
+class Aggregation(msgspec.Struct, frozen=True, kw_only=True):
+    """How events are counted: by which dimensions, and by intervals of `interval_ns` aligned with the epoch."""
+
+    by: tuple[Dimension, ...] = ()
+    metric: Metric = Metric.EVENTS
+    interval_ns: int | None = None
+
+
+class Group(msgspec.Struct, frozen=True):
+    """One group of an aggregation: its values in the order of `by`, and its interval if there are any."""
+
+    start_ns: int | None
+    values: tuple[str | None, ...]
+    value: int
+
+
 class EventCursor(msgspec.Struct, frozen=True):
     """The last event of a page; the next page begins below it."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from molecatcher import __version__
+from molecatcher import __version__, enforce_command
 from molecatcher.errors import MolecatcherError, SetupError
 from molecatcher.format_help import FormatHelp
 
@@ -27,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(enforce_command.app)
 stdout, stderr = Console(), Console(stderr=True)
 
 StateOption = Annotated[

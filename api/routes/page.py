@@ -1,4 +1,4 @@
-"""The page, and the part of it that renews itself."""
+"""The page, the part of it that renews itself, and what people are told whose connection was blocked."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -22,6 +22,14 @@ def get_page(context: Context, request: Request) -> HTMLResponse:
 def get_live(context: Context, request: Request) -> HTMLResponse:
     """Return what changes on the page."""
     return _render("live.html", context, request)
+
+
+@router.get("/blocked")
+def get_blocked(context: Context, request: Request) -> HTMLResponse:
+    """Return what a person is told whose connection was refused; it says nothing of anybody."""
+    sanctioned = [row for row in context.policy_status().sanctioned if row.is_active]
+    text = request.app.state.templates.render("blocked.html", sanctioned=sanctioned)
+    return HTMLResponse(text, headers=NO_STORE)
 
 
 def _render(template: str, context: Context, request: Request) -> HTMLResponse:

@@ -12,15 +12,17 @@ from sensor.packet import Packet
 
 HOLD_NS = 120_000_000  # twice the time after which a ring's block is handed over, and some
 MAX_WAITING = 16_384
+MAX_WAITING_OCTETS = 32 * 1024 * 1024
 
 _in_time = attrgetter("ts_ns")
 
 
 class Merge:
-    """Packets that wait for earlier ones, at most `MAX_WAITING`."""
+    """Packets that wait for earlier ones, at most `MAX_WAITING` with `MAX_WAITING_OCTETS`, and one batch."""
 
     def __init__(self) -> None:
         self._waiting: list[Packet] = []
+        self._octets = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -29,6 +31,7 @@ class Merge:
         """Put in packets in any order."""
         if packets:
             self._waiting += packets
+            self._octets += sum(len(packet.data) for packet in packets)
             self._waiting.sort(key=_in_time)
 
     def take(self, now_ns: int, at_most: int) -> list[Packet]:
@@ -37,13 +40,22 @@ class Merge:
         If the clock was set back, what it stamped before is not waited for.
         """
         due = min(bisect_right(self._waiting, now_ns - HOLD_NS, key=_in_time), at_most)
-        due = max(due, len(self._waiting) - MAX_WAITING)
+        due = max(due, len(self._waiting) - MAX_WAITING, self._count_over())
         if self._waiting and self._waiting[-1].ts_ns > now_ns + HOLD_NS:
             due = len(self._waiting)
         taken = self._waiting[:due]
         del self._waiting[:due]
+        self._octets -= sum(len(packet.data) for packet in taken)
         return taken
 
     def wait_s(self, now_ns: int) -> float | None:
         """Return the seconds until `take` has something, None if nothing waits."""
         return max(0.0, (self._waiting[0].ts_ns + HOLD_NS - now_ns) / 1e9) if self._waiting else None
+
+    def _count_over(self) -> int:
+        """Count the first packets that have to go for the rest to hold no more than `MAX_WAITING_OCTETS`."""
+        over, octets = 0, self._octets
+        while octets > MAX_WAITING_OCTETS:
+            octets -= len(self._waiting[over].data)
+            over += 1
+        return over

@@ -40,6 +40,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         thread.start()
         wait_until(lambda: server.is_started)
         installation.url = f"http://{server.address}"
+        installation.stop = server.stop
         yield installation
         server.stop()
         thread.join(10)

@@ -9,16 +9,26 @@ from installation import Installation
 
 PARAMETERS = (
     *("from", "to", "src", "dst", "service", "verdict", "role", "severity", "state", "tunnel_state", "sensor", "q"),
-    *("limit", "cursor", "comments", "empty"),
+    *("limit", "cursor", "comments", "empty", "by", "metric", "interval", "format"),
 )
 PATHS = (
-    *("/v1/events", "/v1/findings", "/v1/services", "/v1/sensors", "/v1/policy", "/healthz"),
+    *(
+        "/v1/events",
+        "/v1/events/aggregate",
+        "/v1/events/export",
+        "/v1/findings",
+        "/v1/services",
+        "/v1/sensors",
+        "/v1/policy",
+        "/healthz",
+    ),
     *("/feeds/unsanctioned-domains.txt", "/feeds/unsanctioned-domains.rpz", "/"),
 )
 TELLING = st.sampled_from(
     (
         *("", "0", "-1", "1e9", "²", "٣", "null", "9" * 30, "a" * 300, "ß.example", "xn--a", "%", "_", "\\", "\udcff"),
         *("2026-11-23T19:00:00Z", "2026-02-30T00:00:00Z", "2026-11-23T23:59:60Z", "0001-01-01T00:00:00+23:59"),
+        *("service,src", "1h", "99999d", "bytes", "ocsf", "csv"),
         *("10.0.0.1", "::1%eth0", "fe80::1%25", "1.2.3.4/8", "live", "high", "' OR 1=1 --", "e30.e30"),
     )
 )

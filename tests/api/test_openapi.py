@@ -9,6 +9,9 @@ import pytest
 PATHS = {
     "/v1/events",
     "/v1/events/{event_id}",
+    "/v1/events/aggregate",
+    "/v1/events/export",
+    "/v1/events/stream",
     "/v1/findings",
     "/v1/services",
     "/v1/sensors",

@@ -99,6 +99,7 @@ class Installation:
     policy: PolicyStatus = POLICY
     services: tuple[ServiceRow, ...] = SERVICES
     snapshots: dict[ListName, Snapshot] = field(default_factory=dict)
+    stop: Callable[[], None] = lambda: None
     ask_policy: Callable[["Installation"], PolicyStatus] = attrgetter("policy")
 
     def context(self) -> ApiContext:

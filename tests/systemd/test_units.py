@@ -14,7 +14,12 @@ RIGHTS = {
     "molecatcher": CAPTURE,
     "molecatcher-api": "",
     "molecatcher-attribution": "CAP_SYS_PTRACE CAP_DAC_READ_SEARCH",
+    "molecatcher-enforce": "CAP_NET_ADMIN",
     "molecatcher-sensor": CAPTURE,
+}
+WITHOUT_POLICY = {
+    "molecatcher-attribution": "attribute --state /var/lib/molecatcher",
+    "molecatcher-enforce": "enforce apply /var/lib/molecatcher/addresses.txt --follow 30",
 }
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing")
@@ -47,9 +52,8 @@ def allowed_syscalls(unit: Path) -> set[str]:
     return allowed
 
 
-def test_there_are_four_units() -> None:
-    names = {"molecatcher", "molecatcher-api", "molecatcher-attribution", "molecatcher-sensor"}
-    assert {unit.stem for unit in UNITS} == names
+def test_every_unit_has_its_rights_written_down() -> None:
+    assert {unit.stem for unit in UNITS} == set(RIGHTS)
 
 
 @needs_systemd
@@ -97,8 +101,8 @@ def test_a_unit_says_how_it_does_and_comes_back(unit: Path) -> None:
     assert int(values(unit, "WatchdogSec")[0]) >= 30
     assert values(unit, "Restart") == ["always"]
     assert values(unit, "User") == ["molecatcher"]
-    if unit.stem == "molecatcher-attribution":  # it reads no policy
-        assert values(unit, "ExecStart") == [f"{PROGRAM} attribute --state /var/lib/molecatcher"]
+    if unit.stem in WITHOUT_POLICY:
+        assert values(unit, "ExecStart") == [f"{PROGRAM} {WITHOUT_POLICY[unit.stem]}"]
         return
     assert values(unit, "ExecReload") == ["/bin/kill -HUP $MAINPID"]
     command = {"molecatcher": "run", "molecatcher-api": "serve", "molecatcher-sensor": "sensor"}[unit.stem]
