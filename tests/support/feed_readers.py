@@ -135,6 +135,38 @@ def read_nftables(octets: bytes) -> Judge:
     return _judge_prefixes(prefixes)
 
 
+def read_ipset(octets: bytes) -> Judge:
+    """ipset(8): what is swapped in is in force; members of a family in a set of that family."""
+    sets: dict[str, list[str]] = {}
+    families: dict[str, int] = {}
+    for line in _lines(octets):
+        command, name, *rest = line.split()
+        if command == "create":
+            sets.setdefault(name, [])
+            families[name] = 6 if "inet6" in rest else 4
+        elif command == "flush":
+            sets[name].clear()
+        elif command == "add":
+            assert ipaddress.ip_network(rest[0]).version == families[name]
+            sets[name].append(rest[0])
+        elif command == "swap":
+            sets[name], sets[rest[0]] = sets[rest[0]], sets[name]
+        else:
+            assert command == "destroy", line
+            del sets[name]
+    assert set(sets) == {"molecatcher4", "molecatcher6"}
+    return _judge_prefixes([prefix for members in sets.values() for prefix in members])
+
+
+def read_iptables(octets: bytes) -> Judge:
+    lines = _lines(octets)
+    assert lines[:2] == ["*filter", ":MOLECATCHER - [0:0]"]
+    assert lines[-1] == "COMMIT"
+    rules = [re.fullmatch(r"-A MOLECATCHER -d (\S+) -j REJECT", line) for line in lines[2:-1]]
+    assert all(rules)
+    return _judge_prefixes([rule[1] for rule in rules if rule])
+
+
 def _lines(octets: bytes, comment: str = "#") -> list[str]:
     text = octets.decode("ascii")
     assert text.endswith("\n")
@@ -167,4 +199,7 @@ READERS: dict[str, Reader] = {
     "unsanctioned-addresses.txt": read_prefixes,
     "unsanctioned-addresses.pan-os.txt": read_prefixes,
     "unsanctioned-addresses.nft": read_nftables,
+    "unsanctioned-addresses.ipset": read_ipset,
+    "unsanctioned-addresses.iptables": read_iptables,
+    "unsanctioned-addresses.ip6tables": read_iptables,
 }

@@ -28,6 +28,9 @@ class FeedFormat(StrEnum):
     SQUID = "squid.txt"
     DNSMASQ = "dnsmasq.conf"
     NFTABLES = "nft"
+    IPSET = "ipset"
+    IPTABLES = "iptables"
+    IP6TABLES = "ip6tables"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
