@@ -85,6 +85,8 @@ class ApiProcess:
             policy_status=self._policy_status,
             now_ns=time.time_ns,
             version=__version__,
+            held_list=self.publisher.held,
+            confirm_list=self.publisher.confirm,
             cursor_secret=kept_secret(settings.state / "cursor_secret"),
         )
 
