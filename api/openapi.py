@@ -10,6 +10,8 @@ from api.schemas import ProblemDocument
 SCHEMA_PATH = "#/components/schemas/{model}"
 _TITLES = {
     400: "The request, or its cursor, cannot be understood",
+    401: "A credential was given, or is needed here, and none that is good was",
+    403: "The credential is good, and does not open this",
     404: "There is nothing here",
     409: "That is not how things stand now",
     421: "The Host header names no loopback host",

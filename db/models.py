@@ -176,8 +176,29 @@ class ResolutionRow(Base):
     ok: Mapped[bool]
 
 
+class TokenRow(Base):
+    """One `db.values.Token`."""
+
+    __tablename__ = "tokens"
+
+    token_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    scopes: Mapped[list[str]]
+    list_name: Mapped[str | None]
+    profile: Mapped[str | None]
+    sensor_id: Mapped[str | None]
+    allowed: Mapped[list[str]]
+    denied: Mapped[list[str]]
+    digest: Mapped[bytes]
+    previous_digest: Mapped[bytes | None]
+    created_at_ns: Mapped[int]
+    expires_at_ns: Mapped[int | None]
+    revoked_at_ns: Mapped[int | None]
+    last_used_ns: Mapped[int | None]
+
+
 class MetaRow(Base):
-    """A number that the store itself needs, by name: see `INGEST_SEQ` and `WRITE_PROBE`."""
+    """A number that the store itself needs, by name: see `INGEST_SEQ`, `WRITE_PROBE` and `TOKEN_REVISION`."""
 
     __tablename__ = "meta"
 
@@ -187,3 +208,4 @@ class MetaRow(Base):
 
 INGEST_SEQ = "ingest_seq"
 WRITE_PROBE = "write_probe"
+TOKEN_REVISION = "token_revision"  # noqa: S105 - the name of a number

@@ -23,6 +23,7 @@ PATHS = {
     "/v1/sensors",
     "/v1/policy",
     "/feeds/{file_name}",
+    "/feeds/t/{token}/{file_name}",
     "/healthz",
     "/readyz",
     "/metrics",
