@@ -18,7 +18,7 @@ from api.openapi import describe_problems
 from api.page.templates import make_templates
 from api.page.view import KeptChart
 from api.problems import Problem
-from api.routes import event_streams, events, feeds, findings, health, page, policy, sensors, services
+from api.routes import event_streams, events, feeds, findings, health, lists, page, policy, sensors, services
 from api.static_files import STATIC_PATH, make_static_files
 from api.tail import EventTail
 from db.errors import DbError
@@ -58,7 +58,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.templates = make_templates(context.version)
     app.add_middleware(RequestGuard)
     app.add_middleware(RequestBoundary, metrics=RequestMetrics(registry))
-    for module in (event_streams, events, findings, services, sensors, policy, feeds, health, page):
+    for module in (event_streams, events, findings, services, sensors, policy, feeds, lists, health, page):
         app.include_router(module.router)
     app.mount(STATIC_PATH, make_static_files(), name="static")
     describe_problems(app)

@@ -7,6 +7,7 @@ from datetime import date
 
 from db.store import Store
 from rules.blocklist import ListName, Snapshot
+from rules.list_guards import HeldList
 from rules.verdict import Decision
 
 
@@ -58,4 +59,6 @@ class ApiContext:
     policy_status: Callable[[], PolicyStatus]
     now_ns: Callable[[], int]
     version: str
+    held_list: Callable[[ListName], HeldList | None] = lambda _: None
+    confirm_list: Callable[[ListName, str], bool] = lambda _list, _digest: False
     cursor_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

@@ -119,12 +119,17 @@ class StateCollector(Collector):
     def _lists(self) -> Iterator[Metric]:
         serials = GaugeMetricFamily("molecatcher_feed_serial", "Serial of the published list", labels=("list",))
         entries = GaugeMetricFamily("molecatcher_feed_entries", "Entries of the published list", labels=("list",))
+        held = GaugeMetricFamily(
+            "molecatcher_feed_held", "1 while a newer state of the list is refused", labels=("list",)
+        )
         for name in ListName:
+            held.add_metric((name.value,), self._context.held_list(name) is not None)
             if (snapshot := self._context.snapshot(name)) is not None:
                 serials.add_metric((name.value,), snapshot.serial)
                 entries.add_metric((name.value,), count_entries(snapshot))
         yield serials
         yield entries
+        yield held
 
 
 def make_registry(context: ApiContext) -> CollectorRegistry:

@@ -11,6 +11,7 @@ SCHEMA_PATH = "#/components/schemas/{model}"
 _TITLES = {
     400: "The request, or its cursor, cannot be understood",
     404: "There is nothing here",
+    409: "That is not how things stand now",
     421: "The Host header names no loopback host",
     422: "A parameter has a value that cannot be used",
     500: "Something went wrong here; the log has the correlation id",

@@ -29,6 +29,7 @@ class Kind(Enum):
     NOT_FOUND = ("not-found", HTTPStatus.NOT_FOUND, "There is nothing here")
     EMPTY_LIST = ("empty-list", HTTPStatus.NOT_FOUND, "The list is empty")
     METHOD_NOT_ALLOWED = ("method-not-allowed", HTTPStatus.METHOD_NOT_ALLOWED, "The method is not allowed here")
+    CONFLICT = ("conflict", HTTPStatus.CONFLICT, "That is not how things stand now")
     TOO_LARGE = ("request-too-large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request body is too large")
     TARGET_TOO_LONG = ("target-too-long", HTTPStatus.REQUEST_URI_TOO_LONG, "The request target is too long")
     WRONG_HOST = ("wrong-host", HTTPStatus.MISDIRECTED_REQUEST, "This server does not answer for that host")

@@ -60,6 +60,7 @@ Destination = Annotated[
     AfterValidator(_address_or_name),
 ]
 ServiceId = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9_.-]*$", examples=["ngrok"])]
+Serial = Annotated[int, Field(ge=1, le=2**31)]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 
 
@@ -171,3 +172,34 @@ class FeedQuery(BaseModel):
         if self.empty and not self.comments:
             raise ValueError("`empty=comment` needs comments: firewalls must never be handed a blank file")
         return self
+
+
+class EntryQuery(BaseModel):
+    """The parameters of a list's entries."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    serial: Serial | None = Field(None, description="An earlier snapshot; else the one in force")
+    q: Text | None = Field(None, description="Part of the entry, in any case")
+    service: ServiceId | None = None
+    after: Annotated[str, Field(max_length=MAX_NAME_OCTETS + 2)] | None = Field(
+        None, description="`next` of the page before"
+    )
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+
+
+class DiffQuery(BaseModel):
+    """The parameters of a difference."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    from_serial: Serial = Field(alias="from", description="The earlier snapshot")
+    to_serial: Serial | None = Field(None, alias="to", description="The later one; else the one in force")
+
+
+class ConfirmBody(BaseModel):
+    """Which held state is right."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="`held.digest` of the list")]

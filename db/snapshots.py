@@ -12,15 +12,17 @@ CLOSE_S = 60
 _SNAPSHOTS = PublishedRow.metadata.tables[PublishedRow.__tablename__]
 
 
-def publish(connection: Connection, list_name: str, digest: str, created_at_ns: int, body: bytes) -> SnapshotRow:
+def publish(connection: Connection, wanted: SnapshotRow) -> SnapshotRow:
     """Return the list's latest snapshot when it has this digest, else a new one with the next serial.
 
-    The `KEPT_A_LIST` newest of each list are kept. The caller holds the write lock, so serials have no gaps.
+    The serial is that of `wanted` at least. The `KEPT_A_LIST` newest of each list are kept. The caller holds the write
+    lock, so serials never repeat.
     """
+    list_name, created_at_ns, digest, body = wanted.list_name, wanted.created_at_ns, wanted.digest, wanted.body
     latest = latest_snapshot(connection, list_name)
-    if latest is not None and latest.digest == digest:
+    if latest is not None and latest.digest == digest and latest.serial >= wanted.serial:
         return latest
-    serial = latest.serial + 1 if latest else 1
+    serial = max(wanted.serial, latest.serial + 1 if latest else 1)
     if latest is not None and 0 <= latest.created_at_ns // NS_PER_S - created_at_ns // NS_PER_S < CLOSE_S:
         created_at_ns = latest.created_at_ns + NS_PER_S  # Last-Modified has whole seconds and must tell them apart
     published = SnapshotRow(list_name, serial, created_at_ns, digest, body)
@@ -37,5 +39,19 @@ def publish(connection: Connection, list_name: str, digest: str, created_at_ns: 
 def latest_snapshot(connection: Connection, list_name: str) -> SnapshotRow | None:
     """Return the list's snapshot with the highest serial, None before the first."""
     query = select(_SNAPSHOTS).where(_SNAPSHOTS.c.list_name == list_name).order_by(_SNAPSHOTS.c.serial.desc()).limit(1)
+    row = connection.execute(query).first()
+    return SnapshotRow(row.list_name, row.serial, row.created_at_ns, row.digest, row.body) if row else None
+
+
+def snapshots(connection: Connection, list_name: str) -> list[SnapshotRow]:
+    """Return the list's snapshots that are kept, newest first, without their bodies."""
+    columns = (_SNAPSHOTS.c.serial, _SNAPSHOTS.c.created_at_ns, _SNAPSHOTS.c.digest)
+    query = select(*columns).where(_SNAPSHOTS.c.list_name == list_name).order_by(_SNAPSHOTS.c.serial.desc())
+    return [SnapshotRow(list_name, *row, b"") for row in connection.execute(query)]
+
+
+def snapshot(connection: Connection, list_name: str, serial: int) -> SnapshotRow | None:
+    """Return one snapshot, None when it is not kept (any more)."""
+    query = select(_SNAPSHOTS).where(_SNAPSHOTS.c.list_name == list_name, _SNAPSHOTS.c.serial == serial)
     row = connection.execute(query).first()
     return SnapshotRow(row.list_name, row.serial, row.created_at_ns, row.digest, row.body) if row else None

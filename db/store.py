@@ -193,10 +193,23 @@ class Store:
         with reading(self._engine) as connection:
             return sensors.sensors(connection)
 
-    def publish_snapshot(self, list_name: str, digest: str, created_at_ns: int, body: bytes) -> SnapshotRow:
-        """Return the list's latest snapshot when it has this digest, else a new one with the next serial."""
+    def publish_snapshot(self, wanted: SnapshotRow) -> SnapshotRow:
+        """Return the list's latest snapshot when it has this digest, else a new one with the next serial.
+
+        The serial is that of `wanted` at least: one that was published before the database was lost is not used again.
+        """
         with writing(self._engine) as connection:
-            return snapshots.publish(connection, list_name, digest, created_at_ns, body)
+            return snapshots.publish(connection, wanted)
+
+    def snapshots(self, list_name: str) -> list[SnapshotRow]:
+        """Return the list's snapshots that are kept, newest first, without their bodies."""
+        with reading(self._engine) as connection:
+            return snapshots.snapshots(connection, list_name)
+
+    def snapshot(self, list_name: str, serial: int) -> SnapshotRow | None:
+        """Return one snapshot, None when it is not kept (any more)."""
+        with reading(self._engine) as connection:
+            return snapshots.snapshot(connection, list_name, serial)
 
     def latest_snapshot(self, list_name: str) -> SnapshotRow | None:
         """Return the list's newest snapshot, None before the first."""

@@ -11,6 +11,7 @@ from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
 from api.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from molecatcher import __version__
+from molecatcher.list_files import ListFiles
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
@@ -41,7 +42,8 @@ class ApiProcess:
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
-        self.publisher = Publisher(self.store, self.rules, resolver, settings.resolve_s)
+        files = ListFiles(settings.lists)
+        self.publisher = Publisher(self.store, self.rules, resolver, settings.resolve_s, files=files)
         self.server = ApiServer(create_app(self._context(settings)), listener)
         self._stopping = threading.Event()
         self._wants_reload = threading.Event()
@@ -83,6 +85,8 @@ class ApiProcess:
             policy_status=self._policy_status,
             now_ns=time.time_ns,
             version=__version__,
+            held_list=self.publisher.held,
+            confirm_list=self.publisher.confirm,
             cursor_secret=kept_secret(settings.state / "cursor_secret"),
         )
 

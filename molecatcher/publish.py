@@ -16,7 +16,8 @@ import structlog
 
 from db.errors import DbError
 from db.store import Store
-from db.values import Resolution
+from db.values import Resolution, SnapshotRow
+from molecatcher.list_files import ListFiles
 from molecatcher.resolve import NameResolver
 from rules.blocklist import (
     OWN_NETWORKS,
@@ -30,7 +31,11 @@ from rules.blocklist import (
     digest,
     encode,
     names_to_resolve,
+    narrow_names,
+    protected_names,
+    stamp,
 )
+from rules.list_guards import CONFIRMABLE, HeldList, Spared, listed, refusals
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome
 
@@ -52,6 +57,8 @@ class Publisher:
         ruleset: Callable[[], Ruleset],
         resolver: NameResolver,
         interval_s: float,
+        *,
+        files: ListFiles,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.resolution_problem = "the listed names have not been resolved yet"
@@ -59,6 +66,9 @@ class Publisher:
         self._ruleset = ruleset
         self._resolver = resolver
         self._interval_s = interval_s
+        self._files = files
+        self._held: dict[ListName, HeldList] = {}
+        self._confirmed: dict[ListName, str] = {}
         self._now_ns = now_ns
         self._snapshots: dict[ListName, Snapshot] = {}
         self._changing = threading.Lock()  # a list is published or withdrawn under the rules that were looked at
@@ -84,6 +94,19 @@ class Publisher:
         """Return the list in force, None before there is one."""
         return self._snapshots.get(name)
 
+    def held(self, name: ListName) -> HeldList | None:
+        """Return the list that was refused in place of the one in force, None when that is the newest."""
+        return self._held.get(name)
+
+    def confirm(self, name: ListName, digest: str) -> bool:
+        """Publish the held list with this digest as soon as it is built again; tell whether it can be confirmed."""
+        held = self._held.get(name)
+        if held is None or held.digest != digest or not held.is_confirmable:
+            return False
+        self._confirmed[name] = digest
+        self._wake.set()
+        return True
+
     def rules_changed(self) -> None:
         """Publish under the new rules: names at once; addresses go through resolution again before they are trusted.
 
@@ -103,9 +126,20 @@ class Publisher:
         self._wake.set()
 
     def publish_names(self) -> None:
-        """Publish the names that the rules in force list."""
-        rules = self._ruleset()
-        self._publish(ListName.UNSANCTIONED_DOMAINS, build_names(rules.catalogue, rules.policy, self._now_ns()))
+        """Publish the names that the rules list; where they are refused, those in force without what is spared now."""
+        rules, now_ns = self._ruleset(), self._now_ns()
+        spared = Spared(names=protected_names(rules.catalogue, rules.policy, now_ns))
+        name = ListName.UNSANCTIONED_DOMAINS
+        if self._publish(name, build_names(rules.catalogue, rules.policy, now_ns), spared):
+            return
+        snapshot = self._snapshots.get(name)
+        if snapshot is None or not isinstance(snapshot.body, NameList):
+            return
+        narrowed = narrow_names(snapshot.body, rules.catalogue, rules.policy, now_ns)
+        if any(refusal.guard not in CONFIRMABLE for refusal in refusals(narrowed, None, spared)):
+            del self._snapshots[name]
+        elif listed(narrowed) != listed(snapshot.body) or narrowed.allowed != snapshot.body.allowed:
+            self._put_in_force(name, narrowed)
 
     def resolve_and_publish(self) -> bool:
         """Resolve everything once and publish the addresses; tell whether enough was answered to do so."""
@@ -120,9 +154,11 @@ class Publisher:
             log.warning("addresses_not_published", reason=self.resolution_problem)
             return False
         built = self._build(rules, known, now_ns)
+        pins = [network for sanction in rules.policy.active_sanctions(now_ns) for network in sanction.addresses]
+        addresses = map(ipaddress.ip_network, self._spared_addresses(rules, known, now_ns))
         with self._changing:
             if rules.policy == self._ruleset().policy:
-                self._publish(ListName.UNSANCTIONED_ADDRESSES, built)
+                self._publish(ListName.UNSANCTIONED_ADDRESSES, built, Spared(networks=(*pins, *addresses)))
         return True
 
     def _run(self) -> None:
@@ -142,12 +178,36 @@ class Publisher:
             self._withdraw_addresses()
             self.publish_names()
 
-    def _publish(self, name: ListName, body: NameList | AddressList) -> None:
-        row = self._store.publish_snapshot(name, digest(body), self._now_ns(), encode(body))
-        self._snapshots[name] = Snapshot(name, row.serial, row.created_at_ns, row.digest, body)
+    def _publish(self, name: ListName, body: NameList | AddressList, spared: Spared) -> bool:
+        """Put a list in force unless a guard refuses it; then it is held, and said once."""
+        before, identity = self._snapshots.get(name), digest(body)
+        found = refusals(body, before.body if before else None, spared)
+        held = HeldList(identity, tuple(found), len(listed(body))) if found else None
+        if held and not (held.is_confirmable and self._confirmed.get(name) == identity):
+            if self._held.get(name) != held:
+                log.error("list_refused", list=name.value, digest=identity, why=[row.detail for row in found[:5]])
+            self._held[name] = held
+            return False
+        self._held.pop(name, None)
+        self._put_in_force(name, body)
+        return True
+
+    def _put_in_force(self, name: ListName, body: NameList | AddressList) -> None:
+        before, identity, now_ns = self._snapshots.get(name), digest(body), self._now_ns()
+        if before and before.digest == identity:
+            wanted = SnapshotRow(name, before.serial, before.created_at_ns, identity, encode(before.body))
+        else:
+            stamped = stamp(body, before.body if before else None, now_ns)
+            wanted = SnapshotRow(name, before.serial + 1 if before else 1, now_ns, identity, encode(stamped))
+        row = self._store.publish_snapshot(wanted)
+        if before and (before.serial, before.digest) == (row.serial, row.digest):
+            return
+        self._snapshots[name] = Snapshot(name, row.serial, row.created_at_ns, row.digest, decode(row.body))
+        self._files.save(self._snapshots[name])
         log.info("list_published", list=name.value, serial=row.serial, entries=len(body.blocked))
 
     def _restore(self) -> None:
+        """Take up the newest snapshots of the database and of the files, which outlive it."""
         for name in ListName:
             row = self._store.latest_snapshot(name)
             if row is None:
@@ -158,6 +218,10 @@ class Publisher:
                 log.warning("snapshot_unreadable", list=name.value, serial=row.serial, error=str(error))
             else:
                 self._snapshots[name] = Snapshot(name, row.serial, row.created_at_ns, row.digest, body)
+        for kept in self._files.load():
+            stored = self._snapshots.get(kept.list_name)
+            if stored is None or stored.serial < kept.serial:
+                self._snapshots[kept.list_name] = kept
         self._withdraw_addresses()
 
     def _withdraw_addresses(self) -> None:
@@ -167,18 +231,23 @@ class Publisher:
             return
         rules, now_ns, known = self._ruleset(), self._now_ns(), self._known()
         problem = _unresolved(known, _sanctioned_domains(rules, now_ns))
-        if problem or not set(snapshot.body.blocked) <= set(self._build(rules, known, now_ns).blocked):
+        if problem or not listed(snapshot.body) <= listed(self._build(rules, known, now_ns)):
             del self._snapshots[ListName.UNSANCTIONED_ADDRESSES]
             self.resolution_problem = problem or "what is sanctioned changed: the addresses are being resolved again"
 
     def _build(self, rules: Ruleset, known: dict[str, Resolution], now_ns: int) -> AddressList:
         """Return the addresses to block as far as names are `known`, none that a sanctioned agent was seen to use."""
+        resolved = {name: answer.addresses for name, answer in known.items()}
+        spared = self._spared_addresses(rules, known, now_ns)
+        return build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns)
+
+    def _spared_addresses(self, rules: Ruleset, known: dict[str, Resolution], now_ns: int) -> set[str]:
+        """Return the addresses that sanctioned names resolve to or were seen at."""
         spared = set(self._store.observed_addresses(Outcome.SANCTIONED, now_ns - OBSERVED_FOR_NS))
         for name, answer in known.items():
             if rules.policy.sanction_for(name, now_ns) is not None:
                 spared.update(answer.addresses)
-        resolved = {name: answer.addresses for name, answer in known.items()}
-        return build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns)
+        return spared
 
     def _known(self) -> dict[str, Resolution]:
         return {answer.name: answer for answer in self._store.resolutions()}

@@ -61,6 +61,11 @@ class Settings(BaseSettings):
         return self.state / "spool"
 
     @property
+    def lists(self) -> Path:
+        """Return the directory of the lists in force."""
+        return self.state / "lists"
+
+    @property
     def attribution_socket(self) -> Path:
         """Return where the process that may look into others' processes answers the sensor."""
         return self.state / "attribution.sock"

@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from hashlib import sha256
+from typing import TypeVar
 
 import msgspec
 
@@ -48,19 +49,38 @@ class Scope(StrEnum):
     SUBTREE = "subtree"
 
 
-class NameEntry(msgspec.Struct, frozen=True, order=True):
-    """A name on a list, with the service it belongs to."""
+class Origin(StrEnum):
+    """Where an entry comes from."""
+
+    CATALOGUE = "catalogue"
+    MANUAL = "manual"
+
+
+class NameEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
+    """A name on a list: the service it belongs to, where it comes from and why, and since when it is listed.
+
+    `first_listed_ns` is stamped when the list is published (`stamp`) and does not count for its identity.
+    """
 
     name: str
     scope: Scope
     service: str
+    source: Origin = Origin.CATALOGUE
+    reason: str = ""
+    first_listed_ns: int = 0
 
 
-class AddressEntry(msgspec.Struct, frozen=True, order=True):
-    """A prefix on a list (`198.51.100.7/32`), with the service it belongs to."""
+class AddressEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
+    """A prefix on a list (`198.51.100.7/32`), as `NameEntry`; the reason is the name that resolved to it."""
 
     prefix: str
     service: str
+    source: Origin = Origin.CATALOGUE
+    reason: str = ""
+    first_listed_ns: int = 0
+
+
+Entry = TypeVar("Entry", NameEntry, AddressEntry)
 
 
 class NameList(msgspec.Struct, frozen=True, tag="names"):
@@ -97,6 +117,22 @@ def digest(body: NameList | AddressList) -> str:
     return sha256(encode(body)).hexdigest()
 
 
+def stamp(body: NameList | AddressList, before: NameList | AddressList | None, now_ns: int) -> NameList | AddressList:
+    """Return the list with its blocked entries stamped: when each was first listed, without a gap since."""
+    if isinstance(body, AddressList):
+        since = {row.prefix: row.first_listed_ns for row in before.blocked} if isinstance(before, AddressList) else {}
+        return msgspec.structs.replace(
+            body, blocked=tuple(_since(row, since.get(row.prefix) or now_ns) for row in body.blocked)
+        )
+    earlier = (*before.blocked, *before.wide) if isinstance(before, NameList) else ()
+    known = {(row.name, row.scope): row.first_listed_ns for row in earlier}
+
+    def stamped(rows: tuple[NameEntry, ...]) -> tuple[NameEntry, ...]:
+        return tuple(_since(row, known.get((row.name, row.scope)) or now_ns) for row in rows)
+
+    return msgspec.structs.replace(body, blocked=stamped(body.blocked), wide=stamped(body.wide))
+
+
 def encode(body: NameList | AddressList) -> bytes:
     """Return the list as it is stored."""
     return msgspec.json.encode(body)
@@ -116,11 +152,20 @@ def build_names(catalogue: Catalogue, policy: Policy, now_ns: int) -> NameList:
 
     Names of visitors are not listed: opening somebody's tunnel is not running one. Costs O(names x labels).
     """
+    listed = [entry for service in blocked_services(catalogue, policy) for entry in _agent_entries(service)]
+    return _name_list(listed, catalogue, policy, now_ns)
+
+
+def narrow_names(listed: NameList, catalogue: Catalogue, policy: Policy, now_ns: int) -> NameList:
+    """Return a list that was published earlier without what must be spared now: nothing is added to it."""
+    return _name_list(listed.wide, catalogue, policy, now_ns)
+
+
+def _name_list(listed: Iterable[NameEntry], catalogue: Catalogue, policy: Policy, now_ns: int) -> NameList:
     protected = protected_names(catalogue, policy, now_ns)
     untouchable = {**protected, **_shared(catalogue)}
-    services = blocked_services(catalogue, policy)
-    listed = [entry for service in services for entry in _agent_entries(service)]
     wide = [entry for entry in listed if not _is_protected(entry.name, untouchable)]
+    services = blocked_services(catalogue, policy)
     exempt = [entry for service in services for entry in _entries(service.exclude_domains, service.id)]
     return NameList(
         blocked=_minimise(_narrow(wide, untouchable)),
@@ -191,24 +236,28 @@ def build_addresses(
     withheld = withheld_services(policy, now_ns)
     rows: dict[str, AddressEntry] = {}
 
-    def keep(address: Address, service: str) -> None:
+    def keep(address: Address, service: str, reason: str) -> None:
         if address not in spared and not _is_in(address, pins) and not _is_in(address, OWN_NETWORKS):
             prefix = str(ipaddress.ip_network(address))
-            rows.setdefault(prefix, AddressEntry(prefix, service))
+            rows.setdefault(prefix, AddressEntry(prefix, service, reason=reason))
 
     wanted = names_to_resolve(catalogue, policy, now_ns)
-    users: dict[Address, set[str]] = {}
+    users: dict[Address, dict[str, str]] = {}
     for name, service_id in wanted.items():
         for address in map(ipaddress.ip_address, resolved.get(name, ())):
-            users.setdefault(address, set()).add(service_id)
-    for address, service_ids in users.items():
-        if len(service_ids) <= MOST_SERVICES and not _is_in(address, catalogue.shared_networks):
-            keep(address, min(service_ids))
+            users.setdefault(address, {}).setdefault(service_id, name)
+    for address, names in users.items():
+        if len(names) <= MOST_SERVICES and not _is_in(address, catalogue.shared_networks):
+            keep(address, *min(names.items()))
     for service in blocked_services(catalogue, policy):
         if service.id not in withheld:
             for address in map(ipaddress.ip_address, service.addresses):
-                keep(address, service.id)
+                keep(address, service.id, "its vendor publishes it")
     return AddressList(blocked=tuple(sorted(rows.values())), withheld=withheld)
+
+
+def _since(entry: Entry, first_listed_ns: int) -> Entry:
+    return msgspec.structs.replace(entry, first_listed_ns=first_listed_ns)
 
 
 def _shared(catalogue: Catalogue) -> dict[str, NameEntry]:
@@ -251,7 +300,7 @@ def _is_protected(name: str, protected: Mapping[str, NameEntry]) -> bool:
 def _narrow(entries: Iterable[NameEntry], protected: Mapping[str, NameEntry]) -> list[NameEntry]:
     above_protected = {parent for name in protected for parent in ancestors(name)}
     return [
-        NameEntry(entry.name, Scope.EXACT, entry.service) if entry.name in above_protected else entry
+        msgspec.structs.replace(entry, scope=Scope.EXACT) if entry.name in above_protected else entry
         for entry in entries
     ]
 

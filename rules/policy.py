@@ -11,15 +11,14 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import lru_cache
 
 import msgspec
-from publicsuffixlist import PublicSuffixList
 
 from rules.catalogue import CATEGORIES, Catalogue, Network, Service
 from rules.errors import InvalidName, InvalidPolicy
 from rules.matcher import EXACT_MARK, WILDCARDS
 from rules.names import ancestors, fold, normalise
+from rules.public_suffix import is_public_suffix
 from rules.source import NOBODY, Source
 from rules.verdict import Decision
 
@@ -249,7 +248,7 @@ class _Reader:
             domain = normalise(text)
         except InvalidName as error:
             raise self._error(key, f"{error}; give a name such as tunnels.example.com") from None
-        if _public_suffixes().publicsuffix(domain) == domain:
+        if is_public_suffix(domain):
             raise self._error(
                 key, f"{domain} is a public suffix: everybody's names lie below it; name your own ingress"
             )
@@ -322,8 +321,3 @@ def _selected(who: Source, field_name: str) -> str | None:
 def _is_inside(packed: bytes, networks: Iterable[Network]) -> bool:
     address = ipaddress.ip_address(packed)
     return any(address.version == network.version and address in network for network in networks)
-
-
-@lru_cache(maxsize=1)
-def _public_suffixes() -> PublicSuffixList:
-    return PublicSuffixList()

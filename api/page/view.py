@@ -20,6 +20,7 @@ MINUTE_NS = 60 * NS_PER_S
 MINUTES = 60
 MAX_FINDINGS = 25
 MAX_EVENTS = 12
+MAX_REASONS = 3
 CHARTED = (Outcome.SANCTIONED, Outcome.UNSANCTIONED, Outcome.SUSPICIOUS)
 REST = 20
 SHORT_NAME_END = " ("
@@ -53,6 +54,7 @@ class ListCard:
     count: int
     created_at_ns: int
     paths: tuple[str, ...]
+    held: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ def _summary(counts: Sequence[IntervalCount]) -> str:
 
 def _list_card(context: ApiContext, name: ListName) -> ListCard:
     paths = tuple(f"/feeds/{name}.{feed_format}" for feed_format in FORMATS[name] if feed_format in SHOWN_FORMATS)
-    snapshot = context.snapshot(name)
+    snapshot, held = context.snapshot(name), context.held_list(name)
+    why = "; ".join(refusal.detail for refusal in held.refusals[:MAX_REASONS]) if held else ""
     if snapshot is None:
-        return ListCard(name.value, 0, 0, 0, paths)
-    return ListCard(name.value, snapshot.serial, count_entries(snapshot), snapshot.created_at_ns, paths)
+        return ListCard(name.value, 0, 0, 0, paths, why)
+    return ListCard(name.value, snapshot.serial, count_entries(snapshot), snapshot.created_at_ns, paths, why)

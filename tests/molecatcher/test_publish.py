@@ -9,10 +9,13 @@ from observations import NOW_NS
 from stored_events import make_event
 
 from db.store import Store, open_store
+from db.values import SnapshotRow
+from molecatcher.list_files import ListFiles
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
-from rules.blocklist import AddressList, ListName, names_to_resolve
+from rules.blocklist import AddressList, ListName, NameList, names_to_resolve
 from rules.catalogue import load_catalogue
+from rules.list_guards import Guard
 from rules.policy import Policy, parse_policy
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome
@@ -37,11 +40,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 class Setting:
     """A publisher whose policy can be replaced, asking a real resolver."""
 
-    def __init__(self, store: Store, server: str, text: str) -> None:
+    def __init__(self, store: Store, server: str, text: str, folder: Path) -> None:
         self.rules = Ruleset(CATALOGUE, policy(text))
         self.now_ns = NOW_NS
         resolver = NameResolver([server], timeout_s=2)
-        self.publisher = Publisher(store, lambda: self.rules, resolver, 60, lambda: self.now_ns)
+        self.publisher = Publisher(
+            store, lambda: self.rules, resolver, 60, files=ListFiles(folder), now_ns=lambda: self.now_ns
+        )
 
     def change(self, text: str) -> None:
         self.rules = Ruleset(CATALOGUE, policy(text))
@@ -58,7 +63,7 @@ class Setting:
 @contextmanager
 def setting(tmp_path: Path, store: Store, text: str, records: Mapping[str, tuple[str, ...]]) -> Iterator[Setting]:
     with unbound(tmp_path, records) as server:
-        yield Setting(store, server, text)
+        yield Setting(store, server, text, tmp_path / "lists")
 
 
 RECORDS = {
@@ -111,8 +116,8 @@ def test_an_unpinned_sanctioned_service_is_withheld_whole(tmp_path: Path, store:
     assert "3.1.2.3/32" not in prefixes
 
 
-def test_without_a_resolver_nothing_is_published(store: Store) -> None:
-    here = Setting(store, f"127.0.0.1#{free_port()}", "")
+def test_without_a_resolver_nothing_is_published(tmp_path: Path, store: Store) -> None:
+    here = Setting(store, f"127.0.0.1#{free_port()}", "", tmp_path / "lists")
     here.publisher._resolver._resolver.lifetime = 0.2
     assert not here.publisher.resolve_and_publish()
     assert here.prefixes() is None
@@ -139,7 +144,7 @@ def test_a_restart_serves_the_stored_lists_with_the_same_serial(tmp_path: Path, 
     with setting(tmp_path, store, "", RECORDS) as here:
         here.publisher.publish_names()
         assert here.publisher.resolve_and_publish()
-        again = Setting(store, "127.0.0.1#9", "")
+        again = Setting(store, "127.0.0.1#9", "", tmp_path / "lists")
         again.publisher._restore()
         again.publisher.publish_names()
         for name in ListName:
@@ -164,7 +169,7 @@ def test_a_new_sanction_withdraws_the_addresses_at_once_and_renumbers_the_names(
 def test_a_stored_address_list_that_a_new_policy_forbids_is_not_taken_up(tmp_path: Path, store: Store) -> None:
     with setting(tmp_path, store, "", RECORDS) as here:
         assert here.publisher.resolve_and_publish()
-    restarted = Setting(store, "127.0.0.1#9", SANCTION)
+    restarted = Setting(store, "127.0.0.1#9", SANCTION, tmp_path / "lists")
     restarted.publisher._restore()
     assert restarted.prefixes() is None
 
@@ -289,10 +294,69 @@ def test_an_address_that_answers_for_everything_is_not_listed(tmp_path: Path, st
 
 
 def test_a_stored_list_that_cannot_be_read_is_built_anew(tmp_path: Path, store: Store) -> None:
-    store.publish_snapshot(NAMES, "damaged", NOW_NS, b"\0")
+    store.publish_snapshot(SnapshotRow(NAMES, 1, NOW_NS, "damaged", b"\0"))
     with setting(tmp_path, store, "", {}) as here:
         here.publisher._restore()
         here.publisher._catch_up()
     snapshot = here.publisher.snapshot(NAMES)
     assert snapshot is not None
     assert snapshot.serial == 2
+
+
+def test_a_lost_database_takes_neither_lists_nor_numbers_with_it(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, "", RECORDS) as here:
+        here.publisher.publish_names()
+        here.change(SANCTION)
+        assert here.publisher.resolve_and_publish()
+        names, addresses = map(here.publisher.snapshot, (NAMES, ADDRESSES))
+        assert names is not None
+        with open_store(tmp_path / "new.db") as empty:
+            again = Setting(empty, "127.0.0.1#9", SANCTION, tmp_path / "lists")
+            again.publisher._restore()
+            assert again.publisher.snapshot(NAMES) == names
+            assert addresses is not None
+            again.publisher.publish_names()
+            assert again.publisher.snapshot(NAMES) == names
+            again.change("")
+            renewed = again.publisher.snapshot(NAMES)
+            assert renewed is not None
+            assert renewed.serial == names.serial + 1
+
+
+def test_a_list_that_shrinks_too_much_is_held_until_it_is_confirmed(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, "", RECORDS) as here:
+        here.publisher.publish_names()
+        before = here.publisher.snapshot(NAMES)
+        here.change(SANCTION + '[services]\nreverse-tunnel = "monitor"\n')
+        held, narrowed = here.publisher.held(NAMES), here.publisher.snapshot(NAMES)
+        assert held is not None
+        assert [refusal.guard for refusal in held.refusals] == [Guard.SHRINK]
+        assert before is not None
+        assert narrowed is not None
+        assert isinstance(narrowed.body, NameList)
+        assert narrowed.serial == before.serial + 1, "what is sanctioned leaves the old list at once"
+        assert "tunnels.example.com" in {entry.name for entry in narrowed.body.allowed}
+        here.publisher.publish_names()
+        assert here.publisher.snapshot(NAMES) == narrowed
+        assert not here.publisher.confirm(NAMES, "another")
+        assert here.publisher.confirm(NAMES, held.digest)
+        here.publisher.publish_names()
+        after = here.publisher.snapshot(NAMES)
+        assert after is not None
+        assert after.digest == held.digest
+        assert here.publisher.held(NAMES) is None
+
+
+def test_an_entry_says_since_when_it_is_listed(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, "", RECORDS) as here:
+        here.publisher.publish_names()
+        here.now_ns += DAY_NS
+        here.change('[services]\nlocaltunnel = "monitor"\n')
+        here.now_ns += DAY_NS
+        here.change("")
+        snapshot = here.publisher.snapshot(NAMES)
+        assert snapshot is not None
+        assert isinstance(snapshot.body, NameList)
+        since = {entry.service: entry.first_listed_ns for entry in snapshot.body.wide}
+    assert since["ngrok"] == NOW_NS
+    assert since["localtunnel"] == NOW_NS + 2 * DAY_NS

@@ -21,6 +21,7 @@ from rules.blocklist import (
     digest,
 )
 from rules.event import Event, EventReason, uuid7
+from rules.list_guards import HeldList
 from rules.observation import FlowState, Kind, Transport
 from rules.sensor_status import SensorStatus
 from rules.verdict import Decision, Outcome, Role, Severity
@@ -99,6 +100,8 @@ class Installation:
     policy: PolicyStatus = POLICY
     services: tuple[ServiceRow, ...] = SERVICES
     snapshots: dict[ListName, Snapshot] = field(default_factory=dict)
+    held: dict[ListName, HeldList] = field(default_factory=dict)
+    confirmed: list[tuple[ListName, str]] = field(default_factory=list)
     stop: Callable[[], None] = lambda: None
     ask_policy: Callable[["Installation"], PolicyStatus] = attrgetter("policy")
 
@@ -111,7 +114,16 @@ class Installation:
             policy_status=lambda: self.ask_policy(self),
             now_ns=lambda: self.now_ns,
             version="0.1.0",
+            held_list=self.held.get,
+            confirm_list=self.confirm,
         )
+
+    def confirm(self, name: ListName, digest: str) -> bool:
+        """Note what was confirmed, if it is held."""
+        if name not in self.held or self.held[name].digest != digest:
+            return False
+        self.confirmed.append((name, digest))
+        return True
 
     def add(self, **fields: object) -> Event:
         """Store an event and return it."""
