@@ -12,7 +12,7 @@ ARGS ?=
 RUN_PACKAGES := libbpf1 python3-venv util-linux
 TEST_PACKAGES := chromium chromium-driver clang curl dnsmasq-base fonts-dejavu-core gcc haproxy iproute2 ipset iptables libbpf-dev libc6-dev \
 	llvm nftables openssl \
-	python3-dev squid systemd unbound
+	python3-dev squid systemd tshark unbound
 TIMED := timeout 3600
 BPF := sensor/capture/bpf/flow_heads.bpf
 

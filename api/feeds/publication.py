@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 
-from api.feeds.render import FeedFormat, count_entries, render
+from api.feeds.render import FeedFormat, count_entries, format_of, render
 from api.times import NS_PER_S
 from rules.blocklist import ListName, Snapshot
 from rules.event import rfc3339
@@ -36,6 +36,7 @@ class Edition:
     count: int
     created_at_s: int
     headers: dict[str, str]
+    media_type: str
     plain: Encoding
     gzipped: Encoding
 
@@ -78,4 +79,5 @@ def _make_edition(snapshot: Snapshot, feed_format: FeedFormat, *, comments: bool
         "X-Feed-Created": rfc3339(snapshot.created_at_ns),
     }
     plain, gzipped = Encoding.of(body), Encoding.of(gzip.compress(body, mtime=0))
-    return Edition(snapshot.serial, snapshot.digest, count, created_at_s, headers, plain, gzipped)
+    media_type = format_of(snapshot.list_name, feed_format).media_type
+    return Edition(snapshot.serial, snapshot.digest, count, created_at_s, headers, media_type, plain, gzipped)

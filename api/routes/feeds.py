@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api.errors import UnrenderableSnapshot
 from api.feeds import FORMATS, FeedFormat
 from api.feeds.conditions import accepts_gzip, is_unchanged
-from api.feeds.publication import Edition, Encoding, Publication
+from api.feeds.publication import Edition, Publication
 from api.openapi import problems
 from api.problems import Kind, Problem
 from api.queries import FeedQuery
@@ -55,7 +55,8 @@ def get_feed(
     headers = edition.headers | {"ETag": chosen.etag}
     if is_unchanged(request.headers, chosen.etag, edition.created_at_s):
         return Response(status_code=304, headers=headers)
-    return _whole_list(chosen, headers, is_gzipped=chosen is edition.gzipped)
+    encoding = {"Content-Encoding": "gzip"} if chosen is edition.gzipped else {}
+    return Response(chosen.body, 200, headers | encoding, edition.media_type)
 
 
 def _edition(publication: Publication, file_name: str, query: FeedQuery) -> Edition:
@@ -73,8 +74,3 @@ def _edition(publication: Publication, file_name: str, query: FeedQuery) -> Edit
         detail = "Nothing is to be blocked. Add ?empty=comment to be answered with a list of no entries instead."
         raise Problem(Kind.EMPTY_LIST, detail, {"X-Feed-Serial": str(edition.serial)})
     return edition
-
-
-def _whole_list(chosen: Encoding, headers: dict[str, str], *, is_gzipped: bool) -> Response:
-    encoding = {"Content-Encoding": "gzip"} if is_gzipped else {}
-    return Response(chosen.body, 200, headers | encoding, MEDIA_TYPE)

@@ -9,6 +9,7 @@ import pytest
 PATHS = {
     "/v1/events",
     "/v1/events/{event_id}",
+    "/v1/events/{event_id}/evidence.pcap",
     "/v1/events/aggregate",
     "/v1/events/export",
     "/v1/events/stream",
