@@ -36,9 +36,16 @@ def name_list(snapshot: Snapshot) -> NameList:
     return snapshot.body
 
 
+def blocked_entries(snapshot: Snapshot) -> Iterator[NameEntry]:
+    """Return what to block without exemptions, sorted."""
+    for entry in sorted(name_list(snapshot).blocked):
+        checked(entry.name)
+        yield entry
+
+
 def blocked_names(snapshot: Snapshot) -> Iterator[tuple[str, bool]]:
     """Return what to block without exemptions, sorted: each name, and whether everything below it is meant as well."""
-    return starmap(_checked_entry, _pairs(tuple(sorted(name_list(snapshot).blocked))))
+    return ((entry.name, entry.scope is Scope.SUBTREE) for entry in blocked_entries(snapshot))
 
 
 def exempted_names(snapshot: Snapshot) -> tuple[dict[str, bool], dict[str, bool]]:

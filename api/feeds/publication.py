@@ -9,7 +9,7 @@ from email.utils import formatdate
 
 import msgspec
 
-from api.feeds.render import FeedFormat, count_entries, render
+from api.feeds.render import FeedFormat, count_entries, format_of, render
 from api.times import NS_PER_S
 from rules.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope, Snapshot
 from rules.event import rfc3339
@@ -42,6 +42,7 @@ class Edition:
     count: int
     created_at_s: int
     headers: dict[str, str]
+    media_type: str
     plain: Encoding
     gzipped: Encoding
     checksums: dict[str, Encoding]
@@ -131,8 +132,19 @@ def _make_edition(snapshot: Snapshot, feed_format: FeedFormat, *, comments: bool
         "X-Feed-Created": rfc3339(snapshot.created_at_ns),
     }
     plain, gzipped = Encoding.of(body), Encoding.of(gzip.compress(body, mtime=0))
+    media_type = format_of(snapshot.list_name, feed_format).media_type
     checksums = {name: Encoding.of(_checksum(name, body)) for name in CHECKSUMS}
-    return Edition(snapshot.serial, snapshot.digest, count, created_at_s, headers, plain, gzipped, checksums)
+    return Edition(
+        serial=snapshot.serial,
+        digest=snapshot.digest,
+        count=count,
+        created_at_s=created_at_s,
+        headers=headers,
+        media_type=media_type,
+        plain=plain,
+        gzipped=gzipped,
+        checksums=checksums,
+    )
 
 
 def _checksum(kind: str, body: bytes) -> bytes:

@@ -1,6 +1,31 @@
 """Every list in every format: what the API serves, the command line prints and docs/feeds.md describes."""
 
-from api.feeds.formats import dnsmasq, ipset, iptables, nftables, pan_os, plain, policy_zone, squid, unbound
+from api.feeds.formats import (
+    adguard,
+    banip,
+    check_point,
+    cisco,
+    dnsmasq,
+    fortigate,
+    hosts,
+    ipset,
+    iptables,
+    juniper,
+    mikrotik,
+    nftables,
+    pan_os,
+    pf,
+    pi_hole,
+    plain,
+    policy_zone,
+    sonicwall,
+    sophos,
+    squid,
+    suricata,
+    table,
+    unbound,
+    zeek,
+)
 from api.feeds.formats.base import FeedFormat, Format
 from rules.blocklist import ListName
 
@@ -9,6 +34,13 @@ REGISTRY: tuple[Format, ...] = (
     *(pan_os.NAMES, pan_os.URLS, pan_os.ADDRESSES),
     *(unbound.NAMES, dnsmasq.NAMES, squid.NAMES),
     *(nftables.ADDRESSES, ipset.ADDRESSES, iptables.ADDRESSES_4, iptables.ADDRESSES_6),
+    *(fortigate.NAMES, fortigate.ADDRESSES, cisco.NAMES, cisco.ADDRESSES),
+    *(check_point.NAMES, check_point.ADDRESSES, check_point.NAME_INDICATORS, check_point.ADDRESS_INDICATORS),
+    *(sophos.NAMES, sophos.ADDRESSES, sonicwall.NAMES, sonicwall.ADDRESSES),
+    *(juniper.ADDRESSES, pf.ADDRESSES, mikrotik.ADDRESSES, banip.ADDRESSES),
+    *(hosts.NAMES, pi_hole.NAMES, adguard.NAMES),
+    *(suricata.RULES, suricata.DATASET, zeek.NAMES, zeek.ADDRESSES),
+    *(*table.CSV, *table.JSON),
 )
 BY_FEED = {(feed.list_name, feed.extension): feed for feed in REGISTRY}
 FORMATS: dict[ListName, tuple[FeedFormat, ...]] = {

@@ -11,7 +11,7 @@ from api.access.gate import holder_of, require_feed
 from api.errors import UnrenderableSnapshot
 from api.feeds import FORMATS, FeedFormat
 from api.feeds.conditions import accepts_gzip, is_unchanged
-from api.feeds.publication import CHECKSUMS, Edition, Encoding, Publication
+from api.feeds.publication import CHECKSUMS, Edition, Publication
 from api.openapi import problems
 from api.problems import Kind, Problem
 from api.queries import FeedQuery
@@ -80,7 +80,8 @@ def _answer(request: Request, file_name: str, query: FeedQuery, path_token: str 
     headers = edition.headers | {"ETag": chosen.etag}
     if is_unchanged(request.headers, chosen.etag, edition.created_at_s):
         return Response(status_code=304, headers=headers)
-    return _whole_list(chosen, headers, is_gzipped=chosen is edition.gzipped)
+    encoding = {"Content-Encoding": "gzip"} if chosen is edition.gzipped else {}
+    return Response(chosen.body, 200, headers | encoding, MEDIA_TYPE if checksum else edition.media_type)
 
 
 def _checksum_of(file_name: str) -> tuple[str, str]:
@@ -103,8 +104,3 @@ def _edition(publication: Publication, feed: Feed, query: FeedQuery) -> Edition:
         detail = "Nothing is to be blocked. Add ?empty=comment for a list of no entries, or ?empty=sentinel."
         raise Problem(Kind.EMPTY_LIST, detail, {"X-Feed-Serial": str(edition.serial)})
     return edition
-
-
-def _whole_list(chosen: Encoding, headers: dict[str, str], *, is_gzipped: bool) -> Response:
-    encoding = {"Content-Encoding": "gzip"} if is_gzipped else {}
-    return Response(chosen.body, 200, headers | encoding, MEDIA_TYPE)

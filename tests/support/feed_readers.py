@@ -1,41 +1,18 @@
 """Every format of a block list, read as its consumer's documentation says, without our code: bytes in, a judge out."""
 
+import csv
+import io
 import ipaddress
+import json
 import re
+import tarfile
+from base64 import b64decode
 from collections.abc import Callable
 
-import dns.name
-import dns.rdatatype
-import dns.zone
+from policy_zone import Zone
 
 Judge = Callable[[str], bool]  # a name or an address: is it blocked?
 Reader = Callable[[bytes], Judge]
-ORIGIN = dns.name.from_text("rpz.invalid.")
-NXDOMAIN, PASSTHRU = dns.name.root, dns.name.from_text("rpz-passthru.")
-
-
-class Zone:
-    """A parsed zone that answers like a resolver with response policies: by the nearest name that exists (RFC 4592)."""
-
-    def __init__(self, text: str) -> None:
-        self.zone = dns.zone.from_text(text, ORIGIN, relativize=False)
-        self.existing = {name for owner in self.zone for name in self._ancestors(owner)}
-
-    def judge(self, name: str) -> str:
-        """Return `blocked`, `passed` or `nothing`."""
-        wanted = dns.name.from_text(name, ORIGIN)
-        if wanted in self.existing:
-            return self._action(wanted)
-        encloser = next(above for above in self._ancestors(wanted) if above in self.existing)
-        return self._action(dns.name.from_text("*", encloser))
-
-    def _action(self, owner: dns.name.Name) -> str:
-        rdataset = self.zone.get_rdataset(owner, dns.rdatatype.CNAME)
-        return {None: "nothing", NXDOMAIN: "blocked", PASSTHRU: "passed"}[rdataset[0].target if rdataset else None]
-
-    def _ancestors(self, owner: dns.name.Name) -> list[dns.name.Name]:
-        count = len(owner.labels) - len(ORIGIN.labels)
-        return [dns.name.Name(owner.labels[at:]) for at in range(count + 1)]
 
 
 def read_zone(octets: bytes) -> Judge:
@@ -112,6 +89,12 @@ def read_prefixes(octets: bytes) -> Judge:
     return _judge_prefixes(_lines(octets))
 
 
+def read_single_addresses(octets: bytes) -> Judge:
+    lines = _lines(octets)
+    assert all(ipaddress.IPv4Address(line) for line in lines)
+    return _judge_prefixes(lines)
+
+
 def read_nftables(octets: bytes) -> Judge:
     """nft(8): sets emptied, then filled; every element must be a prefix, or nft would ask the DNS."""
     lines = _lines(octets)
@@ -167,6 +150,166 @@ def read_iptables(octets: bytes) -> Judge:
     return _judge_prefixes([rule[1] for rule in rules if rule])
 
 
+def read_exact_names(octets: bytes) -> Judge:
+    names = set(_lines(octets))
+    return lambda name: name in names
+
+
+def read_hosts(octets: bytes) -> Judge:
+    places: dict[str, set[str]] = {}
+    for line in _lines(octets):
+        address, name = line.split()
+        assert ipaddress.ip_address(address).is_unspecified
+        places.setdefault(name, set()).add(address)
+    return lambda name: places.get(name) == {"0.0.0.0", "::"}
+
+
+def read_adblock(octets: bytes) -> Judge:
+    """Rules of AdGuard's DNS filtering: an exception wins over every rule; a line without marks is that name."""
+    rules: dict[str, set[str]] = {"": set(), "@@": set()}
+    for line in _lines(octets, "!"):
+        if line.startswith("#"):
+            continue
+        found = re.fullmatch(r"(@@)?(\|\|?[^|^]+\^|[a-z0-9._-]+)", line)
+        assert found, line
+        rules[found[1] or ""].add(found[2])
+
+    def matches(rules: set[str], name: str) -> bool:
+        return name in rules or f"|{name}^" in rules or any(f"||{it}^" in rules for it in (name, *_above(name)))
+
+    return lambda name: matches(rules[""], name) and not matches(rules["@@"], name)
+
+
+def read_suricata(octets: bytes) -> Judge:
+    """Suricata's rules: every content of a rule must hold in the buffer, which `dotprefix` gives a dot in front."""
+    conditions: dict[str, list[list[tuple[bool, str, bool]]]] = {"dns": [], "tls": []}
+    numbers = set()
+    for line in _lines(octets):
+        rule = re.fullmatch(
+            r'drop (dns|tls) any any -> any any \(msg:"[^";:]+: [^"]+"; (?:dns\.query|tls\.sni); dotprefix; '
+            r"(.*;) sid:(\d+); rev:1;\)",
+            line,
+        )
+        assert rule, line
+        assert rule[3] not in numbers, "a number twice"
+        assert int(rule[3]) < 2**32
+        numbers.add(rule[3])
+        contents = re.findall(r'content:(!?)"([^"]+)"; nocase; (startswith; )?endswith;', rule[2])
+        assert len(contents) == rule[2].count("content:")
+        conditions[rule[1]].append([(not bang, text, bool(start)) for bang, text, start in contents])
+
+    def holds(buffer: str, contents: list[tuple[bool, str, bool]]) -> bool:
+        return all(
+            (buffer.endswith(text) and (not is_start or buffer == text)) is is_wanted
+            for is_wanted, text, is_start in contents
+        )
+
+    def judge(name: str) -> bool:
+        dns_says, tls_says = (
+            any(holds(f".{name}", contents) for contents in conditions[protocol]) for protocol in ("dns", "tls")
+        )
+        assert dns_says is tls_says
+        return dns_says
+
+    return judge
+
+
+def read_dataset(octets: bytes) -> Judge:
+    names = {b64decode(line, validate=True).decode() for line in _lines(octets)}
+    return lambda name: name in names
+
+
+def read_zeek(octets: bytes) -> Judge:
+    """Zeek's input framework: the first line names the fields; SUBNET and ADDR are addresses, DOMAIN is exact."""
+    lines = octets.decode("ascii").splitlines()
+    fields = lines[0].split("\t")
+    assert fields[:3] == ["#fields", "indicator", "indicator_type"]
+    rows = [line.split("\t") for line in lines[1:]]
+    assert all(len(row) == len(fields) - 1 for row in rows)
+    names = {row[0] for row in rows if row[1] == "Intel::DOMAIN"}
+    assert all("/" in row[0] for row in rows if row[1] == "Intel::SUBNET")
+    is_listed = _judge_prefixes([row[0] for row in rows if row[1] in ("Intel::ADDR", "Intel::SUBNET")])
+    return lambda text: text in names if text.endswith("example") else is_listed(text)
+
+
+def read_ioc(octets: bytes) -> Judge:
+    """Check Point's IoC CSV: the second column's meaning is in the third."""
+    rows = list(csv.reader(_lines(octets)))
+    assert len({row[0] for row in rows}) == len(rows), "names must be unique"
+    assert all(row[3:6] == ["high", "high", "AB"] for row in rows)
+    values: dict[str, list[str]] = {"Domain": [], "IP": [], "IP Range": []}
+    for row in rows:
+        values[row[2]].append(row[1])
+    ranges = [tuple(map(ipaddress.ip_address, text.split("-"))) for text in values["IP Range"]]
+    is_listed = _judge_prefixes(values["IP"])
+
+    def judge(text: str) -> bool:
+        if text.endswith("example"):
+            return text in values["Domain"]
+        address = ipaddress.ip_address(text)
+        return is_listed(text) or any(
+            first.version == address.version and int(first) <= int(address) <= int(last) for first, last in ranges
+        )
+
+    return judge
+
+
+def read_mikrotik(octets: bytes) -> Judge:
+    """RouterOS runs the lines; a list that is renamed has the members of the one before it."""
+    lists: dict[tuple[str, str], list[str]] = {}
+    for line in _lines(octets):
+        found = re.fullmatch(r"/(ip|ipv6) firewall address-list (add|set|remove) (.*)", line)
+        assert found, line
+        family, command, rest = found.groups()
+        if added := re.fullmatch(r"list=(\S+) address=(\S+) comment=\w+", rest):
+            assert command == "add"
+            assert ipaddress.ip_network(added[2]).version == (4 if family == "ip" else 6)
+            lists.setdefault((family, added[1]), []).append(added[2])
+        elif command == "remove":
+            lists.pop((family, rest.removeprefix("[find list=").removesuffix("]")), None)
+        else:
+            renamed = re.fullmatch(r"\[find list=(\S+)\] list=(\S+)", rest)
+            assert renamed, line
+            lists[family, renamed[2]] = lists.pop((family, renamed[1]), [])
+    assert set(lists) == {("ip", "molecatcher"), ("ipv6", "molecatcher")}
+    return _judge_prefixes([prefix for members in lists.values() for prefix in members])
+
+
+def read_juniper(octets: bytes) -> Judge:
+    with tarfile.open(fileobj=io.BytesIO(octets), mode="r:gz") as archive:
+        (member,) = archive.getmembers()
+        extracted = archive.extractfile(member)
+        assert extracted
+        lines = _lines(extracted.read())
+    assert all("/" in line for line in lines)
+    return _judge_prefixes(lines)
+
+
+def read_opnsense(octets: bytes) -> Judge:
+    """OPNsense divides a table at spaces and marks, and takes every word for an address."""
+    return _judge_prefixes([word for word in re.split(r"[\s,;|#]+", octets.decode()) if word])
+
+
+def read_csv(octets: bytes) -> Judge:
+    return _judge_rows(list(csv.DictReader(octets.decode().splitlines())))
+
+
+def read_json(octets: bytes) -> Judge:
+    return _judge_rows(json.loads(octets)["entries"])
+
+
+def _judge_rows(rows: list[dict[str, str]]) -> Judge:
+    scopes = {row["name"]: row["scope"] for row in rows if "name" in row}
+    is_listed = _judge_prefixes([row["prefix"] for row in rows if "prefix" in row])
+
+    def judge(text: str) -> bool:
+        if not text.endswith("example"):
+            return is_listed(text)
+        return text in scopes or any(scopes.get(parent) == "subtree" for parent in _above(text))
+
+    return judge
+
+
 def _lines(octets: bytes, comment: str = "#") -> list[str]:
     text = octets.decode("ascii")
     assert text.endswith("\n")
@@ -202,4 +345,31 @@ READERS: dict[str, Reader] = {
     "unsanctioned-addresses.ipset": read_ipset,
     "unsanctioned-addresses.iptables": read_iptables,
     "unsanctioned-addresses.ip6tables": read_iptables,
+    "unsanctioned-domains.fortigate.txt": read_star_names,
+    "unsanctioned-addresses.fortigate.txt": read_prefixes,
+    "unsanctioned-domains.cisco.txt": read_star_names,
+    "unsanctioned-addresses.cisco.txt": read_prefixes,
+    "unsanctioned-domains.check-point.txt": read_star_names,
+    "unsanctioned-addresses.check-point.txt": read_prefixes,
+    "unsanctioned-domains.check-point.csv": read_ioc,
+    "unsanctioned-addresses.check-point.csv": read_ioc,
+    "unsanctioned-domains.sophos.txt": read_exact_names,
+    "unsanctioned-addresses.sophos.txt": read_single_addresses,
+    "unsanctioned-domains.sonicwall.txt": read_exact_names,
+    "unsanctioned-addresses.sonicwall.txt": read_prefixes,
+    "unsanctioned-addresses.juniper.tgz": read_juniper,
+    "unsanctioned-addresses.pf.txt": read_opnsense,
+    "unsanctioned-addresses.mikrotik.rsc": read_mikrotik,
+    "unsanctioned-addresses.banip.txt": read_prefixes,
+    "unsanctioned-domains.hosts": read_hosts,
+    "unsanctioned-domains.pi-hole.txt": read_adblock,
+    "unsanctioned-domains.adguard.txt": read_adblock,
+    "unsanctioned-domains.suricata.rules": read_suricata,
+    "unsanctioned-domains.suricata.lst": read_dataset,
+    "unsanctioned-domains.zeek.intel": read_zeek,
+    "unsanctioned-addresses.zeek.intel": read_zeek,
+    "unsanctioned-domains.csv": read_csv,
+    "unsanctioned-addresses.csv": read_csv,
+    "unsanctioned-domains.json": read_json,
+    "unsanctioned-addresses.json": read_json,
 }

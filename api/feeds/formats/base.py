@@ -31,6 +31,24 @@ class FeedFormat(StrEnum):
     IPSET = "ipset"
     IPTABLES = "iptables"
     IP6TABLES = "ip6tables"
+    FORTIGATE = "fortigate.txt"
+    CISCO = "cisco.txt"
+    CHECK_POINT = "check-point.txt"
+    CHECK_POINT_IOC = "check-point.csv"
+    SOPHOS = "sophos.txt"
+    SONICWALL = "sonicwall.txt"
+    JUNIPER = "juniper.tgz"
+    PF = "pf.txt"
+    MIKROTIK = "mikrotik.rsc"
+    BANIP = "banip.txt"
+    HOSTS = "hosts"
+    PI_HOLE = "pi-hole.txt"
+    ADGUARD = "adguard.txt"
+    SURICATA = "suricata.rules"
+    SURICATA_DATASET = "suricata.lst"
+    ZEEK = "zeek.intel"
+    CSV = "csv"
+    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +63,7 @@ class Format:
         lines: the lines of a snapshot, without line ends; called twice, and must give the same lines.
         comment: what begins a comment line; empty where the consumer takes none.
         media_type: the Content-Type.
+        pack: what wraps the text, if anything.
         has_exemptions: it says sanctioned names, so it takes `wide` and `allowed`; others take `blocked`.
         exempts_subtrees: an exemption of one name is one of everything below it, too.
         says_subtrees: it can say "and every name below".
@@ -62,6 +81,7 @@ class Format:
     lines: Callable[[Snapshot], Iterable[str]]
     comment: str = "#"
     media_type: str = TEXT
+    pack: Callable[[bytes, Snapshot], bytes] | None = None
     has_exemptions: bool = False
     exempts_subtrees: bool = False
     says_subtrees: bool = True
@@ -83,7 +103,8 @@ class Format:
         first = next(whole, None)
         if first is None:
             raise UnrenderableSnapshot(f"{self._name}: nothing on the list can be said, and no file may be blank")
-        return _in_pieces(chain([first], whole))
+        pieces = _in_pieces(chain([first], whole))
+        return pieces if self.pack is None else iter([self.pack(b"".join(pieces), snapshot)])
 
     def count(self, snapshot: Snapshot) -> int:
         """Return how many entries the list blocks; a subtree counts once however many lines it takes."""

@@ -160,6 +160,8 @@ def test_more_than_the_consumer_takes_is_refused_before_the_first_byte(feed: For
     assert rendered(small, body_of(feed, 20))
     with pytest.raises(UnrenderableSnapshot, match=f"takes {lines}"):
         small.render(snapshot_of(body_of(feed, 21)))
+    with pytest.raises(UnrenderableSnapshot, match="takes 30"):
+        replace(feed, max_octets=30).render(snapshot_of(body_of(feed, 20)))
 
 
 def body_of(feed: Format, count: int) -> NameList | AddressList:
@@ -171,7 +173,7 @@ def body_of(feed: Format, count: int) -> NameList | AddressList:
     return AddressList(tuple(AddressEntry(str(prefix), "s") for prefix in prefixes))
 
 
-@pytest.mark.parametrize("feed", [feed for feed in REGISTRY if feed.max_line_octets is not None], ids=file_name)
+@pytest.mark.parametrize("feed", [feed for feed in NAME_FORMATS if feed.max_line_octets is not None], ids=file_name)
 def test_a_line_longer_than_the_consumer_takes_is_refused(feed: Format) -> None:
     assert feed.max_line_octets is not None
     longest = ".".join(["a" * 63] * 3 + ["b" * 61])

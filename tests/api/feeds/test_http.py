@@ -8,7 +8,9 @@ import httpx
 import pytest
 from installation import Installation
 
+from api.feeds.formats.base import Format
 from api.feeds.publication import Publication
+from api.feeds.registry import REGISTRY
 from api.feeds.render import FeedFormat
 from rules.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope
 
@@ -39,6 +41,15 @@ def test_a_list_comes_whole_with_its_headers(client: httpx.Client, path: str) ->
     assert answer.headers["vary"] == "Accept-Encoding"
     assert "set-cookie" not in answer.headers
     assert answer.content.endswith(b"\n")
+
+
+@pytest.mark.parametrize("feed", REGISTRY, ids=lambda feed: f"{feed.list_name}.{feed.extension}")
+@pytest.mark.usefixtures("published")
+def test_every_format_is_served_as_what_it_is(client: httpx.Client, feed: Format) -> None:
+    answer = client.get(f"/feeds/{feed.list_name}.{feed.extension}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == feed.media_type
+    assert answer.headers["x-feed-count"] in {"1", "2"}
 
 
 @pytest.mark.usefixtures("published")

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from feed_readers import Zone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from policy_zone import Zone
 
 from api.errors import UnrenderableSnapshot
 from api.feeds import FeedFormat, render

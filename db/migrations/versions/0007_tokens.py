@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "mc0006"
-down_revision = "mc0005"
+revision = "mc0007"
+down_revision = "mc0006"
 branch_labels = None
 depends_on = None
 
