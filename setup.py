@@ -26,6 +26,7 @@ COMPILED = (
         "sensor/flow.py",
         "sensor/flow_reader.py",
         "sensor/half_open.py",
+        "sensor/kept_packets.py",
     ),
     *(
         "sensor/flow_report.py",

@@ -24,35 +24,35 @@ _FIXES = {
 log = structlog.get_logger("api")
 
 
-def answer_problem(_: Request, problem: Problem) -> Response:
+def answer_problem(request: Request, problem: Problem) -> Response:
     """Return a problem that a handler raised."""
-    return problem.to_response()
+    return problem.to_response(request.url.path)
 
 
-def answer_http_exception(_: Request, error: HTTPException) -> Response:
+def answer_http_exception(request: Request, error: HTTPException) -> Response:
     """Return what the framework raised: no such path, no such method."""
     kind = _KINDS.get(error.status_code, Kind.OTHER)
     headers = dict(error.headers or {})
     if headers.get("Allow") == "GET":
         headers["Allow"] = "GET, HEAD"
-    return Problem(kind, _FIXES[kind], headers).to_response(error.status_code)
+    return Problem(kind, _FIXES[kind], headers).to_response(request.url.path, error.status_code)
 
 
-def answer_invalid(_: Request, error: RequestValidationError) -> Response:
+def answer_invalid(request: Request, error: RequestValidationError) -> Response:
     """Return which parameters were refused and why, without repeating their values."""
     errors = [
         {"parameter": _parameter(row["loc"]), "detail": _explain(row["type"], row["msg"])}
         for row in error.errors()[:MAX_ERRORS]
     ]
     detail = "; ".join(f"{row['parameter']}: {row['detail']}" for row in errors)
-    return Problem(Kind.INVALID_PARAMETER, detail, extensions={"errors": errors}).to_response()
+    return Problem(Kind.INVALID_PARAMETER, detail, extensions={"errors": errors}).to_response(request.url.path)
 
 
 def answer_database(request: Request, error: DbError) -> Response:
     """Return that the database does not answer; why is for the log."""
     log.error("store_failed", path=request.url.path, error=str(error))
     detail = f"Try again in {RETRY_AFTER_S} seconds; the log of this server says why."
-    return Problem(Kind.STORE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_S)}).to_response()
+    return Problem(Kind.STORE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_S)}).to_response(request.url.path)
 
 
 def _explain(kind: str, message: str) -> str:

@@ -90,7 +90,7 @@ class _Response:
 
     async def answer(self, problem: Problem, scope: Scope, receive: Receive) -> None:
         """Send `problem` as the whole response."""
-        await problem.to_response()(scope, receive, self.send)
+        await problem.to_response(scope["path"])(scope, receive, self.send)
 
     def _add_headers(self, message: MutableMapping[str, Any]) -> None:
         headers = MutableHeaders(scope=message)

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from api.errors import ApiError
 
 MEDIA_TYPE = "application/problem+json"
+BOUNCERS_PATH = "/v1/decisions"
 TYPE_PREFIX = "urn:molecatcher:problem:"
 
 
@@ -61,9 +62,19 @@ class Problem(ApiError):
     headers: dict[str, str] = field(default_factory=dict)
     extensions: dict[str, object] = field(default_factory=dict)
 
-    def to_response(self, status: int | None = None) -> Response:
-        """Return the response; `status` overrides the kind's own, for errors that come from below."""
+    def to_response(self, path: str, status: int | None = None) -> Response:
+        """Return the response to a request for `path`; `status` overrides the kind's own, for errors from below.
+
+        CrowdSec's bouncers end with a trace when an error has no `message`.
+        """
         code = status or self.kind.status.value
-        body = {"type": self.kind.uri, "title": self.kind.title, "status": code, "detail": self.detail}
+        body: dict[str, object] = {
+            "type": self.kind.uri,
+            "title": self.kind.title,
+            "status": code,
+            "detail": self.detail,
+        }
+        if path.startswith(BOUNCERS_PATH):
+            body["message"] = self.detail
         headers = {"Cache-Control": "no-store"} | self.headers
         return Response(msgspec.json.encode(body | self.extensions), code, headers, MEDIA_TYPE)

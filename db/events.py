@@ -163,6 +163,7 @@ def _row(each: Event, ingest_seq: int) -> dict[str, object]:
     for name in _ENUMS:
         row[name] = row[name].value
     row["ingest_seq"] = ingest_seq
+    del row["evidence"]
     return row
 
 

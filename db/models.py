@@ -101,6 +101,17 @@ class EventRow(Base):
     sensor_loss: Mapped[int]
 
 
+class EvidenceRow(Base):
+    """The packets that an event rests on, a pcapng file, of the highest revision that brought any."""
+
+    __tablename__ = "evidence"
+
+    event_id: Mapped[str] = mapped_column(primary_key=True)
+    revision: Mapped[int]
+    size: Mapped[int]
+    octets: Mapped[bytes]
+
+
 class FindingRow(Base):
     """One `db.values.Finding`; an absent service is "" because NULL would not be unique.
 
@@ -177,7 +188,7 @@ class ResolutionRow(Base):
 
 
 class MetaRow(Base):
-    """A number that the store itself needs, by name: see `INGEST_SEQ` and `WRITE_PROBE`."""
+    """A number that the store itself needs, by name: see below."""
 
     __tablename__ = "meta"
 
@@ -187,3 +198,5 @@ class MetaRow(Base):
 
 INGEST_SEQ = "ingest_seq"
 WRITE_PROBE = "write_probe"
+EVIDENCE_OCTETS = "evidence_octets"  # the sum of `EvidenceRow.size`
+EVIDENCE_EVICTED = "evidence_evicted"  # how many made room for newer ones

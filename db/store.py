@@ -10,9 +10,10 @@ from typing import Self
 
 from sqlalchemy import Engine, update
 
-from db import aggregates, events, findings, resolutions, schema, sensors, snapshots
+from db import aggregates, events, evidence, findings, resolutions, schema, sensors, snapshots
 from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.errors import DbError
+from db.evidence import DEFAULT_EVIDENCE_LIMIT
 from db.models import WRITE_PROBE, MetaRow
 from db.values import (
     ALL_EVENTS,
@@ -20,6 +21,7 @@ from db.values import (
     AppendResult,
     EventCursor,
     EventFilter,
+    EvidenceUsage,
     Finding,
     FindingCursor,
     FindingFilter,
@@ -36,8 +38,15 @@ from rules.sensor_status import SensorStatus
 from rules.verdict import Outcome
 
 
-def open_store(url_or_path: str | Path, *, busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS) -> "Store":
+def open_store(
+    url_or_path: str | Path,
+    *,
+    busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS,
+    evidence_limit: int = DEFAULT_EVIDENCE_LIMIT,
+) -> "Store":
     """Return the store in this file, created or upgraded as needed; `busy_timeout_ms` bounds the wait for a lock.
+
+    `evidence_limit` is how many octets of packets are kept in all; those of the oldest events make room.
 
     Raises:
         StoreUnusable: not a database of ours, corrupt, not writable, or from a newer version.
@@ -49,14 +58,15 @@ def open_store(url_or_path: str | Path, *, busy_timeout_ms: int = DEFAULT_BUSY_T
     except DbError:
         engine.dispose()
         raise
-    return Store(engine)
+    return Store(engine, evidence_limit)
 
 
 class Store:
     """Events, findings, sensors, snapshots and resolutions in one database."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, evidence_limit: int = DEFAULT_EVIDENCE_LIMIT) -> None:
         self._engine = engine
+        self._evidence_limit = evidence_limit
 
     def __enter__(self) -> Self:
         return self
@@ -87,12 +97,24 @@ class Store:
         if not batch:
             return AppendResult()
         with writing(self._engine) as connection:
-            return events.append(connection, batch)
+            result = events.append(connection, batch)
+            evidence.append(connection, batch, self._evidence_limit, {row.event_id for row in result.rejected})
+            return result
 
     def event(self, event_id: str) -> Event | None:
         """Return one event, None when there is none."""
         with reading(self._engine) as connection:
             return events.event(connection, event_id)
+
+    def evidence(self, event_id: str) -> bytes | None:
+        """Return the packets that an event rests on as a pcapng file, None when there are none."""
+        with reading(self._engine) as connection:
+            return evidence.evidence(connection, event_id)
+
+    def evidence_usage(self) -> EvidenceUsage:
+        """Return how much evidence there is, and of how many events it made room for newer."""
+        with reading(self._engine) as connection:
+            return evidence.usage(connection)
 
     def events(self, wanted: EventFilter, limit: int, after: EventCursor | None = None) -> list[Event]:
         """Return up to `limit` events, newest first; the next page is `after` the last event of this one."""

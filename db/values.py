@@ -197,6 +197,13 @@ class IntervalCount(msgspec.Struct, frozen=True):
     sightings: int
 
 
+class EvidenceUsage(msgspec.Struct, frozen=True):
+    """Octets of evidence in the store, and of how many events it was deleted to make room since the beginning."""
+
+    octets: int
+    evicted: int
+
+
 class SnapshotRow(msgspec.Struct, frozen=True):
     """One published list; `serial` counts up from 1 for each list."""
 

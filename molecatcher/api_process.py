@@ -40,7 +40,7 @@ class ApiProcess:
         self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
         self._claim = claim(settings.state / "api.lock")
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
-        self.store = open_store(settings.database)
+        self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
         files = ListFiles(settings.lists)
         self.publisher = Publisher(self.store, self.rules, resolver, settings.resolve_s, files=files)

@@ -59,7 +59,7 @@ class Health:
         }
 
 
-def of_tables(detector: Detector, reporter: Reporter) -> dict[str, Any]:
+def of_tables(detector: Detector, reporter: Reporter, evidence_shed: int = 0) -> dict[str, Any]:
     """Return the fields of the program's tables."""
     pipeline = detector.pipeline
     counters = pipeline.counters
@@ -73,6 +73,7 @@ def of_tables(detector: Detector, reporter: Reporter) -> dict[str, Any]:
             "sightings": reporter.sightings_evicted,
             "watch": detector.watch.evicted,
             "clients": detector.clients.evicted,
+            "evidence": evidence_shed,
         },
     }
 

@@ -1,10 +1,12 @@
 """Capture files through the whole pipeline: each flow and DNS transaction that the rules speak of, once."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from rules.event import Event, make_event, uuid7
 from rules.ruleset import Ruleset
@@ -13,7 +15,7 @@ from sensor.detect import Detector
 from sensor.detection import Detection
 from sensor.errors import MalformedCapture
 from sensor.packet import Packet
-from sensor.pipeline import Pipeline
+from sensor.pipeline import Limits, Pipeline
 from sensor.report import Reporter
 from sensor.settle import Settler
 from sensor.watch import PERIOD_NS, Watch
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 
 WATCHED_FLOWS = 65_536
+MAX_EVIDENCE = 4096
 
 
 @dataclass(slots=True)
@@ -37,13 +40,26 @@ class Summary:
 
 
 class Replay:
-    """Plays files under one ruleset. Memory stays that of the pipeline's tables whatever the size of the file."""
+    """Plays files under one ruleset. Memory stays that of the pipeline's tables whatever the size of the file.
 
-    def __init__(self, ruleset: Ruleset, store: "Store | None" = None, window_ns: int = 60_000_000_000) -> None:
+    With `keeps_packets` events have the packets that decided: those stored, and those yielded, as long as no more than
+    4,096 detections wait for the end of their flow.
+    """
+
+    def __init__(
+        self,
+        ruleset: Ruleset,
+        store: "Store | None" = None,
+        window_ns: int = 60_000_000_000,
+        *,
+        keeps_packets: bool = False,
+    ) -> None:
         self.summary = Summary()
         self._ruleset = ruleset
         self._store = store
         self._window_ns = window_ns
+        self._limits = Limits() if keeps_packets else Limits(kept_octets=0)
+        self._evidence: OrderedDict[int, bytes] = OrderedDict()
 
     def play(self, path: str, on_progress: Callable[[int, int], None] = lambda _done, _size: None) -> Iterator[Event]:
         """Yield the final detections of one file; `on_progress` is told octets read and the size of the file.
@@ -58,13 +74,14 @@ class Replay:
 
     def _play(self, source: CaptureFile, sensor_id: str, on_progress: Callable[[int, int], None]) -> Iterator[Event]:
         watch = Watch(source.count_apart, WATCHED_FLOWS)
-        detector = Detector(Pipeline(), lambda: self._ruleset, watch)
-        reporter = Reporter(sensor_id, self._window_ns)
+        detector = Detector(Pipeline(self._limits), lambda: self._ruleset, watch)
+        reporter = Reporter(sensor_id, self._window_ns, evidence_of=self._evidence_of)
         settler = Settler(latest=watch.latest, is_over=watch.is_over)
         now_ns = 0
         for packets in self._batches(source):
             now_ns = max(now_ns, source.last_ns)
             found = self._feed(detector, source, packets) + detector.advance(source.last_ns)
+            self._keep_packets(detector, found)
             reports = reporter.take(found, now_ns)
             grown = watch.look(now_ns, 0 if source.is_back else PERIOD_NS, at_once=None)
             reporter.update(grown)
@@ -73,6 +90,7 @@ class Replay:
             if source.progress is not None:
                 on_progress(*source.progress)
         found = detector.flush()
+        self._keep_packets(detector, found)
         reports = reporter.take(found, now_ns)
         grown = watch.look(now_ns, 0, at_once=None)
         reporter.update(grown)
@@ -98,6 +116,18 @@ class Replay:
         except MalformedCapture as error:
             self.summary.warnings.append(f"the file is damaged ({error}): everything before that was read")
 
+    def _keep_packets(self, detector: Detector, found: list[Detection]) -> None:
+        """Keep what each detection rests on, until it is final."""
+        if not self._limits.kept_octets:
+            return
+        for detection in found:
+            self._evidence[detection.observation.key] = detector.evidence(detection)
+            if len(self._evidence) > MAX_EVIDENCE:
+                self._evidence.popitem(last=False)
+
+    def _evidence_of(self, detection: Detection) -> bytes:
+        return self._evidence.get(detection.observation.key, b"")
+
     def _keep(self, events: list[Event]) -> None:
         if self._store is not None and events:
             self._store.append(events)
@@ -106,7 +136,8 @@ class Replay:
         for detection in detections:
             self.summary.verdicts[detection.verdict.outcome.value] += 1
             observation = detection.observation
-            yield make_event(observation, detection.verdict, uuid7(observation.observed_at_ns), sensor_id)
+            event = make_event(observation, detection.verdict, uuid7(observation.observed_at_ns), sensor_id)
+            yield replace(event, evidence=self._evidence.pop(observation.key, b""))
 
     def _count(self, detector: Detector) -> None:
         counters = detector.pipeline.counters

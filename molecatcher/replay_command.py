@@ -29,7 +29,8 @@ def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, s
     policy = _read_policy(policy_path, catalogue) if policy_path else Policy()
     messages = Console(stderr=True)
     with _opened(store_in) as store:
-        replay = Replay(Ruleset(catalogue, policy), store)
+        keeps_packets = store_in is not None and store_in.evidence
+        replay = Replay(Ruleset(catalogue, policy), store, keeps_packets=keeps_packets)
         events = _play(replay, files, messages)
         if as_json:
             print_lines(events)
@@ -54,7 +55,7 @@ def _opened(settings: "Settings | None") -> "Iterator[Store | None]":
     from db.store import open_store  # noqa: PLC0415 - SQLAlchemy doubles the start-up of a replay that does not need it
 
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open_store(settings.database) as store:
+    with open_store(settings.database, evidence_limit=settings.evidence_mib << 20) as store:
         yield store
 
 

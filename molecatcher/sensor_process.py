@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 import structlog
+from msgspec.structs import replace
 
 from db.store import open_store
 from molecatcher import __version__
@@ -32,7 +33,7 @@ from sensor.capture.listening import Listening
 from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces
 from sensor.detect import Detector
 from sensor.packet import Packet
-from sensor.pipeline import Pipeline
+from sensor.pipeline import Limits, Pipeline
 from sensor.report import Reporter
 from sensor.spool import Spool, SpoolFull
 from sensor.watch import Watch
@@ -63,19 +64,26 @@ class Sensor:
         self._claim = claim(settings.state / "sensor.lock")
         self.sensor_id = kept(settings.state / "sensor_id", lambda: uuid7(time.time_ns()).encode()).decode("ascii")
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
-        self.store = open_store(settings.database)
+        self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
         self.spool = _open_spool(settings)
         self.delivery = Delivery(self.spool, self.store)
         self.health = Health()
         update_ns, window_ns = int(settings.update_s * NS_PER_S), int(settings.window_s * NS_PER_S)
-        self.reporter = Reporter(self.sensor_id, window_ns, update_ns=update_ns, losses=self.health.losses)
         self._look_ns = update_ns // LOOKS_AN_UPDATE
         self.namespaces = enter_namespaces(settings)
         self.listening = Listening(self.namespaces, settings.interface, settings.netns)
         self.choice = self.listening.choose()
         self.source = open_source(self.choice.interfaces, namespaces=self.namespaces)
-        pipeline = Pipeline(is_own_lookup=own_lookups.is_own)
+        limits = Limits() if settings.evidence else Limits(kept_octets=0)
+        pipeline = Pipeline(limits, is_own_lookup=own_lookups.is_own)
         self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart))
+        self.reporter = Reporter(
+            self.sensor_id,
+            window_ns,
+            update_ns=update_ns,
+            losses=self.health.losses,
+            evidence_of=self.detector.evidence,
+        )
         self.attributor = Attributor(self.namespaces, settings.attribution_socket, LeaseFiles(settings.leases))
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
@@ -137,22 +145,31 @@ class Sensor:
             return []
 
     def keep(self, events: list[Event]) -> None:
-        """Spool `events`; what does not fit waits in memory, at most 4,000 events, then it is counted as overflow."""
+        """Spool `events`; what does not fit waits in memory, at most 4,000 events, then it is counted as overflow.
+
+        Packets are only spooled while half of the room is free, and never wait in memory: events come first.
+        """
         if not events and not self._pending:
             return
         if not events and not self._is_due("retry", HOUSEKEEPING_S):
             return
+        if self.spool.waiting_octets > self.spool.limit_octets // 2:
+            events = self._without_evidence(events)
         waiting, self._pending = [*self._pending, *events], []
         try:
             while waiting:
                 self.spool.append(waiting[:BATCH_EVENTS])
                 del waiting[:BATCH_EVENTS]
         except SpoolFull as error:
-            self._pending = waiting[:MAX_PENDING_EVENTS]
+            self._pending = self._without_evidence(waiting[:MAX_PENDING_EVENTS])
             self.counters["spool_overflow"] += len(waiting) - len(self._pending)
             if self._is_due("spool_complaint", COMPLAIN_EVERY_S):
                 log.error("spool_full", error=str(error), lost=self.counters["spool_overflow"])  # noqa: TRY400 - expected
         self.delivery.notify()
+
+    def _without_evidence(self, events: list[Event]) -> list[Event]:
+        self.counters["evidence_shed"] += sum(bool(event.evidence) for event in events)
+        return [replace(event, evidence=b"") if event.evidence else event for event in events]
 
     def _keep_house(self) -> None:
         self.health.note_losses(self.source, self.counters["shed"], time.time_ns())
@@ -194,7 +211,7 @@ class Sensor:
             spool_overflow=self.counters["spool_overflow"],
             copies=source.copies,
             policy_error=self.rules.error,
-            **of_tables(self.detector, self.reporter),
+            **of_tables(self.detector, self.reporter, self.counters["evidence_shed"]),
             **of_spool(self.spool, self._pending, now_ns),
             **self.health.of_capture(self.source, self.counters["shed"], now_ns),
         )

@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     window_s: float = Field(default=60.0, gt=0, description="seconds in which repeats are counted on one event")
     update_s: float = Field(default=30.0, gt=0, description="seconds between updates of an event while its flow lives")
     spool_mib: int = Field(default=512, gt=0, description="how much may wait on disk while the database is away")
+    evidence: bool = Field(default=True, description="keep the few packets that decided with each event")
+    evidence_mib: int = Field(default=256, gt=0, description="how much of such packets the database holds")
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
     resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")
     resolvers: tuple[str, ...] = Field(default=(), description="DNS servers to ask; none: the system's")

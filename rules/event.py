@@ -32,6 +32,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     `duration_ms` is the time from the first packet of any to the last packet of any. `sensor_loss` is how many packets
     the sensor lost from a minute before the event to its last report: where it is not 0, counts may be low.
     `src_host` to `src_container` are a `rules.source.Source`, known only some time after the first report, if at all.
+    `evidence` is a pcapng file of the few packets that decided, stored and served apart; b"": the report brings none.
     """
 
     event_id: str
@@ -80,8 +81,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     first_seen_ns: int
     last_seen_ns: int
     sensor_loss: int = 0
+    evidence: bytes = b""
 
 
+APART = frozenset({"evidence"})  # served on request only
 AGGREGATE_FIELDS = frozenset(
     {"event_id", "revision", "sensor_id", "count", "first_seen_ns", "last_seen_ns", "sensor_loss"}
 )
@@ -166,7 +169,7 @@ def to_document(event: Event, *, with_aggregates: bool = True) -> dict[str, obje
     """Return the event as the JSON object that users see: times as RFC 3339 text under `..._at` and `..._seen`."""
     document: dict[str, object] = {}
     for name, value in msgspec.to_builtins(event).items():
-        if not with_aggregates and name in AGGREGATE_FIELDS:
+        if name in APART or (not with_aggregates and name in AGGREGATE_FIELDS):
             continue
         if name.endswith("_ns"):
             document[name.removesuffix("_ns")] = rfc3339(value)

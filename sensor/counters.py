@@ -31,6 +31,7 @@ class Counters:
     shapes_evicted: int = 0
     names_evicted: int = 0
     asked_evicted: int = 0
+    kept_evicted: int = 0
     malformed: dict[str, int] = field(default_factory=dict)
 
     def count_malformed(self, error: MalformedInput) -> None:

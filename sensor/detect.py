@@ -10,6 +10,7 @@ from rules.observation import Observation
 from rules.ruleset import Ruleset
 from sensor.clients import Clients
 from sensor.detection import Detection
+from sensor.evidence import collect_evidence
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 from sensor.watch import Watch
@@ -60,6 +61,8 @@ class Detector:
             self.unknown += 1
             if verdict.service is None and is_candidate(observation, rules.catalogue):
                 self.clients.keep(observation)
+            else:
+                self._let_go(observation)
         if self.clients.learn(observation, verdict):
             for other in self.clients.take_candidates(observation.five_tuple.src, observation.observed_at_ns):
                 if other.key != observation.key:
@@ -72,7 +75,22 @@ class Detector:
         if verdict.is_stored:
             detections.append(self._follow(Detection(replace(candidate, revision=candidate.revision + 1), verdict)))
 
+    def evidence(self, detection: Detection) -> bytes:
+        """Return the few packets that a detection just made rests on as a pcapng file, b"" if none are kept."""
+        return collect_evidence(self.pipeline, detection)
+
+    def _let_go(self, observation: Observation) -> None:
+        """Keep the packets of what is nothing no longer than more may come of it."""
+        flow, dns = self.pipeline.flow(observation.key), observation.dns
+        if (dns is not None and dns.is_answered) or (flow is not None and flow.head is None):
+            self.pipeline.kept.release(observation.key)
+        else:
+            self.pipeline.kept.doubt(observation.key)
+
     def _follow(self, detection: Detection) -> Detection:
+        observation, name = detection.observation, detection.verdict.dst_name
+        if name is not None:
+            self.pipeline.kept.name(observation.key, observation.five_tuple.src, name)
         flow = self.pipeline.flow(detection.observation.key)
         if flow is not None:
             self.watch.add(detection, flow, flow.last_ns)

@@ -65,6 +65,7 @@ class DnsTransactions:
 
     def __init__(self, next_key: Callable[[], int], limit: int = 32_768, shapes: DnsShapes | None = None) -> None:
         self.evicted = 0
+        self.newest_key = 0  # of the transaction that the last message belongs to
         self._shapes = shapes if shapes is not None else DnsShapes()
         self._next_key = next_key
         self._limit = limit
@@ -102,6 +103,7 @@ class DnsTransactions:
             observations = self._begin(key, transaction, now_ns)
         else:
             observations = []
+        self.newest_key = transaction.key
         transaction.count(wire_octets, now_ns, is_response=message.is_response)
         if message.is_response and not transaction.is_answered:
             transaction.is_answered = True

@@ -18,9 +18,10 @@ from sensor.errors import MalformedQuic
 from sensor.extract.dns import DnsMessage
 from sensor.flow import BOTH, SETTLE_NS, Flow, FlowHead, FlowKey, FlowTable, flow_key, is_idle
 from sensor.flow_report import find_initiator, needs_reply, observe
-from sensor.half_open import HalfOpen, HalfOpenRow, HalfOpenTable
+from sensor.half_open import HalfOpen, HalfOpenRow, HalfOpenTable, ends_of, opened
+from sensor.kept_packets import KeptPackets
 from sensor.packet import Packet
-from sensor.reassembly import HEAD_OCTETS, StreamHead, sequence_distance
+from sensor.reassembly import HEAD_OCTETS, sequence_distance
 from sensor.side_reading import read_rest, start_stream, take_datagram, take_segment
 
 FLOW_HEAD_OCTETS = 1024  # what a flow takes while its head is being read, besides what it sent
@@ -45,7 +46,7 @@ DnsSink = Callable[[DnsMessage, FiveTuple, int, str], list[Observation]]
 class FlowReader:
     """The flows in `table`; heads take at most `head_octets` in all, beyond that the oldest is read as it is.
 
-    Flows of which only a SYN was seen wait in `half_open`.
+    Flows of which only a SYN was seen wait in `half_open`; packets whose content is read are put into `kept`.
     `on_dns` takes the messages of DNS over TCP: message, five-tuple from client to server, time, interface.
     """
 
@@ -59,9 +60,11 @@ class FlowReader:
         on_dns: DnsSink,
         head_octets: int,
         half_open: HalfOpenTable,
+        kept: KeptPackets,
     ) -> None:
         self._table = table
         self._half_open = half_open
+        self._kept = kept
         self._told_names = told_names
         self._counters = counters
         self._next_key = next_key
@@ -107,6 +110,8 @@ class FlowReader:
         if segment.flags & _FIN_RST:
             flow.closed |= BOTH if segment.flags & _RST else 1 << side
         if flow.head is not None and (segment.flags & _SYN_FIN_RST or not flow.quiet >> side & 1):
+            if segment.wire_payload_octets or segment.flags & _SYN_FIN_RST:
+                self._kept.add(flow.number, packet)
             observations += self._read_head(flow, flow.head, side, segment)
         return observations
 
@@ -130,6 +135,7 @@ class FlowReader:
         if head is None or flow.quiet >> side & 1 or not datagram.wire_payload_octets:
             return observations
         head.may_be_quiet = not is_dns_port
+        self._kept.add(flow.number, packet)
         self._note_payload(flow, head, side, datagram)
         try:
             if not head.sides[side].is_read:
@@ -154,7 +160,7 @@ class FlowReader:
         """Return what the alarms due by `now_ns` make known."""
         observations: list[Observation] = []
         for key, row in self._half_open.pop_until(now_ns - SETTLE_NS):
-            if self._told_names.has_told(*_ends(key), now_ns):  # else there is nothing to say of it
+            if self._told_names.has_told(*ends_of(key), now_ns):  # else there is nothing to say of it
                 flow, head = self._from_half(key, row, observations)
                 observations += self._settle(flow, head, row.first_ns + SETTLE_NS)
         while self._alarms and self._alarms[0][0] <= now_ns:
@@ -194,6 +200,7 @@ class FlowReader:
         """Note a SYN for which there is no flow."""
         self._counters.flows += 1
         row = HalfOpen(self._next_key(), segment.ts_ns, segment.seq, packet.wire_octets, packet.interface)
+        self._kept.add_syn(row.number, packet)
         leaving = self._half_open.add(key, row)
         self._counters.half_open_evicted = self._half_open.evicted
         return [observation for oldest in leaving for observation in self._give_up(oldest, segment.ts_ns)]
@@ -207,15 +214,15 @@ class FlowReader:
         return flow, int(row[0] != key)
 
     def _from_half(self, key: FlowKey, row: HalfOpen, observations: list[Observation]) -> tuple[Flow, FlowHead]:
-        flow, head = _opened(key, row)
+        flow, head = opened(key, row)
         observations += self._insert(flow, row.first_ns)
         return flow, head
 
     def _give_up(self, row: HalfOpenRow, now_ns: int) -> list[Observation]:
         """Report a SYN that is not waited for any longer, as far as there is something to say of it."""
-        if not self._told_names.has_told(*_ends(row[0]), now_ns):
+        if not self._told_names.has_told(*ends_of(row[0]), now_ns):
             return []
-        return self._finish(_opened(*row)[0], now_ns)
+        return self._finish(opened(*row)[0], now_ns)
 
     def _begins_another(self, flow: Flow, side: int, segment: Segment) -> bool:
         """Tell whether a SYN opens the five-tuple anew rather than repeating what opened this flow."""
@@ -348,6 +355,8 @@ class FlowReader:
                 self._counters.reassembly_evicted += side.stream.evicted
         if self._heads.pop(flow.number, None) is not None:
             self._held_octets -= head.held_octets
+        if not head.revision:  # nothing was recognised
+            self._kept.release(flow.number)
         initiator = find_initiator(flow, head, self._told_names, flow.last_ns)
         stream = head.sides[initiator].stream
         if flow.isn is None and stream is not None:
@@ -378,20 +387,3 @@ class FlowReader:
         if len(self._alarms) > _MAX_ALARMS * len(self._heads) + _ALARM_SLACK:
             self._alarms = [row for row in self._alarms if row[1] in self._heads]
             heapify(self._alarms)
-
-
-def _opened(key: FlowKey, row: HalfOpen) -> tuple[Flow, FlowHead]:
-    """Return the flow that a SYN of side 0 began."""
-    head = FlowHead(row.interface)
-    head.opener = 0
-    head.sides[0].stream = StreamHead()
-    head.sides[0].stream.start_at((row.isn + 1) & 0xFFFFFFFF)
-    flow = Flow(key, row.number, row.first_ns, head)
-    flow.isn, flow.octets_0, flow.packets = row.isn, row.octets, 1
-    return flow, head
-
-
-def _ends(key: FlowKey) -> tuple[bytes, bytes]:
-    """Return source and destination address of a key."""
-    octets = (len(key) - 4) >> 1
-    return key[:octets], key[octets : 2 * octets]

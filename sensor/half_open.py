@@ -8,7 +8,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from rules.value import State
-from sensor.flow import FlowKey, reverse_key
+from sensor.flow import Flow, FlowHead, FlowKey, reverse_key
+from sensor.reassembly import StreamHead
 
 HalfOpenRow = tuple[FlowKey, "HalfOpen"]
 
@@ -66,3 +67,20 @@ class HalfOpenTable:
         rows = list(self._rows.items())
         self._rows.clear()
         return rows
+
+
+def opened(key: FlowKey, row: HalfOpen) -> tuple[Flow, FlowHead]:
+    """Return the flow that a SYN of side 0 began."""
+    head = FlowHead(row.interface)
+    head.opener = 0
+    head.sides[0].stream = StreamHead()
+    head.sides[0].stream.start_at((row.isn + 1) & 0xFFFFFFFF)
+    flow = Flow(key, row.number, row.first_ns, head)
+    flow.isn, flow.octets_0, flow.packets = row.isn, row.octets, 1
+    return flow, head
+
+
+def ends_of(key: FlowKey) -> tuple[bytes, bytes]:
+    """Return source and destination address of a key."""
+    octets = (len(key) - 4) >> 1
+    return key[:octets], key[octets : 2 * octets]

@@ -17,10 +17,11 @@ from sensor.dns_shapes import DnsShapes
 from sensor.dns_transactions import DnsTransactions
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.extract.dns import DnsMessage, is_likely_dns, parse_message
-from sensor.flow import Count, Flow, FlowTable
+from sensor.flow import Count, Flow, FlowTable, flow_key
 from sensor.flow_reader import FlowReader
 from sensor.fragments import FragmentTable
 from sensor.half_open import HalfOpenTable
+from sensor.kept_packets import KeptPackets
 from sensor.packet import Packet
 
 DNS_PORTS = frozenset((53, 5353, 5355))  # DNS, multicast DNS (RFC 6762), LLMNR (RFC 4795)
@@ -43,6 +44,7 @@ class Limits:
     told_pairs: int = 131_072
     asked_names: int = 32_768
     fragmented_datagrams: int = 4096
+    kept_octets: int = 2 << 20
 
 
 class Pipeline:
@@ -53,6 +55,7 @@ class Pipeline:
         self._is_own_lookup = is_own_lookup
         self.limits = limits = limits if limits is not None else Limits()
         keys = count(1)
+        self.kept = KeptPackets(limits.kept_octets)
         self.counters = Counters()
         self._now_ns = 0
         self._due_ns = _NEVER_NS
@@ -69,6 +72,7 @@ class Pipeline:
             on_dns=self._take_dns,
             head_octets=limits.head_octets,
             half_open=HalfOpenTable(limits.half_open),
+            kept=self.kept,
         )
 
     @property
@@ -83,6 +87,14 @@ class Pipeline:
     def flow(self, key: int) -> Flow | None:
         """Return the flow of an observation just made; None for a DNS transaction."""
         return self._flows.flow(key)
+
+    def packets_of(self, observation: Observation) -> list[Packet]:
+        """Return the packets that an observation just made came from, as far as they are kept."""
+        if observation.dns is None or observation.five_tuple.transport is Transport.UDP:
+            return self.kept.of(observation.key)
+        ends = observation.five_tuple  # of DNS over TCP: its flow's packets
+        found = self._table.find(flow_key(ends.transport, ends.src, ends.src_port, ends.dst, ends.dst_port))
+        return self.kept.of(found[0].number) if found is not None else []
 
     def add_count(self, counted: Count) -> None:
         """Note packets that the source counted instead of handing them out; a flow that began later is another."""
@@ -170,7 +182,10 @@ class Pipeline:
         if message.is_response:
             ends = (*ends[2:], *ends[:2])
         five_tuple = FiveTuple(Transport.UDP, *ends)
-        return self._take_dns(message, five_tuple, datagram.ts_ns, packet.interface, packet.wire_octets)
+        observations = self._take_dns(message, five_tuple, datagram.ts_ns, packet.interface, packet.wire_octets)
+        if not _is_multicast(five_tuple.src):
+            self.kept.add(self._dns.newest_key, packet)
+        return observations
 
     def _take_dns(
         self, message: DnsMessage, five_tuple: FiveTuple, now_ns: int, interface: str, wire_octets: int = 0
@@ -197,6 +212,7 @@ class Pipeline:
         self.counters.shapes_evicted = self._shapes.evicted
         self.counters.names_evicted = self._told_names.evicted
         self.counters.asked_evicted = self._told_names.asked.evicted
+        self.counters.kept_evicted = self.kept.evicted
 
 
 def _question(payload: bytes) -> bytes:

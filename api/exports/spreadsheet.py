@@ -5,9 +5,9 @@ import io
 
 import msgspec
 
-from rules.event import Event, to_document
+from rules.event import APART, Event, to_document
 
-COLUMNS = tuple(name.removesuffix("_ns") for name in Event.__struct_fields__)
+COLUMNS = tuple(name.removesuffix("_ns") for name in Event.__struct_fields__ if name not in APART)
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # OWASP, CSV injection
 
 

@@ -20,6 +20,13 @@ from rules.event import to_document
 from rules.explain import explain
 
 router = APIRouter(tags=["events"])
+PCAP = "application/vnd.tcpdump.pcap"
+PCAP_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
+NO_EVENT = "No event has this id; /v1/events lists those there are."
+NO_EVIDENCE = (
+    "No packets are stored with this event: its sensor keeps none (MOLECATCHER_EVIDENCE=false, or it read a proxy's "
+    "log), they had to make room for those of newer events, or there was no room when it was reported."
+)
 
 
 @router.get("/v1/events", response_model=EventPage, responses=problems(422, 503))
@@ -37,8 +44,27 @@ def get_event(event_id: Annotated[str, Path(max_length=64)], context: Context) -
     """One event in its highest revision, with its verdict explained in sentences."""
     event = context.store.event(event_id)
     if event is None:
-        raise Problem(Kind.NOT_FOUND, "No event has this id; /v1/events lists those there are.")
+        raise Problem(Kind.NOT_FOUND, NO_EVENT)
     service = next((row for row in context.catalogue_services() if row.id == event.service), None)
     name = service.name if service else event.service or "an unknown service"
     explanation = explain(event, name, service.decision if service else None)
     return json_response({**to_document(event), "explanation": explanation})
+
+
+@router.get(
+    "/v1/events/{event_id}/evidence.pcap",
+    response_class=Response,
+    responses={200: {"description": "A pcapng file", "content": {PCAP: PCAP_SCHEMA}}, **problems(404, 422, 503)},
+)
+def get_evidence(event_id: Annotated[str, Path(max_length=64)], context: Context) -> Response:
+    """The few packets that an event rests on, as pcapng, each with a comment that says why it is there.
+
+    Secrets in clear text are blanked and packets may be cut; lengths on the wire, tags and interface are as captured.
+    """
+    octets = context.store.evidence(event_id)
+    if octets is None:
+        if context.store.event(event_id) is None:
+            raise Problem(Kind.NOT_FOUND, NO_EVENT)
+        raise Problem(Kind.NOT_FOUND, NO_EVIDENCE)
+    headers = {"Content-Disposition": f'attachment; filename="{event_id}.pcap"', "Cache-Control": "no-store"}
+    return Response(octets, headers=headers, media_type=PCAP)

@@ -9,9 +9,13 @@ import pytest
 PATHS = {
     "/v1/events",
     "/v1/events/{event_id}",
+    "/v1/events/{event_id}/evidence.pcap",
     "/v1/events/aggregate",
     "/v1/events/export",
     "/v1/events/stream",
+    "/v1/decisions",
+    "/v1/decisions/stream",
+    "/v1/usage-metrics",
     "/v1/lists",
     "/v1/lists/{list_name}",
     "/v1/lists/{list_name}/confirm",

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from frames import read_packets
 from netns import needs_root
 from stored_events import make_event
 
@@ -11,6 +12,7 @@ from molecatcher.errors import SetupError
 from molecatcher.sensor_process import MAX_PENDING_EVENTS, Sensor
 from molecatcher.settings import Settings
 
+PCAPS = Path(__file__).parents[2] / "pcaps"
 pytestmark = needs_root
 
 
@@ -46,6 +48,34 @@ def test_what_waited_for_a_full_spool_is_delivered_in_parts_once_there_is_room(s
     sensor._close()
     with sensor.store as store:
         assert len(store.events(EventFilter(), 20_000)) == MAX_PENDING_EVENTS
+
+
+def test_packets_give_way_to_events_where_the_spool_fills(small_disk: Path) -> None:
+    sensor = sensor_on(small_disk.parent, spool_mib=1)
+    with_packets = [make_event(number, evidence=bytes(20_000)) for number in range(100)]
+    for event in with_packets:
+        sensor.keep([event])
+    kept = sum(bool(event.evidence) for batch in sensor.spool.batches() for event in batch.events)
+    assert 10 < kept < 30
+    assert sensor.spool.waiting_events == 100
+    assert sensor.counters["evidence_shed"] == 100 - kept
+    (small_disk / "ballast").write_bytes(bytes((4 << 20) - sensor.spool.waiting_octets - 8192))
+    sensor.spool.limit_octets = 64 << 20
+    sensor.keep(with_packets)
+    assert sensor._pending
+    assert not any(event.evidence for event in sensor._pending)
+    sensor.delivery.start()
+    sensor._close()
+
+
+def test_without_packets_nothing_of_them_is_kept(tmp_path: Path) -> None:
+    sensor = sensor_on(tmp_path, evidence=False)
+    packets = read_packets(str(PCAPS / "ngrok-py-default.pcap"))
+    events = sensor._observe(packets, packets[-1].ts_ns)
+    assert events
+    assert not any(event.evidence for event in events)
+    sensor.delivery.start()
+    sensor._close()
 
 
 def test_a_spool_that_cannot_be_used_ends_the_start_with_one_sentence(tmp_path: Path) -> None:

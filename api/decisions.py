@@ -1,0 +1,147 @@
+"""Block lists as CrowdSec decisions, for its unchanged bouncers (docs.crowdsec.net, local API: bouncers).
+
+A bouncer asks once for everything (`startup=true`) and then, every few seconds, for what changed since it last asked.
+What each key was told last is kept in memory only: a key that is not known, after a restart or a long silence, is told
+everything again and every deletion that the kept snapshots know of. Repeating either does no harm.
+"""
+
+import hashlib
+import ipaddress
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from rules.blocklist import AddressList, NameList, Scope, Snapshot
+
+MAX_KEYS = 1024
+RENEW_S = 86_400.0
+DURATION = "168h0m0s"  # the bouncer forgets a decision that is not renewed; deletions are told
+ORIGIN = "molecatcher"
+MOST_EXPANDED = 256  # bouncers that fill nftables sets drop the mask of a range (cs-firewall-bouncer issue 396)
+DEFAULT_SCOPES = frozenset({"ip", "range"})  # a scope that a bouncer does not know spoils its whole batch
+
+Decision = dict[str, object]
+Body = AddressList | NameList
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a bouncer asks for: scopes, and words that a scenario must or must not contain."""
+
+    scopes: frozenset[str] = DEFAULT_SCOPES
+    containing: tuple[str, ...] = ()
+    not_containing: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+
+    def has(self, decision: Mapping[str, object]) -> bool:
+        """Tell whether a decision is asked for."""
+        scenario = str(decision["scenario"])
+        return (
+            str(decision["scope"]).lower() in self.scopes
+            and (not self.containing or any(word in scenario for word in self.containing))
+            and not any(word in scenario for word in self.not_containing)
+            and (not self.origins or ORIGIN in self.origins)
+        )
+
+
+@dataclass(slots=True)
+class _Told:
+    """What a key was told: the identity of each list, and when it was told everything."""
+
+    digests: tuple[str, ...]
+    everything_at_s: float
+
+
+class DecisionStream:
+    """Answers pulls. Holds `MAX_KEYS` keys; the one that pulled longest ago is forgotten first."""
+
+    def __init__(
+        self, earlier: Callable[[Snapshot], Iterable[Body]], monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Take `earlier`, which yields the kept states of a list before the one given."""
+        self._earlier = earlier
+        self._monotonic_s = monotonic_s
+        self._told: OrderedDict[tuple[str, Wanted], _Told] = OrderedDict()
+        self._bodies: OrderedDict[str, Body] = OrderedDict()
+        self._changing = threading.Lock()
+
+    def pull(
+        self, key: str, wanted: Wanted, snapshots: tuple[Snapshot, ...], *, startup: bool
+    ) -> tuple[list[Decision], list[Decision]]:
+        """Return the new and the deleted decisions for `key`. Costs O(entries) when something changed, else O(1)."""
+        with self._changing:
+            return self._pull((hashlib.sha256(key.encode()).hexdigest(), wanted), snapshots, startup=startup)
+
+    def _pull(
+        self, who: tuple[str, Wanted], snapshots: tuple[Snapshot, ...], *, startup: bool
+    ) -> tuple[list[Decision], list[Decision]]:
+        wanted, digests = who[1], tuple(row.digest for row in snapshots)
+        told, now_s = self._told.pop(who, None), self._monotonic_s()
+        self._remember(snapshots)
+        is_renewed = startup or told is None or now_s - told.everything_at_s >= RENEW_S
+        everything_at_s = now_s if is_renewed or told is None else told.everything_at_s
+        self._told[who] = _Told(digests, everything_at_s)
+        while len(self._told) > MAX_KEYS:
+            self._told.popitem(last=False)
+        if told is not None and told.digests == digests and not is_renewed:
+            return [], []
+        current = _by_id((row.body for row in snapshots), wanted)
+        known = {} if startup else _by_id(self._known(told, snapshots), wanted)
+        added = current.values() if is_renewed else (row for number, row in current.items() if number not in known)
+        return list(added), [row for number, row in known.items() if number not in current]
+
+    def _known(self, told: _Told | None, snapshots: tuple[Snapshot, ...]) -> Iterator[Body]:
+        """Yield the states that the key may have been told of."""
+        if told is not None and all(digest in self._bodies for digest in told.digests):
+            yield from (self._bodies[digest] for digest in told.digests)
+            return
+        for snapshot in snapshots:
+            yield from self._earlier(snapshot)
+
+    def _remember(self, snapshots: tuple[Snapshot, ...]) -> None:
+        """Keep the states in force and the few before them."""
+        for snapshot in snapshots:
+            self._bodies[snapshot.digest] = snapshot.body
+            self._bodies.move_to_end(snapshot.digest)
+        while len(self._bodies) > 2 * max(1, len(snapshots)):
+            self._bodies.popitem(last=False)
+
+
+def decisions(body: Body) -> Iterator[Decision]:
+    """Yield a list as decisions; a subtree is its name and `*.` below it."""
+    if isinstance(body, AddressList):
+        for row in body.blocked:
+            for scope, value in _addresses(row.prefix):
+                yield _decision(scope, value, row.service)
+        return
+    for entry in body.blocked:
+        yield _decision("Domain", entry.name, entry.service)
+        if entry.scope is Scope.SUBTREE:
+            yield _decision("Domain", f"*.{entry.name}", entry.service)
+
+
+def _addresses(prefix: str) -> Iterator[tuple[str, str]]:
+    network = ipaddress.ip_network(prefix)
+    if network.num_addresses > MOST_EXPANDED:
+        yield "Range", prefix
+    else:
+        yield from (("Ip", str(address)) for address in network)
+
+
+def _decision(scope: str, value: str, service: str) -> Decision:
+    identity = hashlib.sha256(f"{scope}\n{value}".encode()).digest()
+    return {
+        "id": int.from_bytes(identity[:6]),
+        "origin": ORIGIN,
+        "type": "ban",
+        "scope": scope,
+        "value": value,
+        "duration": DURATION,
+        "scenario": f"{ORIGIN}/{service}",
+    }
+
+
+def _by_id(bodies: Iterable[Body], wanted: Wanted) -> dict[object, Decision]:
+    return {row["id"]: row for body in bodies for row in decisions(body) if wanted.has(row)}
