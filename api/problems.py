@@ -31,6 +31,7 @@ class Kind(Enum):
     NOT_ALLOWED = ("not-allowed", HTTPStatus.FORBIDDEN, "The credential does not open this")
     NOT_FOUND = ("not-found", HTTPStatus.NOT_FOUND, "There is nothing here")
     EMPTY_LIST = ("empty-list", HTTPStatus.NOT_FOUND, "The list is empty")
+    NOT_ACCEPTABLE = ("not-acceptable", HTTPStatus.NOT_ACCEPTABLE, "The answer has another media type")
     METHOD_NOT_ALLOWED = ("method-not-allowed", HTTPStatus.METHOD_NOT_ALLOWED, "The method is not allowed here")
     CONFLICT = ("conflict", HTTPStatus.CONFLICT, "That is not how things stand now")
     TOO_LARGE = ("request-too-large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request body is too large")
