@@ -29,6 +29,7 @@ from api.routes import (
     findings,
     health,
     lists,
+    misp,
     page,
     policy,
     sensors,
@@ -76,7 +77,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.templates = make_templates(context.version)
     app.add_middleware(RequestGuard)
     app.add_middleware(RequestBoundary, metrics=RequestMetrics(registry))
-    readers = (feeds, lists, decisions, taxii)
+    readers = (feeds, lists, decisions, taxii, misp)
     for module in (event_streams, events, findings, services, sensors, policy, *readers, health, page):
         app.include_router(module.router)
     app.mount(STATIC_PATH, make_static_files(), name="static")
