@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from api.access.credentials import Credentials
 from api.answers import answer_database, answer_http_exception, answer_invalid, answer_problem
 from api.boundary import RequestBoundary
 from api.context import ApiContext
@@ -68,6 +69,8 @@ def create_app(context: ApiContext) -> FastAPI:
     app.exception_handler(DbError)(answer_database)
     registry = make_registry(context)
     app.state.context = context
+    app.state.needs_credential = False
+    app.state.credentials = Credentials(context.store, context.now_ns)
     app.state.publication = Publication(context.snapshot)
     app.state.collections = Collections(context.snapshot)
     app.state.registry = registry
@@ -89,4 +92,5 @@ def create_app(context: ApiContext) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     log.info("api_started", version=app.version)
     yield
+    app.state.credentials.flush()
     log.info("api_stopped")

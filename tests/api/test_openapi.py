@@ -27,6 +27,7 @@ PATHS = {
     "/v1/sensors",
     "/v1/policy",
     "/feeds/{file_name}",
+    "/feeds/t/{token}/{file_name}",
     "/misp/hashes.csv",
     "/misp/manifest.json",
     "/misp/{event_id}.json",
