@@ -9,10 +9,12 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from api.access.credentials import Credentials
 from api.answers import answer_database, answer_http_exception, answer_invalid, answer_problem
 from api.boundary import RequestBoundary
 from api.context import ApiContext
 from api.decisions import DecisionStream
+from api.feeds.collections import Collections
 from api.feeds.publication import Publication
 from api.guard import RequestGuard
 from api.metrics import RequestMetrics, make_registry
@@ -20,7 +22,20 @@ from api.openapi import describe_problems
 from api.page.templates import make_templates
 from api.page.view import KeptChart
 from api.problems import Problem
-from api.routes import decisions, event_streams, events, feeds, findings, health, lists, page, policy, sensors, services
+from api.routes import (
+    decisions,
+    event_streams,
+    events,
+    feeds,
+    findings,
+    health,
+    lists,
+    page,
+    policy,
+    sensors,
+    services,
+    taxii,
+)
 from api.static_files import STATIC_PATH, make_static_files
 from api.tail import EventTail
 from db.errors import DbError
@@ -53,7 +68,10 @@ def create_app(context: ApiContext) -> FastAPI:
     app.exception_handler(DbError)(answer_database)
     registry = make_registry(context)
     app.state.context = context
+    app.state.needs_credential = False
+    app.state.credentials = Credentials(context.store, context.now_ns)
     app.state.publication = Publication(context.snapshot)
+    app.state.collections = Collections(context.snapshot)
     app.state.registry = registry
     app.state.tail = EventTail(context.store)
     app.state.decisions = DecisionStream(partial(decisions.earlier_bodies, context))
@@ -61,7 +79,8 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.templates = make_templates(context.version)
     app.add_middleware(RequestGuard)
     app.add_middleware(RequestBoundary, metrics=RequestMetrics(registry))
-    for module in (event_streams, events, findings, services, sensors, policy, feeds, lists, decisions, health, page):
+    readers = (feeds, lists, decisions, taxii)
+    for module in (event_streams, events, findings, services, sensors, policy, *readers, health, page):
         app.include_router(module.router)
     app.mount(STATIC_PATH, make_static_files(), name="static")
     describe_problems(app)
@@ -72,4 +91,5 @@ def create_app(context: ApiContext) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     log.info("api_started", version=app.version)
     yield
+    app.state.credentials.flush()
     log.info("api_stopped")

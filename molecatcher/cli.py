@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from molecatcher import __version__, enforce_command
+from molecatcher import __version__, enforce_command, token_command
 from molecatcher.errors import MolecatcherError, SetupError
 from molecatcher.format_help import FormatHelp
 
@@ -28,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(enforce_command.app)
+app.add_typer(token_command.app)
 stdout, stderr = Console(), Console(stderr=True)
 
 StateOption = Annotated[
@@ -204,6 +205,30 @@ def ingest_log(
         return
     store_in = _settings(state=state) if store else None
     ingest_files(files, policy, name or default_name(), as_json=output == "json", store_in=store_in)
+
+
+@app.command()
+def explain(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="pcap or pcapng, also .gz; - is standard input")],
+    policy: PolicyOption = None,
+    number: Annotated[
+        int | None, typer.Option("--event", "--flow", min=1, help="Only this detection, by its number in the table")
+    ] = None,
+    output: Annotated[
+        str, typer.Option("--format", metavar="plain|table|json", help="table: one line each; json: one object a line")
+    ] = "plain",
+) -> None:
+    """Explain each detection in recorded traffic in sentences, with the packets that decided, dissected.
+
+    Example: molecatcher explain capture.pcapng --policy policy.toml --format table
+
+    Example: molecatcher explain capture.pcapng --policy policy.toml --event 3
+    """
+    from molecatcher.explain_command import explain_file
+
+    if output not in ("plain", "table", "json"):
+        raise typer.BadParameter("choose plain, table or json", param_hint="--format")
+    explain_file(file, policy, number, output)
 
 
 @app.command(cls=FormatHelp)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, store_in: "Settings | None") -> None:
     """Replay `files` one after the other and print what was detected."""
     catalogue = load_catalogue()
-    policy = _read_policy(policy_path, catalogue) if policy_path else Policy()
+    policy = read_policy_file(policy_path, catalogue) if policy_path else Policy()
     messages = Console(stderr=True)
     with _opened(store_in) as store:
         keeps_packets = store_in is not None and store_in.evidence
@@ -41,7 +41,12 @@ def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, s
     print_summary(messages, replay.summary)
 
 
-def _read_policy(path: Path, catalogue: Catalogue) -> Policy:
+def read_policy_file(path: Path, catalogue: Catalogue) -> Policy:
+    """Return the policy in the file at `path`.
+
+    Raises:
+        RulesError: it cannot be used.
+    """
     from molecatcher.live_rules import read_policy  # noqa: PLC0415 - brings the logger, slow to import
 
     return read_policy(path, catalogue, time.time_ns())

@@ -21,6 +21,7 @@ from api.feeds.formats import (
     sonicwall,
     sophos,
     squid,
+    stix,
     suricata,
     table,
     unbound,
@@ -40,7 +41,7 @@ REGISTRY: tuple[Format, ...] = (
     *(juniper.ADDRESSES, pf.ADDRESSES, mikrotik.ADDRESSES, banip.ADDRESSES),
     *(hosts.NAMES, pi_hole.NAMES, adguard.NAMES),
     *(suricata.RULES, suricata.DATASET, zeek.NAMES, zeek.ADDRESSES),
-    *(*table.CSV, *table.JSON),
+    *(*table.CSV, *table.JSON, stix.NAMES, stix.ADDRESSES),
 )
 BY_FEED = {(feed.list_name, feed.extension): feed for feed in REGISTRY}
 FORMATS: dict[ListName, tuple[FeedFormat, ...]] = {

@@ -298,6 +298,20 @@ def read_json(octets: bytes) -> Judge:
     return _judge_rows(json.loads(octets)["entries"])
 
 
+def read_stix(octets: bytes) -> Judge:
+    """STIX 2.1 section 9: a domain name that equals or is LIKE (`%` is any text), an address in a subset."""
+    objects = json.loads(octets)["objects"]
+    assert len({row["id"] for row in objects}) == len(objects)
+    patterns = [row["pattern"] for row in objects if row["type"] == "indicator"]
+    text = " ".join(patterns)
+    equal = set(re.findall(r"domain-name:value = '([^']+)'", text))
+    endings = re.findall(r"domain-name:value LIKE '%([^%']+)'", text)
+    prefixes = re.findall(r"ipv[46]-addr:value ISSUBSET '([^']+)'", text)
+    assert text.count("value") == len(re.findall("domain-name:value =", text)) + len(endings) + len(prefixes)
+    is_listed = _judge_prefixes(prefixes)
+    return lambda it: it in equal or it.endswith(tuple(endings)) if it.endswith("example") else is_listed(it)
+
+
 def _judge_rows(rows: list[dict[str, str]]) -> Judge:
     scopes = {row["name"]: row["scope"] for row in rows if "name" in row}
     is_listed = _judge_prefixes([row["prefix"] for row in rows if "prefix" in row])
@@ -372,4 +386,6 @@ READERS: dict[str, Reader] = {
     "unsanctioned-addresses.csv": read_csv,
     "unsanctioned-domains.json": read_json,
     "unsanctioned-addresses.json": read_json,
+    "unsanctioned-domains.stix.json": read_stix,
+    "unsanctioned-addresses.stix.json": read_stix,
 }

@@ -49,6 +49,7 @@ class FeedFormat(StrEnum):
     ZEEK = "zeek.intel"
     CSV = "csv"
     JSON = "json"
+    STIX = "stix.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
