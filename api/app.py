@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from api.access.credentials import Credentials
 from api.answers import answer_database, answer_http_exception, answer_invalid, answer_problem
 from api.boundary import RequestBoundary
 from api.context import ApiContext
@@ -29,6 +30,7 @@ from api.routes import (
     findings,
     health,
     lists,
+    misp,
     page,
     policy,
     sensors,
@@ -67,6 +69,8 @@ def create_app(context: ApiContext) -> FastAPI:
     app.exception_handler(DbError)(answer_database)
     registry = make_registry(context)
     app.state.context = context
+    app.state.needs_credential = False
+    app.state.credentials = Credentials(context.store, context.now_ns)
     app.state.publication = Publication(context.snapshot)
     app.state.collections = Collections(context.snapshot)
     app.state.registry = registry
@@ -76,7 +80,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.templates = make_templates(context.version)
     app.add_middleware(RequestGuard)
     app.add_middleware(RequestBoundary, metrics=RequestMetrics(registry))
-    readers = (feeds, lists, decisions, taxii)
+    readers = (feeds, lists, decisions, taxii, misp)
     for module in (event_streams, events, findings, services, sensors, policy, *readers, health, page):
         app.include_router(module.router)
     app.mount(STATIC_PATH, make_static_files(), name="static")
@@ -88,4 +92,5 @@ def create_app(context: ApiContext) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     log.info("api_started", version=app.version)
     yield
+    app.state.credentials.flush()
     log.info("api_stopped")

@@ -10,6 +10,8 @@ from api.schemas import ProblemDocument
 SCHEMA_PATH = "#/components/schemas/{model}"
 _TITLES = {
     400: "The request, or its cursor, cannot be understood",
+    401: "A credential was given, or is needed here, and none that is good was",
+    403: "The credential is good, and does not open this",
     404: "There is nothing here",
     406: "The answer has another media type than those of Accept",
     409: "That is not how things stand now",

@@ -27,6 +27,8 @@ class Kind(Enum):
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "A parameter has a value that cannot be used",
     )
+    NOT_KNOWN = ("not-authenticated", HTTPStatus.UNAUTHORIZED, "A credential that is good here is needed")
+    NOT_ALLOWED = ("not-allowed", HTTPStatus.FORBIDDEN, "The credential does not open this")
     NOT_FOUND = ("not-found", HTTPStatus.NOT_FOUND, "There is nothing here")
     EMPTY_LIST = ("empty-list", HTTPStatus.NOT_FOUND, "The list is empty")
     NOT_ACCEPTABLE = ("not-acceptable", HTTPStatus.NOT_ACCEPTABLE, "The answer has another media type")
@@ -42,6 +44,11 @@ class Kind(Enum):
         "unrenderable-list",
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The list cannot be written in this format",
+    )
+    CREDENTIALS_UNAVAILABLE = (
+        "credentials-unavailable",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Credentials cannot be judged now",
     )
     TOO_MANY_STREAMS = ("too-many-streams", HTTPStatus.SERVICE_UNAVAILABLE, "No more streams can be opened now")
     STORE_UNAVAILABLE = ("store-unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer")

@@ -163,13 +163,15 @@ class FeedQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     comments: Annotated[int, Field(ge=0, le=1, description="0 leaves the explaining lines out")] = 1
-    empty: Annotated[str, Field(pattern="^comment$")] | None = Field(
-        None, description="`comment`: an empty list is answered with its comment lines instead of 404"
+    empty: Annotated[str, Field(pattern="^(comment|sentinel)$")] | None = Field(
+        None,
+        description="What an empty list is instead of 404. `comment`: its comment lines; `sentinel`: one entry that "
+        "blocks nothing, `empty.invalid` or 192.0.2.1",
     )
 
     @model_validator(mode="after")
     def _is_never_blank(self) -> Self:
-        if self.empty and not self.comments:
+        if self.empty == "comment" and not self.comments:
             raise ValueError("`empty=comment` needs comments: firewalls must never be handed a blank file")
         return self
 

@@ -187,6 +187,27 @@ class ResolutionRow(Base):
     ok: Mapped[bool]
 
 
+class TokenRow(Base):
+    """One `db.values.Token`."""
+
+    __tablename__ = "tokens"
+
+    token_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    scopes: Mapped[list[str]]
+    list_name: Mapped[str | None]
+    profile: Mapped[str | None]
+    sensor_id: Mapped[str | None]
+    allowed: Mapped[list[str]]
+    denied: Mapped[list[str]]
+    digest: Mapped[bytes]
+    previous_digest: Mapped[bytes | None]
+    created_at_ns: Mapped[int]
+    expires_at_ns: Mapped[int | None]
+    revoked_at_ns: Mapped[int | None]
+    last_used_ns: Mapped[int | None]
+
+
 class MetaRow(Base):
     """A number that the store itself needs, by name: see below."""
 
@@ -200,3 +221,4 @@ INGEST_SEQ = "ingest_seq"
 WRITE_PROBE = "write_probe"
 EVIDENCE_OCTETS = "evidence_octets"  # the sum of `EvidenceRow.size`
 EVIDENCE_EVICTED = "evidence_evicted"  # how many made room for newer ones
+TOKEN_REVISION = "token_revision"  # noqa: S105 - the name of a number

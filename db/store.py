@@ -4,13 +4,13 @@ Every method raises `db.errors.StoreUnavailable` when nothing was done and tryin
 person is needed. A store may be used by several threads, and its file by several processes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from sqlalchemy import Engine, update
 
-from db import aggregates, events, evidence, findings, resolutions, schema, sensors, snapshots
+from db import aggregates, events, evidence, findings, resolutions, schema, sensors, snapshots, tokens
 from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.errors import DbError
 from db.evidence import DEFAULT_EVIDENCE_LIMIT
@@ -32,6 +32,7 @@ from db.values import (
     Resolution,
     ServiceCount,
     SnapshotRow,
+    Token,
 )
 from rules.event import Event
 from rules.sensor_status import SensorStatus
@@ -62,7 +63,7 @@ def open_store(
 
 
 class Store:
-    """Events, findings, sensors, snapshots and resolutions in one database."""
+    """Events, findings, sensors, snapshots, resolutions and tokens in one database."""
 
     def __init__(self, engine: Engine, evidence_limit: int = DEFAULT_EVIDENCE_LIMIT) -> None:
         self._engine = engine
@@ -225,3 +226,41 @@ class Store:
         """Return what is known of every name, by name."""
         with reading(self._engine) as connection:
             return resolutions.resolutions(connection)
+
+    def add_token(self, token: Token, limit: int) -> bool:
+        """Keep a new token; tell whether there was room for it among `limit`."""
+        with writing(self._engine) as connection:
+            if tokens.count(connection) >= limit:
+                return False
+            tokens.add(connection, token)
+            return True
+
+    def tokens(self) -> list[Token]:
+        """Return every token, the oldest first; revoked ones too."""
+        with reading(self._engine) as connection:
+            return tokens.tokens(connection)
+
+    def rotate_token(self, token_id: str, digest: bytes) -> bool:
+        """Give a token a new secret beside its newest one; tell whether there is such a token, not revoked."""
+        with writing(self._engine) as connection:
+            return tokens.rotate(connection, token_id, digest)
+
+    def drop_previous_secret(self, token_id: str) -> bool:
+        """Leave a token only its newest secret; tell whether there is such a token."""
+        with writing(self._engine) as connection:
+            return tokens.drop_previous(connection, token_id)
+
+    def revoke_token(self, token_id: str, at_ns: int) -> bool:
+        """End a token for good; tell whether there is such a token, not revoked before."""
+        with writing(self._engine) as connection:
+            return tokens.revoke(connection, token_id, at_ns)
+
+    def touch_tokens(self, used_at_ns: Mapping[str, int]) -> None:
+        """Keep when each token was last used, unless a later time is there."""
+        with writing(self._engine) as connection:
+            tokens.touch(connection, used_at_ns)
+
+    def token_revision(self) -> int:
+        """Return a number that differs after every change of a token but its last use."""
+        with reading(self._engine) as connection:
+            return tokens.revision(connection)

@@ -224,3 +224,37 @@ class Resolution(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...]
     resolved_at_ns: int
     ok: bool
+
+
+class TokenScope(StrEnum):
+    """What a token is for; it opens nothing else."""
+
+    FEEDS_READ = "feeds:read"
+    DECISIONS_READ = "decisions:read"
+    ZONE_READ = "zone:read"
+    EVENTS_WRITE = "events:write"
+    EVENTS_READ = "events:read"
+    POLICY_WRITE = "policy:write"
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """Who a machine is and what it may do. `digest` and `previous_digest` are SHA-256 of the two secrets that are good.
+
+    `list_name`, `profile` and `sensor_id` bind it to one of each, None does not; `allowed` and `denied` are prefixes
+    that it may and may not come from (`allowed` empty: from anywhere else).
+    """
+
+    token_id: str
+    name: str
+    scopes: tuple[TokenScope, ...]
+    list_name: str | None = None
+    profile: str | None = None
+    sensor_id: str | None = None
+    allowed: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+    digest: bytes
+    previous_digest: bytes | None = None
+    created_at_ns: int
+    expires_at_ns: int | None = None
+    revoked_at_ns: int | None = None
+    last_used_ns: int | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from molecatcher import __version__, enforce_command
+from molecatcher import __version__, enforce_command, token_command
 from molecatcher.errors import MolecatcherError, SetupError
 from molecatcher.format_help import FormatHelp
 
@@ -28,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(enforce_command.app)
+app.add_typer(token_command.app)
 stdout, stderr = Console(), Console(stderr=True)
 
 StateOption = Annotated[

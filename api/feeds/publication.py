@@ -2,16 +2,22 @@
 
 import gzip
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 
+import msgspec
+
 from api.feeds.render import FeedFormat, count_entries, format_of, render
 from api.times import NS_PER_S
-from rules.blocklist import ListName, Snapshot
+from rules.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope, Snapshot
 from rules.event import rfc3339
 
 ETAG_DIGITS = 32
+MAX_KEPT_OCTETS = 256 * 1024 * 1024
+CHECKSUMS = ("md5", "sha256")  # against damage, not against malice
+NOBODY_NAME, NOBODY_ADDRESS = "empty.invalid", "192.0.2.1"  # RFC 6761 section 6.4, RFC 5737
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +45,37 @@ class Edition:
     media_type: str
     plain: Encoding
     gzipped: Encoding
+    checksums: dict[str, Encoding]
+
+    @property
+    def octets(self) -> int:
+        """Return how much memory its bytes take."""
+        return len(self.plain.body) + len(self.gzipped.body)
 
 
 class Publication:
-    """The newest edition of every list and format.
+    """The newest edition of every list and format, rendered whole before anybody sees a byte of it.
 
-    Two requests that meet a new snapshot at the same time may both render it; the results are the same bytes.
+    Bounded: `MAX_KEPT_OCTETS` of bytes; those rendered longest ago are rendered again when they are asked for.
     """
 
-    def __init__(self, snapshot: Callable[[ListName], Snapshot | None]) -> None:
+    def __init__(self, snapshot: Callable[[ListName], Snapshot | None], max_kept_octets: int = MAX_KEPT_OCTETS) -> None:
         self._snapshot = snapshot
-        self._editions: dict[tuple[ListName, FeedFormat, bool], Edition] = {}
+        self._max_kept_octets = max_kept_octets
+        self._editions: dict[_Key, Edition] = {}
+        self._rendering = threading.Lock()
 
-    def edition(self, list_name: ListName, feed_format: FeedFormat, *, comments: bool) -> Edition | None:
+    @property
+    def kept_octets(self) -> int:
+        """Return how many octets are kept."""
+        return sum(edition.octets for edition in self._editions.values())
+
+    def edition(
+        self, list_name: ListName, feed_format: FeedFormat, *, comments: bool, sentinel: bool = False
+    ) -> Edition | None:
         """Return the edition of the current snapshot, None before the first snapshot.
+
+        With `sentinel` an empty list has one entry that blocks nothing.
 
         Raises:
             UnrenderableSnapshot: the format cannot carry it.
@@ -60,11 +83,41 @@ class Publication:
         snapshot = self._snapshot(list_name)
         if snapshot is None:
             return None
-        key = (list_name, feed_format, comments)
+        if sentinel and not count_entries(snapshot, feed_format):
+            snapshot = msgspec.structs.replace(snapshot, body=_nobody(snapshot))
+        else:
+            sentinel = False
+        key = (list_name, feed_format, comments, sentinel)
         kept = self._editions.get(key)
-        if kept is None or (kept.serial, kept.digest) != (snapshot.serial, snapshot.digest):
-            kept = self._editions[key] = _make_edition(snapshot, feed_format, comments=comments)
-        return kept
+        return kept if kept is not None and _is_of(kept, snapshot) else self._make(key, snapshot)
+
+    def _make(self, key: "_Key", snapshot: Snapshot) -> Edition:
+        with self._rendering:
+            kept = self._editions.get(key)
+            if kept is not None and _is_of(kept, snapshot):
+                return kept
+            self._editions.pop(key, None)
+            _, feed_format, comments, _ = key
+            made = _make_edition(snapshot, feed_format, comments=comments)
+            while self._editions and self.kept_octets + made.octets > self._max_kept_octets:
+                del self._editions[next(iter(self._editions))]
+            self._editions[key] = made
+            return made
+
+
+_Key = tuple[ListName, FeedFormat, bool, bool]
+
+
+def _is_of(edition: Edition, snapshot: Snapshot) -> bool:
+    return (edition.serial, edition.digest) == (snapshot.serial, snapshot.digest)
+
+
+def _nobody(snapshot: Snapshot) -> NameList | AddressList:
+    """Return a list that blocks a name or an address that nobody has."""
+    if isinstance(snapshot.body, AddressList):
+        return AddressList(blocked=(AddressEntry(NOBODY_ADDRESS, ""),))
+    entries = (NameEntry(NOBODY_NAME, Scope.EXACT, ""),)
+    return NameList(blocked=entries, wide=entries, allowed=())
 
 
 def _make_edition(snapshot: Snapshot, feed_format: FeedFormat, *, comments: bool) -> Edition:
@@ -80,4 +133,20 @@ def _make_edition(snapshot: Snapshot, feed_format: FeedFormat, *, comments: bool
     }
     plain, gzipped = Encoding.of(body), Encoding.of(gzip.compress(body, mtime=0))
     media_type = format_of(snapshot.list_name, feed_format).media_type
-    return Edition(snapshot.serial, snapshot.digest, count, created_at_s, headers, media_type, plain, gzipped)
+    checksums = {name: Encoding.of(_checksum(name, body)) for name in CHECKSUMS}
+    return Edition(
+        serial=snapshot.serial,
+        digest=snapshot.digest,
+        count=count,
+        created_at_s=created_at_s,
+        headers=headers,
+        media_type=media_type,
+        plain=plain,
+        gzipped=gzipped,
+        checksums=checksums,
+    )
+
+
+def _checksum(kind: str, body: bytes) -> bytes:
+    """Return the checksum as a file: the digits and nothing else, which is what Cisco's devices take."""
+    return f"{hashlib.new(kind, body, usedforsecurity=False).hexdigest()}\n".encode()

@@ -7,10 +7,11 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access.gate import holder_of, require_feed
 from api.errors import UnrenderableSnapshot
 from api.feeds import FORMATS, FeedFormat
 from api.feeds.conditions import accepts_gzip, is_unchanged
-from api.feeds.publication import Edition, Publication
+from api.feeds.publication import CHECKSUMS, Edition, Publication
 from api.openapi import problems
 from api.problems import Kind, Problem
 from api.queries import FeedQuery
@@ -43,34 +44,63 @@ class Feed:
 FEEDS = {feed.file_name: feed for name, formats in FORMATS.items() for feed in (Feed(name, it) for it in formats)}
 
 
-@router.get("/feeds/{file_name}", response_class=Response, responses=FEED_RESPONSES | problems(404, 422, 503))
-def get_feed(
-    file_name: Annotated[str, Path(max_length=100, examples=list(FEEDS), description=f"One of {', '.join(FEEDS)}")],
+FILE_NAMES = f"One of {', '.join(FEEDS)}; with .md5 or .sha256 after it, the checksum of that file"
+FileName = Annotated[str, Path(max_length=100, examples=list(FEEDS), description=FILE_NAMES)]
+ANSWERS = FEED_RESPONSES | problems(401, 403, 404, 422, 503)
+
+
+@router.get("/feeds/{file_name}", response_class=Response, responses=ANSWERS)
+def get_feed(file_name: FileName, query: Annotated[FeedQuery, Query()], request: Request) -> Response:
+    """A block list. Ask again with the entity tag of the last answer: 304 means that nothing changed."""
+    return _answer(request, file_name, query)
+
+
+@router.get("/feeds/t/{token}/{file_name}", response_class=Response, responses=ANSWERS)
+def get_feed_by_path(
+    token: Annotated[str, Path(max_length=100, description="For devices that can send no credential")],
+    file_name: FileName,
     query: Annotated[FeedQuery, Query()],
     request: Request,
 ) -> Response:
-    """A block list. Ask again with the entity tag of the last answer: 304 means that nothing changed."""
-    edition = _edition(request.app.state.publication, file_name, query)
+    """The same with the token in the path."""
+    return _answer(request, file_name, query, token)
+
+
+def _answer(request: Request, file_name: str, query: FeedQuery, path_token: str = "") -> Response:
+    token = holder_of(request, path_token)
+    feed_name, checksum = _checksum_of(file_name)
+    feed = FEEDS.get(feed_name)
+    if feed is None:
+        raise Problem(Kind.NOT_FOUND, f"The lists are {', '.join(FEEDS)}.")
+    require_feed(token, feed.list_name)
+    edition = _edition(request.app.state.publication, feed, query)
     chosen = edition.gzipped if accepts_gzip(request.headers.get("accept-encoding", "")) else edition.plain
+    if checksum:
+        chosen = edition.checksums[checksum]
     headers = edition.headers | {"ETag": chosen.etag}
     if is_unchanged(request.headers, chosen.etag, edition.created_at_s):
         return Response(status_code=304, headers=headers)
     encoding = {"Content-Encoding": "gzip"} if chosen is edition.gzipped else {}
-    return Response(chosen.body, 200, headers | encoding, edition.media_type)
+    return Response(chosen.body, 200, headers | encoding, MEDIA_TYPE if checksum else edition.media_type)
 
 
-def _edition(publication: Publication, file_name: str, query: FeedQuery) -> Edition:
-    feed = FEEDS.get(file_name)
-    if feed is None:
-        raise Problem(Kind.NOT_FOUND, f"The lists are {', '.join(FEEDS)}.")
+def _checksum_of(file_name: str) -> tuple[str, str]:
+    """Return the feed's file name and, if the name is of its checksum, the kind."""
+    stem, _, last = file_name.rpartition(".")
+    return (stem, last) if last in CHECKSUMS else (file_name, "")
+
+
+def _edition(publication: Publication, feed: Feed, query: FeedQuery) -> Edition:
     retry = {"Retry-After": str(RETRY_AFTER_S)}
     try:
-        edition = publication.edition(feed.list_name, feed.feed_format, comments=bool(query.comments))
+        edition = publication.edition(
+            feed.list_name, feed.feed_format, comments=bool(query.comments), sentinel=query.empty == "sentinel"
+        )
     except UnrenderableSnapshot as error:
         raise Problem(Kind.UNRENDERABLE_LIST, f"Keep the list you have: {error}.", retry) from error
     if edition is None:
         raise Problem(Kind.NO_SNAPSHOT, "Keep the list you have and ask again soon: this one is being built.", retry)
     if not edition.count and not query.empty:
-        detail = "Nothing is to be blocked. Add ?empty=comment to be answered with a list of no entries instead."
+        detail = "Nothing is to be blocked. Add ?empty=comment for a list of no entries, or ?empty=sentinel."
         raise Problem(Kind.EMPTY_LIST, detail, {"X-Feed-Serial": str(edition.serial)})
     return edition

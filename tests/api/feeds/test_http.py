@@ -211,7 +211,7 @@ def test_an_unknown_list_is_404_and_never_a_redirect(client: httpx.Client, path:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("query", ["comment=0", "comments=2", "comments=no", "empty=sentinel", "profile=pan-os"])
+@pytest.mark.parametrize("query", ["comment=0", "comments=2", "comments=no", "empty=blank", "profile=pan-os"])
 @pytest.mark.usefixtures("published")
 def test_a_parameter_that_is_not_understood_is_refused(client: httpx.Client, query: str) -> None:
     assert client.get(f"{TXT}?{query}").status_code == 422

@@ -1,0 +1,1 @@
+"""Who may ask: tokens, how they are presented, and what each of them opens."""

@@ -1,0 +1,77 @@
+"""Tokens: what machines that pull lists or send events identify themselves with. Only digests of secrets are stored.
+
+`TOKEN_REVISION` goes up with every change but the time of last use, so that readers see cheaply that theirs are old.
+"""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, Update, func, insert, select, update
+
+from db.models import TOKEN_REVISION, MetaRow, TokenRow
+from db.values import Token, TokenScope
+
+_TOKENS = TokenRow.metadata.tables[TokenRow.__tablename__]
+_COLUMNS = tuple(column.name for column in _TOKENS.columns)
+
+
+def add(connection: Connection, token: Token) -> None:
+    """Keep a new token."""
+    connection.execute(insert(_TOKENS).values({name: getattr(token, name) for name in _COLUMNS}))
+    _count_change(connection)
+
+
+def count(connection: Connection) -> int:
+    """Return how many tokens there are, revoked ones too."""
+    return int(connection.execute(select(func.count()).select_from(_TOKENS)).scalar_one())
+
+
+def tokens(connection: Connection) -> list[Token]:
+    """Return every token, the oldest first."""
+    rows = connection.execute(select(_TOKENS).order_by(_TOKENS.c.created_at_ns, _TOKENS.c.token_id))
+    return [_token(row._asdict()) for row in rows]
+
+
+def rotate(connection: Connection, token_id: str, digest: bytes) -> bool:
+    """Give a token a new secret beside its newest one; tell whether there is such a token, not revoked."""
+    changed = update(_TOKENS).where(_TOKENS.c.token_id == token_id, _TOKENS.c.revoked_at_ns.is_(None))
+    return _change(connection, changed.values(previous_digest=_TOKENS.c.digest, digest=digest))
+
+
+def drop_previous(connection: Connection, token_id: str) -> bool:
+    """Leave a token only its newest secret; tell whether there is such a token."""
+    return _change(connection, update(_TOKENS).where(_TOKENS.c.token_id == token_id).values(previous_digest=None))
+
+
+def revoke(connection: Connection, token_id: str, at_ns: int) -> bool:
+    """End a token for good; tell whether there is such a token, not revoked before."""
+    wanted = update(_TOKENS).where(_TOKENS.c.token_id == token_id, _TOKENS.c.revoked_at_ns.is_(None))
+    return _change(connection, wanted.values(revoked_at_ns=at_ns))
+
+
+def touch(connection: Connection, used_at_ns: Mapping[str, int]) -> None:
+    """Keep when each token was last used, unless a later time is there."""
+    for token_id, at_ns in used_at_ns.items():
+        is_older = func.coalesce(_TOKENS.c.last_used_ns, 0) < at_ns
+        connection.execute(update(_TOKENS).where(_TOKENS.c.token_id == token_id, is_older).values(last_used_ns=at_ns))
+
+
+def revision(connection: Connection) -> int:
+    """Return a number that differs after every change."""
+    return int(connection.execute(select(MetaRow.value).where(MetaRow.name == TOKEN_REVISION)).scalar_one())
+
+
+def _change(connection: Connection, statement: Update) -> bool:
+    is_changed = connection.execute(statement).rowcount == 1
+    if is_changed:
+        _count_change(connection)
+    return is_changed
+
+
+def _count_change(connection: Connection) -> None:
+    connection.execute(update(MetaRow).where(MetaRow.name == TOKEN_REVISION).values(value=MetaRow.value + 1))
+
+
+def _token(row: dict[str, object]) -> Token:
+    texts: dict[str, object] = {name: tuple(row[name]) for name in ("allowed", "denied")}  # type: ignore[arg-type]
+    scopes = tuple(map(TokenScope, row["scopes"]))  # type: ignore[call-overload]
+    return Token(**(row | texts | {"scopes": scopes}))  # type: ignore[arg-type]  # columns have the fields' names

@@ -1,0 +1,252 @@
+"""`molecatcher token`: credentials for the machines that pull lists or send events."""
+
+import re
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from db.store import Store
+    from db.values import Token, TokenScope
+
+app = typer.Typer(
+    name="token",
+    help="Credentials for firewalls and other machines: shown once, kept as a digest, good for what they are made for.",
+    no_args_is_help=True,
+)
+
+# Commands import what they need when they run, as in `molecatcher.cli`.
+# ruff: noqa: PLC0415
+
+MAX_PREFIXES = 64
+LIFETIME = re.compile(r"([1-9][0-9]{0,4})([hd])", re.ASCII)
+HOURS = {"h": 1, "d": 24}
+
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="DIR", help="Where the database lives [default: /var/lib/molecatcher for root]"),
+]
+FormatOption = Annotated[str, typer.Option("--format", metavar="table|json")]
+TokenArgument = Annotated[str, typer.Argument(metavar="ID", help="The 12 digits after mc_, as `token list` shows them")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who will use it, such as paloalto-berlin-1")],
+    *,
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", metavar="SCOPE", help="What it opens (repeatable) [feeds:read]")
+    ] = None,
+    list_name: Annotated[
+        str | None, typer.Option("--list", metavar="LIST", help="Only this list [default: every list]")
+    ] = None,
+    sensor: Annotated[str | None, typer.Option("--sensor", metavar="ID", help="Only as this sensor")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", metavar="PREFIX", help="Only from here (repeatable)")
+    ] = None,
+    deny: Annotated[
+        list[str] | None, typer.Option("--deny", metavar="PREFIX", help="Never from here (repeatable)")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option("--expires", metavar="90d|12h", help="Good for so long [default: until revoked]")
+    ] = None,
+    output: FormatOption = "table",
+    state: StateOption = None,
+) -> None:
+    """Make a token and print it, this once.
+
+    Example: molecatcher token create paloalto-berlin-1 --list unsanctioned-domains --allow 10.1.0.0/16
+    """
+    from api.access.credentials import MAX_TOKENS
+    from api.access.secrets import digest_of, new_id, new_secret
+    from db.values import Token
+    from molecatcher.errors import SetupError
+
+    secret, now_ns = new_secret(), time.time_ns()
+    token = Token(
+        token_id=new_id(),
+        name=name,
+        scopes=_scopes(scope or ["feeds:read"]),
+        list_name=_list_name(list_name),
+        sensor_id=sensor,
+        allowed=_prefixes(allow or (), "--allow"),
+        denied=_prefixes(deny or (), "--deny"),
+        digest=digest_of(secret),
+        created_at_ns=now_ns,
+        expires_at_ns=_expiry(expires, now_ns),
+    )
+    with _store(state) as store:
+        if not store.add_token(token, MAX_TOKENS):
+            raise SetupError(f"there are {MAX_TOKENS} tokens already")
+    _show_secret(token.token_id, secret, output)
+
+
+@app.command(name="list")
+def list_tokens(output: FormatOption = "table", state: StateOption = None) -> None:
+    """Say which tokens there are, what each opens and when it was last used. No secret is shown."""
+    import msgspec
+
+    with _store(state) as store:
+        found = store.tokens()
+    if _is_json(output):
+        sys.stdout.buffer.write(msgspec.json.encode([_document(token) for token in found]) + b"\n")
+    else:
+        _print_table(found)
+
+
+@app.command()
+def rotate(
+    token: TokenArgument,
+    finish: Annotated[bool, typer.Option("--finish", help="Make no new secret; end the one before the newest")] = False,
+    output: FormatOption = "table",
+    state: StateOption = None,
+) -> None:
+    """Give a token a second secret, and print it this once. The one before stays good until `--finish`.
+
+    A firewall that is refused stops enforcing its list: change its secret first, then finish.
+    """
+    from api.access.secrets import digest_of, new_secret
+
+    token_id, secret = _token_id(token), new_secret()
+    with _store(state) as store:
+        if finish:
+            _require(store.drop_previous_secret(token_id), token)
+        else:
+            _require(store.rotate_token(token_id, digest_of(secret)), token)
+    if finish:
+        typer.echo("only the newest secret is good now", err=True)
+    else:
+        _show_secret(token_id, secret, output)
+
+
+@app.command()
+def revoke(token: TokenArgument, state: StateOption = None) -> None:
+    """End a token for good, within a second. A firewall that uses it may stop enforcing its list."""
+    with _store(state) as store:
+        _require(store.revoke_token(_token_id(token), time.time_ns()), token)
+    typer.echo("revoked", err=True)
+
+
+def _store(state: Path | None) -> "Store":
+    from db.store import open_store
+    from molecatcher.settings import Settings
+
+    settings = Settings(state=state) if state else Settings()
+    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return open_store(settings.database)
+
+
+def _token_id(text: str) -> str:
+    """Return the id in `text`; a whole token is taken, too."""
+    return text.removeprefix("mc_").partition("_")[0]
+
+
+def _require(is_done: bool, token: str) -> None:
+    from molecatcher.errors import SetupError
+
+    if not is_done:
+        raise SetupError(f"there is no token {_token_id(token)[:12]!r} that is good: see `molecatcher token list`")
+
+
+def _scopes(words: list[str]) -> "tuple[TokenScope, ...]":
+    from db.values import TokenScope
+
+    unknown = [word for word in words if word not in set(TokenScope)]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r}: choose {', '.join(TokenScope)}", param_hint="--scope")
+    return tuple(dict.fromkeys(map(TokenScope, words)))
+
+
+def _list_name(word: str | None) -> str | None:
+    from rules.blocklist import ListName
+
+    if word is not None and word not in set(ListName):
+        raise typer.BadParameter(f"{word!r}: choose {', '.join(ListName)}", param_hint="--list")
+    return word
+
+
+def _prefixes(words: Sequence[str], option: str) -> tuple[str, ...]:
+    from api.access.addresses import parse_networks
+
+    if len(words) > MAX_PREFIXES:
+        raise typer.BadParameter(f"{MAX_PREFIXES} at most", param_hint=option)
+    try:
+        return tuple(map(str, parse_networks(words)))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _expiry(text: str | None, now_ns: int) -> int | None:
+    if text is None:
+        return None
+    found = LIFETIME.fullmatch(text)
+    if found is None:
+        raise typer.BadParameter("give days or hours, such as 90d or 12h", param_hint="--expires")
+    lifetime = timedelta(hours=int(found[1]) * HOURS[found[2]])
+    return now_ns + int(lifetime.total_seconds()) * 1_000_000_000
+
+
+def _is_json(output: str) -> bool:
+    if output not in ("table", "json"):
+        raise typer.BadParameter("choose table or json", param_hint="--format")
+    return output == "json"
+
+
+def _show_secret(token_id: str, secret: str, output: str) -> None:
+    import msgspec
+
+    from api.access.secrets import written
+
+    text = written(token_id, secret)
+    if _is_json(output):
+        sys.stdout.buffer.write(msgspec.json.encode({"id": token_id, "token": text}) + b"\n")
+        return
+    typer.echo("this is shown once, keep it where the device keeps its passwords:", err=True)
+    typer.echo(text)
+
+
+def _document(token: "Token") -> dict[str, object]:
+    return {
+        "id": token.token_id,
+        "name": token.name,
+        "scopes": token.scopes,
+        "list": token.list_name,
+        "profile": token.profile,
+        "sensor": token.sensor_id,
+        "allow": token.allowed,
+        "deny": token.denied,
+        "secrets": 2 if token.previous_digest else 1,
+        "created_at": _time(token.created_at_ns),
+        "expires_at": _time(token.expires_at_ns),
+        "revoked_at": _time(token.revoked_at_ns),
+        "last_used_at": _time(token.last_used_ns),
+    }
+
+
+def _time(at_ns: int | None) -> str | None:
+    return datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).isoformat() if at_ns is not None else None
+
+
+def _print_table(tokens: "Sequence[Token]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("id", "name", "opens", "only from", "secrets", "last used", "state", box=None)
+    for token in tokens:
+        opens = " ".join([*token.scopes, *filter(None, (token.list_name, token.profile, token.sensor_id))])
+        state = f"revoked {_time(token.revoked_at_ns)}" if token.revoked_at_ns else _until(token)
+        secrets = "2" if token.previous_digest else "1"
+        last = _time(token.last_used_ns) or "never"
+        table.add_row(token.token_id, token.name, opens, " ".join(token.allowed), secrets, last, state)
+    Console().print(table)
+
+
+def _until(token: "Token") -> str:
+    if token.expires_at_ns is None:
+        return "good"
+    return f"{'expired' if token.expires_at_ns <= time.time_ns() else 'good until'} {_time(token.expires_at_ns)}"

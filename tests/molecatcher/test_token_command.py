@@ -1,0 +1,83 @@
+"""`molecatcher token`, as a person uses it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from api.access.secrets import digest_of, parse
+from db.store import open_store
+from molecatcher.cli import app
+from molecatcher.logs import redact_tokens
+
+
+def run(state: Path, *words: str) -> Result:
+    return CliRunner().invoke(app, ["token", *words, "--state", str(state)])
+
+
+def create(state: Path, *options: str) -> str:
+    made = run(state, "create", "firewall-1", "--format", "json", *options)
+    assert made.exit_code == 0, made.output
+    return str(json.loads(made.stdout)["token"])
+
+
+def test_a_token_is_shown_once_and_only_its_digest_is_kept(tmp_path: Path) -> None:
+    text = create(tmp_path, "--list", "unsanctioned-domains", "--allow", "10.1.0.0/16", "--expires", "90d")
+    secret = text.split("_")[2]
+    listed = run(tmp_path, "list", "--format", "json").stdout
+    (row,) = json.loads(listed)
+    assert (row["name"], row["list"], row["allow"], row["secrets"]) == (
+        "firewall-1",
+        "unsanctioned-domains",
+        ["10.1.0.0/16"],
+        1,
+    )
+    assert row["scopes"] == ["feeds:read"]
+    assert row["expires_at"] > row["created_at"]
+    assert secret not in listed + run(tmp_path, "list").stdout
+    for path in tmp_path.rglob("*"):
+        assert secret.encode() not in (path.read_bytes() if path.is_file() else b"")
+    with open_store(tmp_path / "molecatcher.db") as store:
+        (kept,) = store.tokens()
+    assert kept.digest == digest_of(secret)
+    assert parse(text) is not None
+
+
+def test_rotation_and_the_end_of_a_token(tmp_path: Path) -> None:
+    text = create(tmp_path)
+    token_id = text.split("_")[1]
+    newer = json.loads(run(tmp_path, "rotate", token_id, "--format", "json").stdout)["token"]
+    assert newer.split("_")[1] == token_id
+    assert newer != text
+    assert json.loads(run(tmp_path, "list", "--format", "json").stdout)[0]["secrets"] == 2
+    assert run(tmp_path, "rotate", token_id, "--finish").exit_code == 0
+    assert json.loads(run(tmp_path, "list", "--format", "json").stdout)[0]["secrets"] == 1
+    assert run(tmp_path, "revoke", token_id).exit_code == 0
+    assert json.loads(run(tmp_path, "list", "--format", "json").stdout)[0]["revoked_at"]
+    assert run(tmp_path, "rotate", token_id).exit_code == 1
+    assert run(tmp_path, "revoke", token_id).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--list", "everything"),
+        ("--scope", "root"),
+        ("--allow", "10.1.0.1/16"),
+        ("--deny", "::ffff:10.0.0.0/104"),
+        ("--expires", "0d"),
+        ("--expires", "soon"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path: Path, options: tuple[str, str]) -> None:
+    assert run(tmp_path, "create", "firewall-1", *options).exit_code == 2
+    assert json.loads(run(tmp_path, "list", "--format", "json").stdout) == []
+
+
+def test_no_secret_is_logged(tmp_path: Path) -> None:
+    text = create(tmp_path)
+    event = redact_tokens(None, "", {"event": "request_failed", "path": f"/feeds/t/{text}/x.txt", "count": 3})
+    assert text.split("_")[2] not in str(event)
+    assert text.split("_")[1] in str(event)
+    assert event["count"] == 3
