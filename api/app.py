@@ -30,6 +30,7 @@ from api.routes import (
     findings,
     health,
     lists,
+    misp,
     page,
     policy,
     sensors,
@@ -77,7 +78,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.add_middleware(RequestGuard)
     app.state.metrics = RequestMetrics(registry)
     app.add_middleware(RequestBoundary, metrics=app.state.metrics)
-    readers = (feeds, lists, decisions, taxii)
+    readers = (feeds, lists, decisions, taxii, misp)
     for module in (event_streams, events, findings, services, sensors, policy, *readers, health, page):
         app.include_router(module.router)
     app.mount(STATIC_PATH, make_static_files(), name="static")

@@ -5,7 +5,7 @@ The rule above all: a sanctioned name, and an auxiliary name that its agents nee
 """
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from hashlib import sha256
 from typing import TypeVar
@@ -15,7 +15,7 @@ import msgspec
 from rules.catalogue import Catalogue, ListKind, Network, Service
 from rules.matcher import EXACT_MARK, WILDCARDS
 from rules.names import ancestors, normalise
-from rules.policy import Policy
+from rules.policy import Blocked, Policy
 from rules.verdict import Decision
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -33,6 +33,10 @@ OWN_NETWORKS: tuple[Network, ...] = tuple(
 
 # An address that the names of more services than this answer with is a sinkhole, or a host that others share.
 MOST_SERVICES = 3
+
+
+# The service of entries that the policy lists beyond the catalogue.
+OURS = "policy"
 
 
 class ListName(StrEnum):
@@ -153,7 +157,12 @@ def build_names(catalogue: Catalogue, policy: Policy, now_ns: int) -> NameList:
     Names of visitors are not listed: opening somebody's tunnel is not running one. Costs O(names x labels).
     """
     listed = [entry for service in blocked_services(catalogue, policy) for entry in _agent_entries(service)]
-    return _name_list(listed, catalogue, policy, now_ns)
+    ours = [
+        NameEntry(row.name, Scope.SUBTREE if row.is_subtree else Scope.EXACT, OURS, Origin.MANUAL, _because(row))
+        for row in policy.active_blocked(now_ns)
+        if row.name
+    ]
+    return _name_list([*listed, *ours], catalogue, policy, now_ns)
 
 
 def narrow_names(listed: NameList, catalogue: Catalogue, policy: Policy, now_ns: int) -> NameList:
@@ -233,27 +242,43 @@ def build_addresses(
     """
     spared = {ipaddress.ip_address(address) for address in sanctioned_addresses}
     pins = [network for sanction in policy.active_sanctions(now_ns) for network in sanction.addresses]
-    withheld = withheld_services(policy, now_ns)
+    never = [*pins, *OWN_NETWORKS]
     rows: dict[str, AddressEntry] = {}
-
-    def keep(address: Address, service: str, reason: str) -> None:
-        if address not in spared and not _is_in(address, pins) and not _is_in(address, OWN_NETWORKS):
+    for address, service, reason in _candidates(catalogue, policy, resolved, now_ns):
+        if address not in spared and not _is_in(address, never):
             prefix = str(ipaddress.ip_network(address))
             rows.setdefault(prefix, AddressEntry(prefix, service, reason=reason))
+    for row in policy.active_blocked(now_ns):
+        if row.network and not _overlaps(row.network, [*never, *map(ipaddress.ip_network, spared)]):
+            prefix = str(row.network)
+            rows[prefix] = AddressEntry(prefix, OURS, Origin.MANUAL, _because(row))
+    return AddressList(blocked=tuple(sorted(rows.values())), withheld=withheld_services(policy, now_ns))
 
-    wanted = names_to_resolve(catalogue, policy, now_ns)
+
+def _candidates(
+    catalogue: Catalogue, policy: Policy, resolved: Mapping[str, Iterable[str]], now_ns: int
+) -> Iterator[tuple[Address, str, str]]:
+    """Yield the addresses of agents' names and those that vendors publish, each with its service and the reason."""
     users: dict[Address, dict[str, str]] = {}
-    for name, service_id in wanted.items():
+    for name, service_id in names_to_resolve(catalogue, policy, now_ns).items():
         for address in map(ipaddress.ip_address, resolved.get(name, ())):
             users.setdefault(address, {}).setdefault(service_id, name)
     for address, names in users.items():
         if len(names) <= MOST_SERVICES and not _is_in(address, catalogue.shared_networks):
-            keep(address, *min(names.items()))
+            yield (address, *min(names.items()))
+    withheld = withheld_services(policy, now_ns)
     for service in blocked_services(catalogue, policy):
         if service.id not in withheld:
             for address in map(ipaddress.ip_address, service.addresses):
-                keep(address, service.id, "its vendor publishes it")
-    return AddressList(blocked=tuple(sorted(rows.values())), withheld=withheld)
+                yield address, service.id, "its vendor publishes it"
+
+
+def _because(row: Blocked) -> str:
+    return f"{row.reason} ({row.owner})"
+
+
+def _overlaps(prefix: Network, networks: Iterable[Network]) -> bool:
+    return any(prefix.version == network.version and prefix.overlaps(network) for network in networks)
 
 
 def _since(entry: Entry, first_listed_ns: int) -> Entry:

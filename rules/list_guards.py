@@ -13,13 +13,13 @@ import msgspec
 from rules.blocklist import OWN_NETWORKS, AddressList, NameEntry, NameList, Scope
 from rules.catalogue import Network
 from rules.names import is_at_or_below
+from rules.policy import WIDEST
 from rules.public_suffix import is_registry_suffix
 
 MOST_SHRINK = 0.5  # more than this share of the entries gone at once,
 FEWEST_GONE = 10  # and at least so many
 MOST_GROWTH = 2.0  # more than this many times the entries new at once,
 FEWEST_NEW = 100  # and at least so many
-WIDEST = {4: 8, 6: 19}
 
 
 class Guard(StrEnum):

@@ -17,12 +17,13 @@ import msgspec
 from rules.catalogue import CATEGORIES, Catalogue, Network, Service
 from rules.errors import InvalidName, InvalidPolicy
 from rules.matcher import EXACT_MARK, WILDCARDS
-from rules.names import ancestors, fold, normalise
+from rules.names import ancestors, fold, is_address, is_at_or_below, normalise
 from rules.public_suffix import is_public_suffix
 from rules.source import NOBODY, Source
 from rules.verdict import Decision
 
 NS_PER_S = 1_000_000_000
+WIDEST = {4: 8, 6: 19}  # prefix lengths by IP version: no list holds anything wider
 _USER = re.compile(r"[^\s:/,\x00-\x1f]+")
 _HOST = re.compile(r"[a-z0-9_.-]+")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -78,11 +79,28 @@ class PolicyException:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocked:
+    """What the organisation lists beyond the catalogue: a name (and those below it) or a network, through `expires`."""
+
+    owner: str
+    reason: str
+    name: str = ""
+    is_subtree: bool = True
+    network: Network | None = None
+    expires: date | None = None
+
+    def is_active(self, now_ns: int) -> bool:
+        """Tell whether the entry holds at `now_ns`."""
+        return self.expires is None or _day(now_ns) <= self.expires
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What is sanctioned, excepted and decided; `warnings` are sentences for whoever keeps the file."""
 
     sanctions: tuple[Sanction, ...] = ()
     exceptions: tuple[PolicyException, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
     decisions: dict[str, Decision] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     digest: str = ""
@@ -102,6 +120,10 @@ class Policy:
     def active_sanctions(self, now_ns: int) -> tuple[Sanction, ...]:
         """Return the sanctions that hold at `now_ns`."""
         return tuple(sanction for sanction in self.sanctions if sanction.is_active(now_ns))
+
+    def active_blocked(self, now_ns: int) -> tuple[Blocked, ...]:
+        """Return the entries of our own that hold at `now_ns`."""
+        return tuple(entry for entry in self.blocked if entry.is_active(now_ns))
 
     def has_sanctioned(self, service_id: str, now_ns: int) -> bool:
         """Tell whether an ingress of `service_id` is sanctioned at `now_ns`."""
@@ -141,9 +163,17 @@ class _ExceptionTable(msgspec.Struct, forbid_unknown_fields=True):
     expires: date | None = None
 
 
+class _BlockedTable(msgspec.Struct, forbid_unknown_fields=True):
+    entry: str
+    owner: str
+    reason: str
+    expires: date | None = None
+
+
 class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
     sanctioned: list[_SanctionTable] = []
     exception: list[_ExceptionTable] = []
+    blocked: list[_BlockedTable] = []
     services: dict[str, str] = {}
 
 
@@ -165,6 +195,7 @@ def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -
     return Policy(
         sanctions=sanctions,
         exceptions=tuple(reader.exception(at, row) for at, row in enumerate(tables.exception)),
+        blocked=tuple(reader.blocked(at, row, sanctions) for at, row in enumerate(tables.blocked)),
         decisions=dict(reader.decision(key, value) for key, value in tables.services.items()),
         warnings=tuple(reader.warnings),
         digest=hashlib.sha256(text.encode()).hexdigest(),
@@ -207,6 +238,33 @@ class _Reader:
         identity = "|".join([*map(str, sources), *named, service, row.owner])
         exception_id = f"{service}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
         return PolicyException(exception_id, sources, service, row.owner, row.reason, row.expires, who)
+
+    def blocked(self, at: int, row: _BlockedTable, sanctions: Iterable[Sanction]) -> Blocked:
+        key = f"blocked[{at}]"
+        self._check_texts(key, row.owner, row.reason)
+        self._warn_if_expired(key, row.entry, row.expires)
+        if "/" in row.entry or is_address(row.entry):
+            network = self._network(f"{key}.entry", row.entry)
+            if network.prefixlen < WIDEST[network.version] or not network.is_global:
+                raise self._error(f"{key}.entry", f"{network} is private, or too wide for a list: name less")
+            return Blocked(row.owner, row.reason, network=network, expires=row.expires)
+        name, is_subtree = self._listable(f"{key}.entry", row.entry)
+        for sanction in sanctions:
+            if is_at_or_below(name, sanction.domain) or (is_subtree and is_at_or_below(sanction.domain, name)):
+                raise self._error(f"{key}.entry", f"{name} would block {sanction.domain}, which is sanctioned")
+        return Blocked(row.owner, row.reason, name, is_subtree, expires=row.expires)
+
+    def _listable(self, key: str, entry: str) -> tuple[str, bool]:
+        """Return the name of an entry that may be listed, and whether it stands for those below it."""
+        try:
+            name = normalise(entry.removeprefix(EXACT_MARK))
+        except InvalidName as error:
+            raise self._error(key, f"{error}; give a name, or =name for that name alone") from None
+        is_subtree = not entry.startswith(EXACT_MARK)
+        shared = [other for other in self.catalogue.shared if is_at_or_below(other, name)] if is_subtree else []
+        if is_public_suffix(name) or name in self.catalogue.shared or shared:
+            raise self._error(key, f"{name} is everybody's: name the one that is meant below it")
+        return name, is_subtree
 
     def _who(self, key: str, row: _ExceptionTable) -> Iterator[tuple[str, frozenset[str]]]:
         """Yield the fields of a source with the values that an exception names for them, in the form compared."""
@@ -300,7 +358,7 @@ def _covered_entries(catalogue: Catalogue) -> dict[str, str]:
 def _explain(message: str) -> str:
     path = message.rpartition(" - at ")[2].strip("`$.") if " - at " in message else "the file"
     what = message.partition(" - at ")[0]
-    return f"{path}: {what}. Known keys: [[sanctioned]], [[exception]] and [services]; see docs/policy.md"
+    return f"{path}: {what}. Known keys: [[sanctioned]], [[exception]], [[blocked]] and [services]; see docs/policy.md"
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from api.feeds.formats import (
     iptables,
     juniper,
     mikrotik,
+    misp,
     nftables,
     pan_os,
     pf,
@@ -41,7 +42,7 @@ REGISTRY: tuple[Format, ...] = (
     *(juniper.ADDRESSES, pf.ADDRESSES, mikrotik.ADDRESSES, banip.ADDRESSES),
     *(hosts.NAMES, pi_hole.NAMES, adguard.NAMES),
     *(suricata.RULES, suricata.DATASET, zeek.NAMES, zeek.ADDRESSES),
-    *(*table.CSV, *table.JSON, stix.NAMES, stix.ADDRESSES),
+    *(*table.CSV, *table.JSON, stix.NAMES, stix.ADDRESSES, misp.NAMES, misp.ADDRESSES),
 )
 BY_FEED = {(feed.list_name, feed.extension): feed for feed in REGISTRY}
 FORMATS: dict[ListName, tuple[FeedFormat, ...]] = {

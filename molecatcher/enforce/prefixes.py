@@ -4,10 +4,10 @@ import ipaddress
 from pathlib import Path
 
 from molecatcher.errors import MolecatcherError
+from rules.policy import WIDEST
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-WIDEST = {4: 8, 6: 19}
 MAX_OCTETS = 64 * 1024 * 1024
 
 

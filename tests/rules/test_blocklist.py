@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from observations import NOW_NS
 
 from rules.blocklist import (
+    AddressEntry,
     NameEntry,
     NameList,
+    Origin,
     Scope,
     build_addresses,
     build_names,
@@ -186,3 +188,48 @@ def test_a_sanctioned_address_in_ipv6_notation_is_not_listed(catalogue: Catalogu
     listed = build_addresses(catalogue, Policy(), resolved, ["198.51.100.7"], NOW_NS).blocked
     assert not [entry for entry in listed if entry.prefix in ("::ffff:c633:6407/128", "198.51.100.7/32")]
     assert "198.51.100.8/32" in [entry.prefix for entry in listed]
+
+
+BLOCKED = """
+[[blocked]]
+entry = "tunnel.colleague.example"
+owner = "soc@example.com"
+reason = "a private ingress"
+expires = 2026-12-31
+
+[[blocked]]
+entry = "=relay.colleague.example"
+owner = "o"
+reason = "r"
+
+[[blocked]]
+entry = "9.9.8.0/24"
+owner = "o"
+reason = "r"
+"""
+
+
+def test_the_policy_lists_beyond_the_catalogue(catalogue: Catalogue) -> None:
+    policy = parse_policy(BLOCKED, "policy.toml", catalogue, NOW_NS)
+    ours = [entry for entry in build_names(catalogue, policy, NOW_NS).blocked if entry.source is Origin.MANUAL]
+    assert ours == [
+        NameEntry("relay.colleague.example", Scope.EXACT, "policy", Origin.MANUAL, "r (o)"),
+        NameEntry(
+            "tunnel.colleague.example",
+            Scope.SUBTREE,
+            "policy",
+            Origin.MANUAL,
+            "a private ingress (soc@example.com)",
+        ),
+    ]
+    expired_ns = NOW_NS + 60 * 86_400 * 10**9
+    later = [entry.name for entry in build_names(catalogue, policy, expired_ns).blocked if entry.service == "policy"]
+    assert later == ["relay.colleague.example"]
+
+
+def test_a_network_of_the_policy_is_listed_unless_something_sanctioned_is_in_it(catalogue: Catalogue) -> None:
+    policy = parse_policy(BLOCKED, "policy.toml", catalogue, NOW_NS)
+    listed = build_addresses(catalogue, policy, {}, [], NOW_NS).blocked
+    assert AddressEntry("9.9.8.0/24", "policy", Origin.MANUAL, "r (o)") in listed
+    spared = build_addresses(catalogue, policy, {}, ["9.9.8.7"], NOW_NS).blocked
+    assert "9.9.8.0/24" not in {entry.prefix for entry in spared}

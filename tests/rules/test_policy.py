@@ -206,3 +206,37 @@ def test_exceptions_for_different_people_have_different_ids(catalogue: Catalogue
     texts = ('users = ["alice"]', 'users = ["bob"]', 'hosts = ["alice"]')
     ids = {parse(catalogue, WHO + text).exceptions[0].id for text in texts}
     assert len(ids) == 3
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("com", "everybody's"),
+        ("github.io", "everybody's"),
+        ("cloudfront.net", "everybody's"),
+        ("tunnels.example.com", "would block tunnels.example.com, which is sanctioned"),
+        ("=a.tunnels.example.com", "would block tunnels.example.com, which is sanctioned"),
+        ("example.com", "would block tunnels.example.com, which is sanctioned"),
+        ("10.0.0.0/8", "private, or too wide"),
+        ("0.0.0.0/0", "private, or too wide"),
+        ("9.9.8.7/24", "host bits"),
+        ("", "is empty"),
+        ("a b", "not a host name"),
+    ],
+)
+def test_what_may_not_be_listed_is_refused(catalogue: Catalogue, entry: str, problem: str) -> None:
+    text = f"""
+[[sanctioned]]
+domain = "tunnels.example.com"
+service = "ngrok"
+owner = "o"
+reason = "r"
+
+[[blocked]]
+entry = "{entry}"
+owner = "o"
+reason = "r"
+"""
+    with pytest.raises(InvalidPolicy, match=problem) as error:
+        parse_policy(text, "policy.toml", catalogue, NOW_NS)
+    assert "blocked[0].entry" in str(error.value)

@@ -90,9 +90,8 @@ def read_prefixes(octets: bytes) -> Judge:
 
 
 def read_single_addresses(octets: bytes) -> Judge:
-    lines = _lines(octets)
-    assert all(ipaddress.IPv4Address(line) for line in lines)
-    return _judge_prefixes(lines)
+    assert all(ipaddress.IPv4Address(line) for line in _lines(octets))
+    return read_prefixes(octets)
 
 
 def read_nftables(octets: bytes) -> Judge:
@@ -151,8 +150,7 @@ def read_iptables(octets: bytes) -> Judge:
 
 
 def read_exact_names(octets: bytes) -> Judge:
-    names = set(_lines(octets))
-    return lambda name: name in names
+    return set(_lines(octets)).__contains__
 
 
 def read_hosts(octets: bytes) -> Judge:
@@ -312,6 +310,14 @@ def read_stix(octets: bytes) -> Judge:
     return lambda it: it in equal or it.endswith(tuple(endings)) if it.endswith("example") else is_listed(it)
 
 
+def read_misp(octets: bytes) -> Judge:
+    attributes = json.loads(octets)["Event"]["Attribute"]
+    assert len({row["uuid"] for row in attributes}) == len(attributes)
+    names = {row["value"] for row in attributes if row["type"] == "domain"}
+    is_listed = _judge_prefixes([row["value"] for row in attributes if row["type"] == "ip-dst"])
+    return lambda text: text in names if text.endswith("example") else is_listed(text)
+
+
 def _judge_rows(rows: list[dict[str, str]]) -> Judge:
     scopes = {row["name"]: row["scope"] for row in rows if "name" in row}
     is_listed = _judge_prefixes([row["prefix"] for row in rows if "prefix" in row])
@@ -388,4 +394,6 @@ READERS: dict[str, Reader] = {
     "unsanctioned-addresses.json": read_json,
     "unsanctioned-domains.stix.json": read_stix,
     "unsanctioned-addresses.stix.json": read_stix,
+    "unsanctioned-domains.misp.json": read_misp,
+    "unsanctioned-addresses.misp.json": read_misp,
 }

@@ -50,6 +50,7 @@ class FeedFormat(StrEnum):
     CSV = "csv"
     JSON = "json"
     STIX = "stix.json"
+    MISP = "misp.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,66 @@
+"""A MISP feed: the directory that MISP pulls, with a manifest, an event for each list, and the hashes of all values."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Path
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.dependencies import Context
+from api.errors import UnrenderableSnapshot
+from api.feeds.formats import misp
+from api.feeds.formats.base import FeedFormat
+from api.openapi import problems
+from api.problems import Kind, Problem
+from rules.blocklist import ListName, Snapshot
+
+RETRY = {"Retry-After": "30"}
+ERRORS = problems(404, 422, 503)
+_LISTS = {event_id: name for name, event_id in misp.EVENT_IDS.items()}
+
+router = APIRouter(tags=["feeds"])
+EventId = Annotated[str, Path(max_length=36, examples=list(_LISTS), description="An event of the manifest")]
+
+
+@router.get("/misp/manifest.json", response_class=Response, responses=ERRORS)
+def get_manifest(context: Context) -> Response:
+    """The events that there are; a list that is empty, or was not built yet, has none."""
+    found = {misp.EVENT_IDS[it.list_name]: misp.describe(it) for it in _published(context.snapshot)}
+    return Response(msgspec.json.encode(found), media_type="application/json")
+
+
+@router.get("/misp/hashes.csv", response_class=Response, responses=ERRORS)
+def get_hashes(context: Context) -> Response:
+    """The MD5 of every value, with its event."""
+    try:
+        lines = [line for snapshot in _published(context.snapshot) for line in misp.hash_lines(snapshot)]
+    except UnrenderableSnapshot as error:
+        raise Problem(Kind.UNRENDERABLE_LIST, f"Keep what you have: {error}.", RETRY) from error
+    return Response("".join(f"{line}\n" for line in lines), media_type="text/csv")
+
+
+@router.get("/misp/{event_id}.json", response_class=Response, responses=ERRORS)
+def get_misp_event(event_id: EventId, request: Request, context: Context) -> Response:
+    """A list as an event."""
+    name = _LISTS.get(event_id)
+    if name is None or name not in {it.list_name for it in _published(context.snapshot)}:
+        raise Problem(Kind.NOT_FOUND, "The manifest names the events that there are.")
+    try:
+        edition = request.app.state.publication.edition(name, FeedFormat.MISP, comments=False)
+    except UnrenderableSnapshot as error:
+        raise Problem(Kind.UNRENDERABLE_LIST, f"Keep what you have: {error}.", RETRY) from error
+    return Response(edition.plain.body, media_type=edition.media_type)
+
+
+def _published(snapshot_of: Callable[[ListName], Snapshot | None]) -> list[Snapshot]:
+    """Return the snapshots that have entries.
+
+    Raises:
+        Problem: there are none: a manifest without events would have readers think that all is well.
+    """
+    found = [snapshot for name in ListName if (snapshot := snapshot_of(name)) is not None and snapshot.body.blocked]
+    if not found:
+        raise Problem(Kind.NO_SNAPSHOT, "Keep what you have and ask again soon: no list has been built.", RETRY)
+    return found
