@@ -12,6 +12,7 @@ from api.access.secrets import digest_of, new_id, new_secret, written
 from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
 from db.store import Store
 from db.values import Token, TokenScope
+from molecatcher.dissection import dissect
 from rules.blocklist import (
     AddressEntry,
     AddressList,
@@ -127,6 +128,7 @@ class Installation:
             store=self.store,
             snapshot=self.snapshots.get,
             catalogue_services=lambda: self.services,
+            dissect=dissect,
             policy_status=lambda: self.ask_policy(self),
             now_ns=lambda: self.now_ns,
             version="0.1.0",
