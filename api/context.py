@@ -7,6 +7,7 @@ from datetime import date
 
 from db.store import Store
 from rules.blocklist import ListName, Snapshot
+from rules.dissected import DissectedPacket
 from rules.list_guards import HeldList
 from rules.verdict import Decision
 
@@ -50,7 +51,8 @@ class PolicyStatus:
 class ApiContext:
     """Everything the API asks; the callables are asked on each request, so their answers may change.
 
-    `cursor_secret` signs page cursors. Cursors survive a restart only when the caller keeps the secret.
+    `dissect` puts the packets of an event into words. `cursor_secret` signs page cursors. Cursors survive a
+    restart only when the caller keeps the secret.
     """
 
     store: Store
@@ -61,4 +63,5 @@ class ApiContext:
     version: str
     held_list: Callable[[ListName], HeldList | None] = lambda _: None
     confirm_list: Callable[[ListName, str], bool] = lambda _list, _digest: False
+    dissect: Callable[[bytes], Sequence[DissectedPacket]] = lambda _evidence: ()
     cursor_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

@@ -11,6 +11,7 @@ from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
 from api.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from molecatcher import __version__
+from molecatcher.dissection import dissect
 from molecatcher.list_files import ListFiles
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
@@ -84,6 +85,7 @@ class ApiProcess:
             catalogue_services=self._services,
             policy_status=self._policy_status,
             now_ns=time.time_ns,
+            dissect=dissect,
             version=__version__,
             held_list=self.publisher.held,
             confirm_list=self.publisher.confirm,

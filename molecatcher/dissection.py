@@ -6,10 +6,10 @@ Scapy takes a third of a second to import and 1 ms or so a packet, so it is impo
 import io
 import struct
 import warnings
+from itertools import islice
 from typing import Any
 
-import msgspec
-
+from rules.dissected import DissectedPacket
 from rules.event import rfc3339
 
 MAX_PACKETS = 64
@@ -18,31 +18,24 @@ MAX_LINE = 160
 CUT = " ..."
 
 
-class DissectedPacket(msgspec.Struct, frozen=True):
-    """A packet in words: `summary` is one line, `fields` many; `octets` of `wire_octets` were kept."""
-
-    time: str
-    interface: str
-    octets: int
-    wire_octets: int
-    why: str
-    summary: str
-    fields: tuple[str, ...]
-
-
 def dissect(evidence: bytes) -> list[DissectedPacket]:
-    """Return the packets of a pcapng file, the first 64; what scapy cannot read is shown in hexadecimal digits."""
-    from scapy.utils import RawPcapNgReader  # noqa: PLC0415 - see above
+    """Return the packets of a pcapng file, the first 64; what scapy cannot read is shown in hexadecimal digits.
+
+    Of what is no pcapng file, or a damaged one, what comes before the damage.
+    """
+    from scapy.error import Scapy_Exception  # noqa: PLC0415 - see above
+    from scapy.utils import RawPcapNgReader  # noqa: PLC0415
 
     found: list[DissectedPacket] = []
     if not evidence:
         return found
     stream: Any = io.BytesIO(evidence)
-    reader: Any = RawPcapNgReader(stream)
-    for data, about in reader:
-        if len(found) == MAX_PACKETS:
-            break
-        found.append(_dissected(data, about))
+    try:
+        reader: Any = RawPcapNgReader(stream)
+        for data, about in islice(reader, MAX_PACKETS):
+            found.append(_dissected(data, about))
+    except (Scapy_Exception, EOFError, struct.error):
+        pass
     return found
 
 

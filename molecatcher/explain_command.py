@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from molecatcher.dissection import DissectedPacket, dissect
+from molecatcher.dissection import dissect
 from molecatcher.errors import MolecatcherError
 from molecatcher.progress import progress_of
 from molecatcher.replay import Replay
 from molecatcher.replay_command import read_policy_file
 from molecatcher.tables import STYLES, console, print_summary
 from rules.catalogue import load_catalogue
+from rules.dissected import DissectedPacket
 from rules.event import Event, to_document
 from rules.explain import explain
 from rules.policy import Policy

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from api.cursors import CursorSigner
 from api.dependencies import Context
 from api.documents import json_response
+from api.explained import explained
 from api.openapi import problems
 from api.paging import Row, open_page
 from api.problems import Kind, Problem
@@ -17,7 +18,6 @@ from api.schemas import EventDetail, EventPage
 from api.times import DAY_NS
 from db.values import EventCursor
 from rules.event import to_document
-from rules.explain import explain
 
 router = APIRouter(tags=["events"])
 PCAP = "application/vnd.tcpdump.pcap"
@@ -45,10 +45,7 @@ def get_event(event_id: Annotated[str, Path(max_length=64)], context: Context) -
     event = context.store.event(event_id)
     if event is None:
         raise Problem(Kind.NOT_FOUND, NO_EVENT)
-    service = next((row for row in context.catalogue_services() if row.id == event.service), None)
-    name = service.name if service else event.service or "an unknown service"
-    explanation = explain(event, name, service.decision if service else None)
-    return json_response({**to_document(event), "explanation": explanation})
+    return json_response({**to_document(event), "explanation": explained(event, context)})
 
 
 @router.get(

@@ -1,11 +1,16 @@
 """The page, the part of it that renews itself, and what people are told whose connection was blocked."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from api.dependencies import Context
+from api.explained import explained
 from api.page.view import make_view
+from api.problems import Kind, Problem
+from api.routes.events import NO_EVENT, NO_EVIDENCE
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -22,6 +27,25 @@ def get_page(context: Context, request: Request) -> HTMLResponse:
 def get_live(context: Context, request: Request) -> HTMLResponse:
     """Return what changes on the page."""
     return _render("live.html", context, request)
+
+
+@router.get("/events/{event_id}")
+def get_event_page(event_id: Annotated[str, Path(max_length=64)], context: Context, request: Request) -> HTMLResponse:
+    """Return one event: what it means, how that is known, since when, and the packets that decided."""
+    event = context.store.event(event_id)
+    if event is None:
+        raise Problem(Kind.NOT_FOUND, NO_EVENT)
+    evidence = context.store.evidence(event_id)
+    text = request.app.state.templates.render(
+        "event.html",
+        event=event,
+        sentences=explained(event, context),
+        has_evidence=evidence is not None,
+        packets=context.dissect(evidence) if evidence is not None else (),
+        no_evidence=NO_EVIDENCE,
+        now_ns=context.now_ns(),
+    )
+    return HTMLResponse(text, headers=NO_STORE)
 
 
 @router.get("/blocked")

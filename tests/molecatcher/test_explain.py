@@ -74,5 +74,12 @@ def test_dissection_is_bounded_and_printable(data: bytes) -> None:
     assert all(len(line) <= MAX_LINE and line.isprintable() for line in lines)
 
 
+def test_a_damaged_file_gives_what_comes_before() -> None:
+    octets = write_pcapng([Commented(Packet(number, 1, bytes(60), 60)) for number in range(3)])
+    for end in range(len(octets)):
+        assert len(dissect(octets[:end])) <= 3
+    assert dissect(b"no capture") == []
+
+
 def test_no_packets_are_no_dissection() -> None:
     assert dissect(b"") == []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
 from db.store import Store
+from molecatcher.dissection import dissect
 from rules.blocklist import (
     AddressEntry,
     AddressList,
@@ -111,6 +112,7 @@ class Installation:
             store=self.store,
             snapshot=self.snapshots.get,
             catalogue_services=lambda: self.services,
+            dissect=dissect,
             policy_status=lambda: self.ask_policy(self),
             now_ns=lambda: self.now_ns,
             version="0.1.0",
