@@ -21,8 +21,13 @@ def require_feed(token: Token | None, list_name: str) -> None:
     Raises:
         Problem: the token was made for something else.
     """
-    if token is not None and not may_read_feed(token, list_name, None):
+    if not is_open_to(token, list_name):
         raise Problem(Kind.NOT_ALLOWED, "Ask for the list that this token was made for, or make another token.")
+
+
+def is_open_to(token: Token | None, list_name: str) -> bool:
+    """Tell whether a list is open to the holder of a token, or to all (None)."""
+    return token is None or may_read_feed(token, list_name, None)
 
 
 def holder_of(request: Request, path_token: str = "") -> Token | None:

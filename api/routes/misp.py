@@ -1,6 +1,5 @@
 """A MISP feed: the directory that MISP pulls, with a manifest, an event for each list, and the hashes of all values."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -8,6 +7,8 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access.gate import holder_of, is_open_to, require_feed
+from api.context import ApiContext
 from api.dependencies import Context
 from api.errors import UnrenderableSnapshot
 from api.feeds.formats import misp
@@ -17,7 +18,7 @@ from api.problems import Kind, Problem
 from rules.blocklist import ListName, Snapshot
 
 RETRY = {"Retry-After": "30"}
-ERRORS = problems(404, 422, 503)
+ERRORS = problems(401, 403, 404, 422, 503)
 _LISTS = {event_id: name for name, event_id in misp.EVENT_IDS.items()}
 
 router = APIRouter(tags=["feeds"])
@@ -25,17 +26,17 @@ EventId = Annotated[str, Path(max_length=36, examples=list(_LISTS), description=
 
 
 @router.get("/misp/manifest.json", response_class=Response, responses=ERRORS)
-def get_manifest(context: Context) -> Response:
+def get_manifest(request: Request, context: Context) -> Response:
     """The events that there are; a list that is empty, or was not built yet, has none."""
-    found = {misp.EVENT_IDS[it.list_name]: misp.describe(it) for it in _published(context.snapshot)}
+    found = {misp.EVENT_IDS[it.list_name]: misp.describe(it) for it in _published(request, context)}
     return Response(msgspec.json.encode(found), media_type="application/json")
 
 
 @router.get("/misp/hashes.csv", response_class=Response, responses=ERRORS)
-def get_hashes(context: Context) -> Response:
+def get_hashes(request: Request, context: Context) -> Response:
     """The MD5 of every value, with its event."""
     try:
-        lines = [line for snapshot in _published(context.snapshot) for line in misp.hash_lines(snapshot)]
+        lines = [line for snapshot in _published(request, context) for line in misp.hash_lines(snapshot)]
     except UnrenderableSnapshot as error:
         raise Problem(Kind.UNRENDERABLE_LIST, f"Keep what you have: {error}.", RETRY) from error
     return Response("".join(f"{line}\n" for line in lines), media_type="text/csv")
@@ -45,8 +46,12 @@ def get_hashes(context: Context) -> Response:
 def get_misp_event(event_id: EventId, request: Request, context: Context) -> Response:
     """A list as an event."""
     name = _LISTS.get(event_id)
-    if name is None or name not in {it.list_name for it in _published(context.snapshot)}:
+    token = holder_of(request)
+    if name is None:
         raise Problem(Kind.NOT_FOUND, "The manifest names the events that there are.")
+    require_feed(token, name)
+    if name not in {it.list_name for it in _published(request, context)}:
+        raise Problem(Kind.NO_SNAPSHOT, "Keep what you have: this list is empty, or was not built yet.", RETRY)
     try:
         edition = request.app.state.publication.edition(name, FeedFormat.MISP, comments=False)
     except UnrenderableSnapshot as error:
@@ -54,13 +59,15 @@ def get_misp_event(event_id: EventId, request: Request, context: Context) -> Res
     return Response(edition.plain.body, media_type=edition.media_type)
 
 
-def _published(snapshot_of: Callable[[ListName], Snapshot | None]) -> list[Snapshot]:
-    """Return the snapshots that have entries.
+def _published(request: Request, context: ApiContext) -> list[Snapshot]:
+    """Return the snapshots that have entries, of the lists that are open to whoever asks.
 
     Raises:
         Problem: there are none: a manifest without events would have readers think that all is well.
     """
-    found = [snapshot for name in ListName if (snapshot := snapshot_of(name)) is not None and snapshot.body.blocked]
+    token = holder_of(request)
+    current = [context.snapshot(name) for name in ListName if is_open_to(token, name)]
+    found = [snapshot for snapshot in current if snapshot is not None and snapshot.body.blocked]
     if not found:
         raise Problem(Kind.NO_SNAPSHOT, "Keep what you have and ask again soon: no list has been built.", RETRY)
     return found

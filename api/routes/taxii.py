@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access.gate import holder_of, is_open_to, require_feed
 from api.errors import UnrenderableSnapshot
 from api.feeds.collections import COLLECTION_IDS, Collection, Member
 from api.feeds.formats import stix
@@ -32,7 +33,7 @@ _LISTS = {collection_id: name for name, collection_id in COLLECTION_IDS.items()}
 router = APIRouter(tags=["taxii"])
 CollectionId = Annotated[str, Path(max_length=36, examples=list(_LISTS), description="A collection's id")]
 ObjectId = Annotated[str, Path(max_length=80, description="An indicator's id")]
-ERRORS = problems(404, 406, 422, 503)
+ERRORS = problems(401, 403, 404, 406, 422, 503)
 
 
 class ObjectQuery(BaseModel):
@@ -62,6 +63,7 @@ Filter = Annotated[ObjectQuery, Query()]
 @router.get("/taxii2/", response_class=Response, responses=ERRORS)
 def discover(request: Request) -> Response:
     """Where the collections are."""
+    holder_of(request)
     root = f"{str(request.base_url).rstrip('/')}{ROOT}"
     return _answer(request, {"title": "Molecatcher", "default": root, "api_roots": [root]})
 
@@ -69,6 +71,7 @@ def discover(request: Request) -> Response:
 @router.get(ROOT, response_class=Response, responses=ERRORS)
 def get_root(request: Request) -> Response:
     """What the API root speaks."""
+    holder_of(request)
     return _answer(
         request, {"title": "Molecatcher's block lists", "versions": [MEDIA_TYPE], "max_content_length": 65_536}
     )
@@ -77,13 +80,15 @@ def get_root(request: Request) -> Response:
 @router.get(f"{ROOT}collections/", response_class=Response, responses=ERRORS)
 def list_collections(request: Request) -> Response:
     """The lists as collections."""
-    return _answer(request, {"collections": [_describe(name) for name in ListName]})
+    token = holder_of(request)
+    return _answer(request, {"collections": [_describe(name, is_open_to(token, name)) for name in ListName]})
 
 
 @router.get(ROOT + "collections/{collection_id}/", response_class=Response, responses=ERRORS)
 def get_collection(collection_id: CollectionId, request: Request) -> Response:
     """One collection."""
-    return _answer(request, _describe(_list_of(collection_id)))
+    name = _list_of(collection_id)
+    return _answer(request, _describe(name, is_open_to(holder_of(request), name)))
 
 
 @router.get(ROOT + "collections/{collection_id}/objects/", response_class=Response, responses=ERRORS)
@@ -124,11 +129,11 @@ def _list_of(collection_id: str) -> ListName:
     return _LISTS[collection_id]
 
 
-def _describe(name: ListName) -> dict[str, object]:
+def _describe(name: ListName, can_read: bool) -> dict[str, object]:
     return {
         "id": COLLECTION_IDS[name],
         "title": name.value,
-        "can_read": True,
+        "can_read": can_read,
         "can_write": False,
         "media_types": [stix.MEDIA_TYPE],
     }
@@ -136,6 +141,7 @@ def _describe(name: ListName) -> dict[str, object]:
 
 def _collection(request: Request, collection_id: str) -> Collection:
     name = _list_of(collection_id)
+    require_feed(holder_of(request), name)
     try:
         found: Collection | None = request.app.state.collections.get(name)
     except UnrenderableSnapshot as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from api.feeds.addresses import address_list, networks
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.names import blocked_entries
-from rules.blocklist import ListName, NameList, Snapshot
+from rules.blocklist import AddressEntry, ListName, NameEntry, NameList, Snapshot
 from rules.event import rfc3339
 
 
@@ -14,17 +14,23 @@ def rows(snapshot: Snapshot) -> Iterator[dict[str, str]]:
     """Return the entries as they are listed."""
     if isinstance(snapshot.body, NameList):
         for entry in blocked_entries(snapshot):
-            yield {"name": entry.name, "scope": entry.scope.value, "service": entry.service}
+            yield {"name": entry.name, "scope": entry.scope.value} | _origin(entry, snapshot)
     else:
         networks(snapshot)  # refuses what is not a prefix
         for row in sorted(address_list(snapshot).blocked):
-            yield {"prefix": row.prefix, "service": row.service}
+            yield {"prefix": row.prefix} | _origin(row, snapshot)
+
+
+def _origin(entry: NameEntry | AddressEntry, snapshot: Snapshot) -> dict[str, str]:
+    since = rfc3339(entry.first_listed_ns or snapshot.created_at_ns)
+    return {"service": entry.service, "source": entry.source.value, "first_listed": since, "reason": entry.reason}
 
 
 def csv_lines(snapshot: Snapshot) -> Iterator[str]:
-    """Return the header and a line for each entry; no field needs quotes."""
-    yield "name,scope,service" if isinstance(snapshot.body, NameList) else "prefix,service"
-    yield from (",".join(row.values()) for row in rows(snapshot))
+    """Return the header and a line for each entry, without the reason, which is free text; no field needs quotes."""
+    subject = "name,scope" if isinstance(snapshot.body, NameList) else "prefix"
+    yield f"{subject},service,source,first_listed"
+    yield from (",".join(list(row.values())[:-1]) for row in rows(snapshot))
 
 
 def json_lines(snapshot: Snapshot) -> Iterator[str]:
@@ -56,11 +62,17 @@ def _both(extension: FeedFormat, meaning: tuple[str, str], **fields: object) -> 
 
 
 CSV = _both(
-    FeedFormat.CSV, ("name,scope,service", "prefix,service"), lines=csv_lines, media_type="text/csv; charset=utf-8"
+    FeedFormat.CSV,
+    ("name,scope,service,source,first_listed", "prefix,service,source,first_listed"),
+    lines=csv_lines,
+    media_type="text/csv; charset=utf-8",
 )
 JSON = _both(
     FeedFormat.JSON,
-    ("an object with entries of name, scope and service", "an object with entries of prefix and service"),
+    (
+        "entries of name, scope, service, source, first_listed and reason",
+        "entries of prefix, service, source, first_listed and reason",
+    ),
     lines=json_lines,
     media_type="application/json",
 )

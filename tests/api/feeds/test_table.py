@@ -1,0 +1,40 @@
+"""What programs read: each entry with where it comes from."""
+
+import csv
+import json
+
+from installation import NOW_NS, SECOND_NS, snapshot_of
+
+from api.feeds import FeedFormat, render
+from rules.blocklist import AddressEntry, AddressList, NameEntry, NameList, Origin, Scope
+
+ENTRY = NameEntry("a.example", Scope.SUBTREE, "ngrok", Origin.MANUAL, 'Nürnberg, "ticket 7"\n', NOW_NS - SECOND_NS)
+
+
+def test_json_has_everything_whatever_somebody_wrote() -> None:
+    snapshot = snapshot_of(NameList(blocked=(ENTRY,), wide=(ENTRY,)))
+    assert json.loads(render(snapshot, FeedFormat.JSON)) == {
+        "list": "unsanctioned-domains",
+        "serial": 7,
+        "created_at": "2026-11-23T19:00:00.000000Z",
+        "entries": [
+            {
+                "name": "a.example",
+                "scope": "subtree",
+                "service": "ngrok",
+                "source": "manual",
+                "first_listed": "2026-11-23T18:59:59.000000Z",
+                "reason": 'Nürnberg, "ticket 7"\n',
+            }
+        ],
+    }
+
+
+def test_csv_has_rows_of_the_same_length() -> None:
+    rows = list(csv.reader(render(snapshot_of(NameList(blocked=(ENTRY,))), FeedFormat.CSV).decode().splitlines()))
+    assert rows == [
+        ["name", "scope", "service", "source", "first_listed"],
+        ["a.example", "subtree", "ngrok", "manual", "2026-11-23T18:59:59.000000Z"],
+    ]
+    addresses = render(snapshot_of(AddressList((AddressEntry("203.0.113.9/32", "bore"),))), FeedFormat.CSV)
+    assert list(csv.reader(addresses.decode().splitlines()))[1][:3] == ["203.0.113.9/32", "bore", "catalogue"]
