@@ -63,10 +63,7 @@ def create_app(context: ApiContext) -> FastAPI:
         redirect_slashes=False,
         lifespan=_lifespan,
     )
-    app.exception_handler(Problem)(answer_problem)
-    app.exception_handler(HTTPException)(answer_http_exception)
-    app.exception_handler(RequestValidationError)(answer_invalid)
-    app.exception_handler(DbError)(answer_database)
+    _answer_errors(app)
     registry = make_registry(context)
     app.state.context = context
     app.state.needs_credential = False
@@ -79,13 +76,36 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.kept_chart = KeptChart()
     app.state.templates = make_templates(context.version)
     app.add_middleware(RequestGuard)
-    app.add_middleware(RequestBoundary, metrics=RequestMetrics(registry))
+    app.state.metrics = RequestMetrics(registry)
+    app.add_middleware(RequestBoundary, metrics=app.state.metrics)
     readers = (feeds, lists, decisions, taxii, misp)
     for module in (event_streams, events, findings, services, sensors, policy, *readers, health, page):
         app.include_router(module.router)
     app.mount(STATIC_PATH, make_static_files(), name="static")
     describe_problems(app)
     return app
+
+
+def create_feed_app(main: FastAPI) -> FastAPI:
+    """Return the application for other hosts: the lists of `main`, each with a credential, `/healthz`, nothing else."""
+    app = FastAPI(title="Molecatcher", version=main.version, openapi_url=None, docs_url=None, redoc_url=None)
+    app.router.redirect_slashes = False
+    _answer_errors(app)
+    app.state.needs_credential = True
+    for shared in ("context", "credentials", "publication"):
+        setattr(app.state, shared, getattr(main.state, shared))
+    app.add_middleware(RequestGuard, only_loopback=False)
+    app.add_middleware(RequestBoundary, metrics=main.state.metrics)
+    app.include_router(feeds.router)
+    app.include_router(health.alive)
+    return app
+
+
+def _answer_errors(app: FastAPI) -> None:
+    app.exception_handler(Problem)(answer_problem)
+    app.exception_handler(HTTPException)(answer_http_exception)
+    app.exception_handler(RequestValidationError)(answer_invalid)
+    app.exception_handler(DbError)(answer_database)
 
 
 @asynccontextmanager

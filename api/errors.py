@@ -3,6 +3,7 @@
 ApiError
 ├── Problem                an answer other than success, as RFC 9457 describes it (`api.problems`)
 ├── RefusedListenAddress   an address the server must not listen on
+├── UnusableCertificate    a certificate or key that TLS cannot use
 └── UnrenderableSnapshot   a snapshot that a feed format cannot carry; firewalls keep the list they have
 """
 
@@ -17,3 +18,7 @@ class RefusedListenAddress(ApiError):
 
 class UnrenderableSnapshot(ApiError):
     """A snapshot that a feed format cannot carry; the message names the entry."""
+
+
+class UnusableCertificate(ApiError):
+    """A certificate or key that TLS cannot use; the message says what to give instead."""

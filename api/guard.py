@@ -21,14 +21,17 @@ LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 class RequestGuard:
     """ASGI middleware that refuses, by raising `Problem`, what no handler should see."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, only_loopback: bool = True) -> None:
+        """Guard `app`; `only_loopback` false: other hosts may ask too, each request having to prove who it is from."""
         self.app = app
+        self.only_loopback = only_loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on that may be read."""
         if scope["type"] == "http":
             headers = dict(scope["headers"])
-            check_host(headers.get(b"host", b"").decode("latin-1"))
+            if self.only_loopback:
+                check_host(headers.get(b"host", b"").decode("latin-1"))
             check_target(scope["raw_path"] or scope["path"].encode(), scope["query_string"])
             check_declared_length(headers.get(b"content-length", b"0"))
             receive = _bounded(receive)

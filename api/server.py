@@ -5,19 +5,23 @@ import logging
 import resource
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import RefusedListenAddress
+from api.slow_clients import BoundedProtocol
 from api.streaming import IS_STOPPING
+from api.tls import Certificate
 
 DEFAULT_LISTEN = "127.0.0.1:8484"
 BACKLOG = 256
 GRACE_S = 5
 MAX_CONNECTIONS = 2048  # a thousand of them may be streams of events
-OTHER_FILES = 256
+OTHER_FILES = 1024
+MAX_OPEN_CONNECTIONS = 256  # from other hosts, over TLS
 MAX_PORT = 65_535
 
 log = structlog.get_logger("api")
@@ -39,11 +43,11 @@ class ListenAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_listen(text: str) -> ListenAddress:
+def parse_listen(text: str, *, only_loopback: bool = True) -> ListenAddress:
     """Return the address that `127.0.0.1:8484`, `localhost:8484` or `[::1]:8484` means.
 
     Raises:
-        RefusedListenAddress: it is malformed, or other hosts could reach it.
+        RefusedListenAddress: it is malformed, or other hosts could reach it and `only_loopback` forbids that.
     """
     host, colon, port = text.rpartition(":")
     is_bracketed = host.startswith("[") and host.endswith("]")
@@ -58,7 +62,8 @@ def parse_listen(text: str) -> ListenAddress:
             f"{text!r} is no listen address: give HOST:PORT such as {DEFAULT_LISTEN} or [::1]:8484."
         )
     host = "127.0.0.1" if host.lower() == "localhost" else host.removeprefix("[").removesuffix("]")
-    _require_loopback(host, text)
+    if only_loopback:
+        _require_loopback(host, text)
     return ListenAddress(host, int(port))
 
 
@@ -82,10 +87,13 @@ def bind(address: ListenAddress) -> socket.socket:
 class ApiServer:
     """Serves an application on a listening socket until it is stopped; the socket is closed in the end."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
-        _require_loopback(listener.getsockname()[0], "the socket")
+    def __init__(self, app: ASGIApp, listener: socket.socket, certificate: Certificate | None = None) -> None:
+        """Serve `app` to this host; with a certificate, over TLS and to any host that reaches the socket."""
+        if certificate is None:
+            _require_loopback(listener.getsockname()[0], "the socket")
         self._listener = listener
-        self._server = uvicorn.Server(_config(self._announcing(app)))
+        announcing = self._announcing(app)
+        self._server = uvicorn.Server(_open_config(announcing, certificate) if certificate else _config(announcing))
 
     def _announcing(self, app: ASGIApp) -> ASGIApp:
         """Return `app` with each request told how to know that the server is about to stop."""
@@ -142,17 +150,27 @@ def _require_loopback(host: str, text: str) -> None:
         )
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
-    return uvicorn.Config(
+def _config(app: ASGIApp, **more: Any) -> uvicorn.Config:
+    common: dict[str, Any] = {
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "ws": "none",
+        "lifespan": "on",
+        "limit_concurrency": MAX_CONNECTIONS,
+        "timeout_graceful_shutdown": GRACE_S,
+    }
+    return uvicorn.Config(app, **(common | more))
+
+
+def _open_config(app: ASGIApp, certificate: Certificate) -> uvicorn.Config:
+    """Return the settings of a listener that strangers reach."""
+    return _config(
         app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        lifespan="on",
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=GRACE_S,
+        http=BoundedProtocol,
+        limit_concurrency=MAX_OPEN_CONNECTIONS,
+        ssl_context_factory=lambda _config, _default: certificate.context,
     )
 
 

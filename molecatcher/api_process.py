@@ -16,6 +16,7 @@ from molecatcher.list_files import ListFiles
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
+from molecatcher.open_feeds import OpenFeeds, listen_openly
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
@@ -38,6 +39,7 @@ class ApiProcess:
             RulesError, DbError, ApiError: a policy, database or listen address that cannot be used.
         """
         listener = bind(parse_listen(settings.listen))
+        open_lists = listen_openly(settings)
         self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
         self._claim = claim(settings.state / "api.lock")
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
@@ -45,7 +47,9 @@ class ApiProcess:
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
         files = ListFiles(settings.lists)
         self.publisher = Publisher(self.store, self.rules, resolver, settings.resolve_s, files=files)
-        self.server = ApiServer(create_app(self._context(settings)), listener)
+        app = create_app(self._context(settings))
+        self.server = ApiServer(app, listener)
+        self.feeds = OpenFeeds(app, open_lists) if open_lists else None
         self._stopping = threading.Event()
         self._wants_reload = threading.Event()
 
@@ -57,11 +61,15 @@ class ApiProcess:
         self.publisher.start()
         keeper = threading.Thread(target=self._keep_house, args=(notifier,), name="housekeeping")
         keeper.start()
+        if self.feeds:
+            self.feeds.start()
         try:
             self.server.run()
         finally:
             notifier.stopping()
             self._stopping.set()
+            if self.feeds:
+                self.feeds.stop()
             keeper.join()
             self.publisher.stop()
             self.store.close()
@@ -71,8 +79,10 @@ class ApiProcess:
             pass
         notifier.ready()
         while not self._stopping.wait(POLL_S):
-            if self.publisher.is_alive:
+            if self.publisher.is_alive and (self.feeds is None or self.feeds.is_alive):
                 notifier.alive()
+            if self.feeds:
+                self.feeds.certificate.poll()
             wants_reload = self._wants_reload.is_set()
             self._wants_reload.clear()
             if self.rules.reload() if wants_reload else self.rules.poll():

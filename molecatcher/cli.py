@@ -47,6 +47,16 @@ ListenOption = Annotated[
         "--listen", metavar="HOST:PORT", help="Where API and page answer, loopback only [default: 127.0.0.1:8484]"
     ),
 ]
+FeedsListenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--feeds-listen", metavar="HOST:PORT", help="Where other hosts get lists: TLS, with a token [default: nowhere]"
+    ),
+]
+CertificateOption = Annotated[
+    Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain for --feeds-listen (PEM)")
+]
+KeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key [default: in that file]")]
 InterfaceOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -105,6 +115,10 @@ def run(
     listen: ListenOption = None,
     state: StateOption = None,
     policy: PolicyOption = None,
+    *,
+    feeds_listen: FeedsListenOption = None,
+    tls_cert: CertificateOption = None,
+    tls_key: KeyOption = None,
 ) -> None:
     """The main job: sensor, API and page on this host.
 
@@ -116,7 +130,8 @@ def run(
     from molecatcher.supervise import run as supervise
 
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ())}
-    sys.exit(supervise(_settings(**where, listen=listen, state=state, policy=policy)))
+    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key}
+    sys.exit(supervise(_settings(**where, **lists, listen=listen, state=state, policy=policy)))
 
 
 @app.command()
@@ -133,11 +148,20 @@ def sensor(
 
 
 @app.command()
-def serve(listen: ListenOption = None, state: StateOption = None, policy: PolicyOption = None) -> None:
+def serve(
+    listen: ListenOption = None,
+    state: StateOption = None,
+    policy: PolicyOption = None,
+    *,
+    feeds_listen: FeedsListenOption = None,
+    tls_cert: CertificateOption = None,
+    tls_key: KeyOption = None,
+) -> None:
     """Only the API, the block lists and the page, from the database under the state directory."""
     from molecatcher.api_process import run as run_api
 
-    run_api(_settings(listen=listen, state=state, policy=policy))
+    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key}
+    run_api(_settings(**lists, listen=listen, state=state, policy=policy))
 
 
 @app.command()

@@ -35,6 +35,12 @@ class Settings(BaseSettings):
         default_factory=default_policy, description="policy file (TOML); none: nothing is sanctioned"
     )
     listen: str = Field(default="127.0.0.1:8484", description="address and port of the API and the page")
+    feeds_listen: str | None = Field(
+        default=None,
+        description="where other hosts get lists, over TLS and with a token; none: nowhere",
+    )
+    tls_cert: Path | None = Field(default=None, description="certificate chain of that listener (PEM)")
+    tls_key: Path | None = Field(default=None, description="its key (PEM); none: in the certificate's file")
     interface: tuple[str, ...] = Field(
         default=(), description="where to capture (NAME or NETNS/NAME); none: chosen from routes"
     )

@@ -20,9 +20,10 @@ RETRY_AFTER_S = 10
 MAY_COME_LATER = (ListName.UNSANCTIONED_ADDRESSES.value,)
 
 router = APIRouter(tags=["health"])
+alive = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", response_model=HealthDocument, responses=problems())
+@alive.get("/healthz", response_model=HealthDocument, responses=problems())
 def get_health(context: Context) -> Response:
     """The process answers."""
     return json_response({"status": "ok", "version": context.version})
@@ -64,3 +65,6 @@ def _list(context: ApiContext, name: ListName) -> dict[str, object]:
     snapshot = context.snapshot(name)
     detail = f"serial {snapshot.serial}" if snapshot else "not built yet"
     return {"check": name.value, "is_ok": snapshot is not None, "detail": detail}
+
+
+router.include_router(alive)

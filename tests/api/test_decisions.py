@@ -2,11 +2,11 @@
 
 import httpx
 import pytest
-from installation import NOW_NS, Installation, names_of, snapshot_of
+from installation import NOW_NS, SECOND_NS, Installation, add_token, names_of, snapshot_of
 
 from api import decisions
 from api.decisions import DecisionStream, Wanted
-from db.values import SnapshotRow
+from db.values import SnapshotRow, TokenScope
 from rules.blocklist import AddressEntry, AddressList, Snapshot, encode
 
 STREAM = "/v1/decisions/stream"
@@ -126,3 +126,14 @@ def test_every_error_has_the_message_that_bouncers_cannot_do_without(
     answers.append(client.get(STREAM, headers=KEY))
     assert [answer.status_code for answer in answers] == [503, 421, 422, 405, 404, 503]
     assert all(answer.json()["message"] for answer in answers)
+
+
+def test_a_token_must_be_good_and_for_decisions(installation: Installation, client: httpx.Client) -> None:
+    put(installation, "198.51.100.7/32")
+    good = add_token(installation.store, scopes=(TokenScope.DECISIONS_READ,))
+    others = (add_token(installation.store), good[:-1] + "x", f"mc_nobody_{'a' * 43}", "mc_")
+    installation.now_ns += 2 * SECOND_NS
+    statuses = [client.get(STREAM, headers={"X-Api-Key": key}).status_code for key in (good, *others)]
+    assert statuses == [200, 403, 403, 403, 403]
+    answers = {client.get(STREAM, headers={"X-Api-Key": key}).text for key in others}
+    assert answers == {'{"message":"access forbidden"}'}

@@ -8,8 +8,10 @@ from datetime import date
 from operator import attrgetter
 from pathlib import Path
 
+from api.access.secrets import digest_of, new_id, new_secret, written
 from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
 from db.store import Store
+from db.values import Token, TokenScope
 from molecatcher.dissection import dissect
 from rules.blocklist import (
     AddressEntry,
@@ -72,6 +74,20 @@ def event_of(**fields: object) -> Event:
         "last_seen_ns": observed_at_ns,
     }
     return Event(**(defaults | fields))  # type: ignore[arg-type]  # fields come by name
+
+
+def add_token(store: Store, **fields: object) -> str:
+    """Keep a token for feeds and return it as its holder writes it."""
+    token_id, secret = new_id(), new_secret()
+    defaults: dict[str, object] = {
+        "token_id": token_id,
+        "name": "firewall",
+        "scopes": (TokenScope.FEEDS_READ,),
+        "digest": digest_of(secret),
+        "created_at_ns": NOW_NS,
+    }
+    assert store.add_token(Token(**(defaults | fields)), 100)  # type: ignore[arg-type]  # fields come by name
+    return written(token_id, secret)
 
 
 def snapshot_of(body: NameList | AddressList, serial: int = 7, created_at_ns: int = NOW_NS) -> Snapshot:

@@ -117,7 +117,7 @@ def internet_behind_a_gateway(directory: Path, records: Mapping[str, tuple[str, 
 
 def _serve(client: Host, server: Host, directory: Path, records: Mapping[str, tuple[str, ...]]) -> Path:
     """Start resolver and TLS server, have the client ask there, and return the certificate."""
-    certificate = _certificate(directory, list(records))
+    certificate = make_certificate(directory, list(records))
     config = write_config(directory / "unbound.conf", f"{SERVER}@53", records)
     client.nameserver(SERVER)
     server.popen(["unbound", "-d", "-c", str(config)], stderr=subprocess.DEVNULL)
@@ -132,7 +132,8 @@ def get_json(host: Host, url: str) -> Any:
     return json.loads(host.run(["curl", "--silent", "--fail", "--max-time", "5", url]).stdout)
 
 
-def _certificate(directory: Path, names: Sequence[str]) -> Path:
+def make_certificate(directory: Path, names: Sequence[str]) -> Path:
+    """Return a file with a certificate for these names, which signs itself, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in")])
     now = datetime.now(UTC)

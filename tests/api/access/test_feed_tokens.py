@@ -6,30 +6,15 @@ import time
 
 import httpx
 import pytest
-from installation import NOW_NS, SECOND_NS, Installation
+from installation import NOW_NS, SECOND_NS, Installation, add_token
 from starlette.datastructures import Headers
 
 from api.access.credentials import Credentials
 from api.access.presented import presented_token
 from api.access.secrets import Presented, digest_of, new_id, new_secret, parse, written
-from db.store import Store
-from db.values import Token, TokenScope
+from db.values import TokenScope
 
 NAMES, ADDRESSES = "/feeds/unsanctioned-domains.txt", "/feeds/unsanctioned-addresses.txt"
-
-
-def add_token(store: Store, **fields: object) -> str:
-    """Keep a token for feeds and return it as its holder writes it."""
-    token_id, secret = new_id(), new_secret()
-    defaults: dict[str, object] = {
-        "token_id": token_id,
-        "name": "firewall",
-        "scopes": (TokenScope.FEEDS_READ,),
-        "digest": digest_of(secret),
-        "created_at_ns": NOW_NS,
-    }
-    assert store.add_token(Token(**(defaults | fields)), 100)  # type: ignore[arg-type]  # fields come by name
-    return written(token_id, secret)
 
 
 def basic(user: str, password: str) -> dict[str, str]:

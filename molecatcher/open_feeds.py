@@ -1,0 +1,68 @@
+"""The second listener: lists for other hosts, over TLS, each request with a token."""
+
+import socket
+import threading
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from api.app import create_feed_app
+from api.server import ApiServer, ListenAddress, bind, parse_listen
+from api.tls import Certificate
+from molecatcher.errors import SetupError
+from molecatcher.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class OpenListener:
+    """A socket that other hosts may reach, and the certificate that it shows them."""
+
+    socket: socket.socket
+    certificate: Certificate
+
+
+def listen_openly(settings: Settings) -> OpenListener | None:
+    """Return the listener that the settings ask for, None when they ask for none.
+
+    Raises:
+        SetupError, ApiError: an address or a certificate that cannot be used; there is no listening without TLS.
+    """
+    if settings.feeds_listen is None:
+        return None
+    if settings.tls_cert is None:
+        raise SetupError("--feeds-listen needs --tls-cert (and --tls-key): no token goes in the clear")
+    certificate = Certificate(settings.tls_cert, settings.tls_key)
+    return OpenListener(bind(parse_listen(settings.feeds_listen, only_loopback=False)), certificate)
+
+
+class OpenFeeds:
+    """Serves the lists of `main` on a listener of their own, in a thread of its own."""
+
+    def __init__(self, main: FastAPI, listener: OpenListener) -> None:
+        self.certificate = listener.certificate
+        self._server = ApiServer(create_feed_app(main), listener.socket, listener.certificate)
+        self._thread = threading.Thread(target=self._server.run, name="open-feeds", daemon=True)
+
+    @property
+    def address(self) -> ListenAddress:
+        """Return where it listens."""
+        return self._server.address
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether it has not failed."""
+        return self._thread.is_alive()
+
+    @property
+    def is_started(self) -> bool:
+        """Tell whether requests are answered."""
+        return self._server.is_started
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and let running requests finish for some seconds."""
+        self._server.stop()
+        self._thread.join()
