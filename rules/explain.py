@@ -59,6 +59,7 @@ def explain(event: Event, service: str, decision: Decision | None) -> tuple[str,
         f"Confidence {event.confidence} of 100{_how_sure(event)}.",
         _whether_it_got_through(event),
         _how_often(event),
+        *_what_was_lost(event),
     ]
     if event.exception_id:
         sentences.append(f"The exception {event.exception_id} allows this source to use {service} for a while.")
@@ -68,7 +69,9 @@ def explain(event: Event, service: str, decision: Decision | None) -> tuple[str,
 
 
 def _what(event: Event, service: str) -> str:
-    source = f"{event.src_ip} ({event.src_user})" if event.src_user else event.src_ip
+    known = (event.src_user, event.src_process, event.src_container, event.src_host)
+    who = ", ".join(part for part in known if part)
+    source = f"{event.src_ip} ({who})" if who else event.src_ip
     does = WHAT_IT_DOES[event.role].format(service=service)
     return WHAT_IS_SAID[event.verdict].format(source=source, does=does)
 
@@ -92,10 +95,19 @@ def _how_often(event: Event) -> str:
     return f"Seen {times}{carried}."
 
 
+def _what_was_lost(event: Event) -> tuple[str, ...]:
+    if not event.sensor_loss:
+        return ()
+    packets = "a packet" if event.sensor_loss == 1 else f"{event.sensor_loss:,} packets"
+    return (f"The sensor lost {packets} around that time: counts may be low, and not all that it did was seen.",)
+
+
 def _what_would_change_it(event: Event) -> tuple[str, ...]:
     if event.verdict is Outcome.SANCTIONED:
         return ()
+    if event.service is None:
+        return ("If it is wanted: no service is known that an [[exception]] could name; sanction its domain instead.",)
     allow = f"an [[exception]] for {event.src_ip} and the service {event.service} allows it for a while"
-    if event.role in {Role.AGENT, Role.UNCLEAR} and event.service and event.verdict is Outcome.UNSANCTIONED:
+    if event.role in {Role.AGENT, Role.UNCLEAR} and event.verdict is Outcome.UNSANCTIONED:
         return (f"If it is wanted: {allow}; a domain of your own in [[sanctioned]] allows that ingress for all.",)
     return (f"If it is wanted: {allow}.",)

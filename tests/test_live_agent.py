@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from frames import read_packets
 from main_job import BASE, open_folder, running, wait_for
 from netns import needs_root
 from stand_ins import CLIENT, GATEWAY, SERVER, Internet, get_json, internet, internet_behind_a_gateway, require_agent
+
+from sensor.packet import Packet
 
 pytestmark = needs_root
 
@@ -24,6 +27,13 @@ POLICY = f'[[sanctioned]]\ndomain = "{SANCTIONED}"\nservice = "ngrok"\nowner = "
 
 def events(world: Internet, query: str = "") -> list[dict[str, Any]]:
     return list(get_json(world.monitor, f"{BASE}/v1/events{query}")["items"])
+
+
+def download(world: Internet, event_id: str, path: Path) -> list[Packet]:
+    """Return the packets that are kept with an event."""
+    url = f"{BASE}/v1/events/{event_id}/evidence.pcap"
+    world.monitor.run(["curl", "--silent", "--fail", "--max-time", "5", "--output", str(path), url])
+    return read_packets(str(path))
 
 
 @pytest.fixture
@@ -61,7 +71,9 @@ def test_an_agent_becomes_an_event_within_two_seconds(
             assert time.time() - began_s < 2
         rows = events(world)
         findings = get_json(world.monitor, f"{BASE}/v1/findings")["items"]
+        kept = [download(world, row["event_id"], state.parent / "evidence.pcap") for row in rows]
     assert {(row["verdict"], row["service"], row["role"]) for row in rows} == {(verdict, "ngrok", "agent")}
+    assert all(packets and {packet.interface for packet in packets} == {"eth0"} for packets in kept)
     assert [(row["src_ip"], row["service"], row["role"]) for row in findings] == (
         [] if verdict == "sanctioned" else [(CLIENT, "ngrok", "agent")]
     )

@@ -39,6 +39,19 @@ def test_a_denied_lookup_says_who_denied_it() -> None:
     assert "It was blocked: the resolver denied the name or led it nowhere." in sentences
 
 
+def test_who_is_behind_it_is_said_as_far_as_it_is_known() -> None:
+    local = make_event(1, src_user="alice", src_process="ngrok", src_container="docker:4f1c2a9b7d3e")
+    assert explain(local, "ngrok", None)[0].startswith("10.20.0.7 (alice, ngrok, docker:4f1c2a9b7d3e) runs a tunnel")
+    assert explain(make_event(1, src_host="laptop-7"), "ngrok", None)[0].startswith("10.20.0.7 (laptop-7) runs")
+
+
+@pytest.mark.parametrize(("lost", "said"), [(0, ""), (1, "lost a packet around"), (1200, "lost 1,200 packets around")])
+def test_what_the_sensor_lost_is_said(lost: int, said: str) -> None:
+    sentences = " ".join(explain(make_event(1, sensor_loss=lost), "ngrok", None))
+    assert said in sentences
+    assert ("The sensor lost" in sentences) == bool(lost)
+
+
 @pytest.mark.parametrize("evidence", Evidence)
 def test_each_kind_of_evidence_says_how_sure_it_is(evidence: Evidence) -> None:
     event = make_event(1, reasons=(EventReason(evidence, "x", "the sensor saw it"),))
@@ -55,9 +68,13 @@ def test_each_kind_of_evidence_says_how_sure_it_is(evidence: Evidence) -> None:
 def test_every_event_is_explained(
     verdict: Outcome, role: Role, state: FlowState, kind: Kind, decision: Decision | None
 ) -> None:
-    event = make_event(1, verdict=verdict, role=role, state=state, kind=kind)
-    for sentence in explain(event, "ngrok", decision):
+    event = make_event(1, verdict=verdict, role=role, state=state, kind=kind, service=None, dst_name=None, tls_sni=None)
+    sentences = explain(event, "an unknown service", decision)
+    assert len(set(sentences)) == len(sentences) >= 4
+    for sentence in sentences:
         assert sentence.endswith(".")
+        assert sentence[0].isupper() or sentence[0].isdigit()
+        assert "None" not in sentence
         assert sentence[0].isupper() or sentence[0].isdigit()
         assert "None" not in sentence
         assert "{" not in sentence
