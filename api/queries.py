@@ -205,3 +205,18 @@ class ConfirmBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="`held.digest` of the list")]
+
+
+class StateBody(BaseModel):
+    """What became of a finding."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: FindingState
+
+    @field_validator("state")
+    @classmethod
+    def _is_decided_by_people(cls, state: FindingState) -> FindingState:
+        if state is FindingState.EXCEPTED:
+            raise ValueError("a finding becomes excepted through an exception in the policy")
+        return state

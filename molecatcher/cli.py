@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from molecatcher import __version__, enforce_command, token_command
+from molecatcher import __version__, enforce_command, fetch_command, token_command
 from molecatcher.errors import MolecatcherError, SetupError
 from molecatcher.format_help import FormatHelp
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(enforce_command.app)
 app.add_typer(token_command.app)
+app.command()(fetch_command.fetch)
 stdout, stderr = Console(), Console(stderr=True)
 
 StateOption = Annotated[

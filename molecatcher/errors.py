@@ -1,6 +1,7 @@
 """The errors of this package.
 
 MolecatcherError            one sentence for the person at the terminal; the program ends with status 1
+├── FetchError              a list could not be pulled into its file
 └── SetupError              the program cannot start as it was asked to
 """
 
@@ -11,3 +12,7 @@ class MolecatcherError(Exception):
 
 class SetupError(MolecatcherError):
     """The program cannot start as it was asked to; the message says what to do."""
+
+
+class FetchError(MolecatcherError):
+    """A list that could not be pulled, or whose hook failed; the message says what became of the file."""

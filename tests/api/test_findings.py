@@ -76,3 +76,36 @@ def test_every_finding_is_on_exactly_one_page(installation: Installation, client
         found += [item["finding_id"] for item in answer.json()["items"]]
         path = answer.links.get("next", {}).get("url", "")
     assert len(found) == len(set(found)) == 11
+
+
+def test_a_person_decides_and_what_is_seen_again_is_open_again(
+    installation: Installation, client: httpx.Client
+) -> None:
+    installation.add()
+    (finding,) = client.get("/v1/findings").json()["items"]
+    path = f"/v1/findings/{finding['finding_id']}"
+    assert client.get(path).json() == finding
+    for state in ("acknowledged", "resolved"):
+        decided = client.post(f"{path}/state", json={"state": state}).json()
+        assert (decided["state"], decided["decided_at"]) == (state, rfc3339(installation.now_ns))
+    assert client.get("/v1/findings", params={"state": "open"}).json()["items"] == []
+    installation.add(observed_at_ns=installation.now_ns + DAY_NS)
+    assert client.get(path).json()["state"] == "open"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/findings/nobody/state", {"state": "resolved"}, 404),
+        ("/v1/findings/nobody/state", {"state": "excepted"}, 422),
+        ("/v1/findings/nobody/state", {"state": "open", "more": 1}, 422),
+        ("/v1/findings/nobody/state", {}, 422),
+    ],
+)
+def test_what_cannot_be_decided_is_a_problem(
+    client: httpx.Client, path: str, body: dict[str, object], status: int
+) -> None:
+    answer = client.post(path, json=body)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert client.get("/v1/findings/nobody").status_code == 404

@@ -23,6 +23,8 @@ PATHS = {
     "/v1/lists/{list_name}/entries",
     "/v1/lists/{list_name}/snapshots",
     "/v1/findings",
+    "/v1/findings/{finding_id}",
+    "/v1/findings/{finding_id}/state",
     "/v1/services",
     "/v1/sensors",
     "/v1/policy",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from api.feeds.registry import REGISTRY
 from db.store import open_store
 from db.values import EventFilter
 
@@ -119,6 +120,11 @@ def test_help_teaches(command: str) -> None:
     done = molecatcher(command, "--help")
     assert done.returncode == 0
     assert len(done.stdout.decode().splitlines()) > 5
+
+
+def test_help_names_the_formats_of_block_lists() -> None:
+    text = molecatcher("blocklist", "--help").stdout.decode()
+    assert all(f"{feed.list_name.value.removeprefix('unsanctioned-')}.{feed.extension}" in text for feed in REGISTRY)
 
 
 def test_a_block_list_can_be_rendered_without_a_running_program(policy: str) -> None:

@@ -122,6 +122,8 @@ class Format:
         count = octets = longest = 0
         for line in self.lines(snapshot):
             count += 1
+            if not line.isascii() or "\n" in line or "\r" in line:
+                raise UnrenderableSnapshot(f"{self._name}: {line[:80]!r} is not a line of ASCII")
             octets += len(line) + 1
             longest = max(longest, len(line))
         self._limit(count, self.max_lines, "lines")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from api.feeds.addresses import networks, shortest
+from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.plain import address_lines, name_lines
 from api.feeds.names import blocked_names
@@ -18,11 +18,12 @@ def name_rows(snapshot: Snapshot) -> Iterator[str]:
 
 def address_rows(snapshot: Snapshot) -> Iterator[str]:
     """Return a row for each address, or for a network its first and last."""
-    for network in networks(snapshot):
-        if network.num_addresses == 1:
-            yield f"molecatcher-{shortest(network)},{shortest(network)},IP,{RATING}"
+    for prefix in prefixes(snapshot):
+        if prefix.is_single:
+            yield f"molecatcher-{prefix.shortest},{prefix.shortest},IP,{RATING}"
         else:
-            yield f"molecatcher-{network},{network[0]}-{network[-1]},IP Range,{RATING}"
+            network = prefix.network
+            yield f"molecatcher-{prefix.full},{network[0]}-{network[-1]},IP Range,{RATING}"
 
 
 NAMES = Format(

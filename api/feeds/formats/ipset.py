@@ -5,7 +5,7 @@ A restore is no transaction and stops at the first bad line: until the swap the 
 
 from collections.abc import Iterator
 
-from api.feeds.addresses import networks, shortest
+from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from rules.blocklist import ListName, Snapshot
 
@@ -21,7 +21,7 @@ def restore_lines(snapshot: Snapshot) -> Iterator[str]:
         yield f"create {name} {kind} -exist"
         yield f"create {name}-new {kind} -exist"
         yield f"flush {name}-new"
-        yield from (f"add {name}-new {shortest(network)}" for network in networks(snapshot, (version,)))
+        yield from (f"add {name}-new {prefix.shortest}" for prefix in prefixes(snapshot, (version,)))
         yield f"swap {name} {name}-new"
         yield f"destroy {name}-new"
 

@@ -5,7 +5,7 @@ Each packet is compared with every rule, so this is for short lists; ipset is fo
 
 from collections.abc import Callable, Iterator
 
-from api.feeds.addresses import networks, shortest
+from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from rules.blocklist import ListName, Snapshot
 
@@ -17,7 +17,7 @@ def _chain_lines(version: int) -> Callable[[Snapshot], Iterator[str]]:
     def lines(snapshot: Snapshot) -> Iterator[str]:
         yield "*filter"
         yield f":{CHAIN} - [0:0]"
-        yield from (f"-A {CHAIN} -d {shortest(network)} -j REJECT" for network in networks(snapshot, (version,)))
+        yield from (f"-A {CHAIN} -d {prefix.shortest} -j REJECT" for prefix in prefixes(snapshot, (version,)))
         yield "COMMIT"
 
     return lines

@@ -4,7 +4,7 @@ import gzip
 import io
 import tarfile
 
-from api.feeds.addresses import networks
+from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from rules.blocklist import ListName, Snapshot
 
@@ -14,7 +14,7 @@ NS_PER_S = 1_000_000_000
 
 def prefix_lines(snapshot: Snapshot) -> list[str]:
     """Return a line for each network, single addresses with their mask as well."""
-    return [str(network) for network in networks(snapshot)]
+    return [prefix.full for prefix in prefixes(snapshot)]
 
 
 def bundle(text: bytes, snapshot: Snapshot) -> bytes:

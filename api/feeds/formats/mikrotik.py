@@ -5,7 +5,7 @@ The router runs it line by line: the lists in use stay as they were until those 
 
 from collections.abc import Iterator
 
-from api.feeds.addresses import networks, shortest
+from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from rules.blocklist import ListName, Snapshot
 
@@ -17,8 +17,8 @@ def script_lines(snapshot: Snapshot) -> Iterator[str]:
     """Return the commands: fill a list beside the one in use, then take its place."""
     for version, path in PATHS.items():
         yield f"{path} remove [find list={LIST}-new]"
-        for network in networks(snapshot, (version,)):
-            yield f"{path} add list={LIST}-new address={shortest(network)} comment=molecatcher"
+        for prefix in prefixes(snapshot, (version,)):
+            yield f"{path} add list={LIST}-new address={prefix.shortest} comment=molecatcher"
         yield f"{path} remove [find list={LIST}]"
         yield f"{path} set [find list={LIST}-new] list={LIST}"
 

@@ -5,7 +5,7 @@ Only sets: rules that use them are the host's own, and survive every load.
 
 from collections.abc import Iterator
 
-from api.feeds.addresses import networks, shortest
+from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from rules.blocklist import ListName, Snapshot
 
@@ -20,10 +20,10 @@ def set_lines(snapshot: Snapshot) -> Iterator[str]:
         yield f"add set {TABLE} {name} {{ type ipv{version}_addr; flags interval; auto-merge; }}"
         yield f"flush set {TABLE} {name}"
     for version, name in SETS.items():
-        members = networks(snapshot, (version,))
+        members = prefixes(snapshot, (version,))
         if members:
             yield f"add element {TABLE} {name} {{"
-            yield from (f"{shortest(network)}," for network in members)
+            yield from (f"{prefix.shortest}," for prefix in members)
             yield "}"
 
 

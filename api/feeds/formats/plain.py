@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from api.feeds.addresses import networks, shortest
+from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.names import blocked_names
 from rules.blocklist import ListName, Snapshot
@@ -23,7 +23,7 @@ def bare_name_lines(snapshot: Snapshot) -> Iterator[str]:
 
 def address_lines(snapshot: Snapshot) -> Iterator[str]:
     """Return a line for each network; a single address has no prefix length."""
-    return map(shortest, networks(snapshot))
+    return (prefix.shortest for prefix in prefixes(snapshot))
 
 
 NAMES = Format(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from api.errors import UnrenderableSnapshot
-from api.feeds.addresses import networks
+from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.plain import bare_name_lines
 from rules.blocklist import ListName, Snapshot
@@ -18,10 +18,10 @@ def single_address_lines(snapshot: Snapshot) -> Iterator[str]:
         UnrenderableSnapshot: a network of more than 256 addresses.
     """
     seen: set[str] = set()
-    for network in networks(snapshot, (4,)):
-        if network.prefixlen < WIDEST_PREFIX:
-            raise UnrenderableSnapshot(f"{network} is too wide to be written as single addresses (/{WIDEST_PREFIX})")
-        fresh = [address for address in map(str, network) if address not in seen]
+    for prefix in prefixes(snapshot, (4,)):
+        if prefix.length < WIDEST_PREFIX:
+            raise UnrenderableSnapshot(f"{prefix.full} is too wide for single addresses (/{WIDEST_PREFIX})")
+        fresh = [address for address in map(str, prefix.network) if address not in seen]
         seen.update(fresh)
         yield from fresh
 

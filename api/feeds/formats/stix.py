@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from uuid import UUID, uuid5
 
-from api.feeds.addresses import address_list, networks
+from api.feeds.addresses import address_list, prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.table import divided
 from api.feeds.names import blocked_entries
@@ -23,7 +23,7 @@ def entries(snapshot: Snapshot) -> Iterator[Entry]:
     """Return the entries that are indicators, in order."""
     if isinstance(snapshot.body, NameList):
         return blocked_entries(snapshot)
-    networks(snapshot)  # refuses what is not a prefix
+    prefixes(snapshot)  # refuses what is not a prefix
     return iter(sorted(address_list(snapshot).blocked))
 
 

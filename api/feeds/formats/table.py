@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from api.feeds.addresses import address_list, networks
+from api.feeds.addresses import address_list, prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.names import blocked_entries
 from rules.blocklist import AddressEntry, ListName, NameEntry, NameList, Snapshot
@@ -16,7 +16,7 @@ def rows(snapshot: Snapshot) -> Iterator[dict[str, str]]:
         for entry in blocked_entries(snapshot):
             yield {"name": entry.name, "scope": entry.scope.value} | _origin(entry, snapshot)
     else:
-        networks(snapshot)  # refuses what is not a prefix
+        prefixes(snapshot)  # refuses what is not a prefix
         for row in sorted(address_list(snapshot).blocked):
             yield {"prefix": row.prefix} | _origin(row, snapshot)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from api.feeds.addresses import networks, shortest
+from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.names import blocked_names
 from rules.blocklist import ListName, Snapshot
@@ -19,8 +19,8 @@ def name_lines(snapshot: Snapshot) -> Iterator[str]:
 def address_lines(snapshot: Snapshot) -> Iterator[str]:
     """Return the fields and a line for each address or network."""
     yield FIELDS
-    for network in networks(snapshot):
-        yield _line(shortest(network), "ADDR" if network.num_addresses == 1 else "SUBNET")
+    for prefix in prefixes(snapshot):
+        yield _line(prefix.shortest, "ADDR" if prefix.is_single else "SUBNET")
 
 
 def _line(indicator: str, kind: str) -> str:

@@ -1,3 +1,4 @@
+import ipaddress
 from collections.abc import Callable
 
 import pytest
@@ -82,10 +83,37 @@ def test_addresses_are_in_numeric_order_each_once(lines: Callable[..., list[str]
     assert lines(body) == expected
 
 
-@pytest.mark.parametrize("prefix", ["0.0.0.0/0", "10.0.0.0/7", "2000::/3", "connect.example", "203.0.113.9/24", ""])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "0.0.0.0/0",
+        "10.0.0.0/7",
+        "2000::/3",
+        "connect.example",
+        "203.0.113.9/24",
+        "203.0.113.9/33",
+        "203.0.113.9/032",
+        "203.0.113.010",
+        "2001:DB8::/64",
+        "",
+    ],
+)
 def test_a_prefix_that_cannot_be_true_stops_the_list(lines: Callable[..., list[str]], prefix: str) -> None:
     with pytest.raises(UnrenderableSnapshot):
         lines(AddressList((AddressEntry(prefix, "ngrok"),)))
+
+
+def test_every_usual_form_of_an_address_is_taken(lines: Callable[..., list[str]]) -> None:
+    written = [
+        "0.0.0.9",
+        "203.0.113.9",
+        "::9",
+        "::c000:201",
+        "64:ff9b::c000:201",
+        "2001:db8::/32",
+        "2001:db8:0:1:0:1:0:1",
+    ]
+    assert lines(AddressList(tuple(AddressEntry(str(ipaddress.ip_network(it)), "ngrok") for it in written))) == written
 
 
 def test_addresses_have_no_zone(lines: Callable[..., list[str]]) -> None:

@@ -3,8 +3,10 @@
 import csv
 import json
 
+import pytest
 from installation import NOW_NS, SECOND_NS, snapshot_of
 
+from api.errors import UnrenderableSnapshot
 from api.feeds import FeedFormat, render
 from rules.blocklist import AddressEntry, AddressList, NameEntry, NameList, Origin, Scope
 
@@ -28,6 +30,13 @@ def test_json_has_everything_whatever_somebody_wrote() -> None:
             }
         ],
     }
+
+
+def test_what_would_be_a_line_of_its_own_stops_the_list() -> None:
+    for service in ("a\nb", "b\u00f6se"):
+        entry = NameEntry("a.example", Scope.EXACT, service)
+        with pytest.raises(UnrenderableSnapshot):
+            render(snapshot_of(NameList(blocked=(entry,))), FeedFormat.CSV)
 
 
 def test_csv_has_rows_of_the_same_length() -> None:
