@@ -19,7 +19,7 @@ MAX_COMMENT = 400
 def collect_evidence(pipeline: Pipeline, detection: Detection) -> bytes:
     """Return the packets in the order of time, at most 12 and 24 KiB; b"" if none are kept.
 
-    Each has a comment that says why it is there. Cost: some 30 us a packet, once for each event.
+    Each has a comment that says why it is there. Cost: some 40 us a packet, once for each event.
     """
     observation, verdict = detection.observation, detection.verdict
     why = "; ".join(reason.detail for reason in verdict.reasons)[:MAX_COMMENT]

@@ -72,8 +72,10 @@ def test_an_agent_becomes_an_event_within_two_seconds(
         rows = events(world)
         findings = get_json(world.monitor, f"{BASE}/v1/findings")["items"]
         kept = [download(world, row["event_id"], state.parent / "evidence.pcap") for row in rows]
+        page = world.monitor.run(["curl", "--silent", "--fail", f"{BASE}/events/{rows[0]['event_id']}"]).stdout
     assert {(row["verdict"], row["service"], row["role"]) for row in rows} == {(verdict, "ngrok", "agent")}
     assert all(packets and {packet.interface for packet in packets} == {"eth0"} for packets in kept)
+    assert "<details" in str(page)
     assert [(row["src_ip"], row["service"], row["role"]) for row in findings] == (
         [] if verdict == "sanctioned" else [(CLIENT, "ngrok", "agent")]
     )
