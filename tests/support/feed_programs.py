@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
@@ -77,18 +77,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def upstream() -> Iterator[int]:
-    """Yield the port of a name server that has an address for every name."""
+def upstream(aliases: Mapping[str, str] | None = None) -> Iterator[int]:
+    """Yield the port of a name server that has an address for every name; for an alias its CNAME."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=_answer_all, args=(listener,))
+        thread = threading.Thread(target=_answer_all, args=(listener, aliases or {}))
         thread.start()
         yield listener.getsockname()[1]
         listener.sendto(b"", listener.getsockname())
         thread.join(10)
 
 
-def _answer_all(listener: socket.socket) -> None:
+def _answer_all(listener: socket.socket, aliases: Mapping[str, str]) -> None:
     while True:
         octets, client = listener.recvfrom(4096)
         if not octets:
@@ -96,7 +96,10 @@ def _answer_all(listener: socket.socket) -> None:
         query = dns.message.from_wire(octets)
         response = dns.message.make_response(query)
         question = query.question[0]
-        if question.rdtype == dns.rdatatype.A:
+        alias = aliases.get(question.name.to_text(omit_final_dot=True))
+        if alias is not None:
+            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", "CNAME", f"{alias}."))
+        elif question.rdtype == dns.rdatatype.A:
             response.answer.append(dns.rrset.from_text(question.name, 60, "IN", "A", "192.0.2.1"))
         listener.sendto(response.to_wire(), client)
 

@@ -1,21 +1,16 @@
 """A real resolver reads the zone, from a file and from the running API, and is asked for names."""
 
 import shutil
-import socket
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
 import dns.message
-import dns.name
 import dns.query
 import dns.rcode
-import dns.rdatatype
-import dns.rrset
 import pytest
+from feed_programs import unbound, upstream
 from installation import Eventually, Installation
 
 from api.feeds import FeedFormat, render
@@ -41,23 +36,7 @@ ANSWERS = {
     "other.example": dns.rcode.NOERROR,
     "nottunnel.example": dns.rcode.NOERROR,
 }
-CONFIG = """
-server:
-  directory: "{folder}"
-  username: ""
-  chroot: ""
-  pidfile: ""
-  use-syslog: no
-  verbosity: 1
-  do-daemonize: no
-  interface: 127.0.0.1
-  port: {port}
-  access-control: 127.0.0.0/8 allow
-  module-config: "respip iterator"
-  do-not-query-localhost: no
-forward-zone:
-  name: "."
-  forward-addr: 127.0.0.1@{upstream}
+ZONE = """
 rpz:
   name: "rpz.invalid"
 {source}
@@ -67,57 +46,18 @@ pytestmark = pytest.mark.skipif(UNBOUND is None, reason="needs the program unbou
 
 
 @pytest.fixture
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def upstream() -> Iterator[int]:
-    """Return the port of a name server that has an address for every name."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
-        listener.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=answer_all, args=(listener,))
-        thread.start()
-        yield listener.getsockname()[1]
-        listener.sendto(b"", listener.getsockname())
-        thread.join(10)
-
-
-def answer_all(listener: socket.socket) -> None:
-    """Answer until an empty datagram comes."""
-    while True:
-        octets, client = listener.recvfrom(4096)
-        if not octets:
-            return
-        query = dns.message.from_wire(octets)
-        response = dns.message.make_response(query)
-        question = query.question[0]
-        if question.name == dns.name.from_text(ALIAS):
-            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", "CNAME", f"{LISTED_TARGET}."))
-        elif question.rdtype == dns.rdatatype.A:
-            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", "A", "192.0.2.1"))
-        listener.sendto(response.to_wire(), client)
-
-
-@pytest.fixture
-def resolver(tmp_path: Path, free_port: int, upstream: int) -> Resolver:
+def resolver(tmp_path: Path) -> Resolver:
     """Return what runs a resolver with a zone and yields a function that answers a name's rcode."""
-    return partial(run_unbound, tmp_path, free_port, upstream)
+    return partial(run_unbound, tmp_path)
 
 
 @contextmanager
-def run_unbound(folder: Path, port: int, upstream: int, source: str) -> Iterator[Callable[[str], int]]:
-    config = folder / "unbound.conf"
-    config.write_text(CONFIG.format(folder=folder, port=port, upstream=upstream, source=source))
-    with (folder / "unbound.log").open("wb") as log:
-        process = subprocess.Popen([str(UNBOUND), "-d", "-c", str(config)], stdout=log, stderr=log)
-        try:
-            yield lambda name: ask(port, name)
-        finally:
-            process.terminate()
-            process.wait(10)
+def run_unbound(folder: Path, source: str) -> Iterator[Callable[[str], int]]:
+    with (
+        upstream({ALIAS: LISTED_TARGET}) as upstream_port,
+        unbound(folder, upstream_port, ZONE.format(source=source)) as (port, _),
+    ):
+        yield partial(ask, port)
 
 
 def ask(port: int, name: str) -> int:
