@@ -92,12 +92,12 @@ def create_feed_app(main: FastAPI) -> FastAPI:
     app.router.redirect_slashes = False
     _answer_errors(app)
     app.state.needs_credential = True
-    for shared in ("context", "credentials", "publication"):
+    for shared in ("context", "credentials", "publication", "collections", "decisions"):
         setattr(app.state, shared, getattr(main.state, shared))
     app.add_middleware(RequestGuard, only_loopback=False)
     app.add_middleware(RequestBoundary, metrics=main.state.metrics)
-    app.include_router(feeds.router)
-    app.include_router(health.alive)
+    for router in (feeds.router, decisions.router, taxii.router, misp.router, health.alive):
+        app.include_router(router)
     return app
 
 

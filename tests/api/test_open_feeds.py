@@ -10,16 +10,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from installation import NOW_NS, SECOND_NS, Installation, wait_until
+from installation import SECOND_NS, Installation, add_token, wait_until
 from stand_ins import make_certificate
 
 from api import slow_clients
-from api.access.secrets import digest_of, new_id, new_secret, written
 from api.app import create_app
 from api.errors import RefusedListenAddress, UnusableCertificate
 from api.server import parse_listen
 from api.tls import Certificate
-from db.values import Token, TokenScope
+from db.values import TokenScope
 from molecatcher.errors import SetupError
 from molecatcher.open_feeds import OpenFeeds, listen_openly
 from molecatcher.settings import Settings
@@ -40,15 +39,7 @@ class Service:
 @pytest.fixture
 def service(installation: Installation, tmp_path: Path) -> Iterator[Service]:
     installation.publish_both()
-    token_id, secret = new_id(), new_secret()
-    token = Token(
-        token_id=token_id,
-        name="firewall",
-        scopes=(TokenScope.FEEDS_READ,),
-        digest=digest_of(secret),
-        created_at_ns=NOW_NS,
-    )
-    assert installation.store.add_token(token, 10)
+    token = add_token(installation.store)
     certificate = make_certificate(tmp_path, ["localhost"])
     listener = listen_openly(Settings(feeds_listen="0.0.0.0:0", tls_cert=certificate, state=tmp_path))
     assert listener is not None
@@ -57,7 +48,7 @@ def service(installation: Installation, tmp_path: Path) -> Iterator[Service]:
     wait_until(lambda: feeds.is_started)
     trust = ssl.create_default_context(cafile=str(certificate))
     with httpx.Client(base_url=f"https://localhost:{feeds.address.port}", verify=trust, trust_env=False) as client:
-        yield Service(feeds, client, {"X-Api-Key": written(token_id, secret)}, certificate)
+        yield Service(feeds, client, {"X-Api-Key": token}, certificate)
     feeds.stop()
 
 
@@ -79,6 +70,15 @@ def test_lists_need_a_token(service: Service) -> None:
 def test_nothing_else_is_there(service: Service, path: str) -> None:
     assert service.client.get(path, headers=service.good).status_code == 404
     assert service.client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/taxii2/", "/misp/manifest.json", "/v1/decisions/stream?startup=true"])
+def test_other_forms_of_the_lists_need_a_token_too(installation: Installation, service: Service, path: str) -> None:
+    reader = {"X-Api-Key": add_token(installation.store, scopes=(TokenScope.FEEDS_READ, TokenScope.DECISIONS_READ))}
+    installation.now_ns += 2 * SECOND_NS
+    assert service.client.get(path, headers=reader).status_code == 200
+    assert service.client.get(path).status_code in {401, 403}
+    assert service.client.get(path, headers={"X-Api-Key": "a-word"}).status_code in {401, 403}
 
 
 def test_it_never_speaks_without_tls(service: Service) -> None:
