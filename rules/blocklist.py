@@ -60,7 +60,7 @@ class Origin(StrEnum):
     MANUAL = "manual"
 
 
-class NameEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
+class NameEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True, gc=False):
     """A name on a list: the service it belongs to, where it comes from and why, and since when it is listed.
 
     `first_listed_ns` is stamped when the list is published (`stamp`) and does not count for its identity.
@@ -74,7 +74,7 @@ class NameEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
     first_listed_ns: int = 0
 
 
-class AddressEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
+class AddressEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True, gc=False):
     """A prefix on a list (`198.51.100.7/32`), as `NameEntry`; the reason is the name that resolved to it."""
 
     prefix: str
@@ -134,7 +134,10 @@ def stamp(body: NameList | AddressList, before: NameList | AddressList | None, n
     def stamped(rows: tuple[NameEntry, ...]) -> tuple[NameEntry, ...]:
         return tuple(_since(row, known.get((row.name, row.scope)) or now_ns) for row in rows)
 
-    return msgspec.structs.replace(body, blocked=stamped(body.blocked), wide=stamped(body.wide))
+    blocked = stamped(body.blocked)
+    return msgspec.structs.replace(
+        body, blocked=blocked, wide=blocked if body.wide is body.blocked else stamped(body.wide)
+    )
 
 
 def encode(body: NameList | AddressList) -> bytes:
@@ -176,9 +179,10 @@ def _name_list(listed: Iterable[NameEntry], catalogue: Catalogue, policy: Policy
     wide = [entry for entry in listed if not _is_protected(entry.name, untouchable)]
     services = blocked_services(catalogue, policy)
     exempt = [entry for service in services for entry in _entries(service.exclude_domains, service.id)]
+    blocked, widest = _minimise(_narrow(wide, untouchable)), _minimise(wide)
     return NameList(
-        blocked=_minimise(_narrow(wide, untouchable)),
-        wide=_minimise(wide),
+        blocked=blocked,
+        wide=blocked if blocked == widest else widest,  # one tuple: a list may have a million entries
         allowed=_minimise([*protected.values(), *exempt]),
     )
 

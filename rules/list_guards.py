@@ -1,7 +1,7 @@
 """The last look at a list before it is published: what is on it, and how far it is from the one in force.
 
-The guards know nothing of how lists are built. What one refuses is not published; the list in force stays. `SHRINK` and
-`GROWTH` may be confirmed by a person, the others never.
+The guards know nothing of how lists are built. What one refuses is not published; the list in force stays. How far a
+step goes (`CONFIRMABLE`) may be confirmed by a person, the others never.
 """
 
 import ipaddress
@@ -35,7 +35,7 @@ class Guard(StrEnum):
     GROWTH = "growth"
 
 
-CONFIRMABLE = frozenset({Guard.SHRINK, Guard.GROWTH})
+CONFIRMABLE = frozenset({Guard.EMPTY, Guard.SHRINK, Guard.GROWTH})
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -84,7 +84,7 @@ def _name_refusals(new: NameList, spared: Spared) -> Iterator[Refusal]:
         hit = _hit(entry, spared, above)
         if hit:
             yield Refusal(Guard.SANCTIONED_NAME, f"{entry.name} would block {hit}, which must stay reachable")
-    for entry in {*new.blocked, *new.wide}:
+    for entry in new.blocked if new.wide is new.blocked else {*new.blocked, *new.wide}:
         if is_registry_suffix(entry.name):
             yield Refusal(Guard.PUBLIC_SUFFIX, f"{entry.name} is a public suffix: everybody has names below it")
     allowed = {entry.name for entry in new.allowed if entry.scope is Scope.SUBTREE}

@@ -30,7 +30,7 @@ def normalise(name: str) -> str:
         raise InvalidName(
             f"{name[:80]!r} is longer than a name may be ({MAX_NAME_OCTETS} octets, {MAX_LABEL_OCTETS} a label)"
         )
-    if is_address(canonical):
+    if canonical[-1].isdigit() and is_address(canonical):
         raise InvalidName(f"{name!r} is an address, not a name")
     return canonical
 
