@@ -92,6 +92,7 @@ class StateCollector(Collector):
         yield self._state(sensors)
         yield _policy_error(sensors, has_error=bool(self._context.policy_status().error))
         yield from self._lists()
+        yield from self._evidence()
 
     def describe(self) -> list[Metric]:
         """Return nothing: registering must not read the database."""
@@ -130,6 +131,12 @@ class StateCollector(Collector):
         yield serials
         yield entries
         yield held
+
+    def _evidence(self) -> Iterator[Metric]:
+        usage = self._context.store.evidence_usage()
+        yield GaugeMetricFamily("molecatcher_evidence_octets", "Kept packets in the database", value=usage.octets)
+        evicted = "Events whose kept packets were deleted to make room for newer"
+        yield CounterMetricFamily("molecatcher_evidence_evicted", evicted, value=usage.evicted)
 
 
 def make_registry(context: ApiContext) -> CollectorRegistry:

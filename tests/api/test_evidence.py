@@ -43,3 +43,12 @@ def test_lists_and_details_do_not_carry_packets(
     installation.store.append([event])
     assert "evidence" not in client.get("/v1/events").json()["items"][0]
     assert "evidence" not in client.get(f"/v1/events/{event.event_id}").json()
+
+
+def test_what_is_kept_is_a_metric(
+    installation: Installation, make_event: Callable[..., Event], client: httpx.Client
+) -> None:
+    installation.store.append([make_event(evidence=PACKETS)])
+    metrics = client.get("/metrics").text
+    assert f"molecatcher_evidence_octets {float(len(PACKETS))}" in metrics
+    assert "molecatcher_evidence_evicted_total 0.0" in metrics
