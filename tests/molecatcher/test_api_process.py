@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from dns_server import free_port
+from free_ports import free_port
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -4,7 +4,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from dns_server import free_port, unbound
+from dns_server import unbound
+from free_ports import free_port
 from observations import NOW_NS
 from stored_events import make_event
 

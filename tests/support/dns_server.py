@@ -1,7 +1,6 @@
 """A real resolver on loopback (unbound) that answers from what a test tells it."""
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -12,14 +11,7 @@ import dns.exception
 import dns.message
 import dns.query
 import pytest
-
-
-def free_port() -> int:
-    """Return a port that nobody uses just now, for UDP and TCP."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+from free_ports import free_port
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import dns.query
 import dns.rdatatype
 import dns.rrset
 import pytest
+from free_ports import free_port
 from main_job import wait_for
 
 from rules.blocklist import NameEntry, NameList, Scope, build_names
@@ -67,13 +68,6 @@ def shipped_names(*, without: str = "", added: str = "") -> NameList:
         return tuple(sorted([*kept, *extra]))
 
     return NameList(blocked=change(body.blocked), wide=change(body.wide), allowed=body.allowed)
-
-
-def free_port() -> int:
-    """Return a port that nobody uses, for UDP and TCP."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

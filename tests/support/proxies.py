@@ -10,15 +10,10 @@ from pathlib import Path
 from shutil import which
 
 import pytest
+from free_ports import free_port
 from main_job import wait_for
 
 SQUID_FORMAT = "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt port=%>p out=%>st"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class _Echo(socketserver.BaseRequestHandler):
