@@ -6,8 +6,9 @@ from installation import NOW_NS, Installation, names_of, snapshot_of
 
 from api.schemas import DiffDocument, EntryPage, ListList, SnapshotList
 from db.values import SnapshotRow
-from rules.blocklist import ListName, encode, stamp
+from rules.blocklist import ListName, encode
 from rules.event import rfc3339
+from rules.list_changes import stamp
 from rules.list_guards import Guard, HeldList, Refusal
 
 DIGEST = "ab" * 32

@@ -14,8 +14,9 @@ from db.values import SnapshotRow
 from molecatcher.list_files import ListFiles
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
-from rules.blocklist import AddressList, ListName, NameList, names_to_resolve
+from rules.blocklist import AddressList, ListName, NameList
 from rules.catalogue import load_catalogue
+from rules.list_building import names_to_resolve
 from rules.list_guards import Guard
 from rules.policy import Policy, parse_policy
 from rules.ruleset import Ruleset

@@ -6,21 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from observations import NOW_NS
 
-from rules.blocklist import (
-    AddressEntry,
-    NameEntry,
-    NameList,
-    Origin,
-    Scope,
-    build_addresses,
-    build_names,
-    decode,
-    digest,
-    encode,
-    names_to_resolve,
-    protected_names,
-)
+from rules.blocklist import AddressEntry, NameEntry, NameList, Origin, Scope, decode, digest, encode
 from rules.catalogue import Catalogue, ListKind, Service, Trust
+from rules.list_building import build_addresses, build_names, names_to_resolve, protected_names
 from rules.policy import Policy, Sanction, parse_policy
 
 POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'

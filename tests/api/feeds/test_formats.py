@@ -13,18 +13,9 @@ from installation import NOW_NS, snapshot_of
 from api.errors import UnrenderableSnapshot
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.registry import REGISTRY
-from rules.blocklist import (
-    AddressEntry,
-    AddressList,
-    ListName,
-    NameEntry,
-    NameList,
-    Scope,
-    build_addresses,
-    build_names,
-    protected_names,
-)
+from rules.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope
 from rules.catalogue import Catalogue, Service, Trust
+from rules.list_building import build_addresses, build_names, protected_names
 from rules.policy import Policy, Sanction
 
 
