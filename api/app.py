@@ -24,6 +24,7 @@ from api.page.templates import make_templates
 from api.problems import Problem
 from api.routes import (
     decisions,
+    demonstration,
     event_streams,
     events,
     feeds,
@@ -79,7 +80,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.metrics = RequestMetrics(registry)
     app.add_middleware(RequestBoundary, metrics=app.state.metrics)
     readers = (feeds, lists, decisions, taxii, misp)
-    for module in (event_streams, events, findings, services, sensors, policy, *readers, health, pages):
+    for module in (event_streams, events, findings, services, sensors, policy, *readers, demonstration, health, pages):
         app.include_router(module.router)
     app.mount(STATIC_PATH, make_static_files(), name="static")
     describe_problems(app)

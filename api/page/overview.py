@@ -9,6 +9,7 @@ from itertools import product
 from api.context import ApiContext, PolicyStatus
 from api.feeds import FORMATS, FeedFormat, count_entries
 from api.page.findings import FindingRow, finding_rows
+from api.page.first_steps import Step, first_steps
 from api.page.names import short_names
 from api.page.sensor_cards import SensorCard, make_card
 from api.times import HOUR_NS, NS_PER_S
@@ -63,6 +64,8 @@ class View:
     chart: Chart
     lists: tuple[ListCard, ...]
     policy: PolicyStatus
+    steps: tuple[Step, ...]
+    can_demonstrate: bool
 
     @property
     def is_watched(self) -> bool:
@@ -97,17 +100,22 @@ def make_view(context: ApiContext, kept_chart: KeptChart) -> View:
     names = short_names(context)
     findings = store.findings(FindingFilter(state=FindingState.OPEN), MAX_FINDINGS + 1)
     rows = finding_rows(context, findings[:MAX_FINDINGS], names)
+    cards = tuple(make_card(sensor, now_ns) for sensor in store.sensors())
+    events = tuple(store.events(EventFilter(), MAX_EVENTS))
+    policy = context.policy_status()
     return View(
         now_ns=now_ns,
-        sensors=tuple(make_card(sensor, now_ns) for sensor in store.sensors()),
+        sensors=cards,
         findings=rows,
         has_more_findings=len(findings) > MAX_FINDINGS,
         live_count=sum(row.finding.tunnel_state is FlowState.LIVE for row in rows),
-        events=tuple(store.events(EventFilter(), MAX_EVENTS)),
+        events=events,
         names=names,
         chart=kept_chart.at(context, now_ns),
         lists=tuple(_list_card(context, name) for name in ListName),
-        policy=context.policy_status(),
+        policy=policy,
+        steps=first_steps(cards, events, policy),
+        can_demonstrate=context.demonstrate is not None,
     )
 
 

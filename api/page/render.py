@@ -21,11 +21,13 @@ class Section(StrEnum):
     POLICY = "/policy"
 
 
-def render(request: Request, template: str, section: Section, status: int = 200, **values: object) -> HTMLResponse:
-    """Return the page; `here` is the address that shows it again."""
+def render(
+    request: Request, template: str, section: Section | None, status: int = 200, **values: object
+) -> HTMLResponse:
+    """Return the page, of no section when that is None; `here` is the address that shows it again."""
     here = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
     now_ns = request.app.state.context.now_ns()
-    text: str = request.app.state.templates.render(template, section=section.value, here=here, now_ns=now_ns, **values)
+    text: str = request.app.state.templates.render(template, section=section, here=here, now_ns=now_ns, **values)
     return HTMLResponse(text, status, headers=NO_STORE)
 
 

@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 
 import httpx
 import pytest
-from installation import NOW_NS, SECOND_NS, Installation
+from installation import NOW_NS, POLICY, SECOND_NS, Installation
 
-from rules.event import EventReason
+from rules.event import DEMONSTRATION, EventReason
 from rules.observation import FlowState, Kind
 from rules.verdict import Outcome, Role, Severity
 
@@ -169,3 +169,67 @@ def test_nothing_that_a_packet_said_becomes_markup(installation: Installation, c
     assert answer.status_code == 200
     assert HOSTILE not in answer.text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in answer.text
+
+
+def steps(text: str) -> dict[str, bool]:
+    found = re.findall(r'<li class="(done|next)">\s*<p><strong>([^<]*)<', text)
+    return {title: state == "done" for state, title in found}
+
+
+def test_first_steps_go_once_all_are_done(installation: Installation, client: httpx.Client) -> None:
+    installation.set_policy(sanctioned=())
+    assert not any(steps(client.get("/").text).values())
+    assert len(steps(client.get("/").text)) == 5
+    installation.beat(packets=0, observations=0)
+    assert steps(client.get("/").text)["A sensor is capturing"]
+    assert not steps(client.get("/").text)["It sees traffic"]
+    installation.beat(packets=7, observations=3, heartbeat_ns=NOW_NS + 1)
+    installation.add(sensor_id=DEMONSTRATION)
+    before = steps(client.get("/").text)
+    assert before == {
+        "A sensor is capturing": True,
+        "It sees traffic": True,
+        "It reads names": True,
+        "It recognises a tunnel": False,
+        "It knows what is sanctioned": False,
+    }
+    installation.add()
+    installation.policy = POLICY
+    assert "first-steps" not in client.get("/").text
+
+
+def test_what_a_demonstration_shows_is_marked(installation: Installation, client: httpx.Client) -> None:
+    installation.add(sensor_id=DEMONSTRATION)
+    finding_id = client.get("/v1/findings").json()["items"][0]["finding_id"]
+    event_id = client.get("/v1/events").json()["items"][0]["event_id"]
+    for path in ("/", "/findings", "/events", f"/findings/{finding_id}", f"/events/{event_id}"):
+        assert '<span class="tag demonstration">' in client.get(path).text
+
+
+def test_without_a_recording_there_is_no_demonstration(client: httpx.Client) -> None:
+    assert "/v1/demonstration" not in client.get("/").text
+    assert client.post("/v1/demonstration").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "kind"),
+    [
+        ("/findings/none", "text/html,*/*", "text/html; charset=utf-8"),
+        ("/nowhere", "text/html", "text/html; charset=utf-8"),
+        ("/findings/none", "*/*", "application/problem+json"),
+        ("/v1/findings/none", "text/html", "application/problem+json"),
+        ("/feeds/none.txt", "text/html", "application/problem+json"),
+    ],
+)
+def test_a_problem_is_a_page_for_people(client: httpx.Client, path: str, accept: str, kind: str) -> None:
+    answer = client.get(path, headers={"Accept": accept})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == kind
+
+
+def test_a_lost_database_is_said_on_the_page(installation: Installation, client: httpx.Client) -> None:
+    installation.break_database()
+    answer = client.get("/findings", headers={"Accept": "text/html"})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "10"
+    assert "The database does not answer" in answer.text
