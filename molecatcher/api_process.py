@@ -94,6 +94,8 @@ class ApiProcess:
         return ApiContext(
             store=self.store,
             snapshot=self.publisher.snapshot,
+            profiles=self.publisher.profiles,
+            use_profile=self.publisher.use_profile,
             catalogue_services=self._services,
             policy_status=self._policy_status,
             now_ns=time.time_ns,

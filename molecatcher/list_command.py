@@ -17,7 +17,11 @@ from rules.catalogue import load_catalogue
 from rules.list_building import build_addresses, build_names, names_to_resolve
 from rules.ruleset import Ruleset
 
-SHORT_NAMES = {"domains": ListName.UNSANCTIONED_DOMAINS, "addresses": ListName.UNSANCTIONED_ADDRESSES}
+SHORT_NAMES = {
+    "domains": ListName.UNSANCTIONED_DOMAINS,
+    "addresses": ListName.UNSANCTIONED_ADDRESSES,
+    "urls": ListName.UNSANCTIONED_URLS,
+}
 
 
 def print_list(wanted: str, settings: Settings) -> None:

@@ -64,7 +64,7 @@ class Publisher:
         self._interval_s = interval_s
         self._now_ns = now_ns
         self._lists = PublishedLists(store, files, now_ns)
-        self._use = ProfileUse(store, now_ns)
+        self._use = ProfileUse(store, self._profile_names, now_ns)
         self._changing = threading.Lock()  # a list is published or withdrawn under the rules that were looked at
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -85,10 +85,13 @@ class Publisher:
         self._thread.start()
 
     def snapshot(self, name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot | None:
-        """Return the list in force, None before there is one; a profile that was not in use is built from now on."""
+        """Return the list in force, None before there is one."""
+        return self._lists.snapshot(name, profile)
+
+    def use_profile(self, profile: str) -> None:
+        """Note that somebody pulls a profile: it is built from now on."""
         if self._use.ask(profile):
             self._wake.set()
-        return self._lists.snapshot(name, profile)
 
     def held(self, name: ListName, profile: str = DEFAULT_PROFILE) -> HeldList | None:
         """Return the list that was refused in place of the one in force, None when that is the newest."""
@@ -125,7 +128,7 @@ class Publisher:
         self._wake.set()
 
     def publish_names(self) -> None:
-        """Publish the names and URLs of every profile; what is refused leaves those in force, but for what is spared."""
+        """Publish names and URLs of every profile; what is refused leaves those in force, but for what is spared."""
         rules, now_ns = self._ruleset(), self._now_ns()
         spared = Spared(names=protected_names(rules.catalogue, rules.policy, now_ns))
         profiles = self._profiles(rules)
@@ -191,10 +194,13 @@ class Publisher:
 
     def _profiles(self, rules: Ruleset) -> list[Profile]:
         """Return the profiles that are in use, the default one first, and forget the lists of the others."""
-        self._use.look(frozenset(profile.name for profile in rules.policy.profiles))
+        self._use.look()
         in_use = self._use.names()
         self._lists.keep_only(in_use)
         return [profile for profile in rules.policy.profiles if profile.name in in_use]
+
+    def _profile_names(self) -> frozenset[str]:
+        return frozenset(profile.name for profile in self._ruleset().policy.profiles)
 
     def _catch_up(self) -> None:
         """Bring the lists in force up to the rules, the time (sanctions expire) and what was seen meanwhile."""
@@ -204,8 +210,8 @@ class Publisher:
 
     def _restore(self) -> None:
         """Take up what was published; a profile that has a list is in use, until it is not asked for any more."""
-        names = [profile.name for profile in self._ruleset().policy.profiles]
-        self._use.look(frozenset(names))
+        names = self._profile_names()
+        self._use.look()
         self._lists.restore(names)
         for name in names:
             if self._lists.snapshot(NAMES, name) is not None:

@@ -289,10 +289,14 @@ def decode(stored: bytes) -> Body:
         body = msgspec.json.decode(stored, type=NameList | AddressList)
         is_shared = isinstance(body, NameList) and body.wide == body.blocked
         return msgspec.structs.replace(body, wide=body.blocked) if is_shared else body
+    lines = _lines(stored)
     try:
-        return _decoded(_lines(stored))
+        body = _decoded(lines)
+        if next(lines, None) is not None:  # reads to the end, where damage shows
+            raise msgspec.DecodeError("the stored list has more entries than it says")
     except zlib.error as error:
         raise msgspec.DecodeError(str(error)) from None
+    return body
 
 
 def _decoded(lines: Iterator[bytes]) -> Body:

@@ -291,7 +291,7 @@ def _service_entries(service: Service, roles: frozenset[Role]) -> list[NameEntry
     if Role.AGENT in roles:
         found += _entries((entry for entry in agents if entry not in both), service.id, Role.AGENT)
     if Role.VISITOR in roles:
-        rest = (entry for entry in service.endpoint_domains if entry not in both)
+        rest = (entry for entry in service.endpoint_domains if entry not in both and "." in entry)  # not all of onion
         found += _entries(rest, service.id, Role.VISITOR)
     if Role.AUXILIARY in roles:
         found += _entries(service.auxiliary_domains, service.id, Role.AUXILIARY)

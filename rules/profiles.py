@@ -22,6 +22,11 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _RANKS = (Trust.LOW, Trust.MEDIUM, Trust.HIGH)
 
 
+def is_profile_name(text: str) -> bool:
+    """Tell whether a profile can have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
 class FindingUse(StrEnum):
     """Which names of findings are listed: none, those an analyst acknowledged, or also those that are certain."""
 
@@ -106,7 +111,7 @@ class ProfileTable(msgspec.Struct, forbid_unknown_fields=True):
         Raises:
             InvalidName: the message says which key is wrong and what to do.
         """
-        if not _NAME.fullmatch(self.name) or self.name in {profile.name for profile in BUILT_IN}:
+        if not is_profile_name(self.name) or self.name in {profile.name for profile in BUILT_IN}:
             raise InvalidName(f"name: {self.name!r} is taken or no name: write small letters, digits and -, 32 at most")
         if not self.roles:
             raise InvalidName("roles: is empty: choose agent, visitor, auxiliary")

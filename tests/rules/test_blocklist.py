@@ -197,6 +197,9 @@ reason = "r"
 """
 
 
+EXPIRES_NS = 1_798_761_600 * 10**9  # 2027-01-01T00:00:00Z, the end of the last day
+
+
 def test_the_policy_lists_beyond_the_catalogue(catalogue: Catalogue) -> None:
     policy = parse_policy(BLOCKED, "policy.toml", catalogue, NOW_NS)
     ours = [entry for entry in build_names(catalogue, policy, NOW_NS).blocked if entry.source is Origin.MANUAL]
@@ -208,6 +211,7 @@ def test_the_policy_lists_beyond_the_catalogue(catalogue: Catalogue) -> None:
             "policy",
             Origin.MANUAL,
             "a private ingress (soc@example.com)",
+            expires_ns=EXPIRES_NS,
         ),
     ]
     expired_ns = NOW_NS + 60 * 86_400 * 10**9
