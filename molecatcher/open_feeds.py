@@ -62,6 +62,10 @@ class OpenFeeds:
         """Begin to serve."""
         self._thread.start()
 
+    def poll(self) -> None:
+        """Take up a changed certificate."""
+        self.certificate.poll()
+
     def stop(self) -> None:
         """End, and let running requests finish for some seconds."""
         self._server.stop()

@@ -1,0 +1,147 @@
+"""The zone server of the API's process: what it serves, whom it tells of new serials, and where it listens."""
+
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import dns.exception
+import dns.name
+import msgspec
+import structlog
+
+from api.access.addresses import parse_address
+from api.server import ListenAddress, parse_listen
+from api.zone.answers import Answers
+from api.zone.keys import tsig_key
+from api.zone.notices import Target
+from api.zone.policy_zone import PolicyZone
+from api.zone.server import ZoneServer, bind_both
+from db.errors import DbError
+from db.store import Store
+from molecatcher.errors import SetupError
+from molecatcher.settings import Settings
+from molecatcher.zone_keys import ZoneKeyFiles
+from rules.blocklist import ListName, Snapshot, decode
+
+log = structlog.get_logger()
+
+DNS_PORT = 53
+MAX_ORIGIN_OCTETS = 60  # `api.feeds.rpz` leaves so much of a name's 253 to the zone's own
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneListener:
+    """Sockets for UDP and TCP, and the zone that is to be served there."""
+
+    sockets: tuple[socket.socket, socket.socket]
+    origin: dns.name.Name
+    unsigned: tuple[Target, ...]
+
+
+def listen_for_zone(settings: Settings) -> ZoneListener | None:
+    """Return the sockets that the settings ask for, None when they ask for none.
+
+    Raises:
+        SetupError, ApiError: an address, a name or a secondary that cannot be used.
+    """
+    if settings.zone_listen is None:
+        return None
+    origin = zone_origin(settings.zone_name)
+    unsigned = tuple(Target(*parse_secondary(text)) for text in settings.zone_notify)
+    return ZoneListener(bind_both(parse_listen(settings.zone_listen, only_loopback=False)), origin, unsigned)
+
+
+def zone_origin(text: str) -> dns.name.Name:
+    """Return the zone's name.
+
+    Raises:
+        SetupError: it is none, or too long for names below it.
+    """
+    try:
+        origin = dns.name.from_text(text.lower())
+    except dns.exception.DNSException:
+        raise SetupError(f"{text!r} is no name for a zone: take one such as molecatcher.rpz") from None
+    if len(origin.to_text(omit_final_dot=True)) > MAX_ORIGIN_OCTETS or origin == dns.name.root:
+        raise SetupError(f"{text!r} is no name for a zone: it must have 1 to {MAX_ORIGIN_OCTETS} octets")
+    return origin
+
+
+def parse_secondary(text: str) -> tuple[str, int]:
+    """Return address and port of `192.0.2.53`, `192.0.2.53:5300`, `2001:db8::53` or `[2001:db8::53]:5300`.
+
+    Raises:
+        SetupError: it is neither.
+    """
+    whole = parse_address(text)
+    if whole is not None:
+        return str(whole), DNS_PORT
+    listen = parse_listen(text, only_loopback=False)
+    host = parse_address(listen.host)
+    if host is None or not listen.port:
+        raise SetupError(f"{text!r} is no secondary: give its address, or ADDRESS:PORT")
+    return str(host), listen.port
+
+
+class OpenZone:
+    """Serves the list of names as a zone, in a thread of its own."""
+
+    def __init__(
+        self, listener: ZoneListener, snapshot: Callable[[ListName], Snapshot | None], store: Store, keys: ZoneKeyFiles
+    ) -> None:
+        self._keys = keys
+        self._unsigned = listener.unsigned
+        name = ListName.UNSANCTIONED_DOMAINS
+        zones = {listener.origin: PolicyZone(lambda: snapshot(name), lambda serial: _kept(store, name, serial))}
+        keys.poll()
+        answers = Answers(zones, lambda: keys.keyring)
+        self._server = ZoneServer(listener.sockets, zones, answers, self._targets)
+        self._thread = threading.Thread(target=self._server.run, name="open-zone", daemon=True)
+
+    @property
+    def address(self) -> ListenAddress:
+        """Return where it listens."""
+        return self._server.address
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether it has not failed."""
+        return self._thread.is_alive()
+
+    @property
+    def is_started(self) -> bool:
+        """Tell whether questions are answered."""
+        return self._server.is_started
+
+    def counts(self) -> dict[str, int]:
+        """Return how often what was answered."""
+        return self._server.counts()
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def poll(self) -> None:
+        """Take up keys that were made or removed."""
+        self._keys.poll()
+
+    def stop(self) -> None:
+        """End."""
+        self._server.stop()
+        self._thread.join()
+
+    def _targets(self) -> tuple[Target, ...]:
+        signed = [
+            Target(*parse_secondary(text), tsig_key(key)) for key in self._keys.keyring.keys for text in key.notify
+        ]
+        return (*self._unsigned, *signed)
+
+
+def _kept(store: Store, name: ListName, serial: int) -> Snapshot | None:
+    """Return an earlier snapshot; without a database none is kept, and the whole zone is handed out."""
+    try:
+        row = store.snapshot(name, serial)
+        return None if row is None else Snapshot(name, row.serial, row.created_at_ns, row.digest, decode(row.body))
+    except (DbError, msgspec.MsgspecError) as error:
+        log.warning("snapshot_unreadable", list=name.value, serial=serial, error=str(error))
+        return None
