@@ -10,8 +10,8 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo "sh -c 'echo Set-up needs root: run make as root or install sudo >&2; exit 1'")
 ARGS ?=
 RUN_PACKAGES := libbpf1 python3-venv util-linux
-TEST_PACKAGES := chromium chromium-driver clang crowdsec-custom-bouncer crowdsec-firewall-bouncer curl dnsmasq-base fonts-dejavu-core gcc haproxy iproute2 ipset iptables libbpf-dev libc6-dev \
-	llvm nftables openssl \
+TEST_PACKAGES := bind9 chromium chromium-driver clang crowdsec-custom-bouncer crowdsec-firewall-bouncer curl dnsmasq-base fonts-dejavu-core gcc haproxy iproute2 ipset iptables knot-resolver libbpf-dev libc6-dev \
+	llvm lua-cqueues nftables openssl pdns-recursor \
 	python3-dev squid systemd tshark unbound
 TIMED := timeout 3600
 BPF := sensor/capture/bpf/flow_heads.bpf

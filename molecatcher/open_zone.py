@@ -1,16 +1,17 @@
 """The zone server of the API's process: what it serves, whom it tells of new serials, and where it listens."""
 
+import re
 import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import dns.exception
 import dns.name
 import msgspec
 import structlog
 
 from api.access.addresses import parse_address
+from api.errors import RefusedListenAddress
 from api.server import ListenAddress, parse_listen
 from api.zone.answers import Answers
 from api.zone.keys import tsig_key
@@ -27,6 +28,7 @@ from rules.blocklist import ListName, Snapshot, decode
 log = structlog.get_logger()
 
 DNS_PORT = 53
+ZONE_NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*", re.ASCII)
 MAX_ORIGIN_OCTETS = 60  # `api.feeds.rpz` leaves so much of a name's 253 to the zone's own
 
 
@@ -58,13 +60,11 @@ def zone_origin(text: str) -> dns.name.Name:
     Raises:
         SetupError: it is none, or too long for names below it.
     """
-    try:
-        origin = dns.name.from_text(text.lower())
-    except dns.exception.DNSException:
-        raise SetupError(f"{text!r} is no name for a zone: take one such as molecatcher.rpz") from None
-    if len(origin.to_text(omit_final_dot=True)) > MAX_ORIGIN_OCTETS or origin == dns.name.root:
-        raise SetupError(f"{text!r} is no name for a zone: it must have 1 to {MAX_ORIGIN_OCTETS} octets")
-    return origin
+    name = text.lower().removesuffix(".")
+    if len(name) > MAX_ORIGIN_OCTETS or not ZONE_NAME.fullmatch(name):
+        advice = f"take one of at most {MAX_ORIGIN_OCTETS} octets such as molecatcher.rpz"
+        raise SetupError(f"{text[:80]!r} is no name for a zone: {advice}")
+    return dns.name.from_text(name)
 
 
 def parse_secondary(text: str) -> tuple[str, int]:
@@ -76,9 +76,12 @@ def parse_secondary(text: str) -> tuple[str, int]:
     whole = parse_address(text)
     if whole is not None:
         return str(whole), DNS_PORT
-    listen = parse_listen(text, only_loopback=False)
-    host = parse_address(listen.host)
-    if host is None or not listen.port:
+    try:
+        listen = parse_listen(text, only_loopback=False)
+    except RefusedListenAddress:
+        listen = None
+    host = parse_address(listen.host) if listen else None
+    if listen is None or host is None or not listen.port:
         raise SetupError(f"{text!r} is no secondary: give its address, or ADDRESS:PORT")
     return str(host), listen.port
 

@@ -64,7 +64,7 @@ def create(
     Example: molecatcher zone key create bind-berlin --allow 10.1.0.53/32 --notify 10.1.0.53 --server 10.0.0.1:5353
     """
     from api.zone.keys import ALGORITHMS, ZoneKey
-    from molecatcher.errors import MolecatcherError
+    from molecatcher.errors import SetupError
     from molecatcher.open_zone import parse_secondary
     from molecatcher.token_command import parse_prefixes
 
@@ -73,7 +73,7 @@ def create(
     for secondary in notify or ():
         try:
             parse_secondary(secondary)
-        except MolecatcherError as error:
+        except SetupError as error:
             raise typer.BadParameter(str(error), param_hint="--notify") from None
     key = ZoneKey(
         name=name,

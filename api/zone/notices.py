@@ -5,7 +5,7 @@ at most; a newer one takes its place.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dns.exception
 import dns.flags
@@ -33,7 +33,15 @@ class Target:
 
     host: str
     port: int
-    key: dns.tsig.Key | None = None
+    key: dns.tsig.Key | None = field(default=None, repr=False, compare=False)
+    key_name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Tell two keys of one secondary apart."""
+        object.__setattr__(self, "key_name", self.key.name.to_text() if self.key else "")
+
+    def __str__(self) -> str:
+        return f"{self.host}#{self.port}"
 
 
 @dataclass(slots=True)
@@ -67,7 +75,7 @@ class Notices:
             if notice.tries == MAX_TRIES:
                 del self._waiting[place]
                 self.given_up_count += 1
-                log.warning("zone_notify_unanswered", secondary=_said(place[1]), serial=notice.serial)
+                log.warning("zone_notify_unanswered", secondary=str(place[1]), serial=notice.serial)
                 continue
             notice.next_s = now_s + FIRST_WAIT_S * 2**notice.tries
             notice.tries += 1
@@ -86,7 +94,7 @@ class Notices:
             self.heard_count += 1
             if answer.rcode() != dns.rcode.NOERROR:
                 said = dns.rcode.to_text(answer.rcode())
-                log.warning("zone_notify_refused", secondary=_said(target), serial=notice.serial, answer=said)
+                log.warning("zone_notify_refused", secondary=str(target), serial=notice.serial, answer=said)
 
 
 def _notice(zone: dns.name.Name, serial: int, key: dns.tsig.Key | None) -> dns.message.Message:
@@ -107,7 +115,3 @@ def _read(wire: bytes, sent: dns.message.Message, key: dns.tsig.Key | None) -> d
     except (dns.exception.DNSException, ValueError):
         return None
     return answer if answer.opcode() == dns.opcode.NOTIFY else None
-
-
-def _said(target: Target) -> str:
-    return f"{target.host}#{target.port}"

@@ -111,11 +111,13 @@ class ZoneServer:
         server = await asyncio.start_server(self._converse, sock=stream)
         log.info("zone_listening", address=str(self.address), zones=[name.to_text(True) for name in self._zones])
         self.is_started = True
-        while not self._is_stopping:
-            self._tell(transport)
-            await asyncio.sleep(TICK_S)
-        server.close()
-        transport.close()
+        try:
+            while not self._is_stopping:
+                self._tell(transport)
+                await asyncio.sleep(TICK_S)
+        finally:
+            server.close()
+            transport.close()
 
     def _tell(self, transport: asyncio.DatagramTransport) -> None:
         """Send the notices that are due; those of a new serial are. After a start every serial is new."""
