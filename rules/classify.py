@@ -14,6 +14,7 @@ from rules.event import address_text
 from rules.evidence import LISTED, WEIGHTS, Finding, Sign, alias_sign, confidence, reasons
 from rules.ingress import find_ingress
 from rules.observation import Evidence, Indicator, NameSource, Observation
+from rules.pins import spare_pinned
 from rules.policy import Policy, Sanction
 from rules.tells import Tell, find_tell, ssh_banner
 from rules.value import Value
@@ -373,6 +374,7 @@ def _by_tell(observation: Observation, catalogue: Catalogue) -> Verdict | None:
 
 def _finish(verdict: Verdict, observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict:
     """Return the verdict with what the policy decided: ignored services vanish, exceptions are noted."""
+    verdict = spare_pinned(verdict, observation, policy, catalogue)
     service = catalogue.services[verdict.service] if verdict.service else unnamed_service(verdict.category or "")
     if verdict.outcome is Outcome.SANCTIONED:
         return msgspec.structs.replace(verdict, category=service.category)
