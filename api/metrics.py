@@ -53,6 +53,7 @@ GAUGES = (
     _Reading("flow_table_size", "flow_table_size", "Flows that the table can hold"),
     _Reading("flow_map_size", "flow_map_size", "Flows that the kernel's filter can follow"),
     _Reading("flow_map_turnover", "flow_map_turnover_ratio", "Share of them begun since the heartbeat before"),
+    _Reading("workers", "workers", "Processes that share the sensor's work"),
     _Reading("spool_events", "spool_events", "Events that wait on disk for the database"),
     _Reading("spool_octets", "spool_octets", "The same in octets"),
     _Reading("pending_events", "pending_events", "Events that wait in memory for the disk"),

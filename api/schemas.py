@@ -308,6 +308,7 @@ class SensorDocument(Document):
     spool_overflow: int = Field(description="Events lost because the spool was full", examples=[0])
     copies: int = Field(description="Packets that another interface had shown already", examples=[0])
     policy_error: str = Field(examples=[""])
+    workers: int = Field(description="Processes that share its work; what is counted is their sum", examples=[1])
 
 
 class SensorList(Document):
@@ -335,6 +336,12 @@ class PolicyDocument(Document):
     sanctioned: list[SanctionedDocument]
     error: str = Field(examples=[""])
     warnings: list[str] = Field(examples=[[]])
+
+
+class DemonstrationDocument(Document):
+    """What came of the demonstration."""
+
+    events: int = Field(description="Events stored")
 
 
 class HealthDocument(Document):

@@ -11,8 +11,10 @@ from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
 from api.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from molecatcher import __version__
+from molecatcher.demonstration import RECORDING, Demonstration
 from molecatcher.dissection import dissect
 from molecatcher.list_files import ListFiles
+from molecatcher.listener_thread import ListenerThread
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
@@ -48,6 +50,7 @@ class ApiProcess:
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
+        self._demonstration = Demonstration(self.store, self.rules, time.time_ns)
         files = ListFiles(settings.lists)
         self.publisher = Publisher(self.store, self.rules, resolver, settings.resolve_s, files=files)
         self.zone = (
@@ -97,7 +100,7 @@ class ApiProcess:
                 self.publisher.rules_changed()
 
     @property
-    def _listeners(self) -> "list[OpenFeeds | OpenZone]":
+    def _listeners(self) -> list[ListenerThread]:
         return [listener for listener in (self.feeds, self.zone) if listener is not None]
 
     def _context(self, settings: Settings) -> ApiContext:
@@ -108,6 +111,7 @@ class ApiProcess:
             policy_status=self._policy_status,
             now_ns=time.time_ns,
             dissect=dissect,
+            demonstrate=self._demonstration.play if RECORDING.exists() else None,
             version=__version__,
             held_list=self.publisher.held,
             confirm_list=self.publisher.confirm,

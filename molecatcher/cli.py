@@ -82,6 +82,16 @@ NetnsOption = Annotated[
 ]
 
 
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Processes that share the capture, for links that one core cannot follow; needs eBPF [default: 1]",
+    ),
+]
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"molecatcher {__version__}")
@@ -130,6 +140,7 @@ def run(
     tls_cert: CertificateOption = None,
     tls_key: KeyOption = None,
     zone_listen: ZoneListenOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """The main job: sensor, API and page on this host.
 
@@ -140,7 +151,7 @@ def run(
     """
     from molecatcher.supervise import run as supervise
 
-    where = {"interface": tuple(interface or ()), "netns": tuple(netns or ())}
+    where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
     lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
     sys.exit(supervise(_settings(**where, **lists, listen=listen, state=state, policy=policy)))
 
@@ -151,11 +162,13 @@ def sensor(
     netns: NetnsOption = None,
     state: StateOption = None,
     policy: PolicyOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Only the sensor: capture and classify into the database under the state directory."""
-    from molecatcher.sensor_process import run as run_sensor
+    from molecatcher.workers import run as run_sensor
 
-    run_sensor(_settings(interface=tuple(interface or ()), netns=tuple(netns or ()), state=state, policy=policy))
+    where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
+    run_sensor(_settings(**where, state=state, policy=policy))
 
 
 @app.command()

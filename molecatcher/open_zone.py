@@ -2,7 +2,6 @@
 
 import re
 import socket
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ import structlog
 
 from api.access.addresses import parse_address
 from api.errors import RefusedListenAddress
-from api.server import ListenAddress, parse_listen
+from api.server import parse_listen
 from api.zone.answers import Answers
 from api.zone.keys import tsig_key
 from api.zone.notices import Target
@@ -21,6 +20,7 @@ from api.zone.server import ZoneServer, bind_both
 from db.errors import DbError
 from db.store import Store
 from molecatcher.errors import SetupError
+from molecatcher.listener_thread import ListenerThread
 from molecatcher.settings import Settings
 from molecatcher.zone_keys import ZoneKeyFiles
 from rules.blocklist import ListName, Snapshot, decode
@@ -86,8 +86,8 @@ def parse_secondary(text: str) -> tuple[str, int]:
     return str(host), listen.port
 
 
-class OpenZone:
-    """Serves the list of names as a zone, in a thread of its own."""
+class OpenZone(ListenerThread):
+    """Serves the list of names as a zone."""
 
     def __init__(
         self, listener: ZoneListener, snapshot: Callable[[ListName], Snapshot | None], store: Store, keys: ZoneKeyFiles
@@ -98,40 +98,16 @@ class OpenZone:
         zones = {listener.origin: PolicyZone(lambda: snapshot(name), lambda serial: _kept(store, name, serial))}
         keys.poll()
         answers = Answers(zones, lambda: keys.keyring)
-        self._server = ZoneServer(listener.sockets, zones, answers, self._targets)
-        self._thread = threading.Thread(target=self._server.run, name="open-zone", daemon=True)
-
-    @property
-    def address(self) -> ListenAddress:
-        """Return where it listens."""
-        return self._server.address
-
-    @property
-    def is_alive(self) -> bool:
-        """Tell whether it has not failed."""
-        return self._thread.is_alive()
-
-    @property
-    def is_started(self) -> bool:
-        """Tell whether questions are answered."""
-        return self._server.is_started
+        self._zone_server = ZoneServer(listener.sockets, zones, answers, self._targets)
+        super().__init__(self._zone_server, "open-zone")
 
     def counts(self) -> dict[str, int]:
         """Return how often what was answered."""
-        return self._server.counts()
-
-    def start(self) -> None:
-        """Begin to serve."""
-        self._thread.start()
+        return self._zone_server.counts()
 
     def poll(self) -> None:
         """Take up keys that were made or removed."""
         self._keys.poll()
-
-    def stop(self) -> None:
-        """End."""
-        self._server.stop()
-        self._thread.join()
 
     def _targets(self) -> tuple[Target, ...]:
         signed = [
