@@ -159,7 +159,7 @@ class FindingQuery(FilterQuery, Paging):
         return FindingFilter(**self.model_dump(exclude={"limit", "cursor"}))
 
 
-ProfileName = Annotated[str, Field(max_length=32, examples=["agents-only"])]
+ProfileName = Annotated[str, Field(min_length=1, max_length=32, examples=["agents-only"])]
 
 
 class ProfileQuery(BaseModel):

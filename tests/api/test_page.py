@@ -19,6 +19,7 @@ from rules.verdict import Outcome, Role, Severity
 See = Callable[[str], WebElement]
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>.example"
 MINUTE_NS = 60 * 10**9
+AXE = Path(__file__).parents[1] / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 pytestmark = needs_chrome
 
 
@@ -300,3 +301,20 @@ def test_a_filtered_list_renews_itself(
     assert len(browser.find_elements(By.ID, "live")) == 1
     assert see("input[name=q]").get_attribute("value") == "half a word"
     assert "bore" not in see("#live").text
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("path", ["/", "/findings", "/events", "/services", "/sensors", "/policy", "finding", "event"])
+def test_axe_finds_no_barrier(busy: Installation, browser: webdriver.Chrome, see: See, path: str, width: int) -> None:
+    set_width(browser, width)
+    browser.get(busy.url + ("/findings" if path == "finding" else "/events" if path == "event" else path))
+    if path == "finding":
+        see("a.title").click()
+    if path == "event":
+        see(".events a").click()
+    browser.execute_script(AXE.read_text())
+    browser.set_script_timeout(60)
+    found = browser.execute_async_script("axe.run(document, {}).then(arguments[0], arguments[0])")
+    barriers = [(row["id"], [node["html"] for node in row["nodes"]]) for row in found["violations"]]
+    assert barriers == []
+    assert len(found["passes"]) > 10

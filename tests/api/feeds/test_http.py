@@ -6,13 +6,13 @@ from email.utils import formatdate
 
 import httpx
 import pytest
-from installation import Installation
+from installation import Installation, names_of
 
 from api.feeds.formats.base import Format
 from api.feeds.publication import Publication
 from api.feeds.registry import REGISTRY
 from api.feeds.render import FeedFormat
-from rules.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope
+from rules.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope, UrlList
 
 TXT, RPZ = "/feeds/unsanctioned-domains.txt", "/feeds/unsanctioned-domains.rpz"
 ADDRESSES = "/feeds/unsanctioned-addresses.txt"
@@ -23,6 +23,7 @@ NOW_S = 1_795_460_400
 @pytest.fixture
 def published(installation: Installation) -> Installation:
     installation.publish_both()
+    installation.publish(UrlList(names_of("=tunnel.ngrok.com").blocked))
     return installation
 
 
