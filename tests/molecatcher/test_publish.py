@@ -1,6 +1,7 @@
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -209,7 +210,7 @@ def test_a_new_sanctioned_name_is_resolved_before_any_address_is_served(tmp_path
 def test_reloading_the_same_policy_does_not_discard_a_resolution(tmp_path: Path, store: Store) -> None:
     with setting(tmp_path, store, "", RECORDS) as here:
         rules = here.rules
-        served = iter((rules, Ruleset(CATALOGUE, policy("")), Ruleset(CATALOGUE, policy(""))))
+        served = chain((rules,), repeat(Ruleset(CATALOGUE, policy(""))))
         here.publisher._ruleset = lambda: next(served)
         assert here.publisher.resolve_and_publish()
         assert here.prefixes()
@@ -217,7 +218,7 @@ def test_reloading_the_same_policy_does_not_discard_a_resolution(tmp_path: Path,
 
 def test_a_list_built_under_the_rules_before_is_not_published(tmp_path: Path, store: Store) -> None:
     with setting(tmp_path, store, "", RECORDS) as here:
-        served = iter((here.rules, Ruleset(CATALOGUE, policy(SANCTION))))
+        served = chain((here.rules,), repeat(Ruleset(CATALOGUE, policy(SANCTION))))
         here.publisher._ruleset = lambda: next(served)
         assert here.publisher.resolve_and_publish()
         assert here.prefixes() is None
