@@ -11,7 +11,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo "sh -c 'echo Set-
 ARGS ?=
 RUN_PACKAGES := libbpf1 python3-venv util-linux
 TEST_PACKAGES := chromium chromium-driver clang crowdsec-custom-bouncer crowdsec-firewall-bouncer curl dnsmasq-base fonts-dejavu-core gcc haproxy iproute2 ipset iptables libbpf-dev libc6-dev \
-	llvm nftables openssl \
+	llvm nftables nsd openssl \
 	python3-dev squid systemd tshark unbound
 TIMED := timeout 3600
 BPF := sensor/capture/bpf/flow_heads.bpf

@@ -21,8 +21,11 @@ from molecatcher.own_lookups import OwnLookups
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
 from molecatcher.settings import Settings
+from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept_secret
+from molecatcher.zone_checks import ZoneChecks
 from rules.catalogue import load_catalogue
+from rules.zones import ZoneAnswer
 
 log = structlog.get_logger()
 
@@ -46,7 +49,16 @@ class ApiProcess:
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
         files = ListFiles(settings.lists)
-        self.publisher = Publisher(self.store, self.rules, resolver, settings.resolve_s, files=files)
+        agents = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
+        self.publisher = Publisher(
+            self.store, self.rules, resolver, settings.resolve_s, files=files, agent_addresses=agents
+        )
+        self.zone_checks = ZoneChecks(
+            SharedFile(settings.zone_questions, list[str]),
+            SharedFile(settings.zone_answers, list[ZoneAnswer]),
+            NameResolver(settings.resolvers, spell=own_lookups.mark),
+        )
+        self._checks_zones = settings.zone_checks
         app = create_app(self._context(settings))
         self.server = ApiServer(app, listener)
         self.feeds = OpenFeeds(app, open_lists) if open_lists else None
@@ -59,6 +71,8 @@ class ApiProcess:
         for number in (signal.SIGTERM, signal.SIGINT):  # the server takes both over and raises them again in the end
             signal.signal(number, lambda _signal, _frame: self.server.stop())
         self.publisher.start()
+        if self._checks_zones:
+            self.zone_checks.start()
         keeper = threading.Thread(target=self._keep_house, args=(notifier,), name="housekeeping")
         keeper.start()
         if self.feeds:
@@ -72,6 +86,7 @@ class ApiProcess:
                 self.feeds.stop()
             keeper.join()
             self.publisher.stop()
+            self.zone_checks.stop()
             self.store.close()
 
     def _keep_house(self, notifier: Notifier) -> None:

@@ -19,12 +19,15 @@ from db.store import Store
 from db.values import Resolution, SnapshotRow
 from molecatcher.list_files import ListFiles
 from molecatcher.resolve import NameResolver
+from molecatcher.shared_file import SharedFile
 from rules.blocklist import (
     OWN_NETWORKS,
     AddressList,
     ListName,
     NameList,
     Snapshot,
+    agent_addresses,
+    agent_names,
     build_addresses,
     build_names,
     decode,
@@ -44,6 +47,7 @@ log = structlog.get_logger()
 ENOUGH_ANSWERED = 0.9
 OBSERVED_FOR_NS = 30 * 86_400 * 1_000_000_000
 FIRST_RETRY_S = 5.0
+MOST_AGENT_ADDRESSES = 8_192
 LOST_AT_ONCE = 0.5  # more than this share of the names that had addresses, and
 FEWEST_LOST = 5  # no fewer than this many: the resolver began to block them, perhaps by our own list
 
@@ -59,6 +63,7 @@ class Publisher:
         interval_s: float,
         *,
         files: ListFiles,
+        agent_addresses: SharedFile[dict[str, tuple[str, str]]] | None = None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.resolution_problem = "the listed names have not been resolved yet"
@@ -67,6 +72,7 @@ class Publisher:
         self._resolver = resolver
         self._interval_s = interval_s
         self._files = files
+        self._agent_addresses = agent_addresses
         self._held: dict[ListName, HeldList] = {}
         self._confirmed: dict[ListName, str] = {}
         self._now_ns = now_ns
@@ -146,9 +152,15 @@ class Publisher:
         rules, now_ns = self._ruleset(), self._now_ns()
         wanted = names_to_resolve(rules.catalogue, rules.policy, now_ns)
         sanctioned = _sanctioned_domains(rules, now_ns)
-        names = [*wanted, *sanctioned, *self._observed_names(rules, now_ns)]
+        names = [
+            *wanted,
+            *sanctioned,
+            *self._observed_names(rules, now_ns),
+            *agent_names(rules.catalogue, rules.policy),
+        ]
         self._store.save_resolution(*_believable(self._known(), self._resolver.resolve(names)))
         known = self._known()
+        self._tell_sensor(rules, known, now_ns)
         self.resolution_problem = _unresolved(known, sanctioned) or _too_few(known, wanted)
         if self.resolution_problem:
             log.warning("addresses_not_published", reason=self.resolution_problem)
@@ -160,6 +172,13 @@ class Publisher:
             if rules.policy == self._ruleset().policy:
                 self._publish(ListName.UNSANCTIONED_ADDRESSES, built, Spared(networks=(*pins, *addresses)))
         return True
+
+    def _tell_sensor(self, rules: Ruleset, known: dict[str, Resolution], now_ns: int) -> None:
+        """Leave the addresses that agents' names resolve to for the sensor, which recognises flows to them."""
+        if self._agent_addresses is not None:
+            resolved = {name: answer.addresses for name, answer in known.items()}
+            found = agent_addresses(rules.catalogue, rules.policy, resolved, now_ns)
+            self._agent_addresses.write(dict(sorted(found.items())[:MOST_AGENT_ADDRESSES]))
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
     resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")
     resolvers: tuple[str, ...] = Field(default=(), description="DNS servers to ask; none: the system's")
+    zone_checks: bool = Field(
+        default=True, description="ask who serves the zones of names that agents may have dialled"
+    )
     leases: tuple[Path, ...] = Field(default=DEFAULT_FILES, description="DHCP lease files: dnsmasq, ISC dhcpd, Kea")
     user: str = Field(default="molecatcher", description="who runs the program when root starts it")
 
@@ -70,6 +73,21 @@ class Settings(BaseSettings):
     def lists(self) -> Path:
         """Return the directory of the lists in force."""
         return self.state / "lists"
+
+    @property
+    def zone_questions(self) -> Path:
+        """Return the file of names whose zone the sensor wants to know."""
+        return self.state / "zone_questions.json"
+
+    @property
+    def zone_answers(self) -> Path:
+        """Return the file of what was answered."""
+        return self.state / "zone_answers.json"
+
+    @property
+    def agent_addresses(self) -> Path:
+        """Return the file of the addresses that names of agents resolve to."""
+        return self.state / "agent_addresses.json"
 
     @property
     def attribution_socket(self) -> Path:

@@ -129,6 +129,10 @@ class Policy:
         """Tell whether an ingress of `service_id` is sanctioned at `now_ns`."""
         return any(sanction.service == service_id and sanction.is_active(now_ns) for sanction in self.sanctions)
 
+    def unpinned_services(self, now_ns: int) -> frozenset[str]:
+        """Return the services of which an ingress is sanctioned at any address: it may share those of all others."""
+        return frozenset(row.service for row in self.sanctions if not row.addresses and row.is_active(now_ns))
+
     def exception_for(
         self, source: bytes, service: Service, now_ns: int, who: Source = NOBODY
     ) -> PolicyException | None:

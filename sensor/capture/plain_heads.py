@@ -18,6 +18,7 @@ from sensor.packet import LinkType, Packet
 from sensor.reassembly import HEAD_OCTETS
 
 BATCH_RECORDS = 512
+SLICE_S = 3
 DIRECTIONS = 262_144
 
 _TCP = 6
@@ -110,7 +111,8 @@ class PlainHeads:
         self.counts = []
         records = fraction = 0
         seconds = self.last_ns // _SECOND_NS
-        while records < BATCH_RECORDS and (start := at + header_octets) <= end:
+        until_s = seconds + SLICE_S
+        while records < BATCH_RECORDS and (start := at + header_octets) <= end and seconds < until_s:
             following = read_header(buffer, at)
             stop = start + following[2]
             if following[2] > MAX_RECORD_OCTETS or stop > end:

@@ -14,6 +14,7 @@ from db.values import SnapshotRow
 from molecatcher.list_files import ListFiles
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
+from molecatcher.shared_file import SharedFile
 from rules.blocklist import AddressList, ListName, NameList, names_to_resolve
 from rules.catalogue import load_catalogue
 from rules.list_guards import Guard
@@ -45,8 +46,15 @@ class Setting:
         self.rules = Ruleset(CATALOGUE, policy(text))
         self.now_ns = NOW_NS
         resolver = NameResolver([server], timeout_s=2)
+        self.agents = SharedFile(folder / "agent_addresses.json", dict[str, tuple[str, str]])
         self.publisher = Publisher(
-            store, lambda: self.rules, resolver, 60, files=ListFiles(folder), now_ns=lambda: self.now_ns
+            store,
+            lambda: self.rules,
+            resolver,
+            60,
+            files=ListFiles(folder),
+            agent_addresses=self.agents,
+            now_ns=lambda: self.now_ns,
         )
 
     def change(self, text: str) -> None:
@@ -83,6 +91,21 @@ def test_both_families_are_resolved_and_published(tmp_path: Path, store: Store) 
         prefixes = here.prefixes()
     assert prefixes is not None
     assert {"3.1.2.3/32", "2600:1f00::7/128", "5.255.123.12/32"} <= prefixes
+
+
+def test_the_sensor_is_told_agents_addresses_also_of_a_service_whose_addresses_are_not_listed(
+    tmp_path: Path, store: Store
+) -> None:
+    with setting(tmp_path, store, SANCTION, RECORDS) as here:
+        assert here.agents.poll() is None
+        assert here.publisher.resolve_and_publish()
+        prefixes, told = here.prefixes(), here.agents.poll()
+    assert prefixes is not None
+    assert "3.1.2.3/32" not in prefixes
+    assert told is not None
+    assert told["3.1.2.3"] == ("ngrok", "tunnel.us.ngrok.com")
+    assert told["5.255.123.12"][0] == "serveo"
+    assert here.agents.poll() is None
 
 
 def test_no_sanctioned_address_is_published(tmp_path: Path, store: Store) -> None:
