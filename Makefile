@@ -25,11 +25,11 @@ setup: $(VENV)/.compiled user ## Install system packages, the service user and .
 run: setup ## Start sensor, API and page (ARGS="--interface eth0 ..." passes options)
 	$(BIN)/molecatcher run $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.compiled user ## Run the tests (under 15 minutes on 2 cores)
+test: $(VENV)/.dev $(VENV)/.npm $(VENV)/.compiled user ## Run the tests (under 15 minutes on 2 cores)
 	$(BIN)/pytest -m "not full" $(ARGS)
 	$(if $(ARGS),,MOLECATCHER_PURE_PYTHON=1 $(BIN)/pytest -m "not full" tests/rules tests/sensor/test_*.py tests/sensor/extract tests/test_captures.py)
 
-test-full: $(VENV)/.dev $(VENV)/.compiled user ## Run the long tests (under 60 minutes)
+test-full: $(VENV)/.dev $(VENV)/.npm $(VENV)/.compiled user ## Run the long tests (under 60 minutes)
 	$(BIN)/pytest -m full $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and the boundaries between packages
@@ -105,4 +105,10 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
 	@missing=$$(for p in $(TEST_PACKAGES); do dpkg-query -Wf '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; fi
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Debian's npm brings Node.js; where another one is installed, that one is used.
+$(VENV)/.npm: tests/npm/package-lock.json $(VENV)/.system
+	@command -v npm >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends nodejs npm; }
+	npm ci --silent --prefix tests/npm
 	@touch $@

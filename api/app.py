@@ -19,11 +19,12 @@ from api.feeds.publication import Publication
 from api.guard import RequestGuard
 from api.metrics import RequestMetrics, make_registry
 from api.openapi import describe_problems
+from api.page.overview import KeptChart
 from api.page.templates import make_templates
-from api.page.view import KeptChart
 from api.problems import Problem
 from api.routes import (
     decisions,
+    demonstration,
     event_streams,
     events,
     feeds,
@@ -31,7 +32,7 @@ from api.routes import (
     health,
     lists,
     misp,
-    page,
+    pages,
     policy,
     sensors,
     services,
@@ -79,7 +80,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.metrics = RequestMetrics(registry)
     app.add_middleware(RequestBoundary, metrics=app.state.metrics)
     readers = (feeds, lists, decisions, taxii, misp)
-    for module in (event_streams, events, findings, services, sensors, policy, *readers, health, page):
+    for module in (event_streams, events, findings, services, sensors, policy, *readers, demonstration, health, pages):
         app.include_router(module.router)
     app.mount(STATIC_PATH, make_static_files(), name="static")
     describe_problems(app)

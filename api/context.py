@@ -51,8 +51,9 @@ class PolicyStatus:
 class ApiContext:
     """Everything the API asks; the callables are asked on each request, so their answers may change.
 
-    `dissect` puts the packets of an event into words. `cursor_secret` signs page cursors. Cursors survive a
-    restart only when the caller keeps the secret.
+    `dissect` puts the packets of an event into words. `demonstrate` plays a recorded agent and returns how many events
+    were stored; None where there is no recording. `cursor_secret` signs page cursors, which survive a restart only when
+    the caller keeps the secret.
     """
 
     store: Store
@@ -64,4 +65,5 @@ class ApiContext:
     held_list: Callable[[ListName], HeldList | None] = lambda _: None
     confirm_list: Callable[[ListName, str], bool] = lambda _list, _digest: False
     dissect: Callable[[bytes], Sequence[DissectedPacket]] = lambda _evidence: ()
+    demonstrate: Callable[[], int] | None = None
     cursor_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

@@ -337,6 +337,12 @@ class PolicyDocument(Document):
     warnings: list[str] = Field(examples=[[]])
 
 
+class DemonstrationDocument(Document):
+    """What came of the demonstration."""
+
+    events: int = Field(description="Events stored")
+
+
 class HealthDocument(Document):
     """The process answers."""
 

@@ -11,6 +11,7 @@ from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
 from api.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from molecatcher import __version__
+from molecatcher.demonstration import RECORDING, Demonstration
 from molecatcher.dissection import dissect
 from molecatcher.list_files import ListFiles
 from molecatcher.live_rules import LiveRules
@@ -48,6 +49,7 @@ class ApiProcess:
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
+        self._demonstration = Demonstration(self.store, self.rules, time.time_ns)
         files = ListFiles(settings.lists)
         agents = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
         self.publisher = Publisher(
@@ -111,6 +113,7 @@ class ApiProcess:
             policy_status=self._policy_status,
             now_ns=time.time_ns,
             dissect=dissect,
+            demonstrate=self._demonstration.play if RECORDING.exists() else None,
             version=__version__,
             held_list=self.publisher.held,
             confirm_list=self.publisher.confirm,

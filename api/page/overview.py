@@ -1,4 +1,4 @@
-"""What the page shows, asked of the store once per rendering. Times stay numbers; the templates word them."""
+"""What the overview shows, asked of the store once per rendering. Times stay numbers; the templates word them."""
 
 import json
 import time
@@ -8,9 +8,12 @@ from itertools import product
 
 from api.context import ApiContext, PolicyStatus
 from api.feeds import FORMATS, FeedFormat, count_entries
+from api.page.findings import FindingRow, finding_rows
+from api.page.first_steps import Step, first_steps
+from api.page.names import short_names
 from api.page.sensor_cards import SensorCard, make_card
 from api.times import HOUR_NS, NS_PER_S
-from db.values import EventFilter, Finding, FindingFilter, FindingState, IntervalCount
+from db.values import EventFilter, FindingFilter, FindingState, IntervalCount
 from rules.blocklist import ListName
 from rules.event import Event
 from rules.observation import FlowState
@@ -23,26 +26,7 @@ MAX_EVENTS = 12
 MAX_REASONS = 3
 CHARTED = (Outcome.SANCTIONED, Outcome.UNSANCTIONED, Outcome.SUSPICIOUS)
 REST = 20
-SHORT_NAME_END = " ("
 SHOWN_FORMATS = (FeedFormat.TXT, FeedFormat.RPZ)  # docs/feeds.md has the others
-
-
-@dataclass(frozen=True, slots=True)
-class FindingRow:
-    """An open finding with the sentence that says how we know, and the event seen last."""
-
-    finding: Finding
-    service: str
-    sentence: str
-    event: Event | None
-
-
-@dataclass(frozen=True, slots=True)
-class EventLine:
-    """An event with its service's name."""
-
-    event: Event
-    service: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +59,13 @@ class View:
     findings: tuple[FindingRow, ...]
     has_more_findings: bool
     live_count: int
-    events: tuple[EventLine, ...]
+    events: tuple[Event, ...]
+    names: dict[str | None, str]
     chart: Chart
     lists: tuple[ListCard, ...]
     policy: PolicyStatus
+    steps: tuple[Step, ...]
+    can_demonstrate: bool
 
     @property
     def is_watched(self) -> bool:
@@ -110,37 +97,26 @@ class KeptChart:
 def make_view(context: ApiContext, kept_chart: KeptChart) -> View:
     """Return what the page shows now."""
     store, now_ns = context.store, context.now_ns()
-    names = {row.id: row.name.partition(SHORT_NAME_END)[0] for row in context.catalogue_services()}
+    names = short_names(context)
     findings = store.findings(FindingFilter(state=FindingState.OPEN), MAX_FINDINGS + 1)
-    rows = tuple(_finding_row(context, row, names) for row in findings[:MAX_FINDINGS])
-    events = store.events(EventFilter(), MAX_EVENTS)
+    rows = finding_rows(context, findings[:MAX_FINDINGS], names)
+    cards = tuple(make_card(sensor, now_ns) for sensor in store.sensors())
+    events = tuple(store.events(EventFilter(), MAX_EVENTS))
+    policy = context.policy_status()
     return View(
         now_ns=now_ns,
-        sensors=tuple(make_card(sensor, now_ns) for sensor in store.sensors()),
+        sensors=cards,
         findings=rows,
         has_more_findings=len(findings) > MAX_FINDINGS,
         live_count=sum(row.finding.tunnel_state is FlowState.LIVE for row in rows),
-        events=tuple(EventLine(event, _service_name(event.service, names)) for event in events),
+        events=events,
+        names=names,
         chart=kept_chart.at(context, now_ns),
         lists=tuple(_list_card(context, name) for name in ListName),
-        policy=context.policy_status(),
+        policy=policy,
+        steps=first_steps(cards, events, policy),
+        can_demonstrate=context.demonstrate is not None,
     )
-
-
-def _finding_row(context: ApiContext, finding: Finding, names: dict[str, str]) -> FindingRow:
-    event = context.store.event(finding.event_id)
-    return FindingRow(finding, _service_name(finding.service, names), _sentence(event) if event else "", event)
-
-
-def _service_name(service: str | None, names: dict[str, str]) -> str:
-    return names.get(service, service) if service else "unknown service"
-
-
-def _sentence(event: Event) -> str:
-    """Return the reasons of an event as one sentence."""
-    details = [reason.detail.strip().rstrip(".") for reason in event.reasons if reason.detail.strip()]
-    text = "; ".join(dict.fromkeys(details))
-    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _chart(context: ApiContext, now_ns: int) -> Chart:
