@@ -10,9 +10,10 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo "sh -c 'echo Set-up needs root: run make as root or install sudo >&2; exit 1'")
 ARGS ?=
 RUN_PACKAGES := libbpf1 python3-venv util-linux
-TEST_PACKAGES := chromium chromium-driver clang crowdsec-custom-bouncer crowdsec-firewall-bouncer curl dnsmasq-base fonts-dejavu-core gcc haproxy iproute2 ipset iptables libbpf-dev libc6-dev \
-	llvm nftables nsd openssl \
-	python3-dev squid systemd tshark unbound
+# Node's own packages bring npm and refuse the distribution's.
+NPM := $(shell command -v npm >/dev/null || echo npm)
+TEST_PACKAGES := bind9 chromium chromium-driver clang crowdsec-custom-bouncer crowdsec-firewall-bouncer curl dnsmasq-base fonts-dejavu-core gcc git haproxy iproute2 ipset iptables \
+	knot-resolver libbpf-dev libc6-dev llvm lua-cqueues nftables nsd openssh-client openssl pdns-recursor python3-dev skopeo squid systemd tcpdump tshark unbound wget $(NPM)
 TIMED := timeout 3600
 BPF := sensor/capture/bpf/flow_heads.bpf
 

@@ -1,7 +1,7 @@
 """What the API is given: the store, the published snapshots, what is known of catalogue and policy, a clock."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -65,5 +65,6 @@ class ApiContext:
     held_list: Callable[[ListName], HeldList | None] = lambda _: None
     confirm_list: Callable[[ListName, str], bool] = lambda _list, _digest: False
     dissect: Callable[[bytes], Sequence[DissectedPacket]] = lambda _evidence: ()
+    zone_counts: Callable[[], Mapping[str, int]] = dict
     demonstrate: Callable[[], int] | None = None
     cursor_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

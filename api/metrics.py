@@ -53,6 +53,7 @@ GAUGES = (
     _Reading("flow_table_size", "flow_table_size", "Flows that the table can hold"),
     _Reading("flow_map_size", "flow_map_size", "Flows that the kernel's filter can follow"),
     _Reading("flow_map_turnover", "flow_map_turnover_ratio", "Share of them begun since the heartbeat before"),
+    _Reading("workers", "workers", "Processes that share the sensor's work"),
     _Reading("spool_events", "spool_events", "Events that wait on disk for the database"),
     _Reading("spool_octets", "spool_octets", "The same in octets"),
     _Reading("pending_events", "pending_events", "Events that wait in memory for the disk"),
@@ -92,6 +93,7 @@ class StateCollector(Collector):
         yield self._state(sensors)
         yield _policy_error(sensors, has_error=bool(self._context.policy_status().error))
         yield from self._lists()
+        yield from self._zone()
         yield from self._evidence()
 
     def describe(self) -> list[Metric]:
@@ -131,6 +133,14 @@ class StateCollector(Collector):
         yield serials
         yield entries
         yield held
+
+    def _zone(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "molecatcher_zone_answers", "What the zone server answered, told and cut off", labels=("kind",)
+        )
+        for kind, count in self._context.zone_counts().items():
+            family.add_metric((kind,), count)
+        yield family
 
     def _evidence(self) -> Iterator[Metric]:
         usage = self._context.store.evidence_usage()

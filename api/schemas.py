@@ -308,6 +308,7 @@ class SensorDocument(Document):
     spool_overflow: int = Field(description="Events lost because the spool was full", examples=[0])
     copies: int = Field(description="Packets that another interface had shown already", examples=[0])
     policy_error: str = Field(examples=[""])
+    workers: int = Field(description="Processes that share its work; what is counted is their sum", examples=[1])
 
 
 class SensorList(Document):

@@ -14,10 +14,12 @@ from molecatcher import __version__
 from molecatcher.demonstration import RECORDING, Demonstration
 from molecatcher.dissection import dissect
 from molecatcher.list_files import ListFiles
+from molecatcher.listener_thread import ListenerThread
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
 from molecatcher.open_feeds import OpenFeeds, listen_openly
+from molecatcher.open_zone import OpenZone, listen_for_zone
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
@@ -25,6 +27,7 @@ from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept_secret
 from molecatcher.zone_checks import ZoneChecks
+from molecatcher.zone_keys import ZoneKeyFiles
 from rules.catalogue import load_catalogue
 from rules.zones import ZoneAnswer
 
@@ -44,6 +47,7 @@ class ApiProcess:
         """
         listener = bind(parse_listen(settings.listen))
         open_lists = listen_openly(settings)
+        open_zone = listen_for_zone(settings)
         self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
         self._claim = claim(settings.state / "api.lock")
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
@@ -56,11 +60,16 @@ class ApiProcess:
             self.store, self.rules, resolver, settings.resolve_s, files=files, agent_addresses=agents
         )
         self.zone_checks = ZoneChecks(
-            SharedFile(settings.zone_questions, list[str]),
+            [SharedFile(path, list[str]) for path in settings.all_zone_questions],
             SharedFile(settings.zone_answers, list[ZoneAnswer]),
             NameResolver(settings.resolvers, spell=own_lookups.mark),
         )
         self._checks_zones = settings.zone_checks
+        self.zone = (
+            OpenZone(open_zone, self.publisher.snapshot, self.store, ZoneKeyFiles(settings.zone_keys))
+            if open_zone
+            else None
+        )
         app = create_app(self._context(settings))
         self.server = ApiServer(app, listener)
         self.feeds = OpenFeeds(app, open_lists) if open_lists else None
@@ -77,15 +86,15 @@ class ApiProcess:
             self.zone_checks.start()
         keeper = threading.Thread(target=self._keep_house, args=(notifier,), name="housekeeping")
         keeper.start()
-        if self.feeds:
-            self.feeds.start()
+        for listener in self._listeners:
+            listener.start()
         try:
             self.server.run()
         finally:
             notifier.stopping()
             self._stopping.set()
-            if self.feeds:
-                self.feeds.stop()
+            for listener in self._listeners:
+                listener.stop()
             keeper.join()
             self.publisher.stop()
             self.zone_checks.stop()
@@ -96,14 +105,18 @@ class ApiProcess:
             pass
         notifier.ready()
         while not self._stopping.wait(POLL_S):
-            if self.publisher.is_alive and (self.feeds is None or self.feeds.is_alive):
+            if self.publisher.is_alive and all(listener.is_alive for listener in self._listeners):
                 notifier.alive()
-            if self.feeds:
-                self.feeds.certificate.poll()
+            for listener in self._listeners:
+                listener.poll()
             wants_reload = self._wants_reload.is_set()
             self._wants_reload.clear()
             if self.rules.reload() if wants_reload else self.rules.poll():
                 self.publisher.rules_changed()
+
+    @property
+    def _listeners(self) -> list[ListenerThread]:
+        return [listener for listener in (self.feeds, self.zone) if listener is not None]
 
     def _context(self, settings: Settings) -> ApiContext:
         return ApiContext(
@@ -117,6 +130,7 @@ class ApiProcess:
             version=__version__,
             held_list=self.publisher.held,
             confirm_list=self.publisher.confirm,
+            zone_counts=self.zone.counts if self.zone else dict,
             cursor_secret=kept_secret(settings.state / "cursor_secret"),
         )
 

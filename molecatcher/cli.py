@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from molecatcher import __version__, enforce_command, fetch_command, token_command
+from molecatcher import __version__, enforce_command, fetch_command, token_command, zone_command
 from molecatcher.errors import MolecatcherError, SetupError
 from molecatcher.format_help import FormatHelp
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(enforce_command.app)
 app.add_typer(token_command.app)
+app.add_typer(zone_command.app)
 app.command()(fetch_command.fetch)
 stdout, stderr = Console(), Console(stderr=True)
 
@@ -58,6 +59,14 @@ CertificateOption = Annotated[
     Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain for --feeds-listen (PEM)")
 ]
 KeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key [default: in that file]")]
+ZoneListenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--zone-listen",
+        metavar="HOST:PORT",
+        help="Where resolvers get the names as a policy zone: AXFR, IXFR, NOTIFY [default: nowhere]",
+    ),
+]
 InterfaceOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -70,6 +79,16 @@ InterfaceOption = Annotated[
 NetnsOption = Annotated[
     list[str] | None,
     typer.Option("--netns", metavar="NETNS", help="Choose interfaces in this network namespace, too (repeatable)"),
+]
+
+
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Processes that share the capture, for links that one core cannot follow; needs eBPF [default: 1]",
+    ),
 ]
 
 
@@ -120,6 +139,8 @@ def run(
     feeds_listen: FeedsListenOption = None,
     tls_cert: CertificateOption = None,
     tls_key: KeyOption = None,
+    zone_listen: ZoneListenOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """The main job: sensor, API and page on this host.
 
@@ -130,8 +151,8 @@ def run(
     """
     from molecatcher.supervise import run as supervise
 
-    where = {"interface": tuple(interface or ()), "netns": tuple(netns or ())}
-    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key}
+    where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
+    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
     sys.exit(supervise(_settings(**where, **lists, listen=listen, state=state, policy=policy)))
 
 
@@ -141,11 +162,13 @@ def sensor(
     netns: NetnsOption = None,
     state: StateOption = None,
     policy: PolicyOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Only the sensor: capture and classify into the database under the state directory."""
-    from molecatcher.sensor_process import run as run_sensor
+    from molecatcher.workers import run as run_sensor
 
-    run_sensor(_settings(interface=tuple(interface or ()), netns=tuple(netns or ()), state=state, policy=policy))
+    where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
+    run_sensor(_settings(**where, state=state, policy=policy))
 
 
 @app.command()
@@ -157,11 +180,12 @@ def serve(
     feeds_listen: FeedsListenOption = None,
     tls_cert: CertificateOption = None,
     tls_key: KeyOption = None,
+    zone_listen: ZoneListenOption = None,
 ) -> None:
     """Only the API, the block lists and the page, from the database under the state directory."""
     from molecatcher.api_process import run as run_api
 
-    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key}
+    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
     run_api(_settings(**lists, listen=listen, state=state, policy=policy))
 
 

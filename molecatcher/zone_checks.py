@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dns.exception import DNSException
 from dns.name import from_text
@@ -32,7 +32,7 @@ class ZoneChecks:
 
     def __init__(
         self,
-        questions: SharedFile[list[str]],
+        questions: Sequence[SharedFile[list[str]]],
         answers: SharedFile[list[ZoneAnswer]],
         resolver: NameResolver,
         now_ns: Callable[[], int] = time.time_ns,
@@ -45,7 +45,7 @@ class ZoneChecks:
         self._now_ns = now_ns
         self._answers: OrderedDict[str, ZoneAnswer] = OrderedDict()
         self._zones: OrderedDict[str, tuple[NameServers, int]] = OrderedDict()  # and until when
-        self._wanted: list[str] = []
+        self._wanted: dict[int, list[str]] = {}  # by number of the file
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="zones", daemon=True)
 
@@ -61,9 +61,10 @@ class ZoneChecks:
 
     def check(self) -> None:
         """Answer what is asked for and not known; write the answers down after each."""
-        wanted = self._questions.poll()
-        self._wanted = self._wanted if wanted is None else wanted
-        for name in self._wanted:
+        for number, questions in enumerate(self._questions):
+            if (wanted := questions.poll()) is not None:
+                self._wanted[number] = wanted
+        for name in sorted({name for wanted in self._wanted.values() for name in wanted}):
             known = self._answers.get(name)
             if known is not None and known.until_ns > self._now_ns():
                 continue

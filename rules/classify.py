@@ -5,6 +5,7 @@ client was told, then protocol tells. Costs O(labels) for each name of the obser
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -15,18 +16,19 @@ from rules.ingress import find_ingress, is_candidate
 from rules.lies import contradiction, inner_lie, outside_the_pin
 from rules.naming import NAME_EVIDENCE, PROXY_EVIDENCE, WHAT_A_ROLE_DOES, WHERE_IT_WAS_SEEN
 from rules.observation import Evidence, Indicator, NameSource, Observation
+from rules.pins import spare_pinned
 from rules.policy import Policy, Sanction
 from rules.tells import Tell, find_tell, ssh_banner
 from rules.value import Value
 from rules.verdict import UNKNOWN, Decision, Outcome, Reason, Role, Severity, Verdict
 
-SEVERITY = {
+SEVERITY: Final = {
     Role.AGENT: Severity.HIGH,
     Role.UNCLEAR: Severity.MEDIUM,
     Role.VISITOR: Severity.LOW,
     Role.AUXILIARY: Severity.INFORMATIONAL,
 }
-ROLE_STRENGTH = {Role.AUXILIARY: 0, Role.VISITOR: 1, Role.UNCLEAR: 2, Role.AGENT: 3}
+ROLE_STRENGTH: Final = {Role.AUXILIARY: 0, Role.VISITOR: 1, Role.UNCLEAR: 2, Role.AGENT: 3}
 
 
 class _Listed(Value, frozen=True):
@@ -291,6 +293,7 @@ def _by_tell(observation: Observation, catalogue: Catalogue) -> Verdict | None:
 
 def _finish(verdict: Verdict, observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict:
     """Return the verdict with what the policy decided: ignored services vanish, exceptions are noted."""
+    verdict = spare_pinned(verdict, observation, policy, catalogue)
     service = catalogue.services[verdict.service] if verdict.service else unnamed_service(verdict.category or "")
     if verdict.outcome is Outcome.SANCTIONED:
         return msgspec.structs.replace(verdict, category=service.category)

@@ -26,6 +26,7 @@ class Sign(StrEnum):
     LIE = "lie"
     TOLD_ADDRESS = "told_address"
     SANCTIONED_ADDRESS = "sanctioned_address"
+    PINNED_ADDRESS = "pinned_address"
     PROTOCOL_AGREES = "protocol_agrees"
     AUXILIARY_BESIDE = "auxiliary_beside"
     PROVIDER_ADDRESS = "provider_address"
@@ -53,6 +54,9 @@ WEIGHTS = {
     Sign.LIE: Weight(80, "nobody sends a sanctioned name elsewhere by mistake; a pin may be out of date"),
     Sign.TOLD_ADDRESS: Weight(60, "this client was just led to the address by the listed name; addresses are shared"),
     Sign.SANCTIONED_ADDRESS: Weight(60, "this client was just led to the address by the sanctioned name"),
+    Sign.PINNED_ADDRESS: Weight(
+        80, "the policy names the address for this service; who answers there is not to be seen"
+    ),
     Sign.PROTOCOL_AGREES: Weight(60, "the flow speaks the protocol of the service's agents"),
     Sign.AUXILIARY_BESIDE: Weight(45, "only agents fetch updates or revocation lists; not which flow is theirs"),
     Sign.PROVIDER_ADDRESS: Weight(42, "names of agents resolve to the address; its other customers may share it"),

@@ -117,6 +117,12 @@ class Policy:
         above = (self._by_domain.get(parent) for parent in ancestors(name))
         return next((sanction for sanction in above if sanction is not None and sanction.is_active(now_ns)), None)
 
+    def pinned_to(self, address: bytes, now_ns: int) -> Iterator[Sanction]:
+        """Yield the active sanctions whose pin holds a packed address."""
+        for sanction in self.active_sanctions(now_ns):
+            if sanction.addresses and sanction.covers_address(address):
+                yield sanction
+
     def active_sanctions(self, now_ns: int) -> tuple[Sanction, ...]:
         """Return the sanctions that hold at `now_ns`."""
         return tuple(sanction for sanction in self.sanctions if sanction.is_active(now_ns))

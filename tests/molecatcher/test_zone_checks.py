@@ -27,7 +27,10 @@ class Exchange:
         self.sensor = ZoneQuestions(SharedFile(questions, list[str]), SharedFile(answers, list[ZoneAnswer]))
         resolver = NameResolver([server], timeout_s=1, spell=OwnLookups(bytes(32)).mark)
         self.checks = ZoneChecks(
-            SharedFile(questions, list[str]), SharedFile(answers, list[ZoneAnswer]), resolver, lambda: self.now_ns
+            [SharedFile(path, list[str]) for path in (questions, folder / "other.json")],
+            SharedFile(answers, list[ZoneAnswer]),
+            resolver,
+            lambda: self.now_ns,
         )
 
     def turn(self) -> None:
@@ -86,6 +89,15 @@ def test_a_resolver_that_is_away_is_asked_again_after_a_minute(tmp_path: Path) -
     here.now_ns += (FAILED_S + 1) * S
     here.ask(NAME)
     assert here.checks.failed == 2
+
+
+def test_what_several_sensors_want_is_answered_in_one_file(tmp_path: Path) -> None:
+    with exchange(tmp_path) as here:
+        SharedFile(tmp_path / "other.json", list[str]).write(["c.tunnels.myblog.net"])
+        here.ask(NAME)
+    answers = SharedFile(tmp_path / "answers.json", list[ZoneAnswer]).poll()
+    assert answers is not None
+    assert {answer.name for answer in answers} == {NAME, "c.tunnels.myblog.net"}
 
 
 def test_a_flood_of_names_is_bounded(tmp_path: Path) -> None:
