@@ -87,7 +87,7 @@ def test_interfaces_without_a_name_are_told_apart_by_their_number(tmp_path: Path
     alone, _ = said(tmp_path / "alone.pcapng", unnamed)
     assert len(found) == len(alone)
     assert set(found) <= {"same", "same#1"}
-    assert len(rows) * 0.9 < replay.summary.copies <= len(rows)
+    assert len(rows) / 2 < replay.summary.copies <= len(rows)  # ARP and ICMPv6 are no flows
 
 
 def test_a_damaged_end_is_said_after_all_packets_before_it(tmp_path: Path) -> None:
