@@ -22,8 +22,11 @@ from molecatcher.list_files import ListFiles
 from molecatcher.profile_use import ProfileUse
 from molecatcher.published import PublishedLists
 from molecatcher.resolve import NameResolver
+from molecatcher.shared_file import SharedFile
 from rules.blocklist import AddressList, ListName, NameList, Snapshot, UrlList
 from rules.list_building import (
+    agent_addresses,
+    agent_names,
     build_addresses,
     build_names,
     build_urls,
@@ -41,6 +44,7 @@ log = structlog.get_logger()
 
 OBSERVED_FOR_NS = 30 * 86_400 * 1_000_000_000
 FIRST_RETRY_S = 5.0
+MOST_AGENT_ADDRESSES = 8_192
 NAMES, URLS, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_URLS, ListName.UNSANCTIONED_ADDRESSES
 
 
@@ -55,6 +59,7 @@ class Publisher:
         interval_s: float,
         *,
         files: ListFiles,
+        agent_addresses: SharedFile[dict[str, tuple[str, str]]] | None = None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.resolution_problem = "the listed names have not been resolved yet"
@@ -62,6 +67,7 @@ class Publisher:
         self._ruleset = ruleset
         self._resolver = resolver
         self._interval_s = interval_s
+        self._agent_addresses = agent_addresses
         self._now_ns = now_ns
         self._lists = PublishedLists(store, files, now_ns)
         self._use = ProfileUse(store, self._profile_names, now_ns)
@@ -164,9 +170,15 @@ class Publisher:
         profiles = self._profiles(rules)
         wanted = [names_to_resolve(rules.catalogue, rules.policy, now_ns, profile) for profile in profiles]
         sanctioned = _sanctioned_domains(rules, now_ns)
-        names = [*chain.from_iterable(wanted), *sanctioned, *self._observed_names(rules, now_ns)]
+        names = [
+            *chain.from_iterable(wanted),
+            *sanctioned,
+            *self._observed_names(rules, now_ns),
+            *agent_names(rules.catalogue, rules.policy),
+        ]
         self._store.save_resolution(*believable(self._known(), self._resolver.resolve(names)))
         known = self._known()
+        self._tell_sensor(rules, known, now_ns)
         self.resolution_problem = unresolved(known, sanctioned) or too_few(known, wanted[0])
         if self.resolution_problem:
             log.warning("addresses_not_published", reason=self.resolution_problem)
@@ -180,6 +192,13 @@ class Publisher:
                 for profile, body in zip(profiles, built, strict=True):
                     self._lists.publish(ADDRESSES, profile, body, spared)
         return True
+
+    def _tell_sensor(self, rules: Ruleset, known: dict[str, Resolution], now_ns: int) -> None:
+        """Leave the addresses that agents' names resolve to for the sensor, which recognises flows to them."""
+        if self._agent_addresses is not None:
+            resolved = {name: answer.addresses for name, answer in known.items()}
+            found = agent_addresses(rules.catalogue, rules.policy, resolved, now_ns)
+            self._agent_addresses.write(dict(sorted(found.items())[:MOST_AGENT_ADDRESSES]))
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -26,7 +26,7 @@ from rules.names import ancestors, normalise
 from rules.policy import Blocked, Policy
 from rules.profiles import AGENTS_ONLY, Profile
 from rules.public_suffix import is_public_suffix
-from rules.verdict import Role
+from rules.verdict import Decision, Role
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -255,6 +255,40 @@ def _published(catalogue: Catalogue, policy: Policy, now_ns: int, profile: Profi
     for service in listed_services(catalogue, policy, profile, now_ns):
         if service.id not in withheld:
             yield from ((address, service.id) for address in map(ipaddress.ip_address, service.addresses))
+
+
+def agent_names(catalogue: Catalogue, policy: Policy) -> dict[str, str]:
+    """Return the names that agents dial, with their service id: of every service that is not ignored.
+
+    Unlike `names_to_resolve` they are for recognising agents, so that no sanction leaves any out.
+    """
+    return {
+        name: service.id
+        for service in catalogue.services.values()
+        if policy.decide(service) is not Decision.IGNORE
+        for name in _dialled_names(service)
+        if name not in catalogue.shared and _is_agent_name(name, catalogue)
+    }
+
+
+def agent_addresses(
+    catalogue: Catalogue, policy: Policy, resolved: Mapping[str, Iterable[str]], now_ns: int
+) -> dict[str, tuple[str, str]]:
+    """Return the addresses that agents' names resolve to, each with its service and such a name.
+
+    Left out are content networks, addresses with the names of many services, a company's own networks and pins.
+    """
+    never = [*OWN_NETWORKS, *catalogue.shared_networks]
+    never += [network for sanction in policy.active_sanctions(now_ns) for network in sanction.addresses]
+    users: dict[str, dict[str, str]] = {}
+    for name, service_id in agent_names(catalogue, policy).items():
+        for address in resolved.get(name, ()):
+            users.setdefault(address, {}).setdefault(service_id, name)
+    return {
+        address: min(names.items())
+        for address, names in users.items()
+        if len(names) <= MOST_SERVICES and not _is_in(ipaddress.ip_address(address), never)
+    }
 
 
 def _because(row: Blocked) -> str:

@@ -3,7 +3,6 @@
 Parsing is pure: text and the day in, an immutable `Policy` out. A reload replaces the reference to it.
 """
 
-import difflib
 import hashlib
 import ipaddress
 import re
@@ -18,7 +17,7 @@ from rules.catalogue import CATEGORIES, Catalogue, Network, Service
 from rules.errors import InvalidName, InvalidPolicy
 from rules.matcher import EXACT_MARK, WILDCARDS
 from rules.names import ancestors, fold, is_address, is_at_or_below, normalise
-from rules.policy_tables import BlockedTable, ExceptionTable, PolicyFile, SanctionTable
+from rules.policy_tables import BlockedTable, ExceptionTable, PolicyFile, SanctionTable, explain, nearest
 from rules.profiles import BUILT_IN, MAX_PROFILES, Profile, ProfileTable
 from rules.public_suffix import is_public_suffix
 from rules.source import NOBODY, Source
@@ -158,6 +157,10 @@ class Policy:
         """Tell whether an ingress of `service_id` is sanctioned at `now_ns`."""
         return any(sanction.service == service_id and sanction.is_active(now_ns) for sanction in self.sanctions)
 
+    def unpinned_services(self, now_ns: int) -> frozenset[str]:
+        """Return the services of which an ingress is sanctioned at any address: it may share those of all others."""
+        return frozenset(row.service for row in self.sanctions if not row.addresses and row.is_active(now_ns))
+
     def exception_for(
         self, source: bytes, service: Service, now_ns: int, who: Source = NOBODY
     ) -> PolicyException | None:
@@ -179,7 +182,7 @@ def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -
     try:
         tables = msgspec.convert(tomllib.loads(text.removeprefix("\ufeff")), PolicyFile)
     except msgspec.ValidationError as error:  # before ValueError, of which it is one
-        raise InvalidPolicy(f"{file_name}: {_explain(str(error))}") from None
+        raise InvalidPolicy(f"{file_name}: {explain(str(error))}") from None
     except (ValueError, RecursionError) as error:  # also numbers of 4,300 digits and brackets nested by the thousand
         raise InvalidPolicy(f"{file_name} is not TOML: {error}") from None
     reader = _Reader(file_name, catalogue, _day(now_ns))
@@ -211,7 +214,7 @@ class _Reader:
         domain = self._domain(f"{key}.domain", row.domain)
         if row.service not in self.catalogue.services:
             raise self._error(
-                f"{key}.service", f"{row.service!r} is no service{_nearest(row.service, self._services())}"
+                f"{key}.service", f"{row.service!r} is no service{nearest(row.service, self._services())}"
             )
         self._check_texts(key, row.owner, row.reason)
         self._warn_if_expired(key, domain, row.expires)
@@ -311,7 +314,7 @@ class _Reader:
     def service_or_category(self, key: str, value: str) -> str:
         known = [*self._services(), *CATEGORIES]
         if value not in known:
-            raise self._error(key, f"{value!r} is neither a service nor a category{_nearest(value, known)}")
+            raise self._error(key, f"{value!r} is neither a service nor a category{nearest(value, known)}")
         return value
 
     def refuse_twice(self, names: Iterable[str], table: str) -> None:
@@ -373,18 +376,6 @@ def _covered_entries(catalogue: Catalogue) -> dict[str, str]:
             for parent in ancestors(name):
                 covered.setdefault(parent, name)
     return covered
-
-
-def _explain(message: str) -> str:
-    path = message.rpartition(" - at ")[2].strip("`$.") if " - at " in message else "the file"
-    what = message.partition(" - at ")[0]
-    known = "[[sanctioned]], [[exception]], [[blocked]], [[profile]] and [services]"
-    return f"{path}: {what}. Known keys: {known}; see docs/policy.md"
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else "; `molecatcher check --services` lists them"
 
 
 def _day(now_ns: int) -> date:

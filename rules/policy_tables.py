@@ -1,5 +1,7 @@
 """The tables of the policy file as they are written; `rules.policy` checks what they say."""
 
+import difflib
+from collections.abc import Iterable
 from datetime import date
 
 import msgspec
@@ -50,3 +52,17 @@ class PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
     blocked: list[BlockedTable] = []
     profile: list[ProfileTable] = []
     services: dict[str, str] = {}
+
+
+def explain(message: str) -> str:
+    """Return what a failed conversion says, with the key in front and the tables that there are."""
+    path = message.rpartition(" - at ")[2].strip("`$.") if " - at " in message else "the file"
+    what = message.partition(" - at ")[0]
+    known = "[[sanctioned]], [[exception]], [[blocked]], [[profile]] and [services]"
+    return f"{path}: {what}. Known keys: {known}; see docs/policy.md"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return which known words may be meant, as the end of a sentence."""
+    close = difflib.get_close_matches(word, list(known), n=3)
+    return f"; did you mean {' or '.join(close)}?" if close else "; `molecatcher check --services` lists them"

@@ -52,6 +52,21 @@ def test_both_families_are_resolved_and_published(tmp_path: Path, store: Store) 
     assert {"3.1.2.3/32", "2600:1f00::7/128", "5.255.123.12/32"} <= prefixes
 
 
+def test_the_sensor_is_told_agents_addresses_also_of_a_service_whose_addresses_are_not_listed(
+    tmp_path: Path, store: Store
+) -> None:
+    with setting(tmp_path, store, SANCTION, RECORDS) as here:
+        assert here.agents.poll() is None
+        assert here.publisher.resolve_and_publish()
+        prefixes, told = here.prefixes(), here.agents.poll()
+    assert prefixes is not None
+    assert "3.1.2.3/32" not in prefixes
+    assert told is not None
+    assert told["3.1.2.3"] == ("ngrok", "tunnel.us.ngrok.com")
+    assert told["5.255.123.12"][0] == "serveo"
+    assert here.agents.poll() is None
+
+
 def test_no_sanctioned_address_is_published(tmp_path: Path, store: Store) -> None:
     with setting(tmp_path, store, PINNED, RECORDS) as here:
         assert here.publisher.resolve_and_publish()

@@ -8,6 +8,7 @@ from db.store import Store
 from molecatcher.list_files import ListFiles
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
+from molecatcher.shared_file import SharedFile
 from rules.blocklist import AddressList, ListName
 from rules.catalogue import load_catalogue
 from rules.policy import Policy, parse_policy
@@ -31,8 +32,15 @@ class Setting:
         self.rules = Ruleset(CATALOGUE, policy(text))
         self.now_ns = NOW_NS
         resolver = NameResolver([server], timeout_s=2)
+        self.agents = SharedFile(folder / "agent_addresses.json", dict[str, tuple[str, str]])
         self.publisher = Publisher(
-            store, lambda: self.rules, resolver, 60, files=ListFiles(folder), now_ns=lambda: self.now_ns
+            store,
+            lambda: self.rules,
+            resolver,
+            60,
+            files=ListFiles(folder),
+            agent_addresses=self.agents,
+            now_ns=lambda: self.now_ns,
         )
 
     def change(self, text: str) -> None:

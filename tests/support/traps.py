@@ -203,8 +203,8 @@ UNSEEN = (
         NOTHING,
     ),
     Trap(
-        "a delegated zone (NS cloaking) with another name in every place",
-        "answers to a client hold no NS of the zone; `crl.` and `update.` look-ups may tell",
+        "a delegated zone (NS cloaking) in a capture file, its name servers in no answer",
+        "nobody asks for them in a replay; live they are asked for. `crl.` and `update.` look-ups may tell",
         lambda: [*told("tunnels.myblog.example"), *t.later(t.dialled("tunnels.myblog.example"), 1)],
         NOTHING,
     ),
