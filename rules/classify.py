@@ -46,7 +46,7 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
     sanctioned = [(row, sanction) for row in names if (sanction := policy.sanction_for(row.value, now_ns)) is not None]
     spared = {row.value for row, _ in sanctioned}
     named = _listed((row for row in names if row.value not in spared), catalogue)
-    listed = [row for row in named if not _is_passed_over(row.match.service, row.role, policy, now_ns)]
+    listed = [row for row in named if not _is_passed_over(row.match.service, row.role, policy, observation)]
     if sanctioned and not listed:
         verdict: Verdict | None = inner_lie(sanctioned, names) or _sanctioned(*sanctioned[-1], observation)
     elif sanctioned:
@@ -205,7 +205,7 @@ def _first_listed(
         if policy.sanction_for(name, now_ns) is not None:
             return None
         match = catalogue.match(name)
-        if match is not None and not _is_passed_over(match.service, _role(match), policy, now_ns):
+        if match is not None and not _is_passed_over(match.service, _role(match), policy, observation):
             return name, match
     return None
 
@@ -298,7 +298,7 @@ def _finish(verdict: Verdict, observation: Observation, policy: Policy, catalogu
     if verdict.outcome is Outcome.SANCTIONED:
         return msgspec.structs.replace(verdict, category=service.category)
     now_ns = observation.observed_at_ns
-    if _is_passed_over(service, verdict.role, policy, now_ns):
+    if _is_passed_over(service, verdict.role, policy, observation):
         return UNKNOWN
     exception = policy.exception_for(observation.five_tuple.src, service, now_ns)
     return msgspec.structs.replace(
@@ -309,10 +309,12 @@ def _finish(verdict: Verdict, observation: Observation, policy: Policy, catalogu
     )
 
 
-def _is_passed_over(service: Service, role: Role, policy: Policy, now_ns: int) -> bool:
-    """Tell whether the policy has nothing stored: the service is ignored, or a sanctioned agent needs the name."""
-    is_needed = role is Role.AUXILIARY and policy.has_sanctioned(service.id, now_ns)
-    return is_needed or policy.decide(service) is Decision.IGNORE
+def _is_passed_over(service: Service, role: Role, policy: Policy, observation: Observation) -> bool:
+    """Tell whether the policy has nothing stored: the service is ignored, or a sanctioned agent may need the name."""
+    is_needed = role is Role.AUXILIARY and not observation.is_alone
+    if is_needed and policy.has_sanctioned(service.id, observation.observed_at_ns):
+        return True
+    return policy.decide(service) is Decision.IGNORE
 
 
 def _severity(verdict: Verdict, decision: Decision) -> Severity:

@@ -147,7 +147,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     valid, newest first. `beside` is what this client did with other services lately.
     Of a flow that no list knows there may be: `delegation`, the zone of its name and a name server of it that belongs
     to a service; `agent_address`, a service and the name of its agents that resolves to the responder's address;
-    `beats`, how often in a row it was heard at an idle agent's interval.
+    `beats`, how often in a row it was heard at an idle agent's interval. `is_alone`: no sanctioned agent explains it.
     `traffic` alone may grow without a new revision.
     `via_proxy`: a proxy told of it; the responder is where it went (0.0.0.0 if it did not say), `user` who signed in.
     """
@@ -167,6 +167,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     delegation: tuple[str, str] | None = None
     agent_address: tuple[str, str] | None = None
     beats: int = 0
+    is_alone: bool = False
     interface: str = ""
     traffic: Traffic = NO_TRAFFIC
     via_proxy: bool = False

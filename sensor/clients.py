@@ -12,6 +12,9 @@ from rules.observation import Beside, BesideKind, Observation
 from rules.verdict import Outcome, Role, Verdict
 
 LATELY_NS = 600_000_000_000
+# An agent that was seen within a week explains what its client fetches for it: many stay connected for days, and ask
+# for updates all the while.
+SANCTIONED_NS = 7 * 86_400_000_000_000
 MAX_BESIDE = 16  # services and kinds of one client
 MAX_ZONES = 16  # of one client
 
@@ -37,14 +40,22 @@ class Clients:
         return len(self._clients)
 
     def beside(self, observation: Observation) -> tuple[Beside, ...]:
-        """Return what the observation's client did within ten minutes before it."""
+        """Return what the observation's client did in ten minutes before it, and its sanctioned agents of a week."""
         client = self._clients.get(observation.five_tuple.src)
         if client is None:
             return ()
-        since_ns = observation.observed_at_ns - LATELY_NS
+        now_ns = observation.observed_at_ns
         return tuple(
-            Beside(service, kind, name) for (service, kind), (name, at_ns) in client.beside.items() if at_ns >= since_ns
+            Beside(service, kind, name)
+            for (service, kind), (name, at_ns) in client.beside.items()
+            if now_ns - at_ns <= (SANCTIONED_NS if kind is BesideKind.SANCTIONED else LATELY_NS)
         )
+
+    def has_sanctioned(self, source: bytes, service: str, now_ns: int) -> bool:
+        """Tell whether a sanctioned agent of `service` was seen of a client within a week before `now_ns`, or since."""
+        client = self._clients.get(source)
+        known = client.beside.get((service, BesideKind.SANCTIONED)) if client is not None else None
+        return known is not None and now_ns - known[1] <= SANCTIONED_NS
 
     def learn(self, observation: Observation, verdict: Verdict) -> bool:
         """Note what the verdict says of the client; tell whether that is news which may change what else it did."""

@@ -8,8 +8,9 @@ from rules.classify import classify
 from rules.ingress import BEATS_ENOUGH, ingress_name, is_candidate
 from rules.observation import Observation
 from rules.ruleset import Ruleset
-from rules.verdict import Outcome, Verdict
+from rules.verdict import Outcome, Role, Verdict
 from rules.zones import Zones
+from sensor.auxiliaries import Auxiliaries
 from sensor.candidates import LOOK_NS, Candidate, Candidates
 from sensor.clients import Clients
 from sensor.detection import Detection
@@ -40,6 +41,7 @@ class Detector:
         self.unknown = 0
         self.clients = Clients()
         self.candidates = Candidates()
+        self.auxiliaries = Auxiliaries()
         self.agent_addresses: AgentAddresses = {}
         self._zones = zones
         self._ruleset = ruleset
@@ -49,16 +51,19 @@ class Detector:
         found: list[Detection] = []
         for part in _parts(packets):
             found += self._classify(self.pipeline.feed_batch(part))
-            found += self._look(part[-1].ts_ns) if part else []
+            if part:
+                found += self._look(part[-1].ts_ns) + self._unexplained(self.auxiliaries.take(part[-1].ts_ns))
         return found
 
     def advance(self, now_ns: int) -> list[Detection]:
         """Return the detections that become due by `now_ns` although no packet came, such as unanswered queries."""
-        return self._classify(self.pipeline.advance(now_ns)) + self._look(now_ns)
+        found = self._classify(self.pipeline.advance(now_ns))
+        return found + self._look(now_ns) + self._unexplained(self.auxiliaries.take(now_ns))
 
     def flush(self) -> list[Detection]:
         """Return what was still waiting for more packets."""
-        return self._classify(self.pipeline.flush())
+        found = self._classify(self.pipeline.flush())
+        return found + self._unexplained(self.auxiliaries.take_all())
 
     def evidence(self, detection: Detection) -> bytes:
         """Return the few packets that a detection just made rests on as a pcapng file, b"" if none are kept."""
@@ -84,7 +89,10 @@ class Detector:
             detections.append(self._follow(Detection(observation, verdict)))
         else:
             self.unknown += 1
-        self._doubt(observation, verdict, name, rules)
+        if not verdict.is_stored and verdict.role is Role.AUXILIARY and verdict.service is not None:
+            self.auxiliaries.hold(observation)
+        else:
+            self._doubt(observation, verdict, name, rules)
         if self.clients.learn(observation, verdict):
             for other in self.candidates.of_client(observation.five_tuple.src, observation.observed_at_ns):
                 if other.observation.key != observation.key:
@@ -154,6 +162,19 @@ class Detector:
             renewed += self.candidates.named(name)
         rules = self._ruleset() if renewed else None
         return [found for row in renewed for found in self._again(row, rules)] if rules else []
+
+    def _unexplained(self, observations: list[Observation]) -> list[Detection]:
+        """Return what was fetched as agents do by clients without a sanctioned agent of that service."""
+        rules = self._ruleset()
+        found = []
+        for observation in observations:
+            verdict = classify(replace(observation, is_alone=True), rules.policy, rules.catalogue)
+            source, now_ns = observation.five_tuple.src, observation.observed_at_ns
+            if verdict.is_stored and not self.clients.has_sanctioned(source, verdict.service or "", now_ns):
+                found.append(self._follow(Detection(observation, verdict)))
+            else:
+                self.pipeline.kept.release(observation.key)
+        return found
 
     def _let_go(self, observation: Observation) -> None:
         """Keep the packets of what is nothing no longer than more may come of it."""
