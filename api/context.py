@@ -9,6 +9,7 @@ from db.store import Store
 from rules.blocklist import ListName, Snapshot
 from rules.dissected import DissectedPacket
 from rules.list_guards import HeldList
+from rules.ruleset import Ruleset
 from rules.verdict import Decision
 
 
@@ -51,9 +52,11 @@ class PolicyStatus:
 class ApiContext:
     """Everything the API asks; the callables are asked on each request, so their answers may change.
 
+    `ruleset` are the rules in force, the policy file with what people changed over the API; `policy_changed` is called
+    after such a change, so that the next answer shows it. `needs_approval`: an exception waits for another person.
     `dissect` puts the packets of an event into words. `demonstrate` plays a recorded agent and returns how many events
-    were stored; None where there is no recording. `cursor_secret` signs page cursors, which survive a restart only when
-    the caller keeps the secret.
+    were stored; None where there is no recording. `cursor_secret` signs page cursors, `name_key` makes pseudonyms. Both
+    survive a restart only when the caller keeps them.
     """
 
     store: Store
@@ -62,9 +65,13 @@ class ApiContext:
     policy_status: Callable[[], PolicyStatus]
     now_ns: Callable[[], int]
     version: str
+    ruleset: Callable[[], Ruleset]
+    policy_changed: Callable[[], None] = lambda: None
+    needs_approval: Callable[[], bool] = lambda: False
     held_list: Callable[[ListName], HeldList | None] = lambda _: None
     confirm_list: Callable[[ListName, str], bool] = lambda _list, _digest: False
     dissect: Callable[[bytes], Sequence[DissectedPacket]] = lambda _evidence: ()
     zone_counts: Callable[[], Mapping[str, int]] = dict
     demonstrate: Callable[[], int] | None = None
     cursor_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    name_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

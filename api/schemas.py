@@ -220,6 +220,7 @@ class FindingDocument(Document):
     )
     exception_id: str | None = Field(examples=[None])
     decided_at: datetime | None = Field(examples=[None])
+    assignee: str | None = Field(description="Who is to look into it", examples=["alice"])
 
 
 class FindingPage(Document):

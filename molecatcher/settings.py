@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     spool_mib: int = Field(default=512, gt=0, description="how much may wait on disk while the database is away")
     evidence: bool = Field(default=True, description="keep the few packets that decided with each event")
     evidence_mib: int = Field(default=256, gt=0, description="how much of such packets the database holds")
+    exception_approval: bool = Field(
+        default=False, description="an exception made over the API waits until another person approves it"
+    )
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
     resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")
     resolvers: tuple[str, ...] = Field(default=(), description="DNS servers to ask; none: the system's")

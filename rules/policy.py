@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from enum import StrEnum
 
 import msgspec
 
@@ -18,6 +19,7 @@ from rules.catalogue import CATEGORIES, Catalogue, Network, Service
 from rules.errors import InvalidName, InvalidPolicy
 from rules.matcher import EXACT_MARK, WILDCARDS
 from rules.names import ancestors, fold, is_address, is_at_or_below, normalise
+from rules.policy_tables import BlockedTable, ExceptionTable, PolicyFile, SanctionTable
 from rules.public_suffix import is_public_suffix
 from rules.source import NOBODY, Source
 from rules.verdict import Decision
@@ -29,6 +31,13 @@ _HOST = re.compile(r"[a-z0-9_.-]+")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _PATH = re.compile(r"/[^\x00-\x1f]*[^\x00-\x1f/]")
 _CONTAINER = re.compile(r"[a-z]+:[\w.@:\\-]+")
+
+
+class PolicyOrigin(StrEnum):
+    """Where an entry of the policy in force stands."""
+
+    FILE = "file"
+    DATABASE = "database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ class Sanction:
 
     def is_active(self, now_ns: int) -> bool:
         """Tell whether the sanction holds at `now_ns`."""
-        return self.expires is None or _day(now_ns) <= self.expires
+        return self.expires is None or day_of(now_ns) <= self.expires
 
     def covers_address(self, packed: bytes) -> bool:
         """Tell whether a packed address is inside the pin; without a pin every address is."""
@@ -66,13 +75,17 @@ class PolicyException:
     reason: str
     expires: date | None = None
     who: tuple[tuple[str, frozenset[str]], ...] = ()
+    origin: PolicyOrigin = PolicyOrigin.FILE
+
+    def is_active(self, now_ns: int) -> bool:
+        """Tell whether the exception holds at `now_ns`."""
+        return self.expires is None or day_of(now_ns) <= self.expires
 
     def covers(self, source: bytes, service: Service, now_ns: int, who: Source = NOBODY) -> bool:
         """Tell whether `source` (packed), which is `who`, may use `service` at `now_ns`."""
-        is_active = self.expires is None or _day(now_ns) <= self.expires
         return (
-            is_active
-            and self.service in (service.id, service.category)
+            self.service in (service.id, service.category)
+            and self.is_active(now_ns)
             and (not self.sources or _is_inside(source, self.sources))
             and all(_selected(who, field_name) in values for field_name, values in self.who)
         )
@@ -88,15 +101,19 @@ class Blocked:
     is_subtree: bool = True
     network: Network | None = None
     expires: date | None = None
+    origin: PolicyOrigin = PolicyOrigin.FILE
 
     def is_active(self, now_ns: int) -> bool:
         """Tell whether the entry holds at `now_ns`."""
-        return self.expires is None or _day(now_ns) <= self.expires
+        return self.expires is None or day_of(now_ns) <= self.expires
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is sanctioned, excepted and decided; `warnings` are sentences for whoever keeps the file."""
+    """What is sanctioned, excepted and decided; `warnings` are sentences for whoever keeps the file.
+
+    `decided_in_database` are those keys of `decisions` that the file does not speak of.
+    """
 
     sanctions: tuple[Sanction, ...] = ()
     exceptions: tuple[PolicyException, ...] = ()
@@ -104,6 +121,7 @@ class Policy:
     decisions: dict[str, Decision] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     digest: str = ""
+    decided_in_database: frozenset[str] = frozenset()
     _by_domain: dict[str, Sanction] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -151,42 +169,6 @@ class Policy:
         return self.decisions.get(service.id, by_category)
 
 
-class _SanctionTable(msgspec.Struct, forbid_unknown_fields=True):
-    domain: str
-    service: str
-    owner: str
-    reason: str
-    expires: date | None = None
-    addresses: list[str] = []
-
-
-class _ExceptionTable(msgspec.Struct, forbid_unknown_fields=True):
-    service: str
-    owner: str
-    reason: str
-    sources: list[str] = []
-    users: list[str] = []
-    hosts: list[str] = []
-    macs: list[str] = []
-    executables: list[str] = []
-    containers: list[str] = []
-    expires: date | None = None
-
-
-class _BlockedTable(msgspec.Struct, forbid_unknown_fields=True):
-    entry: str
-    owner: str
-    reason: str
-    expires: date | None = None
-
-
-class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
-    sanctioned: list[_SanctionTable] = []
-    exception: list[_ExceptionTable] = []
-    blocked: list[_BlockedTable] = []
-    services: dict[str, str] = {}
-
-
 def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -> Policy:
     """Return the policy that a TOML file's `text` describes; `file_name` is for messages.
 
@@ -194,12 +176,12 @@ def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -
         InvalidPolicy: the message names the file, the key and what to do.
     """
     try:
-        tables = msgspec.convert(tomllib.loads(text.removeprefix("\ufeff")), _PolicyFile)
+        tables = msgspec.convert(tomllib.loads(text.removeprefix("\ufeff")), PolicyFile)
     except msgspec.ValidationError as error:  # before ValueError, of which it is one
         raise InvalidPolicy(f"{file_name}: {_explain(str(error))}") from None
     except (ValueError, RecursionError) as error:  # also numbers of 4,300 digits and brackets nested by the thousand
         raise InvalidPolicy(f"{file_name} is not TOML: {error}") from None
-    reader = _Reader(file_name, catalogue, _day(now_ns))
+    reader = PolicyReader(file_name, catalogue, day_of(now_ns))
     sanctions = tuple(reader.sanction(at, row) for at, row in enumerate(tables.sanctioned))
     reader.refuse_twice([sanction.domain for sanction in sanctions])
     return Policy(
@@ -212,8 +194,11 @@ def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -
     )
 
 
-class _Reader:
-    """Checks the rows of one file; collects warnings."""
+class PolicyReader:
+    """Checks the rows of one file or of the database; collects warnings.
+
+    Its methods raise `InvalidPolicy` with a message that names the key and says what to do.
+    """
 
     def __init__(self, file_name: str, catalogue: Catalogue, today: date) -> None:
         self.file_name = file_name
@@ -222,7 +207,8 @@ class _Reader:
         self.warnings: list[str] = []
         self._covered = _covered_entries(catalogue)
 
-    def sanction(self, at: int, row: _SanctionTable) -> Sanction:
+    def sanction(self, at: int, row: SanctionTable) -> Sanction:
+        """Return the sanction that row `at` of the file describes."""
         key = f"sanctioned[{at}]"
         domain = self._domain(f"{key}.domain", row.domain)
         if row.service not in self.catalogue.services:
@@ -234,7 +220,8 @@ class _Reader:
         addresses = tuple(self._network(f"{key}.addresses", text) for text in row.addresses)
         return Sanction(domain, row.service, row.owner, row.reason, row.expires, addresses)
 
-    def exception(self, at: int, row: _ExceptionTable) -> PolicyException:
+    def exception(self, at: int, row: ExceptionTable) -> PolicyException:
+        """Return the exception that row `at` describes."""
         key = f"exception[{at}]"
         who = tuple((field_name, values) for field_name, values in self._who(key, row) if values)
         if not row.sources and not who:
@@ -249,7 +236,8 @@ class _Reader:
         exception_id = f"{service}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
         return PolicyException(exception_id, sources, service, row.owner, row.reason, row.expires, who)
 
-    def blocked(self, at: int, row: _BlockedTable, sanctions: Iterable[Sanction]) -> Blocked:
+    def blocked(self, at: int, row: BlockedTable, sanctions: Iterable[Sanction]) -> Blocked:
+        """Return the entry that row `at` describes; it must not block what `sanctions` allow."""
         key = f"blocked[{at}]"
         self._check_texts(key, row.owner, row.reason)
         self._warn_if_expired(key, row.entry, row.expires)
@@ -276,7 +264,7 @@ class _Reader:
             raise self._error(key, f"{name} is everybody's: name the one that is meant below it")
         return name, is_subtree
 
-    def _who(self, key: str, row: _ExceptionTable) -> Iterator[tuple[str, frozenset[str]]]:
+    def _who(self, key: str, row: ExceptionTable) -> Iterator[tuple[str, frozenset[str]]]:
         """Yield the fields of a source with the values that an exception names for them, in the form compared."""
         yield "user", frozenset(self._checked(f"{key}.users", row.users, _USER, "alice"))
         yield "host", frozenset(self._checked(f"{key}.hosts", [fold(text) for text in row.hosts], _HOST, "build-7"))
@@ -293,18 +281,21 @@ class _Reader:
         return texts
 
     def decision(self, key: str, value: str) -> tuple[str, Decision]:
+        """Return a service or category with what is decided of it."""
         known = [decision.value for decision in Decision]
         if value not in known:
             raise self._error(f"services.{key}", f"{value!r} is no decision: choose {', '.join(known)}")
         return self.service_or_category("services", key), Decision(value)
 
     def service_or_category(self, key: str, value: str) -> str:
+        """Return `value` if it is a service or a category."""
         known = [*self._services(), *CATEGORIES]
         if value not in known:
             raise self._error(key, f"{value!r} is neither a service nor a category{_nearest(value, known)}")
         return value
 
     def refuse_twice(self, domains: Iterable[str]) -> None:
+        """Refuse a domain that stands there twice."""
         seen: set[str] = set()
         for domain in domains:
             if domain in seen:
@@ -376,7 +367,8 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else "; `molecatcher check --services` lists them"
 
 
-def _day(now_ns: int) -> date:
+def day_of(now_ns: int) -> date:
+    """Return the day (UTC) of a time."""
     return datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date()
 
 

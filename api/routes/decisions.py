@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Header, Query
@@ -24,13 +24,16 @@ MAX_KEY = 256
 OUR_KEYS = "mc_"
 MAX_WORDS = 512
 FORBIDDEN = {"message": "access forbidden"}  # the words of the original, which bouncers know
+REFUSED: dict[int | str, dict[str, Any]] = {
+    403: {"description": "The key does not open this", "content": {"application/json": {"example": FORBIDDEN}}}
+}
 
 router = APIRouter(tags=["decisions"])
 Words = Annotated[str, Query(max_length=MAX_WORDS)]
 ApiKey = Annotated[str | None, Header(alias="X-Api-Key", max_length=MAX_KEY)]
 
 
-@router.get("/v1/decisions/stream", response_class=Response, responses=problems(422, 503))
+@router.get("/v1/decisions/stream", response_class=Response, responses=problems(422, 503) | REFUSED)
 def stream_decisions(  # noqa: PLR0917 - the parameters of the original
     request: Request,
     context: Context,
@@ -56,7 +59,7 @@ def stream_decisions(  # noqa: PLR0917 - the parameters of the original
     return json_response({"new": new or None, "deleted": deleted or None})
 
 
-@router.get("/v1/decisions", response_class=Response, responses=problems(422, 503))
+@router.get("/v1/decisions", response_class=Response, responses=problems(422, 503) | REFUSED)
 def list_decisions(  # noqa: PLR0917 - as above
     request: Request,
     context: Context,
@@ -79,7 +82,7 @@ def list_decisions(  # noqa: PLR0917 - as above
     return json_response(found or None)
 
 
-@router.post("/v1/usage-metrics", status_code=201, response_class=Response, responses=problems(422))
+@router.post("/v1/usage-metrics", status_code=201, response_class=Response, responses=problems(422) | REFUSED)
 def take_usage_metrics(request: Request, x_api_key: ApiKey = None) -> Response:
     """Taken from newer bouncers and not kept."""
     if _identity(request, x_api_key) is None:

@@ -8,7 +8,11 @@ from datetime import date
 from operator import attrgetter
 from pathlib import Path
 
+from starlette import types
+from starlette.datastructures import Headers
+
 from api.access.secrets import digest_of, new_id, new_secret, written
+from api.caller import LOCAL, SCOPE_KEY, Caller
 from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
 from db.store import Store
 from db.values import Token, TokenScope
@@ -23,9 +27,13 @@ from rules.blocklist import (
     Snapshot,
     digest,
 )
+from rules.catalogue import load_catalogue
 from rules.event import Event, EventReason, uuid7
 from rules.list_guards import HeldList
 from rules.observation import FlowState, Kind, Transport
+from rules.overlay import apply_overlay
+from rules.policy import Policy
+from rules.ruleset import Ruleset
 from rules.sensor_status import SensorStatus
 from rules.verdict import Decision, Outcome, Role, Severity
 
@@ -33,6 +41,7 @@ Eventually = Callable[[Callable[[], object]], None]
 NOW_NS = 1_795_460_400_000_000_000  # 2026-11-23T19:00:00Z
 SECOND_NS = 1_000_000_000
 
+CATALOGUE = load_catalogue()
 SERVICES = (
     ServiceRow("ngrok", "ngrok (agent and SDKs)", "reverse-tunnel", "high", Decision.BLOCK, "https://tunnel.example/"),
     ServiceRow("bore", "bore", "reverse-tunnel", "medium", Decision.BLOCK, "https://bore.example/"),
@@ -119,6 +128,9 @@ class Installation:
     snapshots: dict[ListName, Snapshot] = field(default_factory=dict)
     held: dict[ListName, HeldList] = field(default_factory=dict)
     confirmed: list[tuple[ListName, str]] = field(default_factory=list)
+    needs_approval: bool = False
+    file_policy: Policy = field(default_factory=Policy)
+    name_key: bytes = bytes(32)
     stop: Callable[[], None] = lambda: None
     ask_policy: Callable[["Installation"], PolicyStatus] = attrgetter("policy")
 
@@ -132,9 +144,17 @@ class Installation:
             policy_status=lambda: self.ask_policy(self),
             now_ns=lambda: self.now_ns,
             version="0.1.0",
+            ruleset=self.ruleset,
+            needs_approval=lambda: self.needs_approval,
+            name_key=self.name_key,
             held_list=self.held.get,
             confirm_list=self.confirm,
         )
+
+    def ruleset(self) -> Ruleset:
+        """Return the file's policy with what was changed over the API."""
+        policy = apply_overlay(self.file_policy, self.store.policy.overlay(), CATALOGUE, self.now_ns)
+        return Ruleset(CATALOGUE, policy)
 
     def confirm(self, name: ListName, digest: str) -> bool:
         """Note what was confirmed, if it is held."""
@@ -207,3 +227,16 @@ def wait_until(is_true: Callable[[], object], timeout_s: float = 15) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError("what was waited for did not happen")
         time.sleep(0.02)
+
+
+def with_callers(app: types.ASGIApp) -> types.ASGIApp:
+    """Return `app` where requests come from whom `X-Test-Caller` names, who sees names unless `X-Test-Names` is no."""
+
+    async def name_caller(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            sees_names = headers.get("X-Test-Names") != "no"
+            scope[SCOPE_KEY] = Caller(headers.get("X-Test-Caller", LOCAL.name), sees_names)
+        await app(scope, receive, send)
+
+    return name_caller
