@@ -152,6 +152,9 @@ class ApiProcess:
         return ApiContext(
             store=self.store,
             snapshot=self.publisher.snapshot,
+            profiles=self.publisher.profiles,
+            use_profile=self.publisher.use_profile,
+            behind_after_ns=settings.behind_minutes * 60 * 1_000_000_000,
             catalogue_services=self._services,
             policy_status=self._policy_status,
             now_ns=time.time_ns,

@@ -13,8 +13,8 @@ from types import MappingProxyType
 import msgspec
 
 from rules.errors import InvalidCatalogue, InvalidName
-from rules.matcher import NameTable
-from rules.names import normalise
+from rules.matcher import EXACT_MARK, NameTable
+from rules.names import ancestors, normalise
 from rules.verdict import Decision
 
 CATEGORIES = ("reverse-tunnel", "ssh-tunnel", "mesh-vpn", "remote-access", "dns-tunnel")
@@ -208,3 +208,14 @@ def parse_service(text: str, file_name: str) -> Service:
     if not service.sources:
         raise InvalidCatalogue(f"{file_name}: `sources` is empty: say where the names come from")
     return service
+
+
+def covered_entries(catalogue: Catalogue) -> dict[str, str]:
+    """Return for every name at or above a catalogue entry the first entry there."""
+    covered: dict[str, str] = {}
+    for service in catalogue.services.values():
+        for _, entry in service.entries():
+            name = entry.removeprefix(EXACT_MARK)
+            for parent in ancestors(name):
+                covered.setdefault(parent, name)
+    return covered

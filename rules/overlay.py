@@ -121,4 +121,4 @@ def _who_may(row: PolicyException) -> object:
 
 
 def _what(row: Blocked) -> object:
-    return row.name, row.is_subtree, row.network
+    return row.name, row.is_subtree, row.network, row.path

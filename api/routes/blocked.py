@@ -98,4 +98,4 @@ def _entry(row: Blocked) -> str:
 
 
 def _what(row: Blocked) -> object:
-    return row.name, row.is_subtree, row.network
+    return row.name, row.is_subtree, row.network, row.path

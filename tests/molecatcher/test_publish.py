@@ -1,72 +1,31 @@
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
 from dns_server import unbound
 from free_ports import free_port
 from observations import NOW_NS
+from publishing import ADDRESSES, CATALOGUE, DAY_NS, NAMES, PINNED, SANCTION, Setting, policy
 from stored_events import make_event
 
 from db.store import Store, open_store
 from db.values import SnapshotRow
-from molecatcher.list_files import ListFiles
-from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
-from molecatcher.shared_file import SharedFile
-from rules.blocklist import AddressList, ListName, NameList, names_to_resolve
-from rules.catalogue import load_catalogue
+from rules.blocklist import ListName, NameList
+from rules.list_building import names_to_resolve
 from rules.list_guards import Guard
-from rules.policy import Policy, parse_policy
+from rules.policy import Policy
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome
-
-CATALOGUE = load_catalogue()
-SANCTION = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
-PINNED = SANCTION + 'addresses = ["3.9.0.0/16"]\n'
-DAY_NS = 86_400 * 10**9
-NAMES, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_ADDRESSES
-
-
-def policy(text: str) -> Policy:
-    return parse_policy(text, "policy.toml", CATALOGUE, NOW_NS)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with open_store(tmp_path / "molecatcher.db") as opened:
         yield opened
-
-
-class Setting:
-    """A publisher whose policy can be replaced, asking a real resolver."""
-
-    def __init__(self, store: Store, server: str, text: str, folder: Path) -> None:
-        self.rules = Ruleset(CATALOGUE, policy(text))
-        self.now_ns = NOW_NS
-        resolver = NameResolver([server], timeout_s=2)
-        self.agents = SharedFile(folder / "agent_addresses.json", dict[str, tuple[str, str]])
-        self.publisher = Publisher(
-            store,
-            lambda: self.rules,
-            resolver,
-            60,
-            files=ListFiles(folder),
-            agent_addresses=self.agents,
-            now_ns=lambda: self.now_ns,
-        )
-
-    def change(self, text: str) -> None:
-        self.rules = Ruleset(CATALOGUE, policy(text))
-        self.publisher.rules_changed()
-
-    def prefixes(self) -> set[str] | None:
-        snapshot = self.publisher.snapshot(ADDRESSES)
-        if snapshot is None:
-            return None
-        assert isinstance(snapshot.body, AddressList)
-        return {entry.prefix for entry in snapshot.body.blocked}
 
 
 @contextmanager
@@ -266,7 +225,7 @@ def test_a_new_sanctioned_name_is_resolved_before_any_address_is_served(tmp_path
 def test_reloading_the_same_policy_does_not_discard_a_resolution(tmp_path: Path, store: Store) -> None:
     with setting(tmp_path, store, "", RECORDS) as here:
         rules = here.rules
-        served = iter((rules, Ruleset(CATALOGUE, policy("")), Ruleset(CATALOGUE, policy(""))))
+        served = chain((rules,), repeat(Ruleset(CATALOGUE, policy(""))))
         here.publisher._ruleset = lambda: next(served)
         assert here.publisher.resolve_and_publish()
         assert here.prefixes()
@@ -274,7 +233,7 @@ def test_reloading_the_same_policy_does_not_discard_a_resolution(tmp_path: Path,
 
 def test_a_list_built_under_the_rules_before_is_not_published(tmp_path: Path, store: Store) -> None:
     with setting(tmp_path, store, "", RECORDS) as here:
-        served = iter((here.rules, Ruleset(CATALOGUE, policy(SANCTION))))
+        served = chain((here.rules,), repeat(Ruleset(CATALOGUE, policy(SANCTION))))
         here.publisher._ruleset = lambda: next(served)
         assert here.publisher.resolve_and_publish()
         assert here.prefixes() is None

@@ -6,24 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from observations import NOW_NS
 
-from rules.blocklist import (
+from rules.blocklist import AddressEntry, NameEntry, NameList, Origin, Scope, decode, digest, encode
+from rules.catalogue import Catalogue, ListKind, Service, Trust
+from rules.list_building import (
     MOST_SERVICES,
-    AddressEntry,
-    NameEntry,
-    NameList,
-    Origin,
-    Scope,
     agent_addresses,
     agent_names,
     build_addresses,
     build_names,
-    decode,
-    digest,
-    encode,
     names_to_resolve,
     protected_names,
 )
-from rules.catalogue import Catalogue, ListKind, Service, Trust
 from rules.policy import Policy, Sanction, parse_policy
 
 POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
@@ -212,6 +205,9 @@ reason = "r"
 """
 
 
+EXPIRES_NS = 1_798_761_600 * 10**9  # 2027-01-01T00:00:00Z, the end of the last day
+
+
 def test_the_policy_lists_beyond_the_catalogue(catalogue: Catalogue) -> None:
     policy = parse_policy(BLOCKED, "policy.toml", catalogue, NOW_NS)
     ours = [entry for entry in build_names(catalogue, policy, NOW_NS).blocked if entry.source is Origin.MANUAL]
@@ -223,6 +219,7 @@ def test_the_policy_lists_beyond_the_catalogue(catalogue: Catalogue) -> None:
             "policy",
             Origin.MANUAL,
             "a private ingress (soc@example.com)",
+            expires_ns=EXPIRES_NS,
         ),
     ]
     expired_ns = NOW_NS + 60 * 86_400 * 10**9

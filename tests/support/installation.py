@@ -20,11 +20,13 @@ from molecatcher.dissection import dissect
 from rules.blocklist import (
     AddressEntry,
     AddressList,
+    Body,
     ListName,
     NameEntry,
     NameList,
     Scope,
     Snapshot,
+    UrlList,
     digest,
 )
 from rules.catalogue import load_catalogue
@@ -33,6 +35,7 @@ from rules.list_guards import HeldList
 from rules.observation import FlowState, Kind, Transport
 from rules.overlay import apply_overlay
 from rules.policy import Policy
+from rules.profiles import AGENTS_ONLY, DEFAULT_PROFILE, STRICT, Profile
 from rules.ruleset import Ruleset
 from rules.sensor_status import SensorStatus
 from rules.verdict import Decision, Outcome, Role, Severity
@@ -40,6 +43,11 @@ from rules.verdict import Decision, Outcome, Role, Severity
 Eventually = Callable[[Callable[[], object]], None]
 NOW_NS = 1_795_460_400_000_000_000  # 2026-11-23T19:00:00Z
 SECOND_NS = 1_000_000_000
+LISTS = {
+    NameList: ListName.UNSANCTIONED_DOMAINS,
+    AddressList: ListName.UNSANCTIONED_ADDRESSES,
+    UrlList: ListName.UNSANCTIONED_URLS,
+}
 
 CATALOGUE = load_catalogue()
 SERVICES = (
@@ -99,10 +107,9 @@ def add_token(store: Store, **fields: object) -> str:
     return written(token_id, secret)
 
 
-def snapshot_of(body: NameList | AddressList, serial: int = 7, created_at_ns: int = NOW_NS) -> Snapshot:
+def snapshot_of(body: Body, serial: int = 7, created_at_ns: int = NOW_NS, profile: str = DEFAULT_PROFILE) -> Snapshot:
     """Return a snapshot of `body` under the list it belongs to."""
-    name = ListName.UNSANCTIONED_DOMAINS if isinstance(body, NameList) else ListName.UNSANCTIONED_ADDRESSES
-    return Snapshot(name, serial, created_at_ns, digest(body), body)
+    return Snapshot(LISTS[type(body)], serial, created_at_ns, digest(body), body, profile)
 
 
 def names_of(blocked: str, allowed: str = "") -> NameList:
@@ -125,7 +132,9 @@ class Installation:
     now_ns: int = NOW_NS
     policy: PolicyStatus = POLICY
     services: tuple[ServiceRow, ...] = SERVICES
-    snapshots: dict[ListName, Snapshot] = field(default_factory=dict)
+    snapshots: dict[tuple[ListName, str], Snapshot] = field(default_factory=dict)
+    profiles: tuple[tuple[Profile, bool], ...] = ((AGENTS_ONLY, True), (STRICT, False))
+    used: list[str] = field(default_factory=list)
     held: dict[ListName, HeldList] = field(default_factory=dict)
     confirmed: list[tuple[ListName, str]] = field(default_factory=list)
     needs_approval: bool = False
@@ -138,7 +147,9 @@ class Installation:
         """Return the context that reads this installation's present state."""
         return ApiContext(
             store=self.store,
-            snapshot=self.snapshots.get,
+            snapshot=self.snapshot,
+            profiles=lambda: self.profiles,
+            use_profile=self.used.append,
             catalogue_services=lambda: self.services,
             dissect=dissect,
             policy_status=lambda: self.ask_policy(self),
@@ -147,7 +158,7 @@ class Installation:
             ruleset=self.ruleset,
             needs_approval=lambda: self.needs_approval,
             name_key=self.name_key,
-            held_list=self.held.get,
+            held_list=self.held_list,
             confirm_list=self.confirm,
         )
 
@@ -156,7 +167,15 @@ class Installation:
         policy = apply_overlay(self.file_policy, self.store.policy.overlay(), CATALOGUE, self.now_ns)
         return Ruleset(CATALOGUE, policy)
 
-    def confirm(self, name: ListName, digest: str) -> bool:
+    def snapshot(self, name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot | None:
+        """Return the list in force."""
+        return self.snapshots.get((name, profile))
+
+    def held_list(self, name: ListName, profile: str = DEFAULT_PROFILE) -> HeldList | None:
+        """Return the list that was refused."""
+        return self.held.get(name) if profile == DEFAULT_PROFILE else None
+
+    def confirm(self, name: ListName, digest: str, profile: str = DEFAULT_PROFILE) -> bool:  # noqa: ARG002 - as asked
         """Note what was confirmed, if it is held."""
         if name not in self.held or self.held[name].digest != digest:
             return False
@@ -184,10 +203,12 @@ class Installation:
                 if not name.startswith("sqlite_"):
                     damage.execute(f'ALTER TABLE "{name}" RENAME TO "lost_{name}"')
 
-    def publish(self, body: NameList | AddressList, serial: int = 7, created_at_ns: int = NOW_NS) -> Snapshot:
+    def publish(
+        self, body: Body, serial: int = 7, created_at_ns: int = NOW_NS, profile: str = DEFAULT_PROFILE
+    ) -> Snapshot:
         """Make `body` the current snapshot of its list."""
-        snapshot = snapshot_of(body, serial, created_at_ns)
-        self.snapshots[snapshot.list_name] = snapshot
+        snapshot = snapshot_of(body, serial, created_at_ns, profile)
+        self.snapshots[snapshot.list_name, profile] = snapshot
         return snapshot
 
     def publish_both(self) -> None:
