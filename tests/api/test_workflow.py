@@ -8,8 +8,8 @@ import pytest
 from installation import NOW_NS, Installation
 
 from api.workflow_schemas import BlockedList, ExceptionPage, HistoryPage, SearchList
-from rules.blocklist import build_names
 from rules.event import rfc3339
+from rules.list_building import build_names
 from rules.policy import parse_policy
 from rules.verdict import Decision
 
