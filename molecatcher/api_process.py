@@ -11,6 +11,7 @@ from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
 from api.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from molecatcher import __version__
+from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.demonstration import RECORDING, Demonstration
 from molecatcher.dissection import dissect
 from molecatcher.list_files import ListFiles
@@ -23,7 +24,6 @@ from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
 from molecatcher.settings import Settings
 from molecatcher.state import claim, kept_secret
-from rules.catalogue import load_catalogue
 
 log = structlog.get_logger()
 
@@ -41,7 +41,8 @@ class ApiProcess:
         """
         listener = bind(parse_listen(settings.listen))
         open_lists = listen_openly(settings)
-        self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
+        catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
+        self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._claim = claim(settings.state / "api.lock")
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)

@@ -7,11 +7,12 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.live_rules import read_policy
 from molecatcher.settings import Settings
 from molecatcher.tables import console, services_table
 from rules.blocklist import build_names
-from rules.catalogue import Catalogue, load_catalogue
+from rules.catalogue import Catalogue
 from rules.policy import Policy
 
 
@@ -21,7 +22,7 @@ def print_check(settings: Settings, *, as_json: bool, with_services: bool) -> No
     Raises:
         InvalidPolicy: the policy cannot be used.
     """
-    catalogue, now_ns = load_catalogue(), time.time_ns()
+    catalogue, now_ns = CatalogueFolder(settings.state, settings.catalogue_dir).load(), time.time_ns()
     policy = read_policy(settings.policy, catalogue, now_ns) if settings.policy else Policy()
     if as_json:
         document = msgspec.json.encode(_document(settings, catalogue, policy, now_ns))

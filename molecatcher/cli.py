@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from molecatcher import __version__, enforce_command, fetch_command, token_command
+from molecatcher import __version__, catalogue_command, enforce_command, fetch_command, token_command
 from molecatcher.errors import MolecatcherError, SetupError
 from molecatcher.format_help import FormatHelp
 
@@ -27,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(catalogue_command.app)
 app.add_typer(enforce_command.app)
 app.add_typer(token_command.app)
 app.command()(fetch_command.fetch)

@@ -1,14 +1,15 @@
-"""The rules in force, reloaded when the policy file changes or on request; a broken new policy keeps the old one."""
+"""The rules in force, reloaded when policy or catalogue change or on request; what is broken keeps the old ones."""
 
 import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from rules.catalogue import Catalogue
-from rules.errors import InvalidPolicy
+from rules.errors import InvalidCatalogue, InvalidPolicy
 from rules.policy import Policy, parse_policy
 from rules.ruleset import Ruleset
 
@@ -33,11 +34,27 @@ def read_policy(path: Path, catalogue: Catalogue, now_ns: int) -> Policy:
     return parse_policy(text, str(path), catalogue, now_ns)
 
 
-class LiveRules:
-    """Holds the `Ruleset` in force. `poll` costs one `stat`; a reload swaps one reference."""
+class CatalogueSource(Protocol):
+    """Where the catalogue comes from (`molecatcher.catalogue_folder`)."""
 
-    def __init__(self, catalogue: Catalogue, path: Path | None, now_ns: Callable[[], int]) -> None:
-        """Load the policy.
+    def load(self) -> Catalogue:
+        """Return the catalogue in force, or raise InvalidCatalogue."""
+
+    def stamp(self) -> object:
+        """Return what changes when the catalogue may have."""
+
+
+class LiveRules:
+    """Holds the `Ruleset` in force. `poll` costs a `stat` for each file; a reload swaps one reference."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        path: Path | None,
+        now_ns: Callable[[], int],
+        source: CatalogueSource | None = None,
+    ) -> None:
+        """Load the policy; `catalogue` is what `source` holds, and stays for good where there is none.
 
         Raises:
             InvalidPolicy: the file cannot be read or used.
@@ -45,7 +62,9 @@ class LiveRules:
         self.path = path
         self.error = ""
         self._now_ns = now_ns
+        self._source = source
         self._stamp = _stamp(path)
+        self._catalogue_stamp = source.stamp() if source else None
         policy = read_policy(path, catalogue, now_ns()) if path else Policy()
         self.current = Ruleset(catalogue, policy)
         self.loaded_at_ns = now_ns()
@@ -56,31 +75,49 @@ class LiveRules:
         return self.current
 
     def poll(self) -> bool:
-        """Reload if the file changed since the last look; tell whether other rules are now in force."""
+        """Reload if a file changed since the last look; tell whether other rules are now in force."""
         stamp = _stamp(self.path)
-        if stamp == self._stamp:
+        if stamp == self._stamp and not self._is_catalogue_changed():
             return False
         self._stamp = stamp
         return self.reload()
 
     def reload(self) -> bool:
-        """Read the file again; tell whether other rules are now in force. On an error the old ones stay."""
-        if self.path is None:
-            return False
+        """Read the files again; tell whether other rules are now in force. On an error the old ones stay."""
+        before = self.current
         try:
-            policy = read_policy(self.path, self.current.catalogue, self._now_ns())
-            _refuse_empty(self.path, policy, self.current.policy)
-        except InvalidPolicy as error:
+            catalogue = self._read_catalogue()
+            policy = read_policy(self.path, catalogue, self._now_ns()) if self.path else before.policy
+            if self.path:
+                _refuse_empty(self.path, policy, before.policy)
+        except (InvalidPolicy, InvalidCatalogue) as error:
             self.error = str(error)
-            log.warning("policy_refused", error=self.error, in_force=self.current.policy.digest[:12])
+            what = "policy_refused" if isinstance(error, InvalidPolicy) else "catalogue_refused"
+            log.warning(what, error=self.error, in_force=before.policy.digest[:12], catalogue=before.catalogue.version)
             return False
         self.error = ""
-        has_changed = policy != self.current.policy
-        self.current = Ruleset(self.current.catalogue, policy)
+        has_changed = policy != before.policy or catalogue is not before.catalogue
+        self.current = Ruleset(catalogue, policy)
         self.loaded_at_ns = self._now_ns()
-        log.info("policy_loaded", path=str(self.path), sanctioned=len(policy.sanctions), digest=policy.digest[:12])
+        if catalogue is not before.catalogue:
+            log.info("catalogue_loaded", version=catalogue.version, services=len(catalogue.services))
+        if self.path:
+            log.info("policy_loaded", path=str(self.path), sanctioned=len(policy.sanctions), digest=policy.digest[:12])
         _log_warnings(policy)
         return has_changed
+
+    def _is_catalogue_changed(self) -> bool:
+        return self._source is not None and self._source.stamp() != self._catalogue_stamp
+
+    def _read_catalogue(self) -> Catalogue:
+        """Return the catalogue, the one in force unless its files changed or could not be used before."""
+        if self._source is None:
+            return self.current.catalogue
+        stamp = self._source.stamp()
+        if stamp == self._catalogue_stamp and not self.error:
+            return self.current.catalogue
+        self._catalogue_stamp = stamp
+        return self._source.load()
 
 
 def _refuse_empty(path: Path, policy: Policy, in_force: Policy) -> None:

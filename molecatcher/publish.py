@@ -157,7 +157,7 @@ class Publisher:
         pins = [network for sanction in rules.policy.active_sanctions(now_ns) for network in sanction.addresses]
         addresses = map(ipaddress.ip_network, self._spared_addresses(rules, known, now_ns))
         with self._changing:
-            if rules.policy == self._ruleset().policy:
+            if _is_same(rules, self._ruleset()):
                 self._publish(ListName.UNSANCTIONED_ADDRESSES, built, Spared(networks=(*pins, *addresses)))
         return True
 
@@ -260,6 +260,10 @@ class Publisher:
         """
         seen = self._store.observed_names(Outcome.SANCTIONED, now_ns - OBSERVED_FOR_NS)
         return {name for name in seen if rules.policy.sanction_for(name, now_ns) is not None}
+
+
+def _is_same(one: Ruleset, other: Ruleset) -> bool:
+    return one.catalogue is other.catalogue and one.policy == other.policy
 
 
 def _sanctioned_domains(rules: Ruleset, now_ns: int) -> list[str]:
