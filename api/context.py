@@ -1,7 +1,7 @@
 """What the API is given: the store, the published snapshots, what is known of catalogue and policy, a clock."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -22,6 +22,22 @@ class ServiceRow:
     confidence: str
     decision: Decision
     homepage: str
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueStatus:
+    """The catalogue in force: its version and day, where it is from, the organisation's additions in it.
+
+    `warning` is a sentence where it is old.
+    """
+
+    version: str
+    generated: date
+    age_days: int = 0
+    is_old: bool = False
+    origin: str = "the program"
+    additions: tuple[str, ...] = ()
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +75,13 @@ class ApiContext:
     store: Store
     snapshot: Callable[[ListName], Snapshot | None]
     catalogue_services: Callable[[], Sequence[ServiceRow]]
+    catalogue_status: Callable[[], CatalogueStatus]
     policy_status: Callable[[], PolicyStatus]
     now_ns: Callable[[], int]
     version: str
     held_list: Callable[[ListName], HeldList | None] = lambda _: None
     confirm_list: Callable[[ListName, str], bool] = lambda _list, _digest: False
     dissect: Callable[[bytes], Sequence[DissectedPacket]] = lambda _evidence: ()
+    zone_counts: Callable[[], Mapping[str, int]] = dict
     demonstrate: Callable[[], int] | None = None
     cursor_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

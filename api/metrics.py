@@ -93,6 +93,7 @@ class StateCollector(Collector):
         yield self._state(sensors)
         yield _policy_error(sensors, has_error=bool(self._context.policy_status().error))
         yield from self._lists()
+        yield from self._zone()
         yield from self._evidence()
 
     def describe(self) -> list[Metric]:
@@ -132,6 +133,14 @@ class StateCollector(Collector):
         yield serials
         yield entries
         yield held
+
+    def _zone(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "molecatcher_zone_answers", "What the zone server answered, told and cut off", labels=("kind",)
+        )
+        for kind, count in self._context.zone_counts().items():
+            family.add_metric((kind,), count)
+        yield family
 
     def _evidence(self) -> Iterator[Metric]:
         usage = self._context.store.evidence_usage()

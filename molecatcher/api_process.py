@@ -7,7 +7,7 @@ import time
 import structlog
 
 from api.app import create_app
-from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
+from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDomain, ServiceRow
 from api.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from molecatcher import __version__
@@ -15,15 +15,18 @@ from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.demonstration import RECORDING, Demonstration
 from molecatcher.dissection import dissect
 from molecatcher.list_files import ListFiles
+from molecatcher.listener_thread import ListenerThread
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
 from molecatcher.open_feeds import OpenFeeds, listen_openly
+from molecatcher.open_zone import OpenZone, listen_for_zone
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
 from molecatcher.settings import Settings
 from molecatcher.state import claim, kept_secret
+from molecatcher.zone_keys import ZoneKeyFiles
 
 log = structlog.get_logger()
 
@@ -41,6 +44,7 @@ class ApiProcess:
         """
         listener = bind(parse_listen(settings.listen))
         open_lists = listen_openly(settings)
+        open_zone = listen_for_zone(settings)
         catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
         self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._claim = claim(settings.state / "api.lock")
@@ -50,6 +54,11 @@ class ApiProcess:
         self._demonstration = Demonstration(self.store, self.rules, time.time_ns)
         files = ListFiles(settings.lists)
         self.publisher = Publisher(self.store, self.rules, resolver, settings.resolve_s, files=files)
+        self.zone = (
+            OpenZone(open_zone, self.publisher.snapshot, self.store, ZoneKeyFiles(settings.zone_keys))
+            if open_zone
+            else None
+        )
         app = create_app(self._context(settings))
         self.server = ApiServer(app, listener)
         self.feeds = OpenFeeds(app, open_lists) if open_lists else None
@@ -64,15 +73,15 @@ class ApiProcess:
         self.publisher.start()
         keeper = threading.Thread(target=self._keep_house, args=(notifier,), name="housekeeping")
         keeper.start()
-        if self.feeds:
-            self.feeds.start()
+        for listener in self._listeners:
+            listener.start()
         try:
             self.server.run()
         finally:
             notifier.stopping()
             self._stopping.set()
-            if self.feeds:
-                self.feeds.stop()
+            for listener in self._listeners:
+                listener.stop()
             keeper.join()
             self.publisher.stop()
             self.store.close()
@@ -82,20 +91,25 @@ class ApiProcess:
             pass
         notifier.ready()
         while not self._stopping.wait(POLL_S):
-            if self.publisher.is_alive and (self.feeds is None or self.feeds.is_alive):
+            if self.publisher.is_alive and all(listener.is_alive for listener in self._listeners):
                 notifier.alive()
-            if self.feeds:
-                self.feeds.certificate.poll()
+            for listener in self._listeners:
+                listener.poll()
             wants_reload = self._wants_reload.is_set()
             self._wants_reload.clear()
             if self.rules.reload() if wants_reload else self.rules.poll():
                 self.publisher.rules_changed()
+
+    @property
+    def _listeners(self) -> list[ListenerThread]:
+        return [listener for listener in (self.feeds, self.zone) if listener is not None]
 
     def _context(self, settings: Settings) -> ApiContext:
         return ApiContext(
             store=self.store,
             snapshot=self.publisher.snapshot,
             catalogue_services=self._services,
+            catalogue_status=self._catalogue_status,
             policy_status=self._policy_status,
             now_ns=time.time_ns,
             dissect=dissect,
@@ -103,6 +117,7 @@ class ApiProcess:
             version=__version__,
             held_list=self.publisher.held,
             confirm_list=self.publisher.confirm,
+            zone_counts=self.zone.counts if self.zone else dict,
             cursor_secret=kept_secret(settings.state / "cursor_secret"),
         )
 
@@ -119,6 +134,18 @@ class ApiProcess:
             )
             for service in rules.catalogue.services.values()
         ]
+
+    def _catalogue_status(self) -> CatalogueStatus:
+        catalogue, now_ns = self.rules.current.catalogue, time.time_ns()
+        return CatalogueStatus(
+            version=catalogue.version,
+            generated=catalogue.generated,
+            age_days=catalogue.age_days(now_ns),
+            is_old=catalogue.is_old(now_ns),
+            origin=catalogue.origin,
+            additions=catalogue.additions,
+            warning=catalogue.warning(now_ns),
+        )
 
     def _policy_status(self) -> PolicyStatus:
         policy, now_ns = self.rules.current.policy, time.time_ns()

@@ -84,7 +84,7 @@ def print_changes(before: Catalogue, after: Catalogue, *, as_json: bool) -> None
 
 def _counted(changes: Sequence[Change]) -> str:
     services = {change.service for change in changes}
-    return f"{len(services)} of the services change" if services else "the services are the same"
+    return f"{len(services)} services change" if services else "the services are the same"
 
 
 def _changes_table(changes: Sequence[Change]) -> Table:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from molecatcher import __version__, catalogue_command, enforce_command, fetch_command, token_command
+from molecatcher import (
+    __version__,
+    catalogue_command,
+    enforce_command,
+    fetch_command,
+    token_command,
+    zone_command,
+)
 from molecatcher.errors import MolecatcherError, SetupError
 from molecatcher.format_help import FormatHelp
 
@@ -30,6 +37,7 @@ app = typer.Typer(
 app.add_typer(catalogue_command.app)
 app.add_typer(enforce_command.app)
 app.add_typer(token_command.app)
+app.add_typer(zone_command.app)
 app.command()(fetch_command.fetch)
 stdout, stderr = Console(), Console(stderr=True)
 
@@ -59,6 +67,14 @@ CertificateOption = Annotated[
     Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain for --feeds-listen (PEM)")
 ]
 KeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key [default: in that file]")]
+ZoneListenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--zone-listen",
+        metavar="HOST:PORT",
+        help="Where resolvers get the names as a policy zone: AXFR, IXFR, NOTIFY [default: nowhere]",
+    ),
+]
 InterfaceOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -131,6 +147,7 @@ def run(
     feeds_listen: FeedsListenOption = None,
     tls_cert: CertificateOption = None,
     tls_key: KeyOption = None,
+    zone_listen: ZoneListenOption = None,
     workers: WorkersOption = None,
 ) -> None:
     """The main job: sensor, API and page on this host.
@@ -143,7 +160,7 @@ def run(
     from molecatcher.supervise import run as supervise
 
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
-    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key}
+    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
     sys.exit(supervise(_settings(**where, **lists, listen=listen, state=state, policy=policy)))
 
 
@@ -171,11 +188,12 @@ def serve(
     feeds_listen: FeedsListenOption = None,
     tls_cert: CertificateOption = None,
     tls_key: KeyOption = None,
+    zone_listen: ZoneListenOption = None,
 ) -> None:
     """Only the API, the block lists and the page, from the database under the state directory."""
     from molecatcher.api_process import run as run_api
 
-    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key}
+    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
     run_api(_settings(**lists, listen=listen, state=state, policy=policy))
 
 

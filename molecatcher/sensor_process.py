@@ -46,6 +46,7 @@ HOUSEKEEPING_S = 0.5
 COMPLAIN_EVERY_S = 60.0
 MAX_PENDING_EVENTS = 4_000
 BATCH_EVENTS = 500
+SPOOL_EVERY_S = 0.1  # events of that time are made durable together: two syncs a file cost more than what is in it
 LOOKS_AN_UPDATE = 3
 EXAMPLE_OCTETS = 54  # headers: what follows may be somebody's password
 NS_PER_S = 1_000_000_000
@@ -94,6 +95,7 @@ class Sensor:
         self.attributor = Attributor(self.namespaces, settings.attribution_socket, LeaseFiles(settings.leases))
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
+        self._gathered: list[Event] = []
         self._pending: list[Event] = []
         self._is_stopping = False
         self._wants_reload = False
@@ -126,7 +128,9 @@ class Sensor:
     def _turn(self) -> None:
         packets = self.source.read(READ_TIMEOUT_S) or []
         now_ns = time.time_ns()
-        self.keep(self._observe(packets, now_ns))
+        self._gathered += self._observe(packets, now_ns)
+        if len(self._gathered) >= BATCH_EVENTS or self._is_due("spool", SPOOL_EVERY_S):
+            self.keep(self._take_gathered())
         self.health.note_handled(packets, time.time_ns())
         if self._is_due("housekeeping", HOUSEKEEPING_S):
             self._keep_house()
@@ -150,6 +154,10 @@ class Sensor:
                 example = packets[0].data[:EXAMPLE_OCTETS].hex() if packets else ""
                 log.exception("packet_batch_shed", packets=len(packets), shed=self.counters["shed"], example=example)
             return []
+
+    def _take_gathered(self) -> list[Event]:
+        gathered, self._gathered = self._gathered, []
+        return gathered
 
     def keep(self, events: list[Event]) -> None:
         """Spool `events`; what does not fit waits in memory, at most 4,000 events, then it is counted as overflow.
@@ -230,7 +238,7 @@ class Sensor:
         self.health.note_losses(self.source, self.counters["shed"], now_ns)
         reports = self.reporter.take(self.detector.flush(), now_ns)
         self.reporter.update(self.detector.watch.look(now_ns, 0, at_once=None))
-        self.keep([*reports, *self.reporter.flush()])
+        self.keep([*self._take_gathered(), *reports, *self.reporter.flush()])
         self._beat(now_ns)
         self.attributor.close()
         self.delivery.stop()

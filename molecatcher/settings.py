@@ -41,6 +41,14 @@ class Settings(BaseSettings):
     )
     tls_cert: Path | None = Field(default=None, description="certificate chain of that listener (PEM)")
     tls_key: Path | None = Field(default=None, description="its key (PEM); none: in the certificate's file")
+    zone_listen: str | None = Field(
+        default=None,
+        description="where resolvers get the list of names as a response policy zone (UDP and TCP); none: nowhere",
+    )
+    zone_name: str = Field(default="molecatcher.rpz", description="the name of that zone")
+    zone_notify: tuple[str, ...] = Field(
+        default=(), description="secondaries without a key that are told of new serials (ADDRESS or ADDRESS:PORT)"
+    )
     interface: tuple[str, ...] = Field(
         default=(), description="where to capture (NAME or NETNS/NAME); none: chosen from routes"
     )
@@ -72,6 +80,11 @@ class Settings(BaseSettings):
     def lists(self) -> Path:
         """Return the directory of the lists in force."""
         return self.state / "lists"
+
+    @property
+    def zone_keys(self) -> Path:
+        """Return the directory of the keys for zone transfers."""
+        return self.state / "zone_keys"
 
     @property
     def share(self) -> Share:

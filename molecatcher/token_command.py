@@ -74,8 +74,8 @@ def create(
         scopes=_scopes(scope or ["feeds:read"]),
         list_name=_list_name(list_name),
         sensor_id=sensor,
-        allowed=_prefixes(allow or (), "--allow"),
-        denied=_prefixes(deny or (), "--deny"),
+        allowed=parse_prefixes(allow or (), "--allow"),
+        denied=parse_prefixes(deny or (), "--deny"),
         digest=digest_of(secret),
         created_at_ns=now_ns,
         expires_at_ns=_expiry(expires, now_ns),
@@ -170,7 +170,8 @@ def _list_name(word: str | None) -> str | None:
     return word
 
 
-def _prefixes(words: Sequence[str], option: str) -> tuple[str, ...]:
+def parse_prefixes(words: Sequence[str], option: str) -> tuple[str, ...]:
+    """Return the prefixes in their usual form; what cannot be one ends the program with a word about `option`."""
     from api.access.addresses import parse_networks
 
     if len(words) > MAX_PREFIXES:

@@ -56,4 +56,4 @@ def _change(service: str, field: str, old: Iterable[str], new: Iterable[str]) ->
 
 
 def _names(service: Service | None) -> tuple[str, ...]:
-    return () if service is None else tuple(entry for _, entry in service.entries()) or (service.name,)
+    return () if service is None else tuple(dict.fromkeys(entry for _, entry in service.entries())) or (service.name,)

@@ -5,6 +5,7 @@ client was told, then protocol tells. Costs O(labels) for each name of the obser
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -19,7 +20,7 @@ from rules.tells import Tell, find_tell, ssh_banner
 from rules.value import Value
 from rules.verdict import UNKNOWN, Decision, Outcome, Reason, Role, Severity, Verdict
 
-NAME_EVIDENCE = frozenset(
+NAME_EVIDENCE: Final = frozenset(
     {
         Evidence.DNS_QUERY,
         Evidence.TLS_SNI,
@@ -29,24 +30,24 @@ NAME_EVIDENCE = frozenset(
         Evidence.SOCKS,
     }
 )
-HELLO_EVIDENCE = frozenset({Evidence.TLS_SNI, Evidence.QUIC_SNI})
-PROXY_EVIDENCE = frozenset({Evidence.HTTP_CONNECT, Evidence.SOCKS})
+HELLO_EVIDENCE: Final = frozenset({Evidence.TLS_SNI, Evidence.QUIC_SNI})
+PROXY_EVIDENCE: Final = frozenset({Evidence.HTTP_CONNECT, Evidence.SOCKS})
 
-SEVERITY = {
+SEVERITY: Final = {
     Role.AGENT: Severity.HIGH,
     Role.UNCLEAR: Severity.MEDIUM,
     Role.VISITOR: Severity.LOW,
     Role.AUXILIARY: Severity.INFORMATIONAL,
 }
-ROLE_STRENGTH = {Role.AUXILIARY: 0, Role.VISITOR: 1, Role.UNCLEAR: 2, Role.AGENT: 3}
+ROLE_STRENGTH: Final = {Role.AUXILIARY: 0, Role.VISITOR: 1, Role.UNCLEAR: 2, Role.AGENT: 3}
 
-WHAT_A_ROLE_DOES = {
+WHAT_A_ROLE_DOES: Final = {
     Role.AGENT: "is dialled by agents of",
     Role.UNCLEAR: "is dialled by agents of, and opened by visitors of,",
     Role.VISITOR: "is opened by visitors of",
     Role.AUXILIARY: "serves updates or revocation lists to agents of",
 }
-WHERE_IT_WAS_SEEN = {
+WHERE_IT_WAS_SEEN: Final = {
     Evidence.DNS_QUERY: "the client asked for",
     Evidence.TLS_SNI: "the TLS hello named",
     Evidence.QUIC_SNI: "the QUIC hello named",

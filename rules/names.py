@@ -2,15 +2,16 @@
 
 import ipaddress
 import re
+from typing import Final
 
 import idna
 
 from rules.errors import InvalidName
 
-MAX_NAME_OCTETS = 253
-MAX_LABEL_OCTETS = 63
+MAX_NAME_OCTETS: Final = 253
+MAX_LABEL_OCTETS: Final = 63
 
-_PLAIN_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
+_PLAIN_LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 
 
 def normalise(name: str) -> str:

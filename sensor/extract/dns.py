@@ -6,40 +6,41 @@
 
 import struct
 from enum import IntEnum
+from typing import Final
 
 from rules.value import State, Value
 from sensor.errors import MalformedDns, NeedMoreData
 
-MAX_RECORDS = 256
-MAX_NAME_OCTETS = 255
-MAX_POINTERS = 32
+MAX_RECORDS: Final = 256
+MAX_NAME_OCTETS: Final = 255
+MAX_POINTERS: Final = 32
 
-_HEADER = struct.Struct(">6H")
-_QUESTION_TAIL = struct.Struct(">HH")
-_PARAMETER_HEAD = struct.Struct(">HH")
-_RECORD_HEAD = struct.Struct(">HHIH")
-_HEADER_OCTETS = 12
-_SHORTEST_MESSAGE = 17
-_ONE_QUESTION = b"\0\1"
+_HEADER: Final = struct.Struct(">6H")
+_QUESTION_TAIL: Final = struct.Struct(">HH")
+_PARAMETER_HEAD: Final = struct.Struct(">HH")
+_RECORD_HEAD: Final = struct.Struct(">HHIH")
+_HEADER_OCTETS: Final = 12
+_SHORTEST_MESSAGE: Final = 17
+_ONE_QUESTION: Final = b"\0\1"
 
-_IS_RESPONSE = 0x8000
-_OPCODE = 0x7800
-_IS_TRUNCATED = 0x0200
-_RESERVED = 0x0040
-_RCODE = 0x000F
-_QUERY_FLAGS = 0x0130  # RD, AD (RFC 6840 section 5.7) and CD are all that a standard query may set
+_IS_RESPONSE: Final = 0x8000
+_OPCODE: Final = 0x7800
+_IS_TRUNCATED: Final = 0x0200
+_RESERVED: Final = 0x0040
+_RCODE: Final = 0x000F
+_QUERY_FLAGS: Final = 0x0130  # RD, AD (RFC 6840 section 5.7) and CD are all that a standard query may set
 
-_POINTER = 0xC0
-_LABEL_LIMIT = 64
-_POINTER_TO_QNAME = b"\xc0\x0c"
-_CACHE_FLUSH = 0x8000  # RFC 6762 section 10.2
-_LONGEST_TTL = 0x7FFFFFFF
-_HIGHEST_RCODE = 11
-_MOST_QUERY_ADDITIONALS = 3
-_MOST_RECORDS_PLAUSIBLE = 512
+_POINTER: Final = 0xC0
+_LABEL_LIMIT: Final = 64
+_POINTER_TO_QNAME: Final = b"\xc0\x0c"
+_CACHE_FLUSH: Final = 0x8000  # RFC 6762 section 10.2
+_LONGEST_TTL: Final = 0x7FFFFFFF
+_HIGHEST_RCODE: Final = 11
+_MOST_QUERY_ADDITIONALS: Final = 3
+_MOST_RECORDS_PLAUSIBLE: Final = 512
 
 # What needs no escape inside a label: printable ASCII without the dot and the backslash.
-_PLAIN = bytes(octet for octet in range(0x21, 0x7F) if octet not in b".\\")
+_PLAIN: Final = bytes(octet for octet in range(0x21, 0x7F) if octet not in b".\\")
 
 
 class RecordType(IntEnum):
@@ -69,10 +70,10 @@ class SvcParam(IntEnum):
     IPV6HINT = 6
 
 
-_CLASSES = frozenset(map(int, RecordClass))
-_SERVICE_BINDINGS = frozenset({int(RecordType.SVCB), int(RecordType.HTTPS)})
-_ADDRESS_OCTETS: dict[int, int] = {int(RecordType.A): 4, int(RecordType.AAAA): 16}
-_HINT_OCTETS: dict[int, int] = {SvcParam.IPV4HINT: 4, SvcParam.IPV6HINT: 16}
+_CLASSES: Final = frozenset(map(int, RecordClass))
+_SERVICE_BINDINGS: Final = frozenset({int(RecordType.SVCB), int(RecordType.HTTPS)})
+_ADDRESS_OCTETS: Final[dict[int, int]] = {int(RecordType.A): 4, int(RecordType.AAAA): 16}
+_HINT_OCTETS: Final[dict[int, int]] = {SvcParam.IPV4HINT: 4, SvcParam.IPV6HINT: 16}
 
 
 class DnsMessage(Value, frozen=True):

@@ -4,25 +4,26 @@ Of the header fields only those named here are looked at. Credentials, cookies a
 """
 
 import re
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from rules.value import Value
 from sensor.errors import MalformedHttp, NeedMoreData
 from sensor.extract.text import escape, fold_host
 
-MAX_HEAD_OCTETS = 16384
-MAX_TARGET_OCTETS = 8000
-MAX_PROTOCOL_OCTETS = 40
+MAX_HEAD_OCTETS: Final = 16384
+MAX_TARGET_OCTETS: Final = 8000
+MAX_PROTOCOL_OCTETS: Final = 40
 
-_REQUEST_LINE = re.compile(rb"([A-Z][A-Z-]{0,31}) ([\x21-\x7e\x80-\xff]{1,8000}) HTTP/1\.[01]\r?\n")
-_BEGINNING = re.compile(rb"[A-Z][A-Z-]{0,31}(?: (?:[\x21-\x7e\x80-\xff]{1,8000}(?: [HTP/1.0]{0,8}\r?)?)?)?")
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
-_FIELD = re.compile(
+_REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z-]{0,31}) ([\x21-\x7e\x80-\xff]{1,8000}) HTTP/1\.[01]\r?\n")
+_BEGINNING: Final = re.compile(rb"[A-Z][A-Z-]{0,31}(?: (?:[\x21-\x7e\x80-\xff]{1,8000}(?: [HTP/1.0]{0,8}\r?)?)?)?")
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+_FIELD: Final = re.compile(
     rb"^(host|upgrade|sec-websocket-protocol|content-length|transfer-encoding)[ \t]*:([^\r\n]*)",
     re.IGNORECASE | re.MULTILINE,
 )
-_HIGHEST_PORT = 65535
-_BEARER_PROTOCOL = b"base64url.bearer."  # Kubernetes carries a token there
+_HIGHEST_PORT: Final = 65535
+_BEARER_PROTOCOL: Final = b"base64url.bearer."  # Kubernetes carries a token there
 
 
 class HttpRequest(Value, frozen=True):

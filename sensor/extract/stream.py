@@ -7,6 +7,7 @@ protocol can claim a given beginning, and none is claimed before the octets rule
 
 import re
 from contextlib import suppress
+from typing import Final
 
 import msgspec
 
@@ -27,27 +28,27 @@ from sensor.extract.tunnel_stream import (
     read_zerotier,
 )
 
-MAX_LAYERS = 16
+MAX_LAYERS: Final = 16
 
-_FRP_FIRST_OCTET = 0x17  # frp's `transport.tls.disableCustomTLSFirstByte = false`
-_TLS_MAJOR_VERSION = 3
-_TLS_MAJOR = b"\x03"
-_DNS_PREFIX = 2
+_FRP_FIRST_OCTET: Final = 0x17  # frp's `transport.tls.disableCustomTLSFirstByte = false`
+_TLS_MAJOR_VERSION: Final = 3
+_TLS_MAJOR: Final = b"\x03"
+_DNS_PREFIX: Final = 2
 # Paths with what they upgrade to, and the tell.
-_HTTP_TELLS = {
+_HTTP_TELLS: Final = {
     "/~!frp": ("websocket", "frp-websocket"),
     "/ts2021": ("tailscale-control-protocol", "tailscale-control"),
     "/derp": ("derp", "tailscale-derp"),
     "/v1/events": ("websocket", "wstunnel"),
 }
-_PROXY_V1 = re.compile(rb"PROXY (?:TCP4|TCP6|UNKNOWN)[ -~]{0,92}\r\n")
-_PROXY_V1_START = b"PROXY "
-_PROXY_V1_MOST_OCTETS = 107
-_PROXY_V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
-_PROXY_V2_HEADER = 16
-_HTTP_RESPONSE = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9][ \r\n]")
-_HTTP_RESPONSE_START = b"HTTP/1."
-_HTTP_RESPONSE_OCTETS = 13
+_PROXY_V1: Final = re.compile(rb"PROXY (?:TCP4|TCP6|UNKNOWN)[ -~]{0,92}\r\n")
+_PROXY_V1_START: Final = b"PROXY "
+_PROXY_V1_MOST_OCTETS: Final = 107
+_PROXY_V2_SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
+_PROXY_V2_HEADER: Final = 16
+_HTTP_RESPONSE: Final = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9][ \r\n]")
+_HTTP_RESPONSE_START: Final = b"HTTP/1."
+_HTTP_RESPONSE_OCTETS: Final = 13
 
 
 class StreamFacts(Value, frozen=True):
@@ -85,7 +86,7 @@ class _Layer(Value, frozen=True):
     octets: int | None = None
 
 
-_NOTHING = _Layer(StreamFacts())
+_NOTHING: Final = _Layer(StreamFacts())
 
 
 def read_stream(head: bytes, *, is_final: bool = False) -> StreamFacts:
@@ -264,8 +265,8 @@ def _read_dns(stream: bytes, *, is_final: bool) -> _Layer:
     return _Layer(StreamFacts(dns=tuple(messages), kind=Kind.DNS, protocol="dns"), at)
 
 
-_TEXT_TUNNELS = {ord("{"): read_bore, ord("o"): read_frp_login}
-_BINARY_TUNNELS = {0: read_zero_first, 1: read_gsocket, 2: read_gsocket}
+_TEXT_TUNNELS: Final = {ord("{"): read_bore, ord("o"): read_frp_login}
+_BINARY_TUNNELS: Final = {0: read_zero_first, 1: read_gsocket, 2: read_gsocket}
 
 
 def _skip_proxy_v1(stream: bytes) -> _Layer | None:

@@ -9,7 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from api.access.secrets import digest_of, new_id, new_secret, written
-from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
+from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDomain, ServiceRow
 from db.store import Store
 from db.values import Token, TokenScope
 from molecatcher.dissection import dissect
@@ -33,6 +33,7 @@ Eventually = Callable[[Callable[[], object]], None]
 NOW_NS = 1_795_460_400_000_000_000  # 2026-11-23T19:00:00Z
 SECOND_NS = 1_000_000_000
 
+CATALOGUE = CatalogueStatus("2026.11.23", date(2026, 11, 23), age_days=6)
 SERVICES = (
     ServiceRow("ngrok", "ngrok (agent and SDKs)", "reverse-tunnel", "high", Decision.BLOCK, "https://tunnel.example/"),
     ServiceRow("bore", "bore", "reverse-tunnel", "medium", Decision.BLOCK, "https://bore.example/"),
@@ -116,6 +117,7 @@ class Installation:
     now_ns: int = NOW_NS
     policy: PolicyStatus = POLICY
     services: tuple[ServiceRow, ...] = SERVICES
+    catalogue: CatalogueStatus = CATALOGUE
     snapshots: dict[ListName, Snapshot] = field(default_factory=dict)
     held: dict[ListName, HeldList] = field(default_factory=dict)
     confirmed: list[tuple[ListName, str]] = field(default_factory=list)
@@ -128,6 +130,7 @@ class Installation:
             store=self.store,
             snapshot=self.snapshots.get,
             catalogue_services=lambda: self.services,
+            catalogue_status=lambda: self.catalogue,
             dissect=dissect,
             policy_status=lambda: self.ask_policy(self),
             now_ns=lambda: self.now_ns,
