@@ -51,6 +51,12 @@ PolicyOption = Annotated[
     Path | None,
     typer.Option("--policy", metavar="FILE", help="What is sanctioned (TOML, docs/policy.md); without one nothing is"),
 ]
+CatalogueOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--catalogue-dir", metavar="DIR", help="Your own additions to the catalogue [default: catalogue.d in --state]"
+    ),
+]
 ListenOption = Annotated[
     str | None,
     typer.Option(
@@ -149,6 +155,7 @@ def run(
     tls_key: KeyOption = None,
     zone_listen: ZoneListenOption = None,
     workers: WorkersOption = None,
+    catalogue_dir: CatalogueOption = None,
 ) -> None:
     """The main job: sensor, API and page on this host.
 
@@ -161,7 +168,8 @@ def run(
 
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
     lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
-    sys.exit(supervise(_settings(**where, **lists, listen=listen, state=state, policy=policy)))
+    rules = {"policy": policy, "catalogue_dir": catalogue_dir}
+    sys.exit(supervise(_settings(**where, **lists, **rules, listen=listen, state=state)))
 
 
 @app.command()
@@ -171,12 +179,14 @@ def sensor(
     state: StateOption = None,
     policy: PolicyOption = None,
     workers: WorkersOption = None,
+    *,
+    catalogue_dir: CatalogueOption = None,
 ) -> None:
     """Only the sensor: capture and classify into the database under the state directory."""
     from molecatcher.workers import run as run_sensor
 
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
-    run_sensor(_settings(**where, state=state, policy=policy))
+    run_sensor(_settings(**where, state=state, policy=policy, catalogue_dir=catalogue_dir))
 
 
 @app.command()
@@ -189,12 +199,13 @@ def serve(
     tls_cert: CertificateOption = None,
     tls_key: KeyOption = None,
     zone_listen: ZoneListenOption = None,
+    catalogue_dir: CatalogueOption = None,
 ) -> None:
     """Only the API, the block lists and the page, from the database under the state directory."""
     from molecatcher.api_process import run as run_api
 
     lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
-    run_api(_settings(**lists, listen=listen, state=state, policy=policy))
+    run_api(_settings(**lists, listen=listen, state=state, policy=policy, catalogue_dir=catalogue_dir))
 
 
 @app.command()
@@ -310,6 +321,8 @@ def check(
     state: StateOption = None,
     output: Annotated[str, typer.Option("--format", metavar="table|json")] = "table",
     services: Annotated[bool, typer.Option("--services", help="List the services that a policy may name")] = False,
+    *,
+    catalogue_dir: CatalogueOption = None,
 ) -> None:
     """Validate the policy and print the configuration in effect.
 
@@ -317,7 +330,11 @@ def check(
     """
     from molecatcher.check_command import print_check
 
-    print_check(_settings(policy=policy, state=state), as_json=output == "json", with_services=services)
+    print_check(
+        _settings(policy=policy, state=state, catalogue_dir=catalogue_dir),
+        as_json=output == "json",
+        with_services=services,
+    )
 
 
 @app.command()

@@ -93,22 +93,20 @@ def _check_addresses(service: Service, catalogue: Catalogue) -> Iterator[Problem
 
 
 def _check_tells(service: Service, catalogue: Catalogue) -> Iterator[Problem]:
-    for key, values, owner in (("alpn", service.alpn, catalogue.by_alpn), ("ja4", service.ja4, catalogue.by_ja4)):
-        for value in values:
-            if owner[value].id != service.id:
-                yield Problem(service.id, Level.ERROR, f"{key} {value}", f"{owner[value].id} has it too: one may")
+    for key in ("alpn", "ja4"):
+        for value in getattr(service, key):
+            others = [
+                row.id for row in catalogue.services.values() if value in getattr(row, key) and row.id != service.id
+            ]
+            if others:
+                yield Problem(service.id, Level.ERROR, f"{key} {value}", f"{', '.join(others)} has it too: one may")
 
 
 def _check_policy(service: Service, policy: Policy, now_ns: int) -> Iterator[Problem]:
+    """Yield entries with a sanctioned name below them; one that lies below such a name is refused with the policy."""
     for sanction in policy.active_sanctions(now_ns):
         for kind, entry in service.entries():
-            name = entry.removeprefix(EXACT_MARK)
-            if kind is ListKind.EXCLUDED or _is_pattern(entry):
-                continue
-            if is_at_or_below(name, sanction.domain):
-                message = f"the policy sanctions {sanction.domain}, so the entry is never matched"
-                yield Problem(service.id, Level.ERROR, f"{kind.value} name {entry}", message)
-            elif entry == name and is_at_or_below(sanction.domain, name):
+            if kind is not ListKind.EXCLUDED and is_at_or_below(sanction.domain, entry):
                 message = f"the policy sanctions {sanction.domain} below it, which wins"
                 yield Problem(service.id, Level.WARNING, f"{kind.value} name {entry}", message)
 
