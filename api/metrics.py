@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -120,16 +121,22 @@ class StateCollector(Collector):
         return family
 
     def _lists(self) -> Iterator[Metric]:
-        serials = GaugeMetricFamily("molecatcher_feed_serial", "Serial of the published list", labels=("list",))
-        entries = GaugeMetricFamily("molecatcher_feed_entries", "Entries of the published list", labels=("list",))
-        held = GaugeMetricFamily(
-            "molecatcher_feed_held", "1 while a newer state of the list is refused", labels=("list",)
+        serials = GaugeMetricFamily(
+            "molecatcher_feed_serial", "Serial of the published list", labels=("list", "profile")
         )
-        for name in ListName:
-            held.add_metric((name.value,), self._context.held_list(name) is not None)
-            if (snapshot := self._context.snapshot(name)) is not None:
-                serials.add_metric((name.value,), snapshot.serial)
-                entries.add_metric((name.value,), count_entries(snapshot))
+        entries = GaugeMetricFamily(
+            "molecatcher_feed_entries", "Entries of the published list", labels=("list", "profile")
+        )
+        held = GaugeMetricFamily(
+            "molecatcher_feed_held", "1 while a newer state of the list is refused", labels=("list", "profile")
+        )
+        in_use = [profile.name for profile, is_in_use in self._context.profiles() if is_in_use]
+        for name, profile in product(ListName, in_use):
+            labels = (name.value, profile)
+            held.add_metric(labels, self._context.held_list(name, profile) is not None)
+            if (snapshot := self._context.snapshot(name, profile)) is not None:
+                serials.add_metric(labels, snapshot.serial)
+                entries.add_metric(labels, count_entries(snapshot))
         yield serials
         yield entries
         yield held

@@ -170,6 +170,7 @@ class PublishedRow(Base):
     __tablename__ = "snapshots"
 
     list_name: Mapped[str] = mapped_column(primary_key=True)
+    profile: Mapped[str] = mapped_column(primary_key=True)
     serial: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     created_at_ns: Mapped[int]
     digest: Mapped[str]

@@ -6,7 +6,8 @@ from typing import Self
 import msgspec
 
 from rules.event import Event
-from rules.observation import FlowState
+from rules.observation import Evidence, FlowState
+from rules.profiles import DEFAULT_PROFILE
 from rules.verdict import Outcome, Role, Severity
 
 
@@ -204,14 +205,28 @@ class EvidenceUsage(msgspec.Struct, frozen=True):
     evicted: int
 
 
+class NameSighting(msgspec.Struct, frozen=True):
+    """A name that agents of `service` dialled: when last, which of the sure signs told, and what became of it.
+
+    `is_acknowledged`: an analyst acknowledged a finding that it belongs to.
+    """
+
+    name: str
+    service: str
+    last_seen_ns: int
+    is_acknowledged: bool
+    evidence: frozenset[Evidence]
+
+
 class SnapshotRow(msgspec.Struct, frozen=True):
-    """One published list; `serial` counts up from 1 for each list."""
+    """One published list; `serial` counts up from 1 for each list and profile."""
 
     list_name: str
     serial: int
     created_at_ns: int
     digest: str
     body: bytes
+    profile: str = DEFAULT_PROFILE
 
 
 class Resolution(msgspec.Struct, frozen=True):

@@ -25,8 +25,11 @@ from molecatcher.own_lookups import OwnLookups
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
 from molecatcher.settings import Settings
+from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept_secret
+from molecatcher.zone_checks import ZoneChecks
 from molecatcher.zone_keys import ZoneKeyFiles
+from rules.zones import ZoneAnswer
 
 log = structlog.get_logger()
 
@@ -53,7 +56,16 @@ class ApiProcess:
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
         self._demonstration = Demonstration(self.store, self.rules, time.time_ns)
         files = ListFiles(settings.lists)
-        self.publisher = Publisher(self.store, self.rules, resolver, settings.resolve_s, files=files)
+        agents = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
+        self.publisher = Publisher(
+            self.store, self.rules, resolver, settings.resolve_s, files=files, agent_addresses=agents
+        )
+        self.zone_checks = ZoneChecks(
+            [SharedFile(path, list[str]) for path in settings.all_zone_questions],
+            SharedFile(settings.zone_answers, list[ZoneAnswer]),
+            NameResolver(settings.resolvers, spell=own_lookups.mark),
+        )
+        self._checks_zones = settings.zone_checks
         self.zone = (
             OpenZone(open_zone, self.publisher.snapshot, self.store, ZoneKeyFiles(settings.zone_keys))
             if open_zone
@@ -71,6 +83,8 @@ class ApiProcess:
         for number in (signal.SIGTERM, signal.SIGINT):  # the server takes both over and raises them again in the end
             signal.signal(number, lambda _signal, _frame: self.server.stop())
         self.publisher.start()
+        if self._checks_zones:
+            self.zone_checks.start()
         keeper = threading.Thread(target=self._keep_house, args=(notifier,), name="housekeeping")
         keeper.start()
         for listener in self._listeners:
@@ -84,6 +98,7 @@ class ApiProcess:
                 listener.stop()
             keeper.join()
             self.publisher.stop()
+            self.zone_checks.stop()
             self.store.close()
 
     def _keep_house(self, notifier: Notifier) -> None:
@@ -108,6 +123,8 @@ class ApiProcess:
         return ApiContext(
             store=self.store,
             snapshot=self.publisher.snapshot,
+            profiles=self.publisher.profiles,
+            use_profile=self.publisher.use_profile,
             catalogue_services=self._services,
             catalogue_status=self._catalogue_status,
             policy_status=self._policy_status,

@@ -11,8 +11,8 @@ from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.live_rules import read_policy
 from molecatcher.settings import Settings
 from molecatcher.tables import console, services_table
-from rules.blocklist import build_names
 from rules.catalogue import Catalogue
+from rules.list_building import build_names
 from rules.policy import Policy
 
 

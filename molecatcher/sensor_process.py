@@ -1,5 +1,7 @@
 """The sensor as a process: capture, classify, report, until told to stop."""
 
+import contextlib
+import ipaddress
 import os
 import signal
 import socket
@@ -23,9 +25,12 @@ from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.settings import Settings
+from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept, kept_secret
+from molecatcher.zone_questions import ZoneQuestions
 from rules.event import Event, uuid7
 from rules.sensor_status import SensorStatus
+from rules.zones import ZoneAnswer
 from sensor.attribution.attributor import Attributor
 from sensor.attribution.leases import LeaseFiles
 from sensor.capture.engine import open_source
@@ -84,7 +89,12 @@ class Sensor:
         self.source = open_source(self.choice.interfaces, namespaces=self.namespaces, share=settings.share)
         limits = Limits() if settings.evidence else Limits(kept_octets=0)
         pipeline = Pipeline(limits, is_own_lookup=own_lookups.is_own)
-        self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart))
+        self.zones = ZoneQuestions(
+            SharedFile(settings.zone_questions, list[str]), SharedFile(settings.zone_answers, list[ZoneAnswer])
+        )
+        zones = self.zones if settings.zone_checks else None
+        self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart), zones)
+        self._agent_addresses = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
         self.reporter = Reporter(
             self.sensor_id,
             window_ns,
@@ -193,6 +203,9 @@ class Sensor:
             self.rules.reload()
         else:
             self.rules.poll()
+        self.zones.exchange()
+        if (addresses := self._agent_addresses.poll()) is not None:
+            self.detector.agent_addresses = by_packed_address(addresses)
         if renewed := self.namespaces.follow():
             self.listening.renew(renewed)
             self.source.renew(renewed)
@@ -275,6 +288,15 @@ def enter_namespaces(settings: Settings) -> Namespaces:
     if os.geteuid():
         give_up(*TO_ENTER)
     return namespaces
+
+
+def by_packed_address(addresses: dict[str, tuple[str, str]]) -> dict[bytes, tuple[str, str]]:
+    """Return what is known of addresses, keyed as packets have them; what is no address is left out."""
+    packed: dict[bytes, tuple[str, str]] = {}
+    for address, known in addresses.items():
+        with contextlib.suppress(ValueError):
+            packed[ipaddress.ip_address(address).packed] = known
+    return packed
 
 
 def _division(settings: Settings) -> str:

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
     resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")
     resolvers: tuple[str, ...] = Field(default=(), description="DNS servers to ask; none: the system's")
+    zone_checks: bool = Field(
+        default=True, description="ask who serves the zones of names that agents may have dialled"
+    )
     leases: tuple[Path, ...] = Field(default=DEFAULT_FILES, description="DHCP lease files: dnsmasq, ISC dhcpd, Kea")
     workers: int = Field(default=1, ge=1, le=MAX_WORKERS, description="processes that share the sensor's work")
     worker: int | None = Field(default=None, ge=0, description="which of them this is; the program sets it itself")
@@ -80,6 +83,27 @@ class Settings(BaseSettings):
     def lists(self) -> Path:
         """Return the directory of the lists in force."""
         return self.state / "lists"
+
+    @property
+    def zone_questions(self) -> Path:
+        """Return the file of names whose zone the sensor wants to know; each worker has its own."""
+        return self.state / ("zone_questions.json" if self.worker is None else f"zone_questions-{self.worker}.json")
+
+    @property
+    def all_zone_questions(self) -> tuple[Path, ...]:
+        """Return those files of all workers."""
+        workers = range(self.workers) if self.workers > 1 else [None]
+        return tuple(self.model_copy(update={"worker": worker}).zone_questions for worker in workers)
+
+    @property
+    def zone_answers(self) -> Path:
+        """Return the file of what was answered."""
+        return self.state / "zone_answers.json"
+
+    @property
+    def agent_addresses(self) -> Path:
+        """Return the file of the addresses that names of agents resolve to."""
+        return self.state / "agent_addresses.json"
 
     @property
     def zone_keys(self) -> Path:

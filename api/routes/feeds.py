@@ -7,14 +7,14 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.gate import holder_of, require_feed
+from api.access.gate import holder_of, profile_of, require_feed
 from api.errors import UnrenderableSnapshot
 from api.feeds import FORMATS, FeedFormat
 from api.feeds.conditions import accepts_gzip, is_unchanged
 from api.feeds.publication import CHECKSUMS, Edition, Publication
 from api.openapi import problems
 from api.problems import Kind, Problem
-from api.queries import FeedQuery
+from api.queries import FeedQuery, ProfileName
 from rules.blocklist import ListName
 
 RETRY_AFTER_S = 30
@@ -55,6 +55,17 @@ def get_feed(file_name: FileName, query: Annotated[FeedQuery, Query()], request:
     return _answer(request, file_name, query)
 
 
+@router.get("/feeds/p/{profile}/{file_name}", response_class=Response, responses=ANSWERS)
+def get_feed_in_profile(
+    profile: Annotated[ProfileName, Path(description="Which services and roles")],
+    file_name: FileName,
+    query: Annotated[FeedQuery, Query()],
+    request: Request,
+) -> Response:
+    """The same in a profile, for devices that take no query."""
+    return _answer(request, file_name, query.model_copy(update={"profile": profile}))
+
+
 @router.get("/feeds/t/{token}/{file_name}", response_class=Response, responses=ANSWERS)
 def get_feed_by_path(
     token: Annotated[str, Path(max_length=100, description="For devices that can send no credential")],
@@ -72,8 +83,9 @@ def _answer(request: Request, file_name: str, query: FeedQuery, path_token: str 
     feed = FEEDS.get(feed_name)
     if feed is None:
         raise Problem(Kind.NOT_FOUND, f"The lists are {', '.join(FEEDS)}.")
-    require_feed(token, feed.list_name)
-    edition = _edition(request.app.state.publication, feed, query)
+    profile = profile_of(request, token, query.profile)
+    require_feed(token, feed.list_name, profile)
+    edition = _edition(request.app.state.publication, feed, profile, query)
     chosen = edition.gzipped if accepts_gzip(request.headers.get("accept-encoding", "")) else edition.plain
     if checksum:
         chosen = edition.checksums[checksum]
@@ -90,11 +102,15 @@ def _checksum_of(file_name: str) -> tuple[str, str]:
     return (stem, last) if last in CHECKSUMS else (file_name, "")
 
 
-def _edition(publication: Publication, feed: Feed, query: FeedQuery) -> Edition:
+def _edition(publication: Publication, feed: Feed, profile: str, query: FeedQuery) -> Edition:
     retry = {"Retry-After": str(RETRY_AFTER_S)}
     try:
         edition = publication.edition(
-            feed.list_name, feed.feed_format, comments=bool(query.comments), sentinel=query.empty == "sentinel"
+            feed.list_name,
+            feed.feed_format,
+            profile,
+            comments=bool(query.comments),
+            sentinel=query.empty == "sentinel",
         )
     except UnrenderableSnapshot as error:
         raise Problem(Kind.UNRENDERABLE_LIST, f"Keep the list you have: {error}.", retry) from error

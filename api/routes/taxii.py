@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.gate import holder_of, is_open_to, require_feed
+from api.access.gate import holder_of, is_open_to, profile_of, require_feed
 from api.errors import UnrenderableSnapshot
 from api.feeds.collections import COLLECTION_IDS, Collection, Member
 from api.feeds.formats import stix
@@ -81,14 +81,16 @@ def get_root(request: Request) -> Response:
 def list_collections(request: Request) -> Response:
     """The lists as collections."""
     token = holder_of(request)
-    return _answer(request, {"collections": [_describe(name, is_open_to(token, name)) for name in ListName]})
+    profile = profile_of(request, token)
+    return _answer(request, {"collections": [_describe(name, is_open_to(token, name, profile)) for name in ListName]})
 
 
 @router.get(ROOT + "collections/{collection_id}/", response_class=Response, responses=ERRORS)
 def get_collection(collection_id: CollectionId, request: Request) -> Response:
     """One collection."""
     name = _list_of(collection_id)
-    return _answer(request, _describe(name, is_open_to(holder_of(request), name)))
+    token = holder_of(request)
+    return _answer(request, _describe(name, is_open_to(token, name, profile_of(request, token))))
 
 
 @router.get(ROOT + "collections/{collection_id}/objects/", response_class=Response, responses=ERRORS)
@@ -141,9 +143,11 @@ def _describe(name: ListName, can_read: bool) -> dict[str, object]:
 
 def _collection(request: Request, collection_id: str) -> Collection:
     name = _list_of(collection_id)
-    require_feed(holder_of(request), name)
+    token = holder_of(request)
+    profile = profile_of(request, token)
+    require_feed(token, name, profile)
     try:
-        found: Collection | None = request.app.state.collections.get(name)
+        found: Collection | None = request.app.state.collections.get(name, profile)
     except UnrenderableSnapshot as error:
         raise Problem(Kind.UNRENDERABLE_LIST, f"Keep what you have: {error}.", RETRY) from error
     if found is None:

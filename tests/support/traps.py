@@ -13,6 +13,7 @@ Verdicts = set[tuple[str, str | None, str]]
 FULL_WIDTH = "".join(chr(ord(letter) + 0xFEE0) for letter in "ngrok")
 PINNED = 'addresses = ["203.0.113.0/24"]'
 NGROK_AGENT: Verdicts = {("unsanctioned", "ngrok", "agent")}
+NGROK_AND_UPDATES: Verdicts = {("unsanctioned", "ngrok", "agent"), ("unsanctioned", "ngrok", "auxiliary")}
 NGROK_SUSPECT: Verdicts = {("suspicious", "ngrok", "agent")}
 SANCTIONED_AGENT: Verdicts = {("sanctioned", "ngrok", "agent")}
 SSH_SUSPECT: Verdicts = {("suspicious", "ssh-remote-forward", "unclear")}
@@ -35,6 +36,7 @@ DETECTED = (
         "no look-up at all: hard-coded address, hosts file, DoH or DoT",
         "the hello still names the agent's server",
         lambda: t.without_dns("ngrok2-default"),
+        NGROK_AND_UPDATES,
     ),
     Trap(
         "a look-up in mixed case (DNS 0x20)",
@@ -110,7 +112,12 @@ DETECTED = (
         ),
     ),
     Trap("a SOCKS proxy, TLS behind it", "the request names the host", t.socks_then_tls),
-    Trap("an explicit HTTP proxy", "the CONNECT names the host", lambda: t.recorded("ngrok2-httpproxy")),
+    Trap(
+        "an explicit HTTP proxy",
+        "the CONNECT names the host",
+        lambda: t.recorded("ngrok2-httpproxy"),
+        NGROK_AND_UPDATES,
+    ),
     Trap(
         "QUIC with a hello over several Initials",
         "Initials are decrypted and put in order",
@@ -203,8 +210,8 @@ UNSEEN = (
         NOTHING,
     ),
     Trap(
-        "a delegated zone (NS cloaking) with another name in every place",
-        "answers to a client hold no NS of the zone; `crl.` and `update.` look-ups may tell",
+        "a delegated zone (NS cloaking) in a capture file, its name servers in no answer",
+        "nobody asks for them in a replay; live they are asked for. `crl.` and `update.` look-ups may tell",
         lambda: [*told("tunnels.myblog.example"), *t.later(t.dialled("tunnels.myblog.example"), 1)],
         NOTHING,
     ),
