@@ -22,7 +22,9 @@ from api.openapi import describe_problems
 from api.page.overview import KeptChart
 from api.page.templates import make_templates
 from api.problems import Problem
+from api.pull_log import ConsumerStates, PullLog
 from api.routes import (
+    consumers,
     decisions,
     demonstration,
     event_streams,
@@ -65,12 +67,16 @@ def create_app(context: ApiContext) -> FastAPI:
         lifespan=_lifespan,
     )
     _answer_errors(app)
-    registry = make_registry(context)
+    pulls = PullLog(context.store, context.now_ns)
+    states = ConsumerStates(context.store, context.snapshot, pulls, context.behind_after_ns)
+    registry = make_registry(context, states)
     app.state.context = context
     app.state.needs_credential = False
     app.state.credentials = Credentials(context.store, context.now_ns)
     app.state.publication = Publication(context.snapshot)
     app.state.collections = Collections(context.snapshot)
+    app.state.pulls = pulls
+    app.state.consumers = states
     app.state.registry = registry
     app.state.tail = EventTail(context.store)
     app.state.decisions = DecisionStream(partial(decisions.earlier_bodies, context))
@@ -79,7 +85,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.add_middleware(RequestGuard)
     app.state.metrics = RequestMetrics(registry)
     app.add_middleware(RequestBoundary, metrics=app.state.metrics)
-    readers = (feeds, lists, decisions, taxii, misp)
+    readers = (feeds, lists, consumers, decisions, taxii, misp)
     for module in (event_streams, events, findings, services, sensors, policy, *readers, demonstration, health, pages):
         app.include_router(module.router)
     app.mount(STATIC_PATH, make_static_files(), name="static")
@@ -93,7 +99,7 @@ def create_feed_app(main: FastAPI) -> FastAPI:
     app.router.redirect_slashes = False
     _answer_errors(app)
     app.state.needs_credential = True
-    for shared in ("context", "credentials", "publication", "collections", "decisions"):
+    for shared in ("context", "credentials", "publication", "collections", "decisions", "pulls"):
         setattr(app.state, shared, getattr(main.state, shared))
     app.add_middleware(RequestGuard, only_loopback=False)
     app.add_middleware(RequestBoundary, metrics=main.state.metrics)
@@ -114,4 +120,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     log.info("api_started", version=app.version)
     yield
     app.state.credentials.flush()
+    app.state.pulls.flush()
     log.info("api_stopped")

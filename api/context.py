@@ -99,6 +99,7 @@ class ApiContext:
     """Everything the API asks; the callables are asked on each request, so their answers may change.
 
     `profiles` has each profile with whether it is in use; `use_profile` notes that somebody pulls one.
+    A consumer that has an older list `behind_after_ns` after it was superseded is behind.
 
     `dissect` puts the packets of an event into words. `demonstrate` plays a recorded agent and returns how many events
     were stored; None where there is no recording. `cursor_secret` signs page cursors, which survive a restart only when
@@ -116,6 +117,7 @@ class ApiContext:
     confirm_list: ConfirmList = _nothing_to_confirm
     profiles: Callable[[], Sequence[tuple[Profile, bool]]] = lambda: ((AGENTS_ONLY, True),)
     use_profile: Callable[[str], None] = lambda _profile: None
+    behind_after_ns: int = 30 * 60 * 1_000_000_000
     dissect: Callable[[bytes], Sequence[DissectedPacket]] = lambda _evidence: ()
     zone_counts: Callable[[], Mapping[str, int]] = dict
     demonstrate: Callable[[], int] | None = None

@@ -190,6 +190,17 @@ class FeedQuery(BaseModel):
         return self
 
 
+class ConsumerQuery(BaseModel):
+    """Which consumers of lists are asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    profile: ProfileName | None = None
+    behind: bool | None = Field(None, description="Those that have an older state, or those that do not")
+    offset: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+
+
 class EntryQuery(ProfileQuery):
     """The parameters of a list's entries."""
 

@@ -177,6 +177,29 @@ class PublishedRow(Base):
     body: Mapped[bytes]
 
 
+class PullRow(Base):
+    """One `db.values.PullRecord`."""
+
+    __tablename__ = "pulls"
+    __table_args__ = (Index(None, "last_pull_ns"),)
+
+    pull_id: Mapped[str] = mapped_column(primary_key=True)
+    token_id: Mapped[str]
+    consumer: Mapped[str]
+    address: Mapped[str]
+    user_agent: Mapped[str]
+    list_name: Mapped[str]
+    profile: Mapped[str]
+    format: Mapped[str]
+    serial: Mapped[int]
+    status: Mapped[int]
+    first_pull_ns: Mapped[int]
+    last_pull_ns: Mapped[int]
+    changed_ns: Mapped[int]
+    pulls: Mapped[int]
+    failures: Mapped[int]
+
+
 class ResolutionRow(Base):
     """One `db.values.Resolution`."""
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from sqlalchemy import Engine, update
 
-from db import aggregates, events, evidence, findings, resolutions, schema, sensors, sightings, snapshots, tokens
+from db import aggregates, events, evidence, findings, pulls, resolutions, schema, sensors, sightings, snapshots, tokens
 from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.errors import DbError
 from db.evidence import DEFAULT_EVIDENCE_LIMIT
@@ -30,6 +30,7 @@ from db.values import (
     IngestedEvent,
     IntervalCount,
     NameSighting,
+    PullRecord,
     Resolution,
     ServiceCount,
     SnapshotRow,
@@ -223,6 +224,16 @@ class Store:
         """Return the list's newest snapshot, None before the first."""
         with reading(self._engine) as connection:
             return snapshots.latest_snapshot(connection, list_name, profile)
+
+    def save_pulls(self, records: Sequence[PullRecord], now_ns: int) -> None:
+        """Keep what consumers pulled last; who has not pulled for 90 days is forgotten."""
+        with writing(self._engine) as connection:
+            pulls.save(connection, records, now_ns)
+
+    def pulls(self, limit: int) -> list[PullRecord]:
+        """Return up to `limit` records of what consumers pulled, those of the newest pulls."""
+        with reading(self._engine) as connection:
+            return pulls.pulls(connection, limit)
 
     def save_resolution(self, *answers: Resolution) -> None:
         """Keep good answers unless later ones are there; a failure only marks the last good answer as not `ok`."""

@@ -229,6 +229,30 @@ class SnapshotRow(msgspec.Struct, frozen=True):
     profile: str = DEFAULT_PROFILE
 
 
+class PullRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What one consumer pulled of one list in one profile and format.
+
+    `consumer` is the token's name, empty without a token; `serial` the one that it was handed last (0: none), at
+    `changed_ns` for the first time; `status` that of its last pull; `pulls` counts those that were served.
+    """
+
+    pull_id: str
+    token_id: str
+    consumer: str
+    address: str
+    user_agent: str
+    list_name: str
+    profile: str
+    format: str
+    serial: int
+    status: int
+    first_pull_ns: int
+    last_pull_ns: int
+    changed_ns: int
+    pulls: int
+    failures: int
+
+
 class Resolution(msgspec.Struct, frozen=True):
     """The last good answer for a name.
 

@@ -125,6 +125,7 @@ class ApiProcess:
             snapshot=self.publisher.snapshot,
             profiles=self.publisher.profiles,
             use_profile=self.publisher.use_profile,
+            behind_after_ns=settings.behind_minutes * 60 * 1_000_000_000,
             catalogue_services=self._services,
             catalogue_status=self._catalogue_status,
             policy_status=self._policy_status,

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     )
     tls_cert: Path | None = Field(default=None, description="certificate chain of that listener (PEM)")
     tls_key: Path | None = Field(default=None, description="its key (PEM); none: in the certificate's file")
+    behind_minutes: int = Field(
+        default=30, gt=0, description="so long after a list changed, who still has the older one is shown as behind"
+    )
     zone_listen: str | None = Field(
         default=None,
         description="where resolvers get the list of names as a response policy zone (UDP and TCP); none: nowhere",

@@ -12,8 +12,9 @@ from api.page.findings import FindingRow, finding_rows
 from api.page.first_steps import Step, first_steps
 from api.page.names import short_names
 from api.page.sensor_cards import SensorCard, make_card
+from api.pull_log import ConsumerStates
 from api.times import HOUR_NS, NS_PER_S
-from db.values import EventFilter, FindingFilter, FindingState, IntervalCount
+from db.values import EventFilter, FindingFilter, FindingState, IntervalCount, PullRecord
 from rules.blocklist import AddressList, ListName, WithheldAddress
 from rules.event import Event
 from rules.observation import FlowState
@@ -43,6 +44,8 @@ class ListCard:
     held: str
     withheld: tuple[tuple[str, str], ...]
     spared: tuple[WithheldAddress, ...]
+    consumers: int
+    behind: tuple[PullRecord, ...]
 
     @property
     def id(self) -> str:
@@ -103,7 +106,7 @@ class KeptChart:
         return self.chart
 
 
-def make_view(context: ApiContext, kept_chart: KeptChart) -> View:
+def make_view(context: ApiContext, kept_chart: KeptChart, consumers: ConsumerStates) -> View:
     """Return what the page shows now."""
     store, now_ns = context.store, context.now_ns()
     names = short_names(context)
@@ -121,7 +124,7 @@ def make_view(context: ApiContext, kept_chart: KeptChart) -> View:
         events=events,
         names=names,
         chart=kept_chart.at(context, now_ns),
-        lists=_list_cards(context),
+        lists=_list_cards(context, consumers.states(now_ns)),
         policy=policy,
         steps=first_steps(cards, events, policy),
         can_demonstrate=context.demonstrate is not None,
@@ -149,12 +152,15 @@ def _summary(counts: Sequence[IntervalCount]) -> str:
     return f"Events in the last hour: {worded}"
 
 
-def _list_cards(context: ApiContext) -> tuple[ListCard, ...]:
+def _list_cards(context: ApiContext, states: Sequence[tuple[PullRecord, int, bool]]) -> tuple[ListCard, ...]:
     in_use = [profile.name for profile, is_in_use in context.profiles() if is_in_use]
-    return tuple(_list_card(context, name, profile) for profile in in_use for name in ListName)
+    return tuple(_list_card(context, name, profile, states) for profile in in_use for name in ListName)
 
 
-def _list_card(context: ApiContext, name: ListName, profile: str) -> ListCard:
+def _list_card(
+    context: ApiContext, name: ListName, profile: str, states: Sequence[tuple[PullRecord, int, bool]]
+) -> ListCard:
+    pulling = [(row, is_behind) for row, _, is_behind in states if (row.list_name, row.profile) == (name, profile)]
     shown = [feed_format for feed_format in FORMATS[name] if feed_format in SHOWN_FORMATS]
     in_profile = "" if profile == DEFAULT_PROFILE else f"?profile={profile}"
     snapshot, held = context.snapshot(name, profile), context.held_list(name, profile)
@@ -169,4 +175,6 @@ def _list_card(context: ApiContext, name: ListName, profile: str) -> ListCard:
         held="; ".join(refusal.detail for refusal in held.refusals[:MAX_REASONS]) if held else "",
         withheld=tuple(body.withheld.items()) if isinstance(body, AddressList) else (),
         spared=body.spared if isinstance(body, AddressList) else (),
+        consumers=len(pulling),
+        behind=tuple(row for row, is_behind in pulling if is_behind),
     )

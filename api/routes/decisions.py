@@ -2,7 +2,8 @@
 
 import ipaddress
 from collections.abc import Iterator
-from typing import Annotated
+from http import HTTPStatus
+from typing import Annotated, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Header, Query
@@ -16,7 +17,8 @@ from api.dependencies import Context
 from api.documents import json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
-from db.values import TokenScope
+from api.pull_log import Pulled, note_pull
+from db.values import Token, TokenScope
 from rules.blocklist import Body, ListName, Snapshot, decode
 from rules.profiles import DEFAULT_PROFILE
 
@@ -46,7 +48,6 @@ def stream_decisions(  # noqa: PLR0917 - the parameters of the original
     bouncer = _bouncer(request, x_api_key)
     if bouncer is None:
         return json_response(FORBIDDEN, status=403)
-    key, profile = bouncer
     wanted = Wanted(
         scopes=frozenset(_words(scopes.lower())) or DEFAULT_SCOPES,
         containing=_words(scenarios_containing),
@@ -54,7 +55,11 @@ def stream_decisions(  # noqa: PLR0917 - the parameters of the original
         origins=_words(origins),
     )
     stream: DecisionStream = request.app.state.decisions
-    new, deleted = stream.pull(key, wanted, _snapshots(context, profile, wanted), startup=startup.lower() == "true")
+    snapshots = _snapshots(context, bouncer.profile, wanted)
+    new, deleted = stream.pull(bouncer.key, wanted, snapshots, startup=startup.lower() == "true")
+    for snapshot in snapshots:
+        what = Pulled(snapshot.list_name, snapshot.profile, "decisions")
+        note_pull(request, bouncer.token, what, snapshot.serial, HTTPStatus.OK)
     return json_response({"new": new or None, "deleted": deleted or None})
 
 
@@ -75,7 +80,7 @@ def list_decisions(  # noqa: PLR0917 - as above
     address = _address(ip) if ip else None
     found = [
         row
-        for snapshot in _snapshots(context, bouncer[1], wanted)
+        for snapshot in _snapshots(context, bouncer.profile, wanted)
         for row in decisions(snapshot.body)
         if wanted.has(row) and _is_about(row, address, value)
     ]
@@ -101,7 +106,15 @@ def earlier_bodies(context: ApiContext, snapshot: Snapshot) -> Iterator[Body]:
                 continue
 
 
-def _bouncer(request: Request, key: str | None) -> tuple[str, str] | None:
+class _Bouncer(NamedTuple):
+    """Who pulls, in which profile, and the token if it has one."""
+
+    key: str
+    profile: str
+    token: Token | None
+
+
+def _bouncer(request: Request, key: str | None) -> _Bouncer | None:
     """Return who pulls and in which profile, None for nobody we know.
 
     A token must be good; on loopback any other word tells bouncers apart.
@@ -112,7 +125,7 @@ def _bouncer(request: Request, key: str | None) -> tuple[str, str] | None:
     if not key:
         return None
     if not request.app.state.needs_credential and not key.startswith(OUR_KEYS):
-        return key, DEFAULT_PROFILE
+        return _Bouncer(key, DEFAULT_PROFILE, None)
     try:
         token = holder_of(request)
     except Problem as problem:
@@ -121,7 +134,7 @@ def _bouncer(request: Request, key: str | None) -> tuple[str, str] | None:
         raise
     if token is None or TokenScope.DECISIONS_READ not in token.scopes:
         return None
-    return token.token_id, profile_of(request, token)
+    return _Bouncer(token.token_id, profile_of(request, token), token)
 
 
 def _snapshots(context: ApiContext, profile: str, wanted: Wanted) -> tuple[Snapshot, ...]:
