@@ -28,6 +28,22 @@ class ServiceRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogueStatus:
+    """The catalogue in force: its version and day, where it is from, the organisation's additions in it.
+
+    `warning` is a sentence where it is old.
+    """
+
+    version: str
+    generated: date
+    age_days: int = 0
+    is_old: bool = False
+    origin: str = "the program"
+    additions: tuple[str, ...] = ()
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SanctionedDomain:
     """A domain of the policy that may be used, with everything below it."""
 
@@ -96,6 +112,7 @@ class ApiContext:
     store: Store
     snapshot: Snapshots
     catalogue_services: Callable[[], Sequence[ServiceRow]]
+    catalogue_status: Callable[[], CatalogueStatus]
     policy_status: Callable[[], PolicyStatus]
     now_ns: Callable[[], int]
     version: str

@@ -7,11 +7,12 @@ import time
 import structlog
 
 from api.app import create_app
-from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
+from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDomain, ServiceRow
 from api.server import ApiServer, bind, parse_listen
 from db.errors import DbError
 from db.store import open_store
 from molecatcher import __version__
+from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.demonstration import RECORDING, Demonstration
 from molecatcher.dissection import dissect
 from molecatcher.exception_upkeep import ExceptionUpkeep
@@ -31,7 +32,6 @@ from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept_secret
 from molecatcher.zone_checks import ZoneChecks
 from molecatcher.zone_keys import ZoneKeyFiles
-from rules.catalogue import load_catalogue
 from rules.zones import ZoneAnswer
 
 log = structlog.get_logger()
@@ -51,7 +51,8 @@ class ApiProcess:
         listener = bind(parse_listen(settings.listen))
         open_lists = listen_openly(settings)
         open_zone = listen_for_zone(settings)
-        self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
+        catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
+        self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._claim = claim(settings.state / "api.lock")
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
@@ -156,6 +157,7 @@ class ApiProcess:
             use_profile=self.publisher.use_profile,
             behind_after_ns=settings.behind_minutes * 60 * 1_000_000_000,
             catalogue_services=self._services,
+            catalogue_status=self._catalogue_status,
             policy_status=self._policy_status,
             now_ns=time.time_ns,
             dissect=dissect,
@@ -184,6 +186,18 @@ class ApiProcess:
             )
             for service in rules.catalogue.services.values()
         ]
+
+    def _catalogue_status(self) -> CatalogueStatus:
+        catalogue, now_ns = self.rules.current.catalogue, time.time_ns()
+        return CatalogueStatus(
+            version=catalogue.version,
+            generated=catalogue.generated,
+            age_days=catalogue.age_days(now_ns),
+            is_old=catalogue.is_old(now_ns),
+            origin=catalogue.origin,
+            additions=catalogue.additions,
+            warning=catalogue.warning(now_ns),
+        )
 
     def _policy_status(self) -> PolicyStatus:
         policy, now_ns = self.rules.current.policy, time.time_ns()

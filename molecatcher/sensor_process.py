@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from db.store import open_store
 from molecatcher import __version__
+from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.delivery import Delivery
 from molecatcher.errors import SetupError
 from molecatcher.health import Health, of_spool, of_tables
@@ -28,7 +29,6 @@ from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept, kept_secret
 from molecatcher.zone_questions import ZoneQuestions
-from rules.catalogue import load_catalogue
 from rules.event import Event, uuid7
 from rules.sensor_status import SensorStatus
 from rules.zones import ZoneAnswer
@@ -72,7 +72,8 @@ class Sensor:
             RulesError, DbError, SensorError: a policy, database or interface that cannot be used.
         """
         self.settings = settings
-        self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
+        catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
+        self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._claim = claim(settings.state / _lock_name(settings))
         self.sensor_id = kept_sensor_id(settings)
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))

@@ -13,7 +13,8 @@ from enum import StrEnum
 
 import msgspec
 
-from rules.catalogue import CATEGORIES, Catalogue, Network, Service, covered_entries
+from rules.catalogue import CATEGORIES, Catalogue, Network, Service
+from rules.covered import covered_entries
 from rules.errors import InvalidName, InvalidPolicy
 from rules.matcher import EXACT_MARK, WILDCARDS
 from rules.names import ancestors, fold, is_address, is_at_or_below, normalise

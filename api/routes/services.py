@@ -1,5 +1,6 @@
 """Services: what the catalogue knows, what was decided, and what was seen."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -35,7 +36,8 @@ def list_services(query: Annotated[WindowQuery, Query()], context: Context) -> R
     known = {row.id: row for row in context.catalogue_services()}
     rows = sorted(((known.get(key or ""), counts.get(key), key) for key in {*known, *counts}), key=_place)
     items = [_document(*row) for row in rows]
-    return json_response({"seen_from": rfc3339(from_ns), "seen_to": rfc3339(to_ns), "items": items})
+    seen = {"seen_from": rfc3339(from_ns), "seen_to": rfc3339(to_ns)}
+    return json_response({"catalogue": asdict(context.catalogue_status()), **seen, "items": items})
 
 
 @router.get("/v1/services/{service_id}", response_model=DecisionDocument, responses=problems(404, 422, 503))

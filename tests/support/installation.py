@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 
 from api.access.secrets import digest_of, new_id, new_secret, written
 from api.caller import LOCAL, SCOPE_KEY, Caller
-from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
+from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDomain, ServiceRow
 from db.store import Store
 from db.values import Token, TokenScope
 from molecatcher.dissection import dissect
@@ -49,7 +49,8 @@ LISTS = {
     UrlList: ListName.UNSANCTIONED_URLS,
 }
 
-CATALOGUE = load_catalogue()
+CATALOGUE = CatalogueStatus("2026.11.23", date(2026, 11, 23), age_days=6)
+RULES = Ruleset(load_catalogue(), Policy())
 SERVICES = (
     ServiceRow("ngrok", "ngrok (agent and SDKs)", "reverse-tunnel", "high", Decision.BLOCK, "https://tunnel.example/"),
     ServiceRow("bore", "bore", "reverse-tunnel", "medium", Decision.BLOCK, "https://bore.example/"),
@@ -132,6 +133,7 @@ class Installation:
     now_ns: int = NOW_NS
     policy: PolicyStatus = POLICY
     services: tuple[ServiceRow, ...] = SERVICES
+    catalogue: CatalogueStatus = CATALOGUE
     snapshots: dict[tuple[ListName, str], Snapshot] = field(default_factory=dict)
     profiles: tuple[tuple[Profile, bool], ...] = ((AGENTS_ONLY, True), (STRICT, False))
     used: list[str] = field(default_factory=list)
@@ -151,6 +153,7 @@ class Installation:
             profiles=lambda: self.profiles,
             use_profile=self.used.append,
             catalogue_services=lambda: self.services,
+            catalogue_status=lambda: self.catalogue,
             dissect=dissect,
             policy_status=lambda: self.ask_policy(self),
             now_ns=lambda: self.now_ns,
@@ -164,8 +167,8 @@ class Installation:
 
     def ruleset(self) -> Ruleset:
         """Return the file's policy with what was changed over the API."""
-        policy = apply_overlay(self.file_policy, self.store.policy.overlay(), CATALOGUE, self.now_ns)
-        return Ruleset(CATALOGUE, policy)
+        catalogue = RULES.catalogue
+        return Ruleset(catalogue, apply_overlay(self.file_policy, self.store.policy.overlay(), catalogue, self.now_ns))
 
     def snapshot(self, name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot | None:
         """Return the list in force."""
