@@ -17,18 +17,22 @@ from api.decisions import DecisionStream
 from api.feeds.collections import Collections
 from api.feeds.publication import Publication
 from api.guard import RequestGuard
+from api.idempotency import IdempotentRequests
 from api.metrics import RequestMetrics, make_registry
-from api.openapi import describe_problems
+from api.openapi import describe
 from api.page.overview import KeptChart
 from api.page.templates import make_templates
 from api.problems import Problem
+from api.pseudonyms import Pseudonyms
 from api.pull_log import ConsumerStates, PullLog
 from api.routes import (
+    blocked,
     consumers,
     decisions,
     demonstration,
     event_streams,
     events,
+    exceptions,
     feeds,
     findings,
     health,
@@ -36,6 +40,7 @@ from api.routes import (
     misp,
     pages,
     policy,
+    searches,
     sensors,
     services,
     taxii,
@@ -78,18 +83,21 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.pulls = pulls
     app.state.consumers = states
     app.state.registry = registry
+    app.state.pseudonyms = Pseudonyms(context.name_key)
     app.state.tail = EventTail(context.store)
     app.state.decisions = DecisionStream(partial(decisions.earlier_bodies, context))
     app.state.kept_chart = KeptChart()
     app.state.templates = make_templates(context.version)
+    app.add_middleware(IdempotentRequests)
     app.add_middleware(RequestGuard)
     app.state.metrics = RequestMetrics(registry)
     app.add_middleware(RequestBoundary, metrics=app.state.metrics)
     readers = (feeds, lists, consumers, decisions, taxii, misp)
-    for module in (event_streams, events, findings, services, sensors, policy, *readers, demonstration, health, pages):
+    workflow = (findings, exceptions, services, blocked, searches)
+    for module in (event_streams, events, *workflow, sensors, policy, *readers, demonstration, health, pages):
         app.include_router(module.router)
     app.mount(STATIC_PATH, make_static_files(), name="static")
-    describe_problems(app)
+    describe(app)
     return app
 
 

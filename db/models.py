@@ -25,6 +25,7 @@ class Base(DeclarativeBase):
         list[str]: JSON(),
         list[dict[str, str]]: JSON(),
         dict[str, object]: JSON(),
+        dict[str, str]: JSON(),
     }
 
 
@@ -126,6 +127,8 @@ class FindingRow(Base):
         Index(None, "service", "last_seen_ns", "finding_id"),
         Index(None, "state", "last_seen_ns", "finding_id"),
         Index(None, "src_ip", "last_seen_ns", "finding_id"),
+        Index(None, "assignee", "last_seen_ns", "finding_id"),
+        Index(None, "exception_id", "service"),
     )
 
     finding_id: Mapped[str] = mapped_column(primary_key=True)
@@ -151,6 +154,7 @@ class FindingRow(Base):
     exception_id: Mapped[str | None]
     decision: Mapped[str | None]
     decided_at_ns: Mapped[int | None]
+    assignee: Mapped[str | None]
 
 
 class SensorRow(Base):
@@ -248,3 +252,4 @@ WRITE_PROBE = "write_probe"
 EVIDENCE_OCTETS = "evidence_octets"  # the sum of `EvidenceRow.size`
 EVIDENCE_EVICTED = "evidence_evicted"  # how many made room for newer ones
 TOKEN_REVISION = "token_revision"  # noqa: S105 - the name of a number
+OVERLAY_REVISION = "overlay_revision"
