@@ -45,6 +45,9 @@ def create(
     list_name: Annotated[
         str | None, typer.Option("--list", metavar="LIST", help="Only this list [default: every list]")
     ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="NAME", help="Only in this profile [default: any]")
+    ] = None,
     sensor: Annotated[str | None, typer.Option("--sensor", metavar="ID", help="Only as this sensor")] = None,
     allow: Annotated[
         list[str] | None, typer.Option("--allow", metavar="PREFIX", help="Only from here (repeatable)")
@@ -73,6 +76,7 @@ def create(
         name=name,
         scopes=_scopes(scope or ["feeds:read"]),
         list_name=_list_name(list_name),
+        profile=_profile(profile),
         sensor_id=sensor,
         allowed=parse_prefixes(allow or (), "--allow"),
         denied=parse_prefixes(deny or (), "--deny"),
@@ -167,6 +171,15 @@ def _list_name(word: str | None) -> str | None:
 
     if word is not None and word not in set(ListName):
         raise typer.BadParameter(f"{word!r}: choose {', '.join(ListName)}", param_hint="--list")
+    return word
+
+
+def _profile(word: str | None) -> str | None:
+    """Return the profile; whether it exists is the server's policy to say, so only its form is looked at."""
+    from rules.profiles import is_profile_name
+
+    if word is not None and not is_profile_name(word):
+        raise typer.BadParameter("give the name of a profile, such as strict", param_hint="--profile")
     return word
 
 

@@ -105,7 +105,7 @@ class ListService:
         if not list(keys.load()):
             keys.add(KEY)
         sockets = self.listen_in(bind_both, parse_listen(self.zone))
-        get = self.installation.snapshots.get
+        get = self.installation.context().snapshot
         return OpenZone(ZoneListener(sockets, ORIGIN, ()), get, self.installation.store, keys)
 
     async def _count(self, request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
