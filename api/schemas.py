@@ -126,7 +126,10 @@ class FindingDocument(Document):
     severity: Severity
     confidence: int = Field(ge=0, le=100, examples=[95])
     state: FindingState
-    tunnel_state: FlowState
+    tunnel_state: FlowState = Field(description="Of the connection seen last, or of a look-up that was blocked later")
+    tunnel_state_at: datetime | None = Field(
+        description="When the tunnel was in that state last; null: a name was looked up, no more", examples=[TIME]
+    )
     first_seen: datetime = Field(examples=[TIME])
     last_seen: datetime = Field(examples=[TIME])
     events: int = Field(examples=[4])

@@ -116,7 +116,8 @@ class EvidenceRow(Base):
 class FindingRow(Base):
     """One `db.values.Finding`; an absent service is "" because NULL would not be unique.
 
-    `state` follows from `decision`, `decided_at_ns`, `exception_id` and `last_seen_ns` and is kept for filtering.
+    `state` follows from `decision`, `decided_at_ns`, `exception_id` and `last_seen_ns` and is kept for filtering;
+    `tunnel_state_at_ns` is 0 where no connection was seen.
     """
 
     __tablename__ = "findings"
@@ -139,6 +140,7 @@ class FindingRow(Base):
     confidence: Mapped[int]
     state: Mapped[str]
     tunnel_state: Mapped[str]
+    tunnel_state_at_ns: Mapped[int]
     first_seen_ns: Mapped[int]
     last_seen_ns: Mapped[int]
     events: Mapped[int]

@@ -120,11 +120,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What one source does with one service in one role, over all its events.
 
     `finding_id` follows from source, service and role, so it never changes. `severity` and `confidence` are the highest
-    of its events and `verdict` the surer one (`unsanctioned` before `suspicious`); `tunnel_state`, `dst_name`,
-    `event_id`, `sensor_id` and `exception_id` are those of the event seen last. `events` counts events; `sightings`,
-    `bytes_out` and `bytes_in` sum their counts. `sensor_loss` is the highest of its events, which overlap: so many
-    packets at least were lost while it was seen. `decided_at_ns` is when a person last set the state, `assignee` who
-    is to look into it.
+    of its events and `verdict` the surer one (`unsanctioned` before `suspicious`); `dst_name`, `event_id`, `sensor_id`
+    and `exception_id` are those of the event seen last. `tunnel_state` is that of the connection seen last, or of a
+    look-up that was blocked later, and `tunnel_state_at_ns` when; None: a name was looked up, no more. `events` counts
+    events; `sightings`, `bytes_out` and `bytes_in` sum their counts. `sensor_loss` is the highest of its events, which
+    overlap: so many packets at least were lost while it was seen. `decided_at_ns` is when a person last set the state,
+    `assignee` who is to look into it.
     """
 
     finding_id: str
@@ -136,6 +137,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     confidence: int
     state: FindingState
     tunnel_state: FlowState
+    tunnel_state_at_ns: int | None
     first_seen_ns: int
     last_seen_ns: int
     events: int
