@@ -71,6 +71,8 @@ class SvcParam(IntEnum):
 
 
 _CLASSES: Final = frozenset(map(int, RecordClass))
+_IN: Final = int(RecordClass.IN)
+_CNAME: Final = int(RecordType.CNAME)
 _SERVICE_BINDINGS: Final = frozenset({int(RecordType.SVCB), int(RecordType.HTTPS)})
 _ADDRESS_OCTETS: Final[dict[int, int]] = {int(RecordType.A): 4, int(RecordType.AAAA): 16}
 _HINT_OCTETS: Final[dict[int, int]] = {SvcParam.IPV4HINT: 4, SvcParam.IPV6HINT: 16}
@@ -234,11 +236,11 @@ def _read_record(data: bytes, at: int, qname: str, found: _Answers) -> int:
     if end > len(data):
         raise NeedMoreData
     ttl = ttl if ttl <= _LONGEST_TTL else 0  # RFC 2181 section 8
-    if record_class & ~_CACHE_FLUSH != RecordClass.IN:
+    if record_class & ~_CACHE_FLUSH != _IN:
         return end
     if kind in _ADDRESS_OCTETS:
         _note_addresses(found, owner, ttl, data[start:end], _ADDRESS_OCTETS[kind])
-    elif kind == RecordType.CNAME:
+    elif kind == _CNAME:
         found.targets.setdefault(owner, []).append((_read_name_within(data, start, end)[0], ttl))
     elif kind in _SERVICE_BINDINGS:
         target, hints = _read_service_binding(data, start, end)
