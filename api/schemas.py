@@ -1,13 +1,10 @@
 """The documents that the API answers with, for its OpenAPI description. Handlers build them from the store's values."""
 
 from datetime import date, datetime
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from db.values import FindingState, Metric
-from rules.blocklist import ListName, Origin, Scope
-from rules.list_guards import Guard
 from rules.observation import FlowState, Kind, Transport
 from rules.sensor_status import SensorState
 from rules.verdict import Decision, Outcome, Role, Severity
@@ -118,82 +115,6 @@ class AggregateDocument(Document):
     is_truncated: bool = Field(description="There are more groups than `limit`")
 
 
-class RefusalDocument(Document):
-    """Why a list is held."""
-
-    guard: Guard
-    detail: str = Field(examples=["60 of 114 entries would go at once"])
-
-
-class HeldDocument(Document):
-    """A newer state of a list that was not published."""
-
-    digest: str
-    entries: int = Field(examples=[54])
-    refusals: list[RefusalDocument]
-    is_confirmable: bool = Field(description="POST its digest to /v1/lists/{list}/confirm to publish it")
-
-
-class ListDocument(Document):
-    """A block list; `serial` is null before it is built."""
-
-    list_name: ListName
-    serial: int | None = Field(examples=[7])
-    created_at: datetime | None = Field(examples=[TIME])
-    digest: str | None
-    entries: int = Field(examples=[114])
-    feeds: list[str] = Field(examples=[["/feeds/unsanctioned-domains.txt"]])
-    withheld: dict[str, str] = Field(description="Services that are left out, and why", examples=[{}])
-    held: HeldDocument | None
-
-
-class ListList(Document):
-    """Every list."""
-
-    items: list[ListDocument]
-
-
-class EntryDocument(Document):
-    """An entry: `*.name` is the name and everything below it; `allow` exempts below a blocked name."""
-
-    entry: str = Field(examples=["*.ngrok-agent.com"])
-    action: Literal["block", "allow"]
-    scope: Scope
-    service: str = Field(examples=["ngrok"])
-    source: Origin
-    reason: str = Field(examples=[""])
-    first_listed: datetime | None = Field(examples=[TIME])
-
-
-class EntryPage(Document):
-    """Entries in order."""
-
-    items: list[EntryDocument]
-    next: str | None = Field(examples=[None])
-
-
-class SnapshotDocument(Document):
-    """One state of a list."""
-
-    serial: int = Field(examples=[7])
-    created_at: datetime = Field(examples=[TIME])
-    digest: str
-
-
-class SnapshotList(Document):
-    """States of a list, newest first."""
-
-    items: list[SnapshotDocument]
-
-
-class DiffDocument(Document):
-    """What changed between two states of a list."""
-
-    added: list[str] = Field(examples=[["*.new.example"]])
-    removed: list[str] = Field(examples=[[]])
-    is_truncated: bool
-
-
 class FindingDocument(Document):
     """What one source does with one service in one role, over all its events."""
 
@@ -205,7 +126,10 @@ class FindingDocument(Document):
     severity: Severity
     confidence: int = Field(ge=0, le=100, examples=[95])
     state: FindingState
-    tunnel_state: FlowState
+    tunnel_state: FlowState = Field(description="Of the connection seen last, or of a look-up that was blocked later")
+    tunnel_state_at: datetime | None = Field(
+        description="When the tunnel was in that state last; null: a name was looked up, no more", examples=[TIME]
+    )
     first_seen: datetime = Field(examples=[TIME])
     last_seen: datetime = Field(examples=[TIME])
     events: int = Field(examples=[4])
@@ -220,6 +144,7 @@ class FindingDocument(Document):
     )
     exception_id: str | None = Field(examples=[None])
     decided_at: datetime | None = Field(examples=[None])
+    assignee: str | None = Field(description="Who is to look into it", examples=["alice"])
 
 
 class FindingPage(Document):
@@ -250,9 +175,22 @@ class ServiceDocument(Document):
     seen: SeenDocument
 
 
+class CatalogueDocument(Document):
+    """The catalogue in force; `warning` is a sentence where it is old."""
+
+    version: str = Field(examples=["2026.11.23"])
+    generated: date = Field(examples=["2026-11-23"])
+    age_days: int = Field(examples=[6])
+    is_old: bool
+    origin: str = Field(description="the program, or an update", examples=["the program"])
+    additions: list[str] = Field(description="Files of the organisation's own in it", examples=[["partner.toml"]])
+    warning: str = Field(examples=[""])
+
+
 class ServiceList(Document):
     """Services, the most recently seen first, then by name."""
 
+    catalogue: CatalogueDocument
     seen_from: datetime = Field(examples=[TIME])
     seen_to: datetime = Field(examples=[TIME])
     items: list[ServiceDocument]

@@ -1,5 +1,7 @@
 """The sensor as a process: capture, classify, report, until told to stop."""
 
+import contextlib
+import ipaddress
 import os
 import signal
 import socket
@@ -14,19 +16,26 @@ from msgspec.structs import replace
 
 from db.store import open_store
 from molecatcher import __version__
+<<<<<<< HEAD
 from molecatcher.collector import spare_collector
+=======
+from molecatcher.catalogue_folder import CatalogueFolder
+>>>>>>> main
 from molecatcher.delivery import Delivery
 from molecatcher.errors import SetupError
 from molecatcher.health import Health, of_spool, of_tables
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
+from molecatcher.overlay import OverlayFollower
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.settings import Settings
+from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept, kept_secret
-from rules.catalogue import load_catalogue
+from molecatcher.zone_questions import ZoneQuestions
 from rules.event import Event, uuid7
 from rules.sensor_status import SensorStatus
+from rules.zones import ZoneAnswer
 from sensor.attribution.attributor import Attributor
 from sensor.attribution.leases import LeaseFiles
 from sensor.capture.engine import open_source
@@ -67,11 +76,14 @@ class Sensor:
             RulesError, DbError, SensorError: a policy, database or interface that cannot be used.
         """
         self.settings = settings
-        self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
+        catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
+        self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._claim = claim(settings.state / _lock_name(settings))
         self.sensor_id = kept_sensor_id(settings)
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
+        self.overlay = OverlayFollower(self.store.policy)
+        self.rules.follow(self.overlay)
         self.spool = _open_spool(settings)
         self.delivery = Delivery(self.spool, self.store)
         self._tell = tell if tell is not None else self.delivery.notify
@@ -84,7 +96,12 @@ class Sensor:
         self.source = open_source(self.choice.interfaces, namespaces=self.namespaces, share=settings.share)
         limits = Limits() if settings.evidence else Limits(kept_octets=0)
         pipeline = Pipeline(limits, is_own_lookup=own_lookups.is_own)
-        self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart))
+        self.zones = ZoneQuestions(
+            SharedFile(settings.zone_questions, list[str]), SharedFile(settings.zone_answers, list[ZoneAnswer])
+        )
+        zones = self.zones if settings.zone_checks else None
+        self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart), zones)
+        self._agent_addresses = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
         self.reporter = Reporter(
             self.sensor_id,
             window_ns,
@@ -104,6 +121,7 @@ class Sensor:
     def run(self, notifier: Notifier) -> None:
         """Capture until told to stop; then report what is open and deliver what can be delivered at once."""
         self.delivery.start()
+        self.overlay.start()
         log.info("sensor_started", sensor_id=self.sensor_id, engine=self.source.engine, version=__version__)
         self._announce(self.choice)
         self._beat(time.time_ns())
@@ -111,7 +129,7 @@ class Sensor:
         try:
             while not self._is_stopping:
                 self._turn()
-                if self.delivery.is_alive:
+                if self.delivery.is_alive and self.overlay.is_alive:
                     notifier.alive()
         finally:
             notifier.stopping()
@@ -193,6 +211,9 @@ class Sensor:
             self.rules.reload()
         else:
             self.rules.poll()
+        self.zones.exchange()
+        if (addresses := self._agent_addresses.poll()) is not None:
+            self.detector.agent_addresses = by_packed_address(addresses)
         if renewed := self.namespaces.follow():
             self.listening.renew(renewed)
             self.source.renew(renewed)
@@ -242,6 +263,7 @@ class Sensor:
         self._beat(now_ns)
         self.attributor.close()
         self.delivery.stop()
+        self.overlay.stop()
         self.source.close()
         self.listening.close()
         self.namespaces.close()
@@ -275,6 +297,15 @@ def enter_namespaces(settings: Settings) -> Namespaces:
     if os.geteuid():
         give_up(*TO_ENTER)
     return namespaces
+
+
+def by_packed_address(addresses: dict[str, tuple[str, str]]) -> dict[bytes, tuple[str, str]]:
+    """Return what is known of addresses, keyed as packets have them; what is no address is left out."""
+    packed: dict[bytes, tuple[str, str]] = {}
+    for address, known in addresses.items():
+        with contextlib.suppress(ValueError):
+            packed[ipaddress.ip_address(address).packed] = known
+    return packed
 
 
 def _division(settings: Settings) -> str:

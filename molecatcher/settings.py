@@ -1,25 +1,16 @@
 """Settings: from the environment (`MOLECATCHER_STATE=...`), overridden by command line options."""
 
-import os
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from molecatcher.state import default_state
 from sensor.attribution.leases import DEFAULT_FILES
 from sensor.share import ALL, Share
 
 MAX_WORKERS = 32
-SYSTEM_STATE = Path("/var/lib/molecatcher")
 SYSTEM_POLICY = Path("/etc/molecatcher/policy.toml")
-
-
-def default_state() -> Path:
-    """Return the state directory: the system's for root and for services, the user's own otherwise."""
-    if os.geteuid() == 0:
-        return SYSTEM_STATE
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "molecatcher"
 
 
 def default_policy() -> Path | None:
@@ -36,6 +27,13 @@ class Settings(BaseSettings):
     policy: Path | None = Field(
         default_factory=default_policy, description="policy file (TOML); none: nothing is sanctioned"
     )
+    catalogue_dir: Path | None = Field(
+        default=None,
+        description="your own additions to the catalogue (*.toml); none: catalogue.d in the state directory",
+    )
+    catalogue_key: Path | None = Field(
+        default=None, description="public keys (PEM) whose catalogue updates are taken; none: no update is"
+    )
     listen: str = Field(default="127.0.0.1:8484", description="address and port of the API and the page")
     feeds_listen: str | None = Field(
         default=None,
@@ -43,6 +41,17 @@ class Settings(BaseSettings):
     )
     tls_cert: Path | None = Field(default=None, description="certificate chain of that listener (PEM)")
     tls_key: Path | None = Field(default=None, description="its key (PEM); none: in the certificate's file")
+    behind_minutes: int = Field(
+        default=30, gt=0, description="so long after a list changed, who still has the older one is shown as behind"
+    )
+    zone_listen: str | None = Field(
+        default=None,
+        description="where resolvers get the list of names as a response policy zone (UDP and TCP); none: nowhere",
+    )
+    zone_name: str = Field(default="molecatcher.rpz", description="the name of that zone")
+    zone_notify: tuple[str, ...] = Field(
+        default=(), description="secondaries without a key that are told of new serials (ADDRESS or ADDRESS:PORT)"
+    )
     interface: tuple[str, ...] = Field(
         default=(), description="where to capture (NAME or NETNS/NAME); none: chosen from routes"
     )
@@ -52,9 +61,15 @@ class Settings(BaseSettings):
     spool_mib: int = Field(default=512, gt=0, description="how much may wait on disk while the database is away")
     evidence: bool = Field(default=True, description="keep the few packets that decided with each event")
     evidence_mib: int = Field(default=256, gt=0, description="how much of such packets the database holds")
+    exception_approval: bool = Field(
+        default=False, description="an exception made over the API waits until another person approves it"
+    )
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
     resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")
     resolvers: tuple[str, ...] = Field(default=(), description="DNS servers to ask; none: the system's")
+    zone_checks: bool = Field(
+        default=True, description="ask who serves the zones of names that agents may have dialled"
+    )
     leases: tuple[Path, ...] = Field(default=DEFAULT_FILES, description="DHCP lease files: dnsmasq, ISC dhcpd, Kea")
     workers: int = Field(default=1, ge=1, le=MAX_WORKERS, description="processes that share the sensor's work")
     worker: int | None = Field(default=None, ge=0, description="which of them this is; the program sets it itself")
@@ -74,6 +89,32 @@ class Settings(BaseSettings):
     def lists(self) -> Path:
         """Return the directory of the lists in force."""
         return self.state / "lists"
+
+    @property
+    def zone_questions(self) -> Path:
+        """Return the file of names whose zone the sensor wants to know; each worker has its own."""
+        return self.state / ("zone_questions.json" if self.worker is None else f"zone_questions-{self.worker}.json")
+
+    @property
+    def all_zone_questions(self) -> tuple[Path, ...]:
+        """Return those files of all workers."""
+        workers = range(self.workers) if self.workers > 1 else [None]
+        return tuple(self.model_copy(update={"worker": worker}).zone_questions for worker in workers)
+
+    @property
+    def zone_answers(self) -> Path:
+        """Return the file of what was answered."""
+        return self.state / "zone_answers.json"
+
+    @property
+    def agent_addresses(self) -> Path:
+        """Return the file of the addresses that names of agents resolve to."""
+        return self.state / "agent_addresses.json"
+
+    @property
+    def zone_keys(self) -> Path:
+        """Return the directory of the keys for zone transfers."""
+        return self.state / "zone_keys"
 
     @property
     def share(self) -> Share:

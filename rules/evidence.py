@@ -59,7 +59,7 @@ WEIGHTS = {
     ),
     Sign.PROTOCOL_AGREES: Weight(60, "the flow speaks the protocol of the service's agents"),
     Sign.AUXILIARY_BESIDE: Weight(45, "only agents fetch updates or revocation lists; not which flow is theirs"),
-    Sign.PROVIDER_ADDRESS: Weight(35, "listed names resolve to the address; other customers may share it"),
+    Sign.PROVIDER_ADDRESS: Weight(42, "names of agents resolve to the address; its other customers may share it"),
     Sign.HEARTBEAT: Weight(25, "idle agents keep a steady beat; so do other long connections"),
     Sign.ANSWER_AGREES: Weight(20, "the look-up and the flow tell the same story"),
     Sign.AGENT_HELLO: Weight(15, "a known agent says hello like this; so does every program on the same TLS library"),

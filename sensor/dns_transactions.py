@@ -192,7 +192,7 @@ class DnsTransactions:
 
 def _answered(message: DnsMessage) -> DnsTransaction:
     addresses = tuple(address for address, _ in message.addresses)
-    return DnsTransaction(message.qname, message.qtype, message.rcode, message.cnames, addresses)
+    return DnsTransaction(message.qname, message.qtype, message.rcode, message.cnames, addresses, message.delegations)
 
 
 def _is_blocked(dns: DnsTransaction) -> bool:

@@ -2,35 +2,41 @@
 
 import ipaddress
 from collections.abc import Iterator
-from typing import Annotated
+from http import HTTPStatus
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.gate import holder_of
+from api.access.gate import holder_of, profile_of
 from api.context import ApiContext
-from api.decisions import DEFAULT_SCOPES, Body, Decision, DecisionStream, Wanted, decisions
+from api.decisions import DEFAULT_SCOPES, Decision, DecisionStream, Wanted, decisions
 from api.dependencies import Context
 from api.documents import json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
-from db.values import TokenScope
-from rules.blocklist import ListName, Snapshot, decode
+from api.pull_log import Pulled, note_pull
+from db.values import Token, TokenScope
+from rules.blocklist import Body, ListName, Snapshot, decode
+from rules.profiles import DEFAULT_PROFILE
 
 RETRY_AFTER_S = 30
 MAX_KEY = 256
 OUR_KEYS = "mc_"
 MAX_WORDS = 512
 FORBIDDEN = {"message": "access forbidden"}  # the words of the original, which bouncers know
+REFUSED: dict[int | str, dict[str, Any]] = {
+    403: {"description": "The key does not open this", "content": {"application/json": {"example": FORBIDDEN}}}
+}
 
 router = APIRouter(tags=["decisions"])
 Words = Annotated[str, Query(max_length=MAX_WORDS)]
 ApiKey = Annotated[str | None, Header(alias="X-Api-Key", max_length=MAX_KEY)]
 
 
-@router.get("/v1/decisions/stream", response_class=Response, responses=problems(422, 503))
+@router.get("/v1/decisions/stream", response_class=Response, responses=problems(422, 503) | REFUSED)
 def stream_decisions(  # noqa: PLR0917 - the parameters of the original
     request: Request,
     context: Context,
@@ -42,8 +48,8 @@ def stream_decisions(  # noqa: PLR0917 - the parameters of the original
     origins: Words = "",
 ) -> Response:
     """What a bouncer is to ban: everything at `startup`, then what changed since the same key asked before."""
-    key = _identity(request, x_api_key)
-    if key is None:
+    bouncer = _bouncer(request, x_api_key)
+    if bouncer is None:
         return json_response(FORBIDDEN, status=403)
     wanted = Wanted(
         scopes=frozenset(_words(scopes.lower())) or DEFAULT_SCOPES,
@@ -52,11 +58,15 @@ def stream_decisions(  # noqa: PLR0917 - the parameters of the original
         origins=_words(origins),
     )
     stream: DecisionStream = request.app.state.decisions
-    new, deleted = stream.pull(key, wanted, _snapshots(context, wanted), startup=startup.lower() == "true")
+    snapshots = _snapshots(context, bouncer.profile, wanted)
+    new, deleted = stream.pull(bouncer.key, wanted, snapshots, startup=startup.lower() == "true")
+    for snapshot in snapshots:
+        what = Pulled(snapshot.list_name, snapshot.profile, "decisions")
+        note_pull(request, bouncer.token, what, snapshot.serial, HTTPStatus.OK)
     return json_response({"new": new or None, "deleted": deleted or None})
 
 
-@router.get("/v1/decisions", response_class=Response, responses=problems(422, 503))
+@router.get("/v1/decisions", response_class=Response, responses=problems(422, 503) | REFUSED)
 def list_decisions(  # noqa: PLR0917 - as above
     request: Request,
     context: Context,
@@ -66,31 +76,32 @@ def list_decisions(  # noqa: PLR0917 - as above
     value: Annotated[str | None, Query(max_length=255)] = None,
 ) -> Response:
     """The decisions about one address or value, null when there are none."""
-    if _identity(request, x_api_key) is None:
+    bouncer = _bouncer(request, x_api_key)
+    if bouncer is None:
         return json_response(FORBIDDEN, status=403)
     wanted = Wanted(scopes=frozenset({scope.lower()})) if scope else Wanted()
     address = _address(ip) if ip else None
     found = [
         row
-        for snapshot in _snapshots(context, wanted)
+        for snapshot in _snapshots(context, bouncer.profile, wanted)
         for row in decisions(snapshot.body)
         if wanted.has(row) and _is_about(row, address, value)
     ]
     return json_response(found or None)
 
 
-@router.post("/v1/usage-metrics", status_code=201, response_class=Response, responses=problems(422))
+@router.post("/v1/usage-metrics", status_code=201, response_class=Response, responses=problems(422) | REFUSED)
 def take_usage_metrics(request: Request, x_api_key: ApiKey = None) -> Response:
     """Taken from newer bouncers and not kept."""
-    if _identity(request, x_api_key) is None:
+    if _bouncer(request, x_api_key) is None:
         return json_response(FORBIDDEN, status=403)
     return json_response({"message": "not kept"}, status=201)
 
 
 def earlier_bodies(context: ApiContext, snapshot: Snapshot) -> Iterator[Body]:
     """Yield the kept states of a list before `snapshot`, newest first."""
-    for row in context.store.snapshots(snapshot.list_name):
-        kept = context.store.snapshot(snapshot.list_name, row.serial)
+    for row in context.store.snapshots(snapshot.list_name, snapshot.profile):
+        kept = context.store.snapshot(snapshot.list_name, row.serial, snapshot.profile)
         if kept is not None and kept.digest != snapshot.digest:
             try:
                 yield decode(kept.body)
@@ -98,8 +109,18 @@ def earlier_bodies(context: ApiContext, snapshot: Snapshot) -> Iterator[Body]:
                 continue
 
 
-def _identity(request: Request, key: str | None) -> str | None:
-    """Return who pulls, None for nobody we know. A token must be good; on loopback any other word tells bouncers apart.
+class _Bouncer(NamedTuple):
+    """Who pulls, in which profile, and the token if it has one."""
+
+    key: str
+    profile: str
+    token: Token | None
+
+
+def _bouncer(request: Request, key: str | None) -> _Bouncer | None:
+    """Return who pulls and in which profile, None for nobody we know.
+
+    A token must be good; on loopback any other word tells bouncers apart.
 
     Raises:
         Problem: Tokens cannot be judged now; the bouncer keeps what it has.
@@ -107,17 +128,19 @@ def _identity(request: Request, key: str | None) -> str | None:
     if not key:
         return None
     if not request.app.state.needs_credential and not key.startswith(OUR_KEYS):
-        return key
+        return _Bouncer(key, DEFAULT_PROFILE, None)
     try:
         token = holder_of(request)
     except Problem as problem:
         if problem.kind is Kind.NOT_KNOWN:
             return None
         raise
-    return token.token_id if token and TokenScope.DECISIONS_READ in token.scopes else None
+    if token is None or TokenScope.DECISIONS_READ not in token.scopes:
+        return None
+    return _Bouncer(token.token_id, profile_of(request, token), token)
 
 
-def _snapshots(context: ApiContext, wanted: Wanted) -> tuple[Snapshot, ...]:
+def _snapshots(context: ApiContext, profile: str, wanted: Wanted) -> tuple[Snapshot, ...]:
     """Return the lists that hold what is wanted.
 
     Raises:
@@ -125,7 +148,7 @@ def _snapshots(context: ApiContext, wanted: Wanted) -> tuple[Snapshot, ...]:
     """
     names = [ListName.UNSANCTIONED_ADDRESSES] if wanted.scopes & DEFAULT_SCOPES else []
     names += [ListName.UNSANCTIONED_DOMAINS] if "domain" in wanted.scopes else []
-    found = [context.snapshot(name) for name in names]
+    found = [context.snapshot(name, profile) for name in names]
     if None in found:
         detail = "Keep the decisions you have and ask again soon: the list is being built."
         raise Problem(Kind.NO_SNAPSHOT, detail, {"Retry-After": str(RETRY_AFTER_S)})

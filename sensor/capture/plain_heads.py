@@ -18,6 +18,7 @@ from sensor.packet import LinkType, Packet
 from sensor.reassembly import HEAD_OCTETS
 
 BATCH_RECORDS = 512
+SLICE_S = 3
 DIRECTIONS = 262_144
 
 _TCP = 6
@@ -122,7 +123,8 @@ class PlainHeads:
         heads: list[Packet] = []
         self.counts = []
         second, last, records = self._second, at, 0
-        while records < BATCH_RECORDS:
+        until_s = self.last_ns // _SECOND_NS + SLICE_S
+        while records < BATCH_RECORDS and second < until_s:
             stop = 0
             if at <= last_bulk:
                 seconds, fraction, captured, wire, kind, fragment, protocol, key, flags = read_bulk(buffer, at)
