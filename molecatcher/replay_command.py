@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich.console import Console
 
-<<<<<<< HEAD
-from molecatcher.collector import spare_collector
-=======
 from molecatcher.catalogue_folder import CatalogueFolder
->>>>>>> main
+from molecatcher.collector import spare_collector
 from molecatcher.progress import progress_of
 from molecatcher.replay import Replay
 from molecatcher.tables import console, detections_table, print_summary

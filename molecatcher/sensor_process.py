@@ -16,11 +16,8 @@ from msgspec.structs import replace
 
 from db.store import open_store
 from molecatcher import __version__
-<<<<<<< HEAD
-from molecatcher.collector import spare_collector
-=======
 from molecatcher.catalogue_folder import CatalogueFolder
->>>>>>> main
+from molecatcher.collector import spare_collector
 from molecatcher.delivery import Delivery
 from molecatcher.errors import SetupError
 from molecatcher.health import Health, of_spool, of_tables
