@@ -128,7 +128,7 @@ def _auxiliary(observation: Observation, service: Service) -> list[Finding]:
     """Return the auxiliary look-ups of this client that no known agent of `service` beside it explains."""
     beside = [row for row in observation.beside if row.service == service.id]
     names = [row.name for row in beside if row.kind is BesideKind.AUXILIARY]
-    if not names or any(row.kind is not BesideKind.AUXILIARY for row in beside):
+    if not names or any(row.kind in (BesideKind.AGENT, BesideKind.SANCTIONED) for row in beside):
         return []
     detail = f"the same client used {names[0]}, as agents of {service.short_name} do, and no known agent name"
     return [Finding(Sign.AUXILIARY_BESIDE, Reason(Evidence.DNS_QUERY, names[0], detail))]

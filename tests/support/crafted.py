@@ -16,6 +16,7 @@ sys.path[:0] = [str(ROOT)]
 import dns.message  # noqa: E402 - the paths come first
 import dns.rrset  # noqa: E402 - the same
 from frames import Conversation, S, dns_answer, dns_query, read_packets, udp  # noqa: E402 - the same
+from hellos import hello_message, records, server_name  # noqa: E402 - the same
 
 from sensor.decode import Segment, decode  # noqa: E402 - the same
 from sensor.packet import Packet  # noqa: E402 - the same
@@ -156,6 +157,21 @@ def ngrok_delegated() -> list[Packet]:
     return [udp(NS, ends, dns_query(OWN_INGRESS)), told, *idle(agent_hello(OWN_INGRESS), 10, 2)]
 
 
+def cloudflared_dot() -> list[Packet]:
+    """The resolver does not answer for the regions; DNS over TLS does, and the agent dials."""
+    packets = []
+    for number, name in enumerate(("region1.v2.argotunnel.com", "region2.v2.argotunnel.com")):
+        ends = (CLIENT, 40001 + number, RESOLVER, 53)
+        packets.append(udp(NS + number * 10**6, ends, dns_query(name)))
+        packets.append(udp(NS + number * 10**6 + 10**5, (RESOLVER, 53, *ends[:2]), dns_answer(name, rcode=2)))
+    over_tls = Conversation((CLIENT, 45000, "1.1.1.1", 853), start_ns=NS + S)
+    packets += over_tls.open() + over_tls.send(records(hello_message(server_name(b"cloudflare-dns.com"))))
+    packets += over_tls.answer(b"\x16\x03\x03\x00\x40\x02" + octets(63))
+    edge = Conversation((CLIENT, 45001, "198.51.100.44", 7844), start_ns=NS + 2 * S)
+    packets += edge.open() + edge.send(records(hello_message(server_name(b"h2.cftunnel.com"))))
+    return packets + edge.answer(b"\x16\x03\x03\x00\x40\x02" + octets(63))
+
+
 CRAFTED: dict[str, Callable[[], Iterable[Packet]]] = {
     "frp-login": frp_login,
     "frp-websocket": lambda: stream(80, upgrade("/~!frp"), switching()),
@@ -179,6 +195,7 @@ CRAFTED: dict[str, Callable[[], Iterable[Packet]]] = {
     "ngrok-idle": ngrok_idle,
     "ngrok-delegated": ngrok_delegated,
     "benign-keep-alive": keep_alive,
+    "cloudflared-dot": cloudflared_dot,
 }
 
 
