@@ -31,6 +31,10 @@ from sensor.extract.tunnel_stream import (
 
 MAX_LAYERS: Final = 16
 
+# Members of enumerations, bound once: looking one up costs a multiple.
+_ALPN: Final = Evidence.ALPN
+_JA4: Final = Evidence.JA4
+_TLS: Final = Kind.TLS
 _FRP_FIRST_OCTET: Final = 0x17  # frp's `transport.tls.disableCustomTLSFirstByte = false`
 _TLS_MAJOR_VERSION: Final = 3
 _TLS_MAJOR: Final = b"\x03"
@@ -123,9 +127,9 @@ def read_stream(head: bytes, *, is_final: bool = False) -> StreamFacts:
 def hello_indicators(hello: ClientHello, sni_evidence: Evidence = Evidence.TLS_SNI) -> tuple[Indicator, ...]:
     """Return a hello's server name, protocol names and fingerprint as indicators."""
     found = [Indicator(sni_evidence, hello.sni)] if hello.sni else []
-    found += [Indicator(Evidence.ALPN, name) for name in hello.alpn]
+    found += [Indicator(_ALPN, name) for name in hello.alpn]
     if hello.ja4:
-        found.append(Indicator(Evidence.JA4, hello.ja4))
+        found.append(Indicator(_JA4, hello.ja4))
     return tuple(found)
 
 
@@ -164,7 +168,7 @@ def _read_tls(stream: bytes, *, is_final: bool) -> _Layer:
         if is_final and len(stream) > 2 and stream[1] == _TLS_MAJOR_VERSION:  # noqa: PLR2004 - type and version octets
             return _Layer(StreamFacts(protocol="tls", kind=Kind.TLS))
         raise
-    return _Layer(StreamFacts(hello_indicators(hello), hello, Kind.TLS, protocol="tls"))
+    return _Layer(StreamFacts(hello_indicators(hello), hello, _TLS, protocol="tls"))
 
 
 def _tunnel(protocol: str) -> _Layer:
