@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import RequestMetrics
 from api.problems import Kind, Problem
-from api.streaming import HEADERS_ONLY
+from api.streaming import HEADERS_ONLY, REQUEST_ID
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -46,6 +46,7 @@ class RequestBoundary:
             await self.app(scope, receive, send)
             return
         response = _Response(send, request_id=str(uuid.uuid4()), has_body=scope["method"] != "HEAD")
+        scope[REQUEST_ID] = response.request_id
         method, started = scope["method"], time.perf_counter()
         if method == "HEAD":
             scope["method"] = "GET"

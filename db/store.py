@@ -11,6 +11,7 @@ from typing import Self
 from sqlalchemy import Engine, update
 
 from db import aggregates, events, evidence, findings, resolutions, schema, sensors, snapshots, tokens
+from db.access_store import AccessStore
 from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.errors import DbError
 from db.evidence import DEFAULT_EVIDENCE_LIMIT
@@ -62,8 +63,8 @@ def open_store(
     return Store(engine, evidence_limit)
 
 
-class Store:
-    """Events, findings, sensors, snapshots, resolutions and tokens in one database."""
+class Store(AccessStore):
+    """Events, findings, sensors, snapshots, resolutions, tokens and who did what, in one database."""
 
     def __init__(self, engine: Engine, evidence_limit: int = DEFAULT_EVIDENCE_LIMIT) -> None:
         self._engine = engine

@@ -11,6 +11,7 @@ from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
 from api.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from molecatcher import __version__
+from molecatcher.access_file import load_access
 from molecatcher.dissection import dissect
 from molecatcher.list_files import ListFiles
 from molecatcher.live_rules import LiveRules
@@ -38,6 +39,7 @@ class ApiProcess:
         Raises:
             RulesError, DbError, ApiError: a policy, database or listen address that cannot be used.
         """
+        access = load_access(settings)
         listener = bind(parse_listen(settings.listen))
         open_lists = listen_openly(settings)
         self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
@@ -47,7 +49,7 @@ class ApiProcess:
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
         files = ListFiles(settings.lists)
         self.publisher = Publisher(self.store, self.rules, resolver, settings.resolve_s, files=files)
-        app = create_app(self._context(settings))
+        app = create_app(self._context(settings), access)
         self.server = ApiServer(app, listener)
         self.feeds = OpenFeeds(app, open_lists) if open_lists else None
         self._stopping = threading.Event()

@@ -58,6 +58,18 @@ CertificateOption = Annotated[
     Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain for --feeds-listen (PEM)")
 ]
 KeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key [default: in that file]")]
+AccessOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--access",
+        metavar="FILE",
+        help="Who may ask (TOML, docs/security.md) [default: /etc/molecatcher/access.toml if it is there]",
+    ),
+]
+RequireOption = Annotated[
+    bool | None,
+    typer.Option("--require-auth", help="Ask everybody for a token or a sign-in, also on loopback", show_default=False),
+]
 InterfaceOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -120,6 +132,8 @@ def run(
     feeds_listen: FeedsListenOption = None,
     tls_cert: CertificateOption = None,
     tls_key: KeyOption = None,
+    access: AccessOption = None,
+    require_auth: RequireOption = None,
 ) -> None:
     """The main job: sensor, API and page on this host.
 
@@ -132,7 +146,8 @@ def run(
 
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ())}
     lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key}
-    sys.exit(supervise(_settings(**where, **lists, listen=listen, state=state, policy=policy)))
+    who = {"access": access, "require_auth": require_auth}
+    sys.exit(supervise(_settings(**where, **lists, **who, listen=listen, state=state, policy=policy)))
 
 
 @app.command()
@@ -157,12 +172,15 @@ def serve(
     feeds_listen: FeedsListenOption = None,
     tls_cert: CertificateOption = None,
     tls_key: KeyOption = None,
+    access: AccessOption = None,
+    require_auth: RequireOption = None,
 ) -> None:
     """Only the API, the block lists and the page, from the database under the state directory."""
     from molecatcher.api_process import run as run_api
 
     lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key}
-    run_api(_settings(**lists, listen=listen, state=state, policy=policy))
+    who = {"access": access, "require_auth": require_auth}
+    run_api(_settings(**lists, **who, listen=listen, state=state, policy=policy))
 
 
 @app.command()

@@ -10,6 +10,7 @@ from sensor.attribution.leases import DEFAULT_FILES
 
 SYSTEM_STATE = Path("/var/lib/molecatcher")
 SYSTEM_POLICY = Path("/etc/molecatcher/policy.toml")
+SYSTEM_ACCESS = Path("/etc/molecatcher/access.toml")
 
 
 def default_state() -> Path:
@@ -25,6 +26,11 @@ def default_policy() -> Path | None:
     return SYSTEM_POLICY if SYSTEM_POLICY.exists() else None
 
 
+def default_access() -> Path | None:
+    """Return the system's access file when there is one."""
+    return SYSTEM_ACCESS if SYSTEM_ACCESS.exists() else None
+
+
 class Settings(BaseSettings):
     """What a process runs with; `molecatcher check` prints it."""
 
@@ -35,6 +41,10 @@ class Settings(BaseSettings):
         default_factory=default_policy, description="policy file (TOML); none: nothing is sanctioned"
     )
     listen: str = Field(default="127.0.0.1:8484", description="address and port of the API and the page")
+    access: Path | None = Field(
+        default_factory=default_access, description="who may ask (TOML); none: whoever is on loopback, and tokens"
+    )
+    require_auth: bool = Field(default=False, description="trust nobody for being on loopback")
     feeds_listen: str | None = Field(
         default=None,
         description="where other hosts get lists, over TLS and with a token; none: nowhere",

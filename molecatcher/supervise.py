@@ -16,6 +16,7 @@ from types import FrameType
 import structlog
 
 from api.server import parse_listen
+from molecatcher.access_file import load_access
 from molecatcher.child import Child, inherited_environment
 from molecatcher.live_rules import read_policy
 from molecatcher.logs import configure_logging
@@ -100,6 +101,7 @@ def run(settings: Settings) -> int:
     configure_logging()
     if settings.policy is not None:
         read_policy(settings.policy, load_catalogue(), time.time_ns())
+    load_access(settings)
     parse_listen(settings.listen)
     check_permission()
     give_up_root(settings)

@@ -1,49 +1,62 @@
-"""The gate in front of feeds: who asks, and may they have this list?
+"""The gate in front of every route: who asks, and may they?
 
 Wrong secret, unknown token, wrong address, expired and revoked are one answer. It is never given because the database
 is away: then there is 503, on which firewalls keep the list they have.
 """
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from api.access.credentials import Credentials, may_read_feed
-from api.access.presented import has_credential, presented_token
+from api.access.audit import audit
+from api.access.control import AccessControl
+from api.access.credentials import may_read_feed
+from api.access.principal import NOBODY, Principal, principal_of
+from api.access.table import rule_of
 from api.problems import Kind, Problem
-from db.values import Token
+from db.values import AuditOutcome
 
-RETRY_AFTER_S = 30
-CHALLENGE = {"WWW-Authenticate": 'Basic realm="molecatcher", charset="UTF-8", Bearer realm="molecatcher"'}
+SAFE_METHODS = ("GET", "HEAD")
 
 
-def require_feed(token: Token | None, list_name: str) -> None:
-    """Return when this list is open to the holder of a token, or to all (None).
+async def authorize(request: Request) -> None:
+    """Let a request pass to its handler, which finds in `principal_of` who it comes from.
+
+    Raises:
+        Problem: nobody we know, or somebody who may not, or not in this way.
+    """
+    rule = rule_of(request)
+    request.state.principal = NOBODY
+    if rule.is_open:
+        return
+    control = access_of(request)
+    principal = await run_in_threadpool(control.identify, request, rule)
+    request.state.principal = principal
+    if not principal.may(rule):
+        if request.method not in SAFE_METHODS:
+            await run_in_threadpool(audit, request, "access.refused", request.url.path, outcome=AuditOutcome.REFUSED)
+        raise Problem(Kind.NOT_ALLOWED, "Ask somebody who may, or for a role or token that is for this.")
+    if request.method not in SAFE_METHODS:
+        await control.require_own_site(request, principal)
+    if rule.is_dangerous:
+        control.require_fresh(principal)
+
+
+def access_of(request: Request) -> AccessControl:
+    """Return what judges requests here."""
+    control: AccessControl = request.app.state.access
+    return control
+
+
+def require_feed(request: Request, list_name: str) -> None:
+    """Return when this list is open to whoever asks.
 
     Raises:
         Problem: the token was made for something else.
     """
-    if not is_open_to(token, list_name):
+    if not is_open_to(principal_of(request), list_name):
         raise Problem(Kind.NOT_ALLOWED, "Ask for the list that this token was made for, or make another token.")
 
 
-def is_open_to(token: Token | None, list_name: str) -> bool:
-    """Tell whether a list is open to the holder of a token, or to all (None)."""
-    return token is None or may_read_feed(token, list_name, None)
-
-
-def holder_of(request: Request, path_token: str = "") -> Token | None:
-    """Return the token of a request, None where none is needed and none was given.
-
-    Raises:
-        Problem: none that is good was given, or that cannot be known now.
-    """
-    if not request.app.state.needs_credential and not has_credential(request.headers, path_token):
-        return None
-    credentials: Credentials = request.app.state.credentials
-    if not credentials.is_ready:
-        detail = "Keep the list you have and ask again: no token is known here. `molecatcher token create` makes one."
-        raise Problem(Kind.CREDENTIALS_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_S)})
-    address = request.client.host if request.client else ""
-    token = credentials.holder(presented_token(request.headers, path_token), address)
-    if token is None:
-        raise Problem(Kind.NOT_KNOWN, "Give a token of this server, from an address that it is for.", CHALLENGE)
-    return token
+def is_open_to(principal: Principal, list_name: str) -> bool:
+    """Tell whether a list is open to whoever asks; people may read every list."""
+    return principal.token is None or may_read_feed(principal.token, list_name, None)

@@ -9,21 +9,19 @@ from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.gate import holder_of
+from api.access.principal import principal_of
 from api.context import ApiContext
 from api.decisions import DEFAULT_SCOPES, Body, Decision, DecisionStream, Wanted, decisions
 from api.dependencies import Context
 from api.documents import json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
-from db.values import TokenScope
+from db.values import ActorKind
 from rules.blocklist import ListName, Snapshot, decode
 
 RETRY_AFTER_S = 30
 MAX_KEY = 256
-OUR_KEYS = "mc_"
 MAX_WORDS = 512
-FORBIDDEN = {"message": "access forbidden"}  # the words of the original, which bouncers know
 
 router = APIRouter(tags=["decisions"])
 Words = Annotated[str, Query(max_length=MAX_WORDS)]
@@ -43,8 +41,6 @@ def stream_decisions(  # noqa: PLR0917 - the parameters of the original
 ) -> Response:
     """What a bouncer is to ban: everything at `startup`, then what changed since the same key asked before."""
     key = _identity(request, x_api_key)
-    if key is None:
-        return json_response(FORBIDDEN, status=403)
     wanted = Wanted(
         scopes=frozenset(_words(scopes.lower())) or DEFAULT_SCOPES,
         containing=_words(scenarios_containing),
@@ -66,8 +62,7 @@ def list_decisions(  # noqa: PLR0917 - as above
     value: Annotated[str | None, Query(max_length=255)] = None,
 ) -> Response:
     """The decisions about one address or value, null when there are none."""
-    if _identity(request, x_api_key) is None:
-        return json_response(FORBIDDEN, status=403)
+    _identity(request, x_api_key)
     wanted = Wanted(scopes=frozenset({scope.lower()})) if scope else Wanted()
     address = _address(ip) if ip else None
     found = [
@@ -82,8 +77,7 @@ def list_decisions(  # noqa: PLR0917 - as above
 @router.post("/v1/usage-metrics", status_code=201, response_class=Response, responses=problems(422))
 def take_usage_metrics(request: Request, x_api_key: ApiKey = None) -> Response:
     """Taken from newer bouncers and not kept."""
-    if _identity(request, x_api_key) is None:
-        return json_response(FORBIDDEN, status=403)
+    _identity(request, x_api_key)
     return json_response({"message": "not kept"}, status=201)
 
 
@@ -98,23 +92,18 @@ def earlier_bodies(context: ApiContext, snapshot: Snapshot) -> Iterator[Body]:
                 continue
 
 
-def _identity(request: Request, key: str | None) -> str | None:
-    """Return who pulls, None for nobody we know. A token must be good; on loopback any other word tells bouncers apart.
+def _identity(request: Request, key: str | None) -> str:
+    """Return who pulls: a token or a person by the id, on trusted loopback a bouncer by the word that it gives.
 
     Raises:
-        Problem: Tokens cannot be judged now; the bouncer keeps what it has.
+        Problem: it gives none.
     """
+    principal = principal_of(request)
+    if principal.kind is not ActorKind.LOCAL:
+        return principal.id
     if not key:
-        return None
-    if not request.app.state.needs_credential and not key.startswith(OUR_KEYS):
-        return key
-    try:
-        token = holder_of(request)
-    except Problem as problem:
-        if problem.kind is Kind.NOT_KNOWN:
-            return None
-        raise
-    return token.token_id if token and TokenScope.DECISIONS_READ in token.scopes else None
+        raise Problem(Kind.NOT_ALLOWED, "Send a key.")
+    return key
 
 
 def _snapshots(context: ApiContext, wanted: Wanted) -> tuple[Snapshot, ...]:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.gate import holder_of, require_feed
+from api.access.gate import require_feed
 from api.errors import UnrenderableSnapshot
 from api.feeds import FORMATS, FeedFormat
 from api.feeds.conditions import accepts_gzip, is_unchanged
@@ -57,22 +57,21 @@ def get_feed(file_name: FileName, query: Annotated[FeedQuery, Query()], request:
 
 @router.get("/feeds/t/{token}/{file_name}", response_class=Response, responses=ANSWERS)
 def get_feed_by_path(
-    token: Annotated[str, Path(max_length=100, description="For devices that can send no credential")],
+    token: Annotated[str, Path(max_length=100, description="For devices that can send no credential")],  # noqa: ARG001
     file_name: FileName,
     query: Annotated[FeedQuery, Query()],
     request: Request,
 ) -> Response:
     """The same with the token in the path."""
-    return _answer(request, file_name, query, token)
+    return _answer(request, file_name, query)
 
 
-def _answer(request: Request, file_name: str, query: FeedQuery, path_token: str = "") -> Response:
-    token = holder_of(request, path_token)
+def _answer(request: Request, file_name: str, query: FeedQuery) -> Response:
     feed_name, checksum = _checksum_of(file_name)
     feed = FEEDS.get(feed_name)
     if feed is None:
         raise Problem(Kind.NOT_FOUND, f"The lists are {', '.join(FEEDS)}.")
-    require_feed(token, feed.list_name)
+    require_feed(request, feed.list_name)
     edition = _edition(request.app.state.publication, feed, query)
     chosen = edition.gzipped if accepts_gzip(request.headers.get("accept-encoding", "")) else edition.plain
     if checksum:

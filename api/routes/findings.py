@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access.audit import audit
 from api.cursors import CursorSigner
 from api.dependencies import Context
 from api.documents import document, json_response
@@ -41,8 +42,11 @@ def get_finding(finding_id: FindingId, context: Context) -> Response:
 
 
 @router.post("/v1/findings/{finding_id}/state", response_model=FindingDocument, responses=problems(404, 422, 503))
-def decide_finding(finding_id: FindingId, body: StateBody, context: Context) -> Response:
+def decide_finding(finding_id: FindingId, body: StateBody, context: Context, request: Request) -> Response:
     """Say what became of a finding. A resolved one that is seen again is open again."""
+    before = context.store.finding(finding_id)
+    if before is not None:
+        audit(request, "finding.update", finding_id, before=before.state, after=body.state, detail=body.state)
     return _respond(context.store.decide_finding(finding_id, body.state, context.now_ns()))
 
 

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.gate import holder_of, is_open_to, require_feed
+from api.access.gate import is_open_to, require_feed
+from api.access.principal import principal_of
 from api.context import ApiContext
 from api.dependencies import Context
 from api.errors import UnrenderableSnapshot
@@ -46,10 +47,9 @@ def get_hashes(request: Request, context: Context) -> Response:
 def get_misp_event(event_id: EventId, request: Request, context: Context) -> Response:
     """A list as an event."""
     name = _LISTS.get(event_id)
-    token = holder_of(request)
     if name is None:
         raise Problem(Kind.NOT_FOUND, "The manifest names the events that there are.")
-    require_feed(token, name)
+    require_feed(request, name)
     if name not in {it.list_name for it in _published(request, context)}:
         raise Problem(Kind.NO_SNAPSHOT, "Keep what you have: this list is empty, or was not built yet.", RETRY)
     try:
@@ -65,8 +65,8 @@ def _published(request: Request, context: ApiContext) -> list[Snapshot]:
     Raises:
         Problem: there are none: a manifest without events would have readers think that all is well.
     """
-    token = holder_of(request)
-    current = [context.snapshot(name) for name in ListName if is_open_to(token, name)]
+    who = principal_of(request)
+    current = [context.snapshot(name) for name in ListName if is_open_to(who, name)]
     found = [snapshot for snapshot in current if snapshot is not None and snapshot.body.blocked]
     if not found:
         raise Problem(Kind.NO_SNAPSHOT, "Keep what you have and ask again soon: no list has been built.", RETRY)

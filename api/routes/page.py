@@ -6,12 +6,16 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from api.access.audit import audit
+from api.access.principal import principal_of
+from api.access.table import TABLE
 from api.dependencies import Context
 from api.explained import explained
 from api.page.view import make_view
 from api.problems import Kind, Problem
 from api.routes.events import NO_EVENT, NO_EVIDENCE
 
+NOT_FOR_YOU = "Packets are shown to analysts, whose looks are logged; your role is below that."
 NO_STORE = {"Cache-Control": "no-store"}
 
 router = APIRouter(include_in_schema=False)
@@ -36,13 +40,16 @@ def get_event_page(event_id: Annotated[str, Path(max_length=64)], context: Conte
     if event is None:
         raise Problem(Kind.NOT_FOUND, NO_EVENT)
     evidence = context.store.evidence(event_id)
+    may_look = principal_of(request).may(TABLE["GET", "/v1/events/{event_id}/evidence.pcap"])
+    if evidence is not None and may_look:
+        audit(request, "evidence.read", event_id)
     text = request.app.state.templates.render(
         "event.html",
         event=event,
         sentences=explained(event, context),
-        has_evidence=evidence is not None,
-        packets=context.dissect(evidence) if evidence is not None else (),
-        no_evidence=NO_EVIDENCE,
+        has_evidence=evidence is not None and may_look,
+        packets=context.dissect(evidence) if evidence is not None and may_look else (),
+        no_evidence=NO_EVIDENCE if may_look else NOT_FOR_YOU,
         now_ns=context.now_ns(),
     )
     return HTMLResponse(text, headers=NO_STORE)

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.gate import holder_of, is_open_to, require_feed
+from api.access.gate import is_open_to, require_feed
+from api.access.principal import principal_of
 from api.errors import UnrenderableSnapshot
 from api.feeds.collections import COLLECTION_IDS, Collection, Member
 from api.feeds.formats import stix
@@ -63,7 +64,6 @@ Filter = Annotated[ObjectQuery, Query()]
 @router.get("/taxii2/", response_class=Response, responses=ERRORS)
 def discover(request: Request) -> Response:
     """Where the collections are."""
-    holder_of(request)
     root = f"{str(request.base_url).rstrip('/')}{ROOT}"
     return _answer(request, {"title": "Molecatcher", "default": root, "api_roots": [root]})
 
@@ -71,7 +71,6 @@ def discover(request: Request) -> Response:
 @router.get(ROOT, response_class=Response, responses=ERRORS)
 def get_root(request: Request) -> Response:
     """What the API root speaks."""
-    holder_of(request)
     return _answer(
         request, {"title": "Molecatcher's block lists", "versions": [MEDIA_TYPE], "max_content_length": 65_536}
     )
@@ -80,15 +79,15 @@ def get_root(request: Request) -> Response:
 @router.get(f"{ROOT}collections/", response_class=Response, responses=ERRORS)
 def list_collections(request: Request) -> Response:
     """The lists as collections."""
-    token = holder_of(request)
-    return _answer(request, {"collections": [_describe(name, is_open_to(token, name)) for name in ListName]})
+    who = principal_of(request)
+    return _answer(request, {"collections": [_describe(name, is_open_to(who, name)) for name in ListName]})
 
 
 @router.get(ROOT + "collections/{collection_id}/", response_class=Response, responses=ERRORS)
 def get_collection(collection_id: CollectionId, request: Request) -> Response:
     """One collection."""
     name = _list_of(collection_id)
-    return _answer(request, _describe(name, is_open_to(holder_of(request), name)))
+    return _answer(request, _describe(name, is_open_to(principal_of(request), name)))
 
 
 @router.get(ROOT + "collections/{collection_id}/objects/", response_class=Response, responses=ERRORS)
@@ -141,7 +140,7 @@ def _describe(name: ListName, can_read: bool) -> dict[str, object]:
 
 def _collection(request: Request, collection_id: str) -> Collection:
     name = _list_of(collection_id)
-    require_feed(holder_of(request), name)
+    require_feed(request, name)
     try:
         found: Collection | None = request.app.state.collections.get(name)
     except UnrenderableSnapshot as error:
