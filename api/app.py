@@ -14,6 +14,7 @@ from api.access.config import AccessConfig
 from api.access.control import AccessControl
 from api.access.credentials import Credentials
 from api.access.gate import authorize
+from api.access.proxies import TrustedProxies
 from api.access.sessions import Sessions
 from api.access.table import require_complete
 from api.answers import answer_database, answer_http_exception, answer_invalid, answer_problem
@@ -88,9 +89,9 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.decisions = DecisionStream(partial(decisions.earlier_bodies, context))
     app.state.kept_chart = KeptChart()
     app.state.templates = make_templates(context.version)
-    app.add_middleware(RequestGuard)
+    app.add_middleware(RequestGuard, hosts=config.hosts)
     app.state.metrics = RequestMetrics(registry)
-    app.add_middleware(RequestBoundary, metrics=app.state.metrics)
+    _add_outermost(app, config, app.state.metrics)
     readers = (feeds, lists, decisions, taxii, misp)
     for module in (event_streams, events, findings, services, sensors, policy, *readers, health, page, *ACCESS):
         app.include_router(module.router)
@@ -115,11 +116,18 @@ def create_feed_app(main: FastAPI) -> FastAPI:
     app.state.trusts_loopback = False
     for shared in ("context", "access", "publication", "collections", "decisions"):
         setattr(app.state, shared, getattr(main.state, shared))
-    app.add_middleware(RequestGuard, only_loopback=False)
-    app.add_middleware(RequestBoundary, metrics=main.state.metrics)
+    app.add_middleware(RequestGuard, hosts=None)
+    _add_outermost(app, main.state.access.config, main.state.metrics)
     for router in (feeds.router, decisions.router, taxii.router, misp.router, health.alive):
         app.include_router(router)
     return app
+
+
+def _add_outermost(app: FastAPI, config: AccessConfig, metrics: RequestMetrics) -> None:
+    """Let proxies say who asks, inside of what answers their mistakes."""
+    if config.proxy is not None:
+        app.add_middleware(TrustedProxies, networks=config.proxy.networks, hops=config.proxy.hops)
+    app.add_middleware(RequestBoundary, metrics=metrics)
 
 
 def routes_of(app: FastAPI) -> Iterator[tuple[str, str]]:

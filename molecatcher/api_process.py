@@ -11,7 +11,7 @@ from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
 from api.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from molecatcher import __version__
-from molecatcher.access_file import load_access
+from molecatcher.access_file import plan_listening
 from molecatcher.dissection import dissect
 from molecatcher.list_files import ListFiles
 from molecatcher.live_rules import LiveRules
@@ -39,8 +39,8 @@ class ApiProcess:
         Raises:
             RulesError, DbError, ApiError: a policy, database or listen address that cannot be used.
         """
-        access = load_access(settings)
-        listener = bind(parse_listen(settings.listen))
+        access, reach, certificate = plan_listening(settings)
+        listener = bind(parse_listen(settings.listen, only_loopback=False))
         open_lists = listen_openly(settings)
         self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
         self._claim = claim(settings.state / "api.lock")
@@ -50,7 +50,8 @@ class ApiProcess:
         files = ListFiles(settings.lists)
         self.publisher = Publisher(self.store, self.rules, resolver, settings.resolve_s, files=files)
         app = create_app(self._context(settings), access)
-        self.server = ApiServer(app, listener)
+        self.server = ApiServer(app, listener, certificate, reach=reach)
+        self._certificates = [it for it in (certificate, open_lists and open_lists.certificate) if it]
         self.feeds = OpenFeeds(app, open_lists) if open_lists else None
         self._stopping = threading.Event()
         self._wants_reload = threading.Event()
@@ -83,8 +84,8 @@ class ApiProcess:
         while not self._stopping.wait(POLL_S):
             if self.publisher.is_alive and (self.feeds is None or self.feeds.is_alive):
                 notifier.alive()
-            if self.feeds:
-                self.feeds.certificate.poll()
+            for certificate in self._certificates:
+                certificate.poll()
             wants_reload = self._wants_reload.is_set()
             self._wants_reload.clear()
             if self.rules.reload() if wants_reload else self.rules.poll():

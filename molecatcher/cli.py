@@ -45,7 +45,9 @@ PolicyOption = Annotated[
 ListenOption = Annotated[
     str | None,
     typer.Option(
-        "--listen", metavar="HOST:PORT", help="Where API and page answer, loopback only [default: 127.0.0.1:8484]"
+        "--listen",
+        metavar="HOST:PORT",
+        help="Where API and page answer; beyond loopback: docs/security.md [default: 127.0.0.1:8484]",
     ),
 ]
 FeedsListenOption = Annotated[
@@ -55,7 +57,7 @@ FeedsListenOption = Annotated[
     ),
 ]
 CertificateOption = Annotated[
-    Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain for --feeds-listen (PEM)")
+    Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain for other hosts (PEM)")
 ]
 KeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key [default: in that file]")]
 AccessOption = Annotated[

@@ -3,12 +3,14 @@
 import socket
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastapi import FastAPI
 
 from api.app import create_feed_app
-from api.server import ApiServer, ListenAddress, bind, parse_listen
+from api.server import ApiServer, ListenAddress, Reach, bind, parse_listen
 from api.tls import Certificate
+from molecatcher.access_file import load_access
 from molecatcher.errors import SetupError
 from molecatcher.settings import Settings
 
@@ -31,7 +33,8 @@ def listen_openly(settings: Settings) -> OpenListener | None:
         return None
     if settings.tls_cert is None:
         raise SetupError("--feeds-listen needs --tls-cert (and --tls-key): no token goes in the clear")
-    certificate = Certificate(settings.tls_cert, settings.tls_key)
+    tls = load_access(settings).tls
+    certificate = Certificate(settings.tls_cert, settings.tls_key, Path(tls.client_ca) if tls else None)
     return OpenListener(bind(parse_listen(settings.feeds_listen, only_loopback=False)), certificate)
 
 
@@ -40,7 +43,7 @@ class OpenFeeds:
 
     def __init__(self, main: FastAPI, listener: OpenListener) -> None:
         self.certificate = listener.certificate
-        self._server = ApiServer(create_feed_app(main), listener.socket, listener.certificate)
+        self._server = ApiServer(create_feed_app(main), listener.socket, listener.certificate, reach=Reach.LISTS)
         self._thread = threading.Thread(target=self._server.run, name="open-feeds", daemon=True)
 
     @property

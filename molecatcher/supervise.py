@@ -15,8 +15,7 @@ from types import FrameType
 
 import structlog
 
-from api.server import parse_listen
-from molecatcher.access_file import load_access
+from molecatcher.access_file import plan_listening
 from molecatcher.child import Child, inherited_environment
 from molecatcher.live_rules import read_policy
 from molecatcher.logs import configure_logging
@@ -52,7 +51,8 @@ class Supervisor:
             Child("sensor", with_capture_rights([*program, "sensor"], capture_rights(settings)), environment),
             Child("api", without_rights([*program, "serve"]), environment),
         )
-        self._listen = settings.listen
+        certificate = plan_listening(settings)[2]
+        self._page = f"{'https' if certificate else 'http'}://{settings.listen}/"
         self._is_stopping = False
 
     def run(self, notifier: Notifier) -> int:
@@ -76,7 +76,7 @@ class Supervisor:
                     return status
             if all(child.is_ready for child in self._children):
                 if not is_announced:
-                    log.info("ready", page=f"http://{self._listen}/")
+                    log.info("ready", page=self._page)
                     notifier.ready()
                     is_announced = True
                 notifier.alive()
@@ -101,8 +101,7 @@ def run(settings: Settings) -> int:
     configure_logging()
     if settings.policy is not None:
         read_policy(settings.policy, load_catalogue(), time.time_ns())
-    load_access(settings)
-    parse_listen(settings.listen)
+    plan_listening(settings)
     check_permission()
     give_up_root(settings)
     return Supervisor(settings).run(Notifier())

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Annotated
 
 import msgspec
 
 from api.access.addresses import Network, is_within, parse_address, parse_networks
+from api.access.rates import Rates
 from api.access.table import Area
 from api.errors import UnusableAccessConfig
 
@@ -41,13 +43,52 @@ class StepUpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     acr: tuple[str, ...] = ()
 
 
+class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """Which proxies say who asks, and through how many of them every request comes."""
+
+    trusted: tuple[str, ...]
+    hops: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
+
+    @cached_property
+    def networks(self) -> tuple[Network, ...]:
+        """Return `trusted` as networks."""
+        return parse_networks(self.trusted)
+
+
+class LimitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """How often: of one person or token, and from one address without any that is good."""
+
+    known: str = "1200/minute"
+    unknown: str = "120/minute"
+
+
+class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """Certificates of machines: who issues them, and the areas that nobody enters without one."""
+
+    client_ca: str
+    areas: tuple[Area, ...] = (Area.SENSORS,)
+
+
 class AccessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """Everything that access.toml says; without one, loopback is trusted and nobody signs in."""
 
     require: bool = False
+    hosts: tuple[str, ...] = ()
+    proxy: ProxyConfig | None = None
+    tls: TlsConfig | None = None
+    limits: LimitConfig = LimitConfig()
     addresses: Mapping[Area, AddressConfig] = msgspec.field(default_factory=dict)
     sessions: SessionConfig = SessionConfig()
     step_up: StepUpConfig = StepUpConfig()
+
+    @property
+    def trusts_loopback(self) -> bool:
+        """Tell whether somebody on this host needs no credential. Behind a proxy everybody looks so."""
+        return not self.require and self.proxy is None
+
+    def needs_certificate(self, area: Area) -> bool:
+        """Tell whether an area is closed to machines without a certificate."""
+        return self.tls is not None and area in self.tls.areas
 
     def takes(self, area: Area, text: str) -> bool:
         """Tell whether requests of this area may come from an address."""
@@ -70,6 +111,8 @@ def parse_access(text: str, path: str) -> AccessConfig:
         config = msgspec.toml.decode(text, type=AccessConfig)
         for policy in config.addresses.values():
             _ = policy.allowed, policy.denied
+        _ = config.proxy and config.proxy.networks
+        Rates(config.limits.known, config.limits.unknown)
     except (msgspec.MsgspecError, ValueError) as error:
         raise UnusableAccessConfig(
             f"{path} cannot be used: {error}; docs/security.md says what may stand there"

@@ -10,9 +10,11 @@ from api.access.config import AccessConfig
 from api.access.credentials import Credentials
 from api.access.presented import has_credential, presented_token
 from api.access.principal import LOCAL, Principal, of_session, of_token
+from api.access.rates import Rates
 from api.access.sessions import COOKIE, Sessions, csrf_of
 from api.access.table import Area, Rule
 from api.problems import Kind, Problem
+from api.slow_clients import PEER_CERTIFICATE
 from api.times import NS_PER_S
 from db.values import ActorKind
 
@@ -32,17 +34,19 @@ class AccessControl:
         self.config = config
         self.credentials = credentials
         self.sessions = sessions
+        self.rates = Rates(config.limits.known, config.limits.unknown)
 
     def identify(self, request: Request, rule: Rule) -> Principal:
         """Return who a request comes from.
 
-        From an address that the policy of the rule's area refuses, the same is done and nobody is known.
+        From an address that the policy of the rule's area refuses, or without a certificate where one is needed, the
+        same is done and nobody is known.
 
         Raises:
             Problem: nobody that is known, or that cannot be found out now.
         """
         address = client_address(request)
-        where = address if self.config.takes(rule.area, address) else NOWHERE
+        where = address if self._is_let_in(request, rule, address) else NOWHERE
         path_token = request.path_params.get("token", "") if rule.area is Area.FEEDS else ""
         if self._has_credential(request, rule, path_token):
             return self._holder(request, where, path_token, rule)
@@ -59,7 +63,7 @@ class AccessControl:
 
         One that a proxy passed on is not: whoever reaches the proxy could have sent it.
         """
-        if self.config.require or not request.app.state.trusts_loopback:
+        if not self.config.trusts_loopback or not request.app.state.trusts_loopback:
             return False
         address = parse_address(client_address(request))
         is_forwarded = any(name in request.headers for name in FORWARDED)
@@ -101,6 +105,12 @@ class AccessControl:
         challenge = f"Bearer {', '.join(words)}, max_age={step_up.max_age_s}"
         detail = "Sign in again at /sign-in?step_up=1 and repeat it within a few minutes."
         raise Problem(Kind.STEP_UP, detail, {"WWW-Authenticate": challenge})
+
+    def _is_let_in(self, request: Request, rule: Rule, address: str) -> bool:
+        has_certificate = bool(getattr(request.state, PEER_CERTIFICATE, ""))
+        return self.config.takes(rule.area, address) and (
+            has_certificate or not self.config.needs_certificate(rule.area)
+        )
 
     def _has_credential(self, request: Request, rule: Rule, path_token: str) -> bool:
         """Tell whether a request tries to say who it comes from.

@@ -8,11 +8,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from api.access.audit import audit
-from api.access.control import AccessControl
+from api.access.control import AccessControl, client_address
 from api.access.credentials import may_read_feed
 from api.access.principal import NOBODY, Principal, principal_of
 from api.access.table import rule_of
 from api.problems import Kind, Problem
+from api.streaming import ANSWER_HEADERS
 from db.values import AuditOutcome
 
 SAFE_METHODS = ("GET", "HEAD")
@@ -29,8 +30,14 @@ async def authorize(request: Request) -> None:
     if rule.is_open:
         return
     control = access_of(request)
-    principal = await run_in_threadpool(control.identify, request, rule)
+    try:
+        principal = await run_in_threadpool(control.identify, request, rule)
+    except Problem as problem:
+        if problem.kind is Kind.NOT_KNOWN:
+            control.rates.count_unknown(client_address(request))
+        raise
     request.state.principal = principal
+    request.scope[ANSWER_HEADERS] = control.rates.count(principal)
     if not principal.may(rule):
         if request.method not in SAFE_METHODS:
             await run_in_threadpool(audit, request, "access.refused", request.url.path, outcome=AuditOutcome.REFUSED)

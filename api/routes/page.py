@@ -64,7 +64,7 @@ def get_blocked(context: Context, request: Request) -> HTMLResponse:
 
 
 def _render(template: str, context: Context, request: Request) -> HTMLResponse:
-    origin = f"http://{request.headers['host']}"
+    origin = f"{request.url.scheme}://{request.headers['host']}"
     view = make_view(context, request.app.state.kept_chart)
     text = request.app.state.templates.render(template, view=view, origin=origin)
     return HTMLResponse(text, headers=NO_STORE)
