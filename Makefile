@@ -10,9 +10,10 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo "sh -c 'echo Set-up needs root: run make as root or install sudo >&2; exit 1'")
 ARGS ?=
 RUN_PACKAGES := libbpf1 python3-venv util-linux
-TEST_PACKAGES := chromium chromium-driver clang crowdsec-custom-bouncer crowdsec-firewall-bouncer curl dnsmasq-base fonts-dejavu-core gcc haproxy iproute2 ipset iptables libbpf-dev libc6-dev \
-	llvm nftables openssl \
-	python3-dev squid systemd tshark unbound
+# Node's own packages bring npm and refuse the distribution's.
+NPM := $(shell command -v npm >/dev/null || echo npm)
+TEST_PACKAGES := bind9 chromium chromium-driver clang crowdsec-custom-bouncer crowdsec-firewall-bouncer curl dnsmasq-base fonts-dejavu-core gcc git haproxy iproute2 ipset iptables \
+	knot-resolver libbpf-dev libc6-dev llvm lua-cqueues nftables nsd openssh-client openssl pdns-recursor python3-dev skopeo squid systemd tcpdump tshark unbound wget $(NPM)
 TIMED := timeout 3600
 BPF := sensor/capture/bpf/flow_heads.bpf
 
@@ -25,11 +26,11 @@ setup: $(VENV)/.compiled user ## Install system packages, the service user and .
 run: setup ## Start sensor, API and page (ARGS="--interface eth0 ..." passes options)
 	$(BIN)/molecatcher run $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.compiled user ## Run the tests (under 15 minutes on 2 cores)
+test: $(VENV)/.dev $(VENV)/.npm $(VENV)/.compiled user ## Run the tests (under 15 minutes on 2 cores)
 	$(BIN)/pytest -m "not full" $(ARGS)
 	$(if $(ARGS),,MOLECATCHER_PURE_PYTHON=1 $(BIN)/pytest -m "not full" tests/rules tests/sensor/test_*.py tests/sensor/extract tests/test_captures.py)
 
-test-full: $(VENV)/.dev $(VENV)/.compiled user ## Run the long tests (under 60 minutes)
+test-full: $(VENV)/.dev $(VENV)/.npm $(VENV)/.compiled user ## Run the long tests (under 60 minutes)
 	$(BIN)/pytest -m full $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and the boundaries between packages
@@ -105,4 +106,10 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
 	@missing=$$(for p in $(TEST_PACKAGES); do dpkg-query -Wf '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; fi
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Debian's npm brings Node.js; where another one is installed, that one is used.
+$(VENV)/.npm: tests/npm/package-lock.json $(VENV)/.system
+	@command -v npm >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends nodejs npm; }
+	npm ci --silent --prefix tests/npm
 	@touch $@

@@ -17,7 +17,7 @@ from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 # What reads heads, by mypyc. Not among them: modules of values alone (see rules.value), and what runs once a batch.
 COMPILED = (
-    *("rules/classify.py", "rules/matcher.py", "rules/names.py", "rules/tells.py"),
+    *("rules/classify.py", "rules/lies.py", "rules/matcher.py", "rules/names.py", "rules/tells.py"),
     *(
         "sensor/correlate.py",
         "sensor/decode.py",

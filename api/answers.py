@@ -6,12 +6,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.page.render import render
 from api.problems import Kind, Problem
 from db.errors import DbError
 
 RETRY_AFTER_S = 10
 MAX_ERRORS = 10
 MAX_ECHO = 200
+MACHINES = ("/v1/", "/feeds/", "/taxii2/", "/metrics")
 
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED, 413: Kind.TOO_LARGE}
 _FIXES = {
@@ -26,7 +28,7 @@ log = structlog.get_logger("api")
 
 def answer_problem(request: Request, problem: Problem) -> Response:
     """Return a problem that a handler raised."""
-    return problem.to_response(request.url.path)
+    return _respond(request, problem)
 
 
 def answer_http_exception(request: Request, error: HTTPException) -> Response:
@@ -35,7 +37,7 @@ def answer_http_exception(request: Request, error: HTTPException) -> Response:
     headers = dict(error.headers or {})
     if headers.get("Allow") == "GET":
         headers["Allow"] = "GET, HEAD"
-    return Problem(kind, _FIXES[kind], headers).to_response(request.url.path, error.status_code)
+    return _respond(request, Problem(kind, _FIXES[kind], headers), error.status_code)
 
 
 def answer_invalid(request: Request, error: RequestValidationError) -> Response:
@@ -45,14 +47,25 @@ def answer_invalid(request: Request, error: RequestValidationError) -> Response:
         for row in error.errors()[:MAX_ERRORS]
     ]
     detail = "; ".join(f"{row['parameter']}: {row['detail']}" for row in errors)
-    return Problem(Kind.INVALID_PARAMETER, detail, extensions={"errors": errors}).to_response(request.url.path)
+    return _respond(request, Problem(Kind.INVALID_PARAMETER, detail, extensions={"errors": errors}))
 
 
 def answer_database(request: Request, error: DbError) -> Response:
     """Return that the database does not answer; why is for the log."""
     log.error("store_failed", path=request.url.path, error=str(error))
     detail = f"Try again in {RETRY_AFTER_S} seconds; the log of this server says why."
-    return Problem(Kind.STORE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_S)}).to_response(request.url.path)
+    return _respond(request, Problem(Kind.STORE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_S)}))
+
+
+def _respond(request: Request, problem: Problem, status: int | None = None) -> Response:
+    """Return the problem as a page to whoever reads pages, as JSON to all others."""
+    path = request.url.path
+    wants_page = request.headers.get("accept", "").startswith("text/html") and not path.startswith(MACHINES)
+    if not wants_page or not hasattr(request.app.state, "templates"):
+        return problem.to_response(path, status)
+    page = render(request, "error.html", None, status or problem.kind.status.value, problem=problem)
+    page.headers.update(problem.headers)
+    return page
 
 
 def _explain(kind: str, message: str) -> str:

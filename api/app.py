@@ -26,12 +26,15 @@ from api.feeds.publication import Publication
 from api.guard import RequestGuard
 from api.metrics import RequestMetrics, make_registry
 from api.openapi import describe_problems
+from api.page.overview import KeptChart
 from api.page.templates import make_templates
-from api.page.view import KeptChart
 from api.problems import Problem
+from api.pull_log import ConsumerStates, PullLog
 from api.routes import (
     audit,
+    consumers,
     decisions,
+    demonstration,
     event_streams,
     events,
     feeds,
@@ -40,7 +43,7 @@ from api.routes import (
     lists,
     me,
     misp,
-    page,
+    pages,
     policy,
     sensors,
     services,
@@ -58,7 +61,6 @@ it got through, and serves block lists to firewalls.
 Times are RFC 3339 UTC. Errors are `application/problem+json` (RFC 9457). Lists are paged by an opaque `cursor`; the
 `Link` header (RFC 8288) holds the address of the next page.
 """
-ACCESS = (me, tokens, audit)
 log = structlog.get_logger("api")
 
 
@@ -77,13 +79,17 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
         dependencies=[Depends(authorize)],
     )
     _answer_errors(app)
-    registry = make_registry(context)
+    pulls = PullLog(context.store, context.now_ns)
+    states = ConsumerStates(context.store, context.snapshot, pulls, context.behind_after_ns)
+    registry = make_registry(context, states)
     app.state.context = context
     app.state.trusts_loopback = True
     sessions = Sessions(context.store, context.now_ns, config.sessions)
     app.state.access = AccessControl(config, Credentials(context.store, context.now_ns), sessions)
     app.state.publication = Publication(context.snapshot)
     app.state.collections = Collections(context.snapshot)
+    app.state.pulls = pulls
+    app.state.consumers = states
     app.state.registry = registry
     app.state.tail = EventTail(context.store)
     app.state.decisions = DecisionStream(partial(decisions.earlier_bodies, context))
@@ -92,8 +98,9 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.add_middleware(RequestGuard, hosts=config.hosts)
     app.state.metrics = RequestMetrics(registry)
     _add_outermost(app, config, app.state.metrics)
-    readers = (feeds, lists, decisions, taxii, misp)
-    for module in (event_streams, events, findings, services, sensors, policy, *readers, health, page, *ACCESS):
+    readers = (feeds, lists, consumers, decisions, taxii, misp)
+    watchers = (event_streams, events, findings, services, sensors, policy, demonstration)
+    for module in (*watchers, *readers, health, pages, me, tokens, audit):
         app.include_router(module.router)
     require_complete(routes_of(app))
     app.mount(STATIC_PATH, make_static_files(), name="static")
@@ -114,7 +121,7 @@ def create_feed_app(main: FastAPI) -> FastAPI:
     app.router.redirect_slashes = False
     _answer_errors(app)
     app.state.trusts_loopback = False
-    for shared in ("context", "access", "publication", "collections", "decisions"):
+    for shared in ("context", "access", "publication", "collections", "decisions", "pulls"):
         setattr(app.state, shared, getattr(main.state, shared))
     app.add_middleware(RequestGuard, hosts=None)
     _add_outermost(app, main.state.access.config, main.state.metrics)
@@ -150,4 +157,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     log.info("api_started", version=app.version)
     yield
     app.state.access.credentials.flush()
+    app.state.pulls.flush()
     log.info("api_stopped")

@@ -1,14 +1,16 @@
 """What the API is given: the store, the published snapshots, what is known of catalogue and policy, a clock."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Protocol
 
 from db.store import Store
 from rules.blocklist import ListName, Snapshot
 from rules.dissected import DissectedPacket
 from rules.list_guards import HeldList
+from rules.profiles import AGENTS_ONLY, DEFAULT_PROFILE, Profile
 from rules.verdict import Decision
 
 
@@ -47,21 +49,59 @@ class PolicyStatus:
     warnings: tuple[str, ...] = ()
 
 
+class Snapshots(Protocol):
+    """The lists in force."""
+
+    def __call__(self, name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot | None:
+        """Return one, None before it is built."""
+
+
+class HeldLists(Protocol):
+    """The lists that guards refused."""
+
+    def __call__(self, name: ListName, profile: str = DEFAULT_PROFILE) -> HeldList | None:
+        """Return the one that was refused last, None when the one in force is the newest."""
+
+
+class ConfirmList(Protocol):
+    """What publishes a refused list all the same."""
+
+    def __call__(self, name: ListName, digest: str, profile: str = DEFAULT_PROFILE) -> bool:
+        """Confirm the one with this digest; tell whether there is such a one that may be confirmed."""
+
+
+def _no_list(name: ListName, profile: str = DEFAULT_PROFILE) -> None:
+    """Return no list."""
+
+
+def _nothing_to_confirm(name: ListName, digest: str, profile: str = DEFAULT_PROFILE) -> bool:  # noqa: ARG001 - as above
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class ApiContext:
     """Everything the API asks; the callables are asked on each request, so their answers may change.
 
-    `dissect` puts the packets of an event into words. `cursor_secret` signs page cursors. Cursors survive a
-    restart only when the caller keeps the secret.
+    `profiles` has each profile with whether it is in use; `use_profile` notes that somebody pulls one.
+    A consumer that has an older list `behind_after_ns` after it was superseded is behind.
+
+    `dissect` puts the packets of an event into words. `demonstrate` plays a recorded agent and returns how many events
+    were stored; None where there is no recording. `cursor_secret` signs page cursors, which survive a restart only when
+    the caller keeps the secret.
     """
 
     store: Store
-    snapshot: Callable[[ListName], Snapshot | None]
+    snapshot: Snapshots
     catalogue_services: Callable[[], Sequence[ServiceRow]]
     policy_status: Callable[[], PolicyStatus]
     now_ns: Callable[[], int]
     version: str
-    held_list: Callable[[ListName], HeldList | None] = lambda _: None
-    confirm_list: Callable[[ListName, str], bool] = lambda _list, _digest: False
+    held_list: HeldLists = _no_list
+    confirm_list: ConfirmList = _nothing_to_confirm
+    profiles: Callable[[], Sequence[tuple[Profile, bool]]] = lambda: ((AGENTS_ONLY, True),)
+    use_profile: Callable[[str], None] = lambda _profile: None
+    behind_after_ns: int = 30 * 60 * 1_000_000_000
     dissect: Callable[[bytes], Sequence[DissectedPacket]] = lambda _evidence: ()
+    zone_counts: Callable[[], Mapping[str, int]] = dict
+    demonstrate: Callable[[], int] | None = None
     cursor_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

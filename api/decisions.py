@@ -13,9 +13,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from rules.blocklist import AddressList, NameList, Scope, Snapshot
+from rules.blocklist import AddressList, Body, NameList, Scope, Snapshot
 
 MAX_KEYS = 1024
+MAX_BODIES = 8
 RENEW_S = 86_400.0
 DURATION = "168h0m0s"  # the bouncer forgets a decision that is not renewed; deletions are told
 ORIGIN = "molecatcher"
@@ -23,7 +24,6 @@ MOST_EXPANDED = 256  # bouncers that fill nftables sets drop the mask of a range
 DEFAULT_SCOPES = frozenset({"ip", "range"})  # a scope that a bouncer does not know spoils its whole batch
 
 Decision = dict[str, object]
-Body = AddressList | NameList
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class DecisionStream:
         for snapshot in snapshots:
             self._bodies[snapshot.digest] = snapshot.body
             self._bodies.move_to_end(snapshot.digest)
-        while len(self._bodies) > 2 * max(1, len(snapshots)):
+        while len(self._bodies) > max(MAX_BODIES, 2 * len(snapshots)):
             self._bodies.popitem(last=False)
 
 
@@ -115,8 +115,7 @@ def decisions(body: Body) -> Iterator[Decision]:
         for row in body.blocked:
             for scope, value in _addresses(row.prefix):
                 yield _decision(scope, value, row.service)
-        return
-    for entry in body.blocked:
+    for entry in body.blocked if isinstance(body, NameList) else ():
         yield _decision("Domain", entry.name, entry.service)
         if entry.scope is Scope.SUBTREE:
             yield _decision("Domain", f"*.{entry.name}", entry.service)

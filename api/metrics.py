@@ -1,7 +1,9 @@
 """Prometheus metrics: what the sensors reported, what the lists hold, how requests went. Labels are few and bounded."""
 
+from collections import Counter as Counts
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -9,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from api.context import ApiContext
 from api.feeds import count_entries
+from api.pull_log import ConsumerStates
 from api.times import NS_PER_S
 from rules.blocklist import ListName
 from rules.sensor_status import SensorState, SensorStatus
@@ -53,6 +56,7 @@ GAUGES = (
     _Reading("flow_table_size", "flow_table_size", "Flows that the table can hold"),
     _Reading("flow_map_size", "flow_map_size", "Flows that the kernel's filter can follow"),
     _Reading("flow_map_turnover", "flow_map_turnover_ratio", "Share of them begun since the heartbeat before"),
+    _Reading("workers", "workers", "Processes that share the sensor's work"),
     _Reading("spool_events", "spool_events", "Events that wait on disk for the database"),
     _Reading("spool_octets", "spool_octets", "The same in octets"),
     _Reading("pending_events", "pending_events", "Events that wait in memory for the disk"),
@@ -77,10 +81,11 @@ class RequestMetrics:
 
 
 class StateCollector(Collector):
-    """Reads sensors, lists and policy when it is asked."""
+    """Reads sensors, lists, their consumers and policy when it is asked."""
 
-    def __init__(self, context: ApiContext) -> None:
+    def __init__(self, context: ApiContext, consumers: ConsumerStates) -> None:
         self._context = context
+        self._consumers = consumers
 
     def collect(self) -> Iterator[Metric]:
         """Return the current values."""
@@ -92,6 +97,8 @@ class StateCollector(Collector):
         yield self._state(sensors)
         yield _policy_error(sensors, has_error=bool(self._context.policy_status().error))
         yield from self._lists()
+        yield from self._pulls()
+        yield from self._zone()
         yield from self._evidence()
 
     def describe(self) -> list[Metric]:
@@ -118,19 +125,48 @@ class StateCollector(Collector):
         return family
 
     def _lists(self) -> Iterator[Metric]:
-        serials = GaugeMetricFamily("molecatcher_feed_serial", "Serial of the published list", labels=("list",))
-        entries = GaugeMetricFamily("molecatcher_feed_entries", "Entries of the published list", labels=("list",))
-        held = GaugeMetricFamily(
-            "molecatcher_feed_held", "1 while a newer state of the list is refused", labels=("list",)
+        serials = GaugeMetricFamily(
+            "molecatcher_feed_serial", "Serial of the published list", labels=("list", "profile")
         )
-        for name in ListName:
-            held.add_metric((name.value,), self._context.held_list(name) is not None)
-            if (snapshot := self._context.snapshot(name)) is not None:
-                serials.add_metric((name.value,), snapshot.serial)
-                entries.add_metric((name.value,), count_entries(snapshot))
+        entries = GaugeMetricFamily(
+            "molecatcher_feed_entries", "Entries of the published list", labels=("list", "profile")
+        )
+        held = GaugeMetricFamily(
+            "molecatcher_feed_held", "1 while a newer state of the list is refused", labels=("list", "profile")
+        )
+        in_use = [profile.name for profile, is_in_use in self._context.profiles() if is_in_use]
+        for name, profile in product(ListName, in_use):
+            labels = (name.value, profile)
+            held.add_metric(labels, self._context.held_list(name, profile) is not None)
+            if (snapshot := self._context.snapshot(name, profile)) is not None:
+                serials.add_metric(labels, snapshot.serial)
+                entries.add_metric(labels, count_entries(snapshot))
         yield serials
         yield entries
         yield held
+
+    def _zone(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "molecatcher_zone_answers", "What the zone server answered, told and cut off", labels=("kind",)
+        )
+        for kind, count in self._context.zone_counts().items():
+            family.add_metric((kind,), count)
+        yield family
+
+    def _pulls(self) -> Iterator[Metric]:
+        labels = ("list", "profile")
+        pulling = GaugeMetricFamily("molecatcher_feed_consumers", "Who pulls the list (90 days)", labels=labels)
+        behind = GaugeMetricFamily("molecatcher_feed_consumers_behind", "Those that have an older state", labels=labels)
+        states = self._consumers.states(self._context.now_ns())
+        counts = Counts((row.list_name, row.profile) for row, _serial, _is_behind in states)
+        late = Counts((row.list_name, row.profile) for row, _serial, is_behind in states if is_behind)
+        for key, number in sorted(counts.items()):
+            pulling.add_metric(key, number)
+            behind.add_metric(key, late[key])
+        yield pulling
+        yield behind
+        dropped = "Consumers that were forgotten because there were too many"
+        yield CounterMetricFamily("molecatcher_feed_consumers_dropped", dropped, value=self._consumers.dropped)
 
     def _evidence(self) -> Iterator[Metric]:
         usage = self._context.store.evidence_usage()
@@ -139,10 +175,10 @@ class StateCollector(Collector):
         yield CounterMetricFamily("molecatcher_evidence_evicted", evicted, value=usage.evicted)
 
 
-def make_registry(context: ApiContext) -> CollectorRegistry:
+def make_registry(context: ApiContext, consumers: ConsumerStates) -> CollectorRegistry:
     """Return a registry of this application's own, with the state of `context` in it."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StateCollector(context))
+    registry.register(StateCollector(context, consumers))
     return registry
 
 

@@ -43,7 +43,7 @@ class Page(Generic[Filter]):
         if len(rows) > self.limit:
             last = Position(items[-1].at_ns, items[-1].row_id, self.wanted.from_ns, self.wanted.to_ns)
             cursor = self.signer.encode(last, self.asked)
-            headers["Link"] = f'<{_with_cursor(url, cursor)}>; rel="next"'
+            headers["Link"] = f'<{with_cursor(url, cursor)}>; rel="next"'
         return json_response({"items": [row.document for row in items], "next": cursor}, headers=headers)
 
 
@@ -65,6 +65,7 @@ def open_page(
     return Page(signer, asked, wanted, after, limit)
 
 
-def _with_cursor(url: URL, cursor: str) -> str:
+def with_cursor(url: URL, cursor: str) -> str:
+    """Return the address of the page that `cursor` names, in the same query as `url`."""
     kept = [(name, value) for name, value in parse_qsl(url.query, keep_blank_values=True) if name != "cursor"]
     return f"{url.path}?{urlencode([*kept, ('cursor', cursor)])}"

@@ -24,6 +24,8 @@ from api.times import DAY_NS, HOUR_NS, NS_PER_S, parse_rfc3339
 from db.values import Aggregation, Dimension, EventFilter, FindingFilter, FindingState, Metric
 from rules.names import MAX_NAME_OCTETS, fold
 from rules.observation import FlowState
+from rules.profiles import DEFAULT_PROFILE
+from rules.urls import MAX_URL_OCTETS
 from rules.verdict import Outcome, Role, Severity
 
 MAX_LIMIT = 500
@@ -157,11 +159,23 @@ class FindingQuery(FilterQuery, Paging):
         return FindingFilter(**self.model_dump(exclude={"limit", "cursor"}))
 
 
+ProfileName = Annotated[str, Field(min_length=1, max_length=32, examples=["agents-only"])]
+
+
+class ProfileQuery(BaseModel):
+    """The parameter of a list's routes that say what is in force."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    profile: ProfileName = DEFAULT_PROFILE
+
+
 class FeedQuery(BaseModel):
     """The parameters of a feed."""
 
     model_config = ConfigDict(extra="forbid")
 
+    profile: ProfileName | None = Field(None, description="Which services and roles; else the token's, or agents-only")
     comments: Annotated[int, Field(ge=0, le=1, description="0 leaves the explaining lines out")] = 1
     empty: Annotated[str, Field(pattern="^(comment|sentinel)$")] | None = Field(
         None,
@@ -176,24 +190,31 @@ class FeedQuery(BaseModel):
         return self
 
 
-class EntryQuery(BaseModel):
-    """The parameters of a list's entries."""
+class ConsumerQuery(BaseModel):
+    """Which consumers of lists are asked for."""
 
     model_config = ConfigDict(extra="forbid")
+
+    profile: ProfileName | None = None
+    behind: bool | None = Field(None, description="Those that have an older state, or those that do not")
+    offset: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+
+
+class EntryQuery(ProfileQuery):
+    """The parameters of a list's entries."""
 
     serial: Serial | None = Field(None, description="An earlier snapshot; else the one in force")
     q: Text | None = Field(None, description="Part of the entry, in any case")
     service: ServiceId | None = None
-    after: Annotated[str, Field(max_length=MAX_NAME_OCTETS + 2)] | None = Field(
+    after: Annotated[str, Field(max_length=MAX_URL_OCTETS + 8)] | None = Field(
         None, description="`next` of the page before"
     )
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
 
 
-class DiffQuery(BaseModel):
+class DiffQuery(ProfileQuery):
     """The parameters of a difference."""
-
-    model_config = ConfigDict(extra="forbid")
 
     from_serial: Serial = Field(alias="from", description="The earlier snapshot")
     to_serial: Serial | None = Field(None, alias="to", description="The later one; else the one in force")

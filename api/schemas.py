@@ -2,13 +2,11 @@
 
 import builtins
 from datetime import date, datetime
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from db.values import AccessRole, ActorKind, AuditOutcome, FindingState, Metric, TokenScope
-from rules.blocklist import ListName, Origin, Scope
-from rules.list_guards import Guard
+from rules.blocklist import ListName
 from rules.observation import FlowState, Kind, Transport
 from rules.sensor_status import SensorState
 from rules.verdict import Decision, Outcome, Role, Severity
@@ -117,82 +115,6 @@ class AggregateDocument(Document):
     metric: Metric
     groups: list[GroupDocument]
     is_truncated: bool = Field(description="There are more groups than `limit`")
-
-
-class RefusalDocument(Document):
-    """Why a list is held."""
-
-    guard: Guard
-    detail: str = Field(examples=["60 of 114 entries would go at once"])
-
-
-class HeldDocument(Document):
-    """A newer state of a list that was not published."""
-
-    digest: str
-    entries: int = Field(examples=[54])
-    refusals: list[RefusalDocument]
-    is_confirmable: bool = Field(description="POST its digest to /v1/lists/{list}/confirm to publish it")
-
-
-class ListDocument(Document):
-    """A block list; `serial` is null before it is built."""
-
-    list_name: ListName
-    serial: int | None = Field(examples=[7])
-    created_at: datetime | None = Field(examples=[TIME])
-    digest: str | None
-    entries: int = Field(examples=[114])
-    feeds: list[str] = Field(examples=[["/feeds/unsanctioned-domains.txt"]])
-    withheld: dict[str, str] = Field(description="Services that are left out, and why", examples=[{}])
-    held: HeldDocument | None
-
-
-class ListList(Document):
-    """Every list."""
-
-    items: list[ListDocument]
-
-
-class EntryDocument(Document):
-    """An entry: `*.name` is the name and everything below it; `allow` exempts below a blocked name."""
-
-    entry: str = Field(examples=["*.ngrok-agent.com"])
-    action: Literal["block", "allow"]
-    scope: Scope
-    service: str = Field(examples=["ngrok"])
-    source: Origin
-    reason: str = Field(examples=[""])
-    first_listed: datetime | None = Field(examples=[TIME])
-
-
-class EntryPage(Document):
-    """Entries in order."""
-
-    items: list[EntryDocument]
-    next: str | None = Field(examples=[None])
-
-
-class SnapshotDocument(Document):
-    """One state of a list."""
-
-    serial: int = Field(examples=[7])
-    created_at: datetime = Field(examples=[TIME])
-    digest: str
-
-
-class SnapshotList(Document):
-    """States of a list, newest first."""
-
-    items: list[SnapshotDocument]
-
-
-class DiffDocument(Document):
-    """What changed between two states of a list."""
-
-    added: list[str] = Field(examples=[["*.new.example"]])
-    removed: list[str] = Field(examples=[[]])
-    is_truncated: bool
 
 
 class FindingDocument(Document):
@@ -309,6 +231,7 @@ class SensorDocument(Document):
     spool_overflow: int = Field(description="Events lost because the spool was full", examples=[0])
     copies: int = Field(description="Packets that another interface had shown already", examples=[0])
     policy_error: str = Field(examples=[""])
+    workers: int = Field(description="Processes that share its work; what is counted is their sum", examples=[1])
 
 
 class SensorList(Document):
@@ -336,6 +259,12 @@ class PolicyDocument(Document):
     sanctioned: list[SanctionedDocument]
     error: str = Field(examples=[""])
     warnings: list[str] = Field(examples=[[]])
+
+
+class DemonstrationDocument(Document):
+    """What came of the demonstration."""
+
+    events: int = Field(description="Events stored")
 
 
 class HealthDocument(Document):

@@ -3,7 +3,8 @@
 A sender in one network namespace floods the sensor in another over a veth pair: 88 % bulk, 10 % acknowledgements, DNS,
 TLS hellos over two segments, QUIC; 15 % IPv6; new clients in every loop. CPU is the receiving process's, user and
 system, per packet that the sender offered; what the filter itself costs is the sender's (veth delivers in its context):
-`sender`. Loss is exact for each class that matters. Needs root; with `--json` one object an engine is printed.
+`sender`. Loss is exact for each class that matters. The last lines are workers that share the clients (`--workers` of
+the sensor), theirs summed. Needs root; with `--json` one object an engine is printed.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import structlog
@@ -31,6 +33,7 @@ from sensor.capture.plain import PlainTap
 from sensor.capture.ring import RingTap
 from sensor.capture.tap import TapOpener
 from sensor.pipeline import Pipeline
+from sensor.share import Share
 
 PACKETS = 50_000  # a loop
 BULK_OCTETS = 1400
@@ -42,12 +45,14 @@ BULK, ACKNOWLEDGEMENT, SYN, HELLO_1, HELLO_2, DNS, QUIC = (
 RELEVANT = (SYN, HELLO_1, HELLO_2, DNS, QUIC)
 FLAG_SYN, FLAG_ACK = 0x02, 0x10
 IPV6_SHARE = 0.15
-ENGINES: dict[str, tuple[Callable[[], PacketFilter], TapOpener]] = {
-    "af-packet": (EveryIpPacket, PlainTap),
-    "ring": (lambda: EveryIpPacket(16_384), RingTap),
-    "flow-heads": (FlowHeads, PlainTap),
-    "flow-heads-ring": (FlowHeads, RingTap),
+ENGINES: dict[str, tuple[Callable[[Share], PacketFilter], TapOpener]] = {
+    "af-packet": (lambda _: EveryIpPacket(), PlainTap),
+    "ring": (lambda _: EveryIpPacket(16_384), RingTap),
+    "flow-heads": (lambda share: FlowHeads(share=share), PlainTap),
+    "flow-heads-ring": (lambda share: FlowHeads(share=share), RingTap),
 }
+BEST = "flow-heads-ring"
+WORKERS = (2, 4)
 
 
 class Client:
@@ -116,13 +121,13 @@ def opening(client: Client, number: int, hello: bytes) -> Iterator[Patched]:
             yield client.datagram((6000, 443), b"\xc3\0\0\0\1" + bytes((part,)) * 1195, QUIC)
 
 
-def receive(engine: str, *, with_pipeline: bool) -> None:
+def receive(engine: str, share: Share, *, with_pipeline: bool) -> None:
     """Capture on eth0 until nothing came for a second after the first packet, and print what came and what it cost."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     make_filter, open_tap = ENGINES[engine]
     pipeline = Pipeline()
     seen: Counter[bytes] = Counter()
-    with LiveSource((INTERFACE,), Engine(engine, "", make_filter(), open_tap)) as source:
+    with LiveSource((INTERFACE,), Engine(engine, "", make_filter(share), open_tap)) as source:
         print("ready", flush=True)
         before = resource.getrusage(resource.RUSAGE_SELF)
         quiet_since = None
@@ -151,16 +156,29 @@ def in_namespace(name: str, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(within(name, [sys.executable, *words]), stdout=subprocess.PIPE, text=True)
 
 
-def measure(engine: str, frames: Path, loops: int, *, with_pipeline: bool) -> dict[str, object]:
+def measure(engine: str, frames: Path, loops: int, workers: int = 1, *, with_pipeline: bool) -> dict[str, object]:
     """Return what one engine saw of `loops` loops of `frames` in namespaces of its own, and its cost."""
     here = Path(__file__).resolve()
     options = ["--receive", engine, *(["--pipeline"] if with_pipeline else [])]
-    with veth() as (sensor, sender), in_namespace(sensor, str(here), *options) as receiver:
-        receiver.stdout.readline()
+    with veth() as (sensor, sender), ExitStack() as stack:
+        shares = [["--share", str(number), str(workers)] for number in range(workers)]
+        receivers = [stack.enter_context(in_namespace(sensor, str(here), *options, *share)) for share in shares]
+        for receiver in receivers:
+            receiver.stdout.readline()
         with in_namespace(sender, str(here.with_name("burst.py")), INTERFACE, str(frames), str(loops)) as burst:
             sent, seconds, cpu = burst.communicate()[0].split()
-        result: dict[str, object] = json.loads(receiver.communicate()[0])
-    return {"engine": engine, "offered": int(sent), "sending_s": float(seconds), "sender_cpu_s": float(cpu), **result}
+        results = [json.loads(receiver.communicate()[0]) for receiver in receivers]
+    name = engine if workers == 1 else f"{workers} workers"
+    sending = {"engine": name, "offered": int(sent), "sending_s": float(seconds), "sender_cpu_s": float(cpu)}
+    return {**sending, **summed(results)}
+
+
+def summed(results: list[dict[str, object]]) -> dict[str, object]:
+    """Return what several receivers of one sender say together."""
+    seen: Counter[str] = Counter()
+    for result in results:
+        seen.update(result["seen"])
+    return {"seen": seen, **{name: sum(row[name] for row in results) for name in results[0].keys() - {"seen"}}}
 
 
 def lost(result: dict[str, object], offered: Counter[bytes], loops: int) -> dict[str, float]:
@@ -189,9 +207,10 @@ def main() -> None:
     parser.add_argument("--pipeline", action="store_true", help="take what comes through the pipeline, too")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--receive", choices=ENGINES, help=argparse.SUPPRESS)
+    parser.add_argument("--share", type=int, nargs=2, default=(0, 1), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.receive:
-        receive(options.receive, with_pipeline=options.pipeline)
+        receive(options.receive, Share(*options.share), with_pipeline=options.pipeline)
         return
     frames = traffic()
     offered = Counter(frame[-MARK_OCTETS:] for frame, _ in frames)
@@ -201,8 +220,10 @@ def main() -> None:
     with tempfile.NamedTemporaryFile() as file:
         file.write(pack(frames))
         file.flush()
-        for engine in options.engine or ENGINES:
-            result = measure(engine, Path(file.name), options.loops, with_pipeline=options.pipeline)
+        runs = [(engine, 1) for engine in options.engine or ENGINES]
+        runs += [(BEST, workers) for workers in WORKERS if not options.engine]
+        for engine, workers in runs:
+            result = measure(engine, Path(file.name), options.loops, workers, with_pipeline=options.pipeline)
             losses = lost(result, offered, options.loops)
             if options.json:
                 print(json.dumps({**result, "lost": losses}))

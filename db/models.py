@@ -170,10 +170,34 @@ class PublishedRow(Base):
     __tablename__ = "snapshots"
 
     list_name: Mapped[str] = mapped_column(primary_key=True)
+    profile: Mapped[str] = mapped_column(primary_key=True)
     serial: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     created_at_ns: Mapped[int]
     digest: Mapped[str]
     body: Mapped[bytes]
+
+
+class PullRow(Base):
+    """One `db.values.PullRecord`."""
+
+    __tablename__ = "pulls"
+    __table_args__ = (Index(None, "last_pull_ns"),)
+
+    pull_id: Mapped[str] = mapped_column(primary_key=True)
+    token_id: Mapped[str]
+    consumer: Mapped[str]
+    address: Mapped[str]
+    user_agent: Mapped[str]
+    list_name: Mapped[str]
+    profile: Mapped[str]
+    format: Mapped[str]
+    serial: Mapped[int]
+    status: Mapped[int]
+    first_pull_ns: Mapped[int]
+    last_pull_ns: Mapped[int]
+    changed_ns: Mapped[int]
+    pulls: Mapped[int]
+    failures: Mapped[int]
 
 
 class ResolutionRow(Base):

@@ -1,6 +1,7 @@
 """Snapshots: published lists, numbered, never changed."""
 
-from sqlalchemy import Connection, delete, insert, select
+import msgspec
+from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from db.models import PublishedRow
 from db.values import SnapshotRow
@@ -15,43 +16,42 @@ _SNAPSHOTS = PublishedRow.metadata.tables[PublishedRow.__tablename__]
 def publish(connection: Connection, wanted: SnapshotRow) -> SnapshotRow:
     """Return the list's latest snapshot when it has this digest, else a new one with the next serial.
 
-    The serial is that of `wanted` at least. The `KEPT_A_LIST` newest of each list are kept. The caller holds the write
-    lock, so serials never repeat.
+    The serial is that of `wanted` at least. The `KEPT_A_LIST` newest of each list and profile are kept. The caller
+    holds the write lock, so serials never repeat.
     """
-    list_name, created_at_ns, digest, body = wanted.list_name, wanted.created_at_ns, wanted.digest, wanted.body
-    latest = latest_snapshot(connection, list_name)
-    if latest is not None and latest.digest == digest and latest.serial >= wanted.serial:
+    latest = latest_snapshot(connection, wanted.list_name, wanted.profile)
+    if latest is not None and latest.digest == wanted.digest and latest.serial >= wanted.serial:
         return latest
-    serial = max(wanted.serial, latest.serial + 1 if latest else 1)
+    serial, created_at_ns = max(wanted.serial, latest.serial + 1 if latest else 1), wanted.created_at_ns
     if latest is not None and 0 <= latest.created_at_ns // NS_PER_S - created_at_ns // NS_PER_S < CLOSE_S:
         created_at_ns = latest.created_at_ns + NS_PER_S  # Last-Modified has whole seconds and must tell them apart
-    published = SnapshotRow(list_name, serial, created_at_ns, digest, body)
-    connection.execute(
-        insert(_SNAPSHOTS).values(
-            list_name=list_name, serial=serial, created_at_ns=created_at_ns, digest=digest, body=body
-        )
-    )
+    published = msgspec.structs.replace(wanted, serial=serial, created_at_ns=created_at_ns)
+    connection.execute(insert(_SNAPSHOTS).values(msgspec.structs.asdict(published)))
     is_old = _SNAPSHOTS.c.serial <= serial - KEPT_A_LIST
-    connection.execute(delete(_SNAPSHOTS).where(_SNAPSHOTS.c.list_name == list_name, is_old))
+    connection.execute(delete(_SNAPSHOTS).where(*_of(wanted.list_name, wanted.profile), is_old))
     return published
 
 
-def latest_snapshot(connection: Connection, list_name: str) -> SnapshotRow | None:
+def latest_snapshot(connection: Connection, list_name: str, profile: str) -> SnapshotRow | None:
     """Return the list's snapshot with the highest serial, None before the first."""
-    query = select(_SNAPSHOTS).where(_SNAPSHOTS.c.list_name == list_name).order_by(_SNAPSHOTS.c.serial.desc()).limit(1)
+    query = select(_SNAPSHOTS).where(*_of(list_name, profile)).order_by(_SNAPSHOTS.c.serial.desc()).limit(1)
     row = connection.execute(query).first()
-    return SnapshotRow(row.list_name, row.serial, row.created_at_ns, row.digest, row.body) if row else None
+    return SnapshotRow(**row._asdict()) if row else None
 
 
-def snapshots(connection: Connection, list_name: str) -> list[SnapshotRow]:
+def snapshots(connection: Connection, list_name: str, profile: str) -> list[SnapshotRow]:
     """Return the list's snapshots that are kept, newest first, without their bodies."""
     columns = (_SNAPSHOTS.c.serial, _SNAPSHOTS.c.created_at_ns, _SNAPSHOTS.c.digest)
-    query = select(*columns).where(_SNAPSHOTS.c.list_name == list_name).order_by(_SNAPSHOTS.c.serial.desc())
-    return [SnapshotRow(list_name, *row, b"") for row in connection.execute(query)]
+    query = select(*columns).where(*_of(list_name, profile)).order_by(_SNAPSHOTS.c.serial.desc())
+    return [SnapshotRow(list_name, *row, b"", profile) for row in connection.execute(query)]
 
 
-def snapshot(connection: Connection, list_name: str, serial: int) -> SnapshotRow | None:
+def snapshot(connection: Connection, list_name: str, profile: str, serial: int) -> SnapshotRow | None:
     """Return one snapshot, None when it is not kept (any more)."""
-    query = select(_SNAPSHOTS).where(_SNAPSHOTS.c.list_name == list_name, _SNAPSHOTS.c.serial == serial)
+    query = select(_SNAPSHOTS).where(*_of(list_name, profile), _SNAPSHOTS.c.serial == serial)
     row = connection.execute(query).first()
-    return SnapshotRow(row.list_name, row.serial, row.created_at_ns, row.digest, row.body) if row else None
+    return SnapshotRow(**row._asdict()) if row else None
+
+
+def _of(list_name: str, profile: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return _SNAPSHOTS.c.list_name == list_name, _SNAPSHOTS.c.profile == profile

@@ -10,7 +10,7 @@ from typing import Self
 
 from sqlalchemy import Engine, update
 
-from db import aggregates, events, evidence, findings, resolutions, schema, sensors, snapshots, tokens
+from db import aggregates, events, evidence, findings, pulls, resolutions, schema, sensors, sightings, snapshots, tokens
 from db.access_store import AccessStore
 from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.errors import DbError
@@ -30,12 +30,15 @@ from db.values import (
     Group,
     IngestedEvent,
     IntervalCount,
+    NameSighting,
+    PullRecord,
     Resolution,
     ServiceCount,
     SnapshotRow,
     Token,
 )
 from rules.event import Event
+from rules.profiles import DEFAULT_PROFILE
 from rules.sensor_status import SensorStatus
 from rules.verdict import Outcome
 
@@ -64,7 +67,7 @@ def open_store(
 
 
 class Store(AccessStore):
-    """Events, findings, sensors, snapshots, resolutions, tokens and who did what, in one database."""
+    """Events, findings, sensors, snapshots, resolutions and tokens and who did what, in one database."""
 
     def __init__(self, engine: Engine, evidence_limit: int = DEFAULT_EVIDENCE_LIMIT) -> None:
         self._engine = engine
@@ -164,6 +167,11 @@ class Store(AccessStore):
         with reading(self._engine) as connection:
             return events.observed_names(connection, verdict, from_ns, limit)
 
+    def agent_names(self, from_ns: int, limit: int = 5_000) -> list[NameSighting]:
+        """Return up to `limit` names that agents dialled since, not sanctioned ones; the one seen last first."""
+        with reading(self._engine) as connection:
+            return sightings.agent_names(connection, from_ns, limit)
+
     def finding(self, finding_id: str) -> Finding | None:
         """Return one finding, None when there is none."""
         with reading(self._engine) as connection:
@@ -203,20 +211,30 @@ class Store(AccessStore):
         with writing(self._engine) as connection:
             return snapshots.publish(connection, wanted)
 
-    def snapshots(self, list_name: str) -> list[SnapshotRow]:
+    def snapshots(self, list_name: str, profile: str = DEFAULT_PROFILE) -> list[SnapshotRow]:
         """Return the list's snapshots that are kept, newest first, without their bodies."""
         with reading(self._engine) as connection:
-            return snapshots.snapshots(connection, list_name)
+            return snapshots.snapshots(connection, list_name, profile)
 
-    def snapshot(self, list_name: str, serial: int) -> SnapshotRow | None:
+    def snapshot(self, list_name: str, serial: int, profile: str = DEFAULT_PROFILE) -> SnapshotRow | None:
         """Return one snapshot, None when it is not kept (any more)."""
         with reading(self._engine) as connection:
-            return snapshots.snapshot(connection, list_name, serial)
+            return snapshots.snapshot(connection, list_name, profile, serial)
 
-    def latest_snapshot(self, list_name: str) -> SnapshotRow | None:
+    def latest_snapshot(self, list_name: str, profile: str = DEFAULT_PROFILE) -> SnapshotRow | None:
         """Return the list's newest snapshot, None before the first."""
         with reading(self._engine) as connection:
-            return snapshots.latest_snapshot(connection, list_name)
+            return snapshots.latest_snapshot(connection, list_name, profile)
+
+    def save_pulls(self, records: Sequence[PullRecord], now_ns: int) -> None:
+        """Keep what consumers pulled last; who has not pulled for 90 days is forgotten."""
+        with writing(self._engine) as connection:
+            pulls.save(connection, records, now_ns)
+
+    def pulls(self, limit: int) -> list[PullRecord]:
+        """Return up to `limit` records of what consumers pulled, those of the newest pulls."""
+        with reading(self._engine) as connection:
+            return pulls.pulls(connection, limit)
 
     def save_resolution(self, *answers: Resolution) -> None:
         """Keep good answers unless later ones are there; a failure only marks the last good answer as not `ok`."""

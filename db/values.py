@@ -6,7 +6,8 @@ from typing import Self
 import msgspec
 
 from rules.event import Event
-from rules.observation import FlowState
+from rules.observation import Evidence, FlowState
+from rules.profiles import DEFAULT_PROFILE
 from rules.verdict import Outcome, Role, Severity
 
 
@@ -204,14 +205,52 @@ class EvidenceUsage(msgspec.Struct, frozen=True):
     evicted: int
 
 
+class NameSighting(msgspec.Struct, frozen=True):
+    """A name that agents of `service` dialled: when last, which of the sure signs told, and what became of it.
+
+    `is_acknowledged`: an analyst acknowledged a finding that it belongs to.
+    """
+
+    name: str
+    service: str
+    last_seen_ns: int
+    is_acknowledged: bool
+    evidence: frozenset[Evidence]
+
+
 class SnapshotRow(msgspec.Struct, frozen=True):
-    """One published list; `serial` counts up from 1 for each list."""
+    """One published list; `serial` counts up from 1 for each list and profile."""
 
     list_name: str
     serial: int
     created_at_ns: int
     digest: str
     body: bytes
+    profile: str = DEFAULT_PROFILE
+
+
+class PullRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What one consumer pulled of one list in one profile and format.
+
+    `consumer` is the token's name, empty without a token; `serial` the one that it was handed last (0: none), at
+    `changed_ns` for the first time; `status` that of its last pull; `pulls` counts those that were served.
+    """
+
+    pull_id: str
+    token_id: str
+    consumer: str
+    address: str
+    user_agent: str
+    list_name: str
+    profile: str
+    format: str
+    serial: int
+    status: int
+    first_pull_ns: int
+    last_pull_ns: int
+    changed_ns: int
+    pulls: int
+    failures: int
 
 
 class Resolution(msgspec.Struct, frozen=True):

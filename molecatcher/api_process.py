@@ -12,18 +12,25 @@ from api.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from molecatcher import __version__
 from molecatcher.access_file import plan_listening
+from molecatcher.demonstration import RECORDING, Demonstration
 from molecatcher.dissection import dissect
 from molecatcher.list_files import ListFiles
+from molecatcher.listener_thread import ListenerThread
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
 from molecatcher.open_feeds import OpenFeeds, listen_openly
+from molecatcher.open_zone import OpenZone, listen_for_zone
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
 from molecatcher.settings import Settings
+from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept_secret
+from molecatcher.zone_checks import ZoneChecks
+from molecatcher.zone_keys import ZoneKeyFiles
 from rules.catalogue import load_catalogue
+from rules.zones import ZoneAnswer
 
 log = structlog.get_logger()
 
@@ -39,19 +46,34 @@ class ApiProcess:
         Raises:
             RulesError, DbError, ApiError: a policy, database or listen address that cannot be used.
         """
-        access, reach, certificate = plan_listening(settings)
+        access, reach, self._certificate = plan_listening(settings)
         listener = bind(parse_listen(settings.listen, only_loopback=False))
         open_lists = listen_openly(settings)
+        open_zone = listen_for_zone(settings)
         self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
         self._claim = claim(settings.state / "api.lock")
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
+        self._demonstration = Demonstration(self.store, self.rules, time.time_ns)
         files = ListFiles(settings.lists)
-        self.publisher = Publisher(self.store, self.rules, resolver, settings.resolve_s, files=files)
+        agents = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
+        self.publisher = Publisher(
+            self.store, self.rules, resolver, settings.resolve_s, files=files, agent_addresses=agents
+        )
+        self.zone_checks = ZoneChecks(
+            [SharedFile(path, list[str]) for path in settings.all_zone_questions],
+            SharedFile(settings.zone_answers, list[ZoneAnswer]),
+            NameResolver(settings.resolvers, spell=own_lookups.mark),
+        )
+        self._checks_zones = settings.zone_checks
+        self.zone = (
+            OpenZone(open_zone, self.publisher.snapshot, self.store, ZoneKeyFiles(settings.zone_keys))
+            if open_zone
+            else None
+        )
         app = create_app(self._context(settings), access)
-        self.server = ApiServer(app, listener, certificate, reach=reach)
-        self._certificates = [it for it in (certificate, open_lists and open_lists.certificate) if it]
+        self.server = ApiServer(app, listener, self._certificate, reach=reach)
         self.feeds = OpenFeeds(app, open_lists) if open_lists else None
         self._stopping = threading.Event()
         self._wants_reload = threading.Event()
@@ -62,19 +84,22 @@ class ApiProcess:
         for number in (signal.SIGTERM, signal.SIGINT):  # the server takes both over and raises them again in the end
             signal.signal(number, lambda _signal, _frame: self.server.stop())
         self.publisher.start()
+        if self._checks_zones:
+            self.zone_checks.start()
         keeper = threading.Thread(target=self._keep_house, args=(notifier,), name="housekeeping")
         keeper.start()
-        if self.feeds:
-            self.feeds.start()
+        for listener in self._listeners:
+            listener.start()
         try:
             self.server.run()
         finally:
             notifier.stopping()
             self._stopping.set()
-            if self.feeds:
-                self.feeds.stop()
+            for listener in self._listeners:
+                listener.stop()
             keeper.join()
             self.publisher.stop()
+            self.zone_checks.stop()
             self.store.close()
 
     def _keep_house(self, notifier: Notifier) -> None:
@@ -82,26 +107,37 @@ class ApiProcess:
             pass
         notifier.ready()
         while not self._stopping.wait(POLL_S):
-            if self.publisher.is_alive and (self.feeds is None or self.feeds.is_alive):
+            if self.publisher.is_alive and all(listener.is_alive for listener in self._listeners):
                 notifier.alive()
-            for certificate in self._certificates:
-                certificate.poll()
+            for listener in self._listeners:
+                listener.poll()
+            if self._certificate:
+                self._certificate.poll()
             wants_reload = self._wants_reload.is_set()
             self._wants_reload.clear()
             if self.rules.reload() if wants_reload else self.rules.poll():
                 self.publisher.rules_changed()
 
+    @property
+    def _listeners(self) -> list[ListenerThread]:
+        return [listener for listener in (self.feeds, self.zone) if listener is not None]
+
     def _context(self, settings: Settings) -> ApiContext:
         return ApiContext(
             store=self.store,
             snapshot=self.publisher.snapshot,
+            profiles=self.publisher.profiles,
+            use_profile=self.publisher.use_profile,
+            behind_after_ns=settings.behind_minutes * 60 * 1_000_000_000,
             catalogue_services=self._services,
             policy_status=self._policy_status,
             now_ns=time.time_ns,
             dissect=dissect,
+            demonstrate=self._demonstration.play if RECORDING.exists() else None,
             version=__version__,
             held_list=self.publisher.held,
             confirm_list=self.publisher.confirm,
+            zone_counts=self.zone.counts if self.zone else dict,
             cursor_secret=kept_secret(settings.state / "cursor_secret"),
         )
 

@@ -10,8 +10,8 @@ from rich.text import Text
 from molecatcher.live_rules import read_policy
 from molecatcher.settings import Settings
 from molecatcher.tables import console, services_table
-from rules.blocklist import build_names
 from rules.catalogue import Catalogue, load_catalogue
+from rules.list_building import build_names
 from rules.policy import Policy
 
 

@@ -14,20 +14,22 @@ log = structlog.get_logger()
 SILENCE_S = 60.0
 SHORTEST_WAIT_S = 0.5
 LONGEST_WAIT_S = 10.0
-MESSAGE_OCTETS = 4096
+STATUS = b"STATUS="
+MESSAGE_OCTETS = 64 * 1024
 
 
 class Child:
     """One supervised process. It is started again when it ends, ever later (0.5 s to 10 s) if it keeps ending.
 
     `NOTIFY_SOCKET` in its environment is a socket of ours (sd_notify(3)): READY=1 says that it has started, WATCHDOG=1
-    that it lives. One that is silent for 60 s is killed.
+    that it lives; `said` is what it said last in STATUS. One that is silent for 60 s is killed.
     """
 
     def __init__(self, name: str, argv: Sequence[str], environment: dict[str, str]) -> None:
         self.name = name
         self.is_ready = False
         self.was_ready = False
+        self.said = b""
         self._argv = list(argv)
         self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._notices.bind("")  # an unused abstract address, chosen by the kernel (unix(7), autobind)
@@ -72,13 +74,14 @@ class Child:
             self._process.send_signal(number)
 
     def finish(self, timeout_s: float) -> None:
-        """Wait until the process has ended; after `timeout_s` it is killed."""
+        """Wait until the process has ended, and hear its last word; after `timeout_s` it is killed."""
         if self._process is not None:
             try:
                 self._process.wait(timeout_s)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        self._listen()
         self._notices.close()
 
     def _listen(self) -> None:
@@ -88,7 +91,9 @@ class Child:
             except BlockingIOError:
                 return
             self._heard_at_s = time.monotonic()
-            if b"READY=1" in message.split(b"\n"):
+            lines = message.split(b"\n")
+            self.said = next((line[len(STATUS) :] for line in lines if line.startswith(STATUS)), self.said)
+            if b"READY=1" in lines:
                 self.is_ready = self.was_ready = True
                 self._wait_s = SHORTEST_WAIT_S
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from molecatcher import __version__, enforce_command, fetch_command, token_command
+from molecatcher import __version__, enforce_command, fetch_command, token_command, zone_command
 from molecatcher.errors import MolecatcherError, SetupError
 from molecatcher.format_help import FormatHelp
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(enforce_command.app)
 app.add_typer(token_command.app)
+app.add_typer(zone_command.app)
 app.command()(fetch_command.fetch)
 stdout, stderr = Console(), Console(stderr=True)
 
@@ -72,6 +73,14 @@ RequireOption = Annotated[
     bool | None,
     typer.Option("--require-auth", help="Ask everybody for a token or a sign-in, also on loopback", show_default=False),
 ]
+ZoneListenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--zone-listen",
+        metavar="HOST:PORT",
+        help="Where resolvers get the names as a policy zone: AXFR, IXFR, NOTIFY [default: nowhere]",
+    ),
+]
 InterfaceOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -84,6 +93,16 @@ InterfaceOption = Annotated[
 NetnsOption = Annotated[
     list[str] | None,
     typer.Option("--netns", metavar="NETNS", help="Choose interfaces in this network namespace, too (repeatable)"),
+]
+
+
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Processes that share the capture, for links that one core cannot follow; needs eBPF [default: 1]",
+    ),
 ]
 
 
@@ -136,6 +155,8 @@ def run(
     tls_key: KeyOption = None,
     access: AccessOption = None,
     require_auth: RequireOption = None,
+    zone_listen: ZoneListenOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """The main job: sensor, API and page on this host.
 
@@ -146,8 +167,8 @@ def run(
     """
     from molecatcher.supervise import run as supervise
 
-    where = {"interface": tuple(interface or ()), "netns": tuple(netns or ())}
-    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key}
+    where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
+    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
     who = {"access": access, "require_auth": require_auth}
     sys.exit(supervise(_settings(**where, **lists, **who, listen=listen, state=state, policy=policy)))
 
@@ -158,11 +179,13 @@ def sensor(
     netns: NetnsOption = None,
     state: StateOption = None,
     policy: PolicyOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Only the sensor: capture and classify into the database under the state directory."""
-    from molecatcher.sensor_process import run as run_sensor
+    from molecatcher.workers import run as run_sensor
 
-    run_sensor(_settings(interface=tuple(interface or ()), netns=tuple(netns or ()), state=state, policy=policy))
+    where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
+    run_sensor(_settings(**where, state=state, policy=policy))
 
 
 @app.command()
@@ -176,11 +199,12 @@ def serve(
     tls_key: KeyOption = None,
     access: AccessOption = None,
     require_auth: RequireOption = None,
+    zone_listen: ZoneListenOption = None,
 ) -> None:
     """Only the API, the block lists and the page, from the database under the state directory."""
     from molecatcher.api_process import run as run_api
 
-    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key}
+    lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
     who = {"access": access, "require_auth": require_auth}
     run_api(_settings(**lists, **who, listen=listen, state=state, policy=policy))
 

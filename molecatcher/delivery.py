@@ -7,13 +7,16 @@ import structlog
 
 from db.errors import DbError
 from db.store import Store
+from rules.event import Event
 from rules.sensor_status import SensorStatus
-from sensor.spool import Spool
+from sensor.spool import Batch, Spool
 
 log = structlog.get_logger()
 
 SHORTEST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
+REST_S = 0.25  # between two deliveries: a transaction costs more than the events in it
+MOST_EVENTS = 500  # in a transaction
 
 
 class Delivery:
@@ -58,6 +61,7 @@ class Delivery:
             self._wake.clear()
             if self._try():
                 wait_s = SHORTEST_WAIT_S
+                self._stopping.wait(REST_S)
                 self._wake.wait()
             else:
                 self._stopping.wait(wait_s)
@@ -74,14 +78,25 @@ class Delivery:
         return True
 
     def _deliver(self) -> None:
+        events: list[Event] = []
+        held: list[Batch] = []
         for batch in self._spool.batches():
-            result = self._store.append(batch.events)
-            self.counters["delivered"] += len(batch.events)
-            for rejected in result.rejected:
-                self.counters["rejected"] += 1
-                log.error("event_rejected", event_id=rejected.event_id, problem=rejected.problem)
+            if held and len(events) + len(batch.events) > MOST_EVENTS:
+                self._store_all(events, held)
+                events, held = [], []
+            events += batch.events
+            held.append(batch)
+        self._store_all(events, held)
+
+    def _store_all(self, events: list[Event], held: list[Batch]) -> None:
+        """Store the events of `held` in one transaction, and only then let these leave the spool."""
+        result = self._store.append(events)
+        self.counters["delivered"] += len(events)
+        for rejected in result.rejected:
+            self.counters["rejected"] += 1
+            log.error("event_rejected", event_id=rejected.event_id, problem=rejected.problem)
+        for batch in held:
             self._spool.discard(batch)
-            self._save_heartbeat()
         self._save_heartbeat()
 
     def _save_heartbeat(self) -> None:

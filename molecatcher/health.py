@@ -73,6 +73,8 @@ def of_tables(detector: Detector, reporter: Reporter, evidence_shed: int = 0) ->
             "sightings": reporter.sightings_evicted,
             "watch": detector.watch.evicted,
             "clients": detector.clients.evicted,
+            "auxiliaries": detector.auxiliaries.evicted,
+            "candidates": detector.candidates.evicted,
             "evidence": evidence_shed,
         },
     }

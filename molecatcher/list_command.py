@@ -12,20 +12,16 @@ from molecatcher.errors import SetupError
 from molecatcher.live_rules import LiveRules
 from molecatcher.resolve import NameResolver
 from molecatcher.settings import Settings
-from rules.blocklist import (
-    AddressList,
-    ListName,
-    NameList,
-    Snapshot,
-    build_addresses,
-    build_names,
-    digest,
-    names_to_resolve,
-)
+from rules.blocklist import AddressList, ListName, NameList, Snapshot, digest
 from rules.catalogue import load_catalogue
+from rules.list_building import build_addresses, build_names, names_to_resolve
 from rules.ruleset import Ruleset
 
-SHORT_NAMES = {"domains": ListName.UNSANCTIONED_DOMAINS, "addresses": ListName.UNSANCTIONED_ADDRESSES}
+SHORT_NAMES = {
+    "domains": ListName.UNSANCTIONED_DOMAINS,
+    "addresses": ListName.UNSANCTIONED_ADDRESSES,
+    "urls": ListName.UNSANCTIONED_URLS,
+}
 
 
 def print_list(wanted: str, settings: Settings) -> None:

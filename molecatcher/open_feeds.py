@@ -1,17 +1,17 @@
 """The second listener: lists for other hosts, over TLS, each request with a token."""
 
 import socket
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import FastAPI
 
 from api.app import create_feed_app
-from api.server import ApiServer, ListenAddress, Reach, bind, parse_listen
+from api.server import ApiServer, Reach, bind, parse_listen
 from api.tls import Certificate
 from molecatcher.access_file import load_access
 from molecatcher.errors import SetupError
+from molecatcher.listener_thread import ListenerThread
 from molecatcher.settings import Settings
 
 
@@ -38,34 +38,14 @@ def listen_openly(settings: Settings) -> OpenListener | None:
     return OpenListener(bind(parse_listen(settings.feeds_listen, only_loopback=False)), certificate)
 
 
-class OpenFeeds:
-    """Serves the lists of `main` on a listener of their own, in a thread of its own."""
+class OpenFeeds(ListenerThread):
+    """Serves the lists of `main` on a listener of their own."""
 
     def __init__(self, main: FastAPI, listener: OpenListener) -> None:
         self.certificate = listener.certificate
-        self._server = ApiServer(create_feed_app(main), listener.socket, listener.certificate, reach=Reach.LISTS)
-        self._thread = threading.Thread(target=self._server.run, name="open-feeds", daemon=True)
+        app = create_feed_app(main)
+        super().__init__(ApiServer(app, listener.socket, listener.certificate, reach=Reach.LISTS), "open-feeds")
 
-    @property
-    def address(self) -> ListenAddress:
-        """Return where it listens."""
-        return self._server.address
-
-    @property
-    def is_alive(self) -> bool:
-        """Tell whether it has not failed."""
-        return self._thread.is_alive()
-
-    @property
-    def is_started(self) -> bool:
-        """Tell whether requests are answered."""
-        return self._server.is_started
-
-    def start(self) -> None:
-        """Begin to serve."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, and let running requests finish for some seconds."""
-        self._server.stop()
-        self._thread.join()
+    def poll(self) -> None:
+        """Take up a changed certificate."""
+        self.certificate.poll()

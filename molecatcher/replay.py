@@ -33,6 +33,7 @@ class Summary:
     """What a replay saw."""
 
     packets: int = 0
+    copies: int = 0
     observations: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     malformed: Counter[str] = field(default_factory=Counter)
@@ -97,7 +98,8 @@ class Replay:
         self._keep([*reports, *reporter.flush()])
         yield from self._final([*settler.take(found + grown, now_ns), *settler.flush()], sensor_id)
         self._count(detector)
-        self.summary.packets += source.passed_over
+        self.summary.packets += source.passed_over + source.copies
+        self.summary.copies += source.copies
 
     def _feed(self, detector: Detector, source: CaptureFile, packets: list[Packet]) -> list[Detection]:
         """Return the detections of a batch; counts are noted where the flow that they are of ended."""

@@ -1,9 +1,10 @@
-"""Name resolution for the address list, with dnspython: both families, many names at once."""
+"""Name resolution with dnspython: addresses of both families, many names at once; name servers of a zone."""
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import dns.asyncresolver
 import dns.exception
@@ -13,6 +14,7 @@ import structlog
 
 from db.values import Resolution
 from molecatcher.errors import SetupError
+from rules.names import fold
 
 log = structlog.get_logger()
 
@@ -20,6 +22,13 @@ RESOLVED_CONFIGURATION = "/run/systemd/resolve/resolv.conf"
 AT_ONCE = 16
 TIMEOUT_S = 5.0
 FAMILIES = (dns.rdatatype.A, dns.rdatatype.AAAA)
+
+
+class NameServers(NamedTuple):
+    """The name servers of a zone and for how many seconds they hold; none: it is no zone."""
+
+    names: tuple[str, ...] = ()
+    ttl_s: int = 0
 
 
 class NameResolver:
@@ -61,6 +70,12 @@ class NameResolver:
             log.warning("no_resolver", error=str(error))
             self._resolver.nameservers = []
 
+    def name_servers(self, zone: str) -> NameServers | None:
+        """Return the name servers of `zone`, none if it is no zone, None if nobody could say."""
+        if self._is_systems:
+            self._follow_system()
+        return asyncio.run(self._name_servers(zone))
+
     async def _resolve_all(self, names: Sequence[str]) -> list[Resolution]:
         slots = asyncio.Semaphore(AT_ONCE)
 
@@ -75,6 +90,17 @@ class NameResolver:
         found = {address for addresses in answers for address in addresses or ()}
         is_definitive = all(addresses is not None for addresses in answers)
         return Resolution(name, tuple(sorted(found)), time.time_ns(), ok=is_definitive)
+
+    async def _name_servers(self, zone: str) -> NameServers | None:
+        try:
+            answer = await self._resolver.resolve(f"{self._spell(zone)}.", dns.rdatatype.NS, raise_on_no_answer=False)
+        except dns.resolver.NXDOMAIN:
+            return NameServers()
+        except (dns.exception.DNSException, OSError):
+            return None
+        if answer.rrset is None or fold(answer.rrset.name.to_text()) != zone:
+            return NameServers()
+        return NameServers(tuple(sorted(fold(row.target.to_text()) for row in answer)), answer.rrset.ttl)
 
     async def _addresses(self, name: str, family: dns.rdatatype.RdataType) -> list[str] | None:
         """Return the addresses of one family, none if the name has none, None if nobody could say."""

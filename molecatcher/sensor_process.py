@@ -1,14 +1,17 @@
 """The sensor as a process: capture, classify, report, until told to stop."""
 
+import contextlib
+import ipaddress
 import os
 import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import structlog
+from msgspec.json import encode
 from msgspec.structs import replace
 
 from db.store import open_store
@@ -21,10 +24,13 @@ from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.settings import Settings
+from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept, kept_secret
+from molecatcher.zone_questions import ZoneQuestions
 from rules.catalogue import load_catalogue
 from rules.event import Event, uuid7
 from rules.sensor_status import SensorStatus
+from rules.zones import ZoneAnswer
 from sensor.attribution.attributor import Attributor
 from sensor.attribution.leases import LeaseFiles
 from sensor.capture.engine import open_source
@@ -45,38 +51,49 @@ HOUSEKEEPING_S = 0.5
 COMPLAIN_EVERY_S = 60.0
 MAX_PENDING_EVENTS = 4_000
 BATCH_EVENTS = 500
+SPOOL_EVERY_S = 0.1  # events of that time are made durable together: two syncs a file cost more than what is in it
 LOOKS_AN_UPDATE = 3
 EXAMPLE_OCTETS = 54  # headers: what follows may be somebody's password
 NS_PER_S = 1_000_000_000
+
+Tell = Callable[[SensorStatus], None]
 
 
 class Sensor:
     """One sensor: everything it owns, and the loop that turns packets into spooled events."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tell: Tell | None = None) -> None:
         """Open everything that can fail, so that a wrong set-up ends the start with one sentence.
+
+        `tell` takes what the sensor says of itself; without it that goes into the database.
 
         Raises:
             RulesError, DbError, SensorError: a policy, database or interface that cannot be used.
         """
         self.settings = settings
         self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
-        self._claim = claim(settings.state / "sensor.lock")
-        self.sensor_id = kept(settings.state / "sensor_id", lambda: uuid7(time.time_ns()).encode()).decode("ascii")
+        self._claim = claim(settings.state / _lock_name(settings))
+        self.sensor_id = kept_sensor_id(settings)
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
         self.spool = _open_spool(settings)
         self.delivery = Delivery(self.spool, self.store)
+        self._tell = tell if tell is not None else self.delivery.notify
         self.health = Health()
         update_ns, window_ns = int(settings.update_s * NS_PER_S), int(settings.window_s * NS_PER_S)
         self._look_ns = update_ns // LOOKS_AN_UPDATE
         self.namespaces = enter_namespaces(settings)
         self.listening = Listening(self.namespaces, settings.interface, settings.netns)
         self.choice = self.listening.choose()
-        self.source = open_source(self.choice.interfaces, namespaces=self.namespaces)
+        self.source = open_source(self.choice.interfaces, namespaces=self.namespaces, share=settings.share)
         limits = Limits() if settings.evidence else Limits(kept_octets=0)
         pipeline = Pipeline(limits, is_own_lookup=own_lookups.is_own)
-        self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart))
+        self.zones = ZoneQuestions(
+            SharedFile(settings.zone_questions, list[str]), SharedFile(settings.zone_answers, list[ZoneAnswer])
+        )
+        zones = self.zones if settings.zone_checks else None
+        self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart), zones)
+        self._agent_addresses = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
         self.reporter = Reporter(
             self.sensor_id,
             window_ns,
@@ -87,6 +104,7 @@ class Sensor:
         self.attributor = Attributor(self.namespaces, settings.attribution_socket, LeaseFiles(settings.leases))
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
+        self._gathered: list[Event] = []
         self._pending: list[Event] = []
         self._is_stopping = False
         self._wants_reload = False
@@ -119,7 +137,9 @@ class Sensor:
     def _turn(self) -> None:
         packets = self.source.read(READ_TIMEOUT_S) or []
         now_ns = time.time_ns()
-        self.keep(self._observe(packets, now_ns))
+        self._gathered += self._observe(packets, now_ns)
+        if len(self._gathered) >= BATCH_EVENTS or self._is_due("spool", SPOOL_EVERY_S):
+            self.keep(self._take_gathered())
         self.health.note_handled(packets, time.time_ns())
         if self._is_due("housekeeping", HOUSEKEEPING_S):
             self._keep_house()
@@ -143,6 +163,10 @@ class Sensor:
                 example = packets[0].data[:EXAMPLE_OCTETS].hex() if packets else ""
                 log.exception("packet_batch_shed", packets=len(packets), shed=self.counters["shed"], example=example)
             return []
+
+    def _take_gathered(self) -> list[Event]:
+        gathered, self._gathered = self._gathered, []
+        return gathered
 
     def keep(self, events: list[Event]) -> None:
         """Spool `events`; what does not fit waits in memory, at most 4,000 events, then it is counted as overflow.
@@ -178,6 +202,9 @@ class Sensor:
             self.rules.reload()
         else:
             self.rules.poll()
+        self.zones.exchange()
+        if (addresses := self._agent_addresses.poll()) is not None:
+            self.detector.agent_addresses = by_packed_address(addresses)
         if renewed := self.namespaces.follow():
             self.listening.renew(renewed)
             self.source.renew(renewed)
@@ -201,7 +228,7 @@ class Sensor:
             heartbeat_ns=now_ns,
             interfaces=self.source.interfaces,
             engine=self.source.engine,
-            engine_reason=f"{self.source.engine_reason}; {self.choice.reason}",
+            engine_reason=f"{self.source.engine_reason}; {self.choice.reason}{_division(self.settings)}",
             packets=pipeline.packets + source.filtered_packets,
             octets=pipeline.octets + source.filtered_octets,
             malformed=sum(pipeline.malformed.values()),
@@ -211,18 +238,19 @@ class Sensor:
             spool_overflow=self.counters["spool_overflow"],
             copies=source.copies,
             policy_error=self.rules.error,
+            workers=self.settings.workers,
             **of_tables(self.detector, self.reporter, self.counters["evidence_shed"]),
             **of_spool(self.spool, self._pending, now_ns),
             **self.health.of_capture(self.source, self.counters["shed"], now_ns),
         )
-        self.delivery.notify(status)
+        self._tell(status)
 
     def _close(self) -> None:
         now_ns = time.time_ns()
         self.health.note_losses(self.source, self.counters["shed"], now_ns)
         reports = self.reporter.take(self.detector.flush(), now_ns)
         self.reporter.update(self.detector.watch.look(now_ns, 0, at_once=None))
-        self.keep([*reports, *self.reporter.flush()])
+        self.keep([*self._take_gathered(), *reports, *self.reporter.flush()])
         self._beat(now_ns)
         self.attributor.close()
         self.delivery.stop()
@@ -240,6 +268,15 @@ class Sensor:
         return True
 
 
+def kept_sensor_id(settings: Settings) -> str:
+    """Return the sensor's identity, the same at every start and in every worker.
+
+    Raises:
+        SetupError: The state directory cannot be used.
+    """
+    return kept(settings.state / "sensor_id", lambda: uuid7(time.time_ns()).encode()).decode("ascii")
+
+
 def enter_namespaces(settings: Settings) -> Namespaces:
     """Return the network namespaces that `settings` name, entered; an ordinary user's right to do so is then given up.
 
@@ -252,19 +289,38 @@ def enter_namespaces(settings: Settings) -> Namespaces:
     return namespaces
 
 
+def by_packed_address(addresses: dict[str, tuple[str, str]]) -> dict[bytes, tuple[str, str]]:
+    """Return what is known of addresses, keyed as packets have them; what is no address is left out."""
+    packed: dict[bytes, tuple[str, str]] = {}
+    for address, known in addresses.items():
+        with contextlib.suppress(ValueError):
+            packed[ipaddress.ip_address(address).packed] = known
+    return packed
+
+
+def _division(settings: Settings) -> str:
+    return f"; {settings.workers} workers share the clients" if settings.workers > 1 else ""
+
+
+def _lock_name(settings: Settings) -> str:
+    return "sensor.lock" if settings.worker is None else f"sensor-{settings.worker}.lock"
+
+
 def _open_spool(settings: Settings) -> Spool:
     try:
-        return Spool(settings.spool, settings.spool_mib << 20)
+        return Spool(settings.spool, (settings.spool_mib << 20) // settings.workers, settings.share)
     except OSError as error:
         advice = "give another directory with --state"
         raise SetupError(f"the spool {settings.spool} cannot be used: {error.strerror}; {advice}") from error
 
 
 def run(settings: Settings) -> None:
-    """Run the sensor in this process until SIGTERM or SIGINT; SIGHUP reloads the policy."""
+    """Run the sensor, or a worker of it, in this process until SIGTERM or SIGINT; SIGHUP reloads the policy."""
     configure_logging()
-    sensor = Sensor(settings)
+    notifier = Notifier()
+    is_alone = settings.worker is None
+    sensor = Sensor(settings, None if is_alone else lambda status: notifier.status(encode(status).decode()))
     signal.signal(signal.SIGTERM, sensor.stop)
     signal.signal(signal.SIGINT, sensor.stop)
     signal.signal(signal.SIGHUP, sensor.reload)
-    sensor.run(Notifier())
+    sensor.run(notifier)

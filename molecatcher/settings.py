@@ -7,7 +7,9 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sensor.attribution.leases import DEFAULT_FILES
+from sensor.share import ALL, Share
 
+MAX_WORKERS = 32
 SYSTEM_STATE = Path("/var/lib/molecatcher")
 SYSTEM_POLICY = Path("/etc/molecatcher/policy.toml")
 SYSTEM_ACCESS = Path("/etc/molecatcher/access.toml")
@@ -51,6 +53,17 @@ class Settings(BaseSettings):
     )
     tls_cert: Path | None = Field(default=None, description="certificate chain of that listener (PEM)")
     tls_key: Path | None = Field(default=None, description="its key (PEM); none: in the certificate's file")
+    behind_minutes: int = Field(
+        default=30, gt=0, description="so long after a list changed, who still has the older one is shown as behind"
+    )
+    zone_listen: str | None = Field(
+        default=None,
+        description="where resolvers get the list of names as a response policy zone (UDP and TCP); none: nowhere",
+    )
+    zone_name: str = Field(default="molecatcher.rpz", description="the name of that zone")
+    zone_notify: tuple[str, ...] = Field(
+        default=(), description="secondaries without a key that are told of new serials (ADDRESS or ADDRESS:PORT)"
+    )
     interface: tuple[str, ...] = Field(
         default=(), description="where to capture (NAME or NETNS/NAME); none: chosen from routes"
     )
@@ -63,7 +76,12 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
     resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")
     resolvers: tuple[str, ...] = Field(default=(), description="DNS servers to ask; none: the system's")
+    zone_checks: bool = Field(
+        default=True, description="ask who serves the zones of names that agents may have dialled"
+    )
     leases: tuple[Path, ...] = Field(default=DEFAULT_FILES, description="DHCP lease files: dnsmasq, ISC dhcpd, Kea")
+    workers: int = Field(default=1, ge=1, le=MAX_WORKERS, description="processes that share the sensor's work")
+    worker: int | None = Field(default=None, ge=0, description="which of them this is; the program sets it itself")
     user: str = Field(default="molecatcher", description="who runs the program when root starts it")
 
     @property
@@ -80,6 +98,37 @@ class Settings(BaseSettings):
     def lists(self) -> Path:
         """Return the directory of the lists in force."""
         return self.state / "lists"
+
+    @property
+    def zone_questions(self) -> Path:
+        """Return the file of names whose zone the sensor wants to know; each worker has its own."""
+        return self.state / ("zone_questions.json" if self.worker is None else f"zone_questions-{self.worker}.json")
+
+    @property
+    def all_zone_questions(self) -> tuple[Path, ...]:
+        """Return those files of all workers."""
+        workers = range(self.workers) if self.workers > 1 else [None]
+        return tuple(self.model_copy(update={"worker": worker}).zone_questions for worker in workers)
+
+    @property
+    def zone_answers(self) -> Path:
+        """Return the file of what was answered."""
+        return self.state / "zone_answers.json"
+
+    @property
+    def agent_addresses(self) -> Path:
+        """Return the file of the addresses that names of agents resolve to."""
+        return self.state / "agent_addresses.json"
+
+    @property
+    def zone_keys(self) -> Path:
+        """Return the directory of the keys for zone transfers."""
+        return self.state / "zone_keys"
+
+    @property
+    def share(self) -> Share:
+        """Return what of the sensor's work is this process's."""
+        return Share(self.worker, self.workers) if self.worker is not None else ALL
 
     @property
     def attribution_socket(self) -> Path:

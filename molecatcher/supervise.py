@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import structlog
@@ -36,23 +37,26 @@ log = structlog.get_logger()
 
 LOOK_S = 0.1
 FINISH_S = 10.0
+PROGRAM = (sys.executable, "-P", "-m", "molecatcher")
 
 
 class Supervisor:
-    """Keeps the processes running until told to stop."""
+    """Keeps `children` running until told to stop; then they have `finish_s` to end.
 
-    def __init__(self, settings: Settings) -> None:
-        environment = inherited_environment(as_environment(settings))
-        program = [sys.executable, "-P", "-m", "molecatcher"]
-        rights = attribution_rights()
-        attribution = Child("attribution", with_rights([*program, "attribute"], rights), environment)
-        self._children = (
-            *([attribution] if rights else []),
-            Child("sensor", with_capture_rights([*program, "sensor"], capture_rights(settings)), environment),
-            Child("api", without_rights([*program, "serve"]), environment),
-        )
-        certificate = plan_listening(settings)[2]
-        self._page = f"{'https' if certificate else 'http'}://{settings.listen}/"
+    `on_ready` is called once, when all are ready for the first time, `on_turn` every `LOOK_S`.
+    """
+
+    def __init__(
+        self,
+        children: Sequence[Child],
+        on_ready: Callable[[], None],
+        on_turn: Callable[[], None] = lambda: None,
+        finish_s: float = FINISH_S,
+    ) -> None:
+        self._children = children
+        self._on_ready = on_ready
+        self._on_turn = on_turn
+        self._finish_s = finish_s
         self._is_stopping = False
 
     def run(self, notifier: Notifier) -> int:
@@ -65,7 +69,7 @@ class Supervisor:
         for child in self._children:
             child.send(signal.SIGTERM)
         for child in self._children:
-            child.finish(FINISH_S)
+            child.finish(self._finish_s)
         return status
 
     def _watch(self, notifier: Notifier) -> int:
@@ -76,10 +80,11 @@ class Supervisor:
                     return status
             if all(child.is_ready for child in self._children):
                 if not is_announced:
-                    log.info("ready", page=self._page)
+                    self._on_ready()
                     notifier.ready()
                     is_announced = True
                 notifier.alive()
+            self._on_turn()
             time.sleep(LOOK_S)
         return 0
 
@@ -101,10 +106,22 @@ def run(settings: Settings) -> int:
     configure_logging()
     if settings.policy is not None:
         read_policy(settings.policy, load_catalogue(), time.time_ns())
-    plan_listening(settings)
+    certificate = plan_listening(settings)[2]
     check_permission()
     give_up_root(settings)
-    return Supervisor(settings).run(Notifier())
+    page = f"{'https' if certificate else 'http'}://{settings.listen}/"
+    return Supervisor(_children(settings), lambda: log.info("ready", page=page)).run(Notifier())
+
+
+def _children(settings: Settings) -> tuple[Child, ...]:
+    environment = inherited_environment(as_environment(settings))
+    rights = attribution_rights()
+    attribution = Child("attribution", with_rights([*PROGRAM, "attribute"], rights), environment)
+    return (
+        *([attribution] if rights else []),
+        Child("sensor", with_capture_rights([*PROGRAM, "sensor"], capture_rights(settings)), environment),
+        Child("api", without_rights([*PROGRAM, "serve"]), environment),
+    )
 
 
 def as_environment(settings: Settings) -> dict[str, str]:

@@ -70,6 +70,8 @@ def print_summary(console: Console, summary: Summary) -> None:
     """Print what a replay saw, and what it could not read."""
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(summary.verdicts.items())) or "no detection"
     console.print(f"{summary.packets} packets, {summary.observations} observations: {verdicts}")
+    if summary.copies:
+        console.print(f"{summary.copies} packets were copies of what another interface of the file had shown")
     if summary.malformed:
         kinds = ", ".join(f"{count} {kind}" for kind, count in summary.malformed.most_common())
         console.print(f"malformed and skipped: {kinds}", style="yellow")

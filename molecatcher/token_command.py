@@ -47,7 +47,7 @@ def create(
         str | None, typer.Option("--list", metavar="LIST", help="Only this list [default: every list]")
     ] = None,
     profile: Annotated[
-        str | None, typer.Option("--profile", metavar="NAME", help="Only this profile of lists [default: none]")
+        str | None, typer.Option("--profile", metavar="NAME", help="Only in this profile [default: any]")
     ] = None,
     sensor: Annotated[str | None, typer.Option("--sensor", metavar="ID", help="Only as this sensor")] = None,
     allow: Annotated[
@@ -77,10 +77,10 @@ def create(
         name=name,
         scopes=_scopes(scope or ["feeds:read"]),
         list_name=_list_name(list_name),
-        profile=profile,
+        profile=_profile(profile),
         sensor_id=sensor,
-        allowed=_prefixes(allow or (), "--allow"),
-        denied=_prefixes(deny or (), "--deny"),
+        allowed=parse_prefixes(allow or (), "--allow"),
+        denied=parse_prefixes(deny or (), "--deny"),
         digest=digest_of(secret),
         created_at_ns=now_ns,
         expires_at_ns=_expiry(expires, now_ns),
@@ -186,7 +186,17 @@ def _list_name(word: str | None) -> str | None:
     return word
 
 
-def _prefixes(words: Sequence[str], option: str) -> tuple[str, ...]:
+def _profile(word: str | None) -> str | None:
+    """Return the profile; whether it exists is the server's policy to say, so only its form is looked at."""
+    from rules.profiles import is_profile_name
+
+    if word is not None and not is_profile_name(word):
+        raise typer.BadParameter("give the name of a profile, such as strict", param_hint="--profile")
+    return word
+
+
+def parse_prefixes(words: Sequence[str], option: str) -> tuple[str, ...]:
+    """Return the prefixes in their usual form; what cannot be one ends the program with a word about `option`."""
     from api.access.addresses import parse_networks
 
     if len(words) > MAX_PREFIXES:

@@ -1,24 +1,25 @@
-"""Block lists: what firewalls and resolvers should refuse, built so that the sanctioned tunnel cannot be hit.
+"""Block lists: what firewalls and resolvers should refuse; `rules.list_building` makes them.
 
 A list is built once, minimised and checked, then kept as a numbered snapshot and rendered for each consumer.
 The rule above all: a sanctioned name, and an auxiliary name that its agents need, is on no list (DESIGN.md section 7).
+
+A list may have a million entries. So lists that hold the same entries share them, entries that stay on a list are the
+same objects from one state to the next, and nothing here copies a list whole: it is walked in its order.
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from hashlib import sha256
+from itertools import chain, islice
 from typing import TypeVar
 
 import msgspec
 
-from rules.catalogue import Catalogue, ListKind, Network, Service
-from rules.matcher import EXACT_MARK, WILDCARDS
-from rules.names import ancestors, normalise
-from rules.policy import Blocked, Policy
-from rules.verdict import Decision
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from rules.catalogue import Network
+from rules.profiles import DEFAULT_PROFILE
+from rules.verdict import Role
 
 # An answer that points here is a sinkhole or a host of the company's own, never a tunnel service.
 OWN_NETWORKS: tuple[Network, ...] = tuple(
@@ -30,10 +31,9 @@ OWN_NETWORKS: tuple[Network, ...] = tuple(
         ),
     )
 )
-
-# An address that the names of more services than this answer with is a sinkhole, or a host that others share.
-MOST_SERVICES = 3
-
+CHUNK = 4096  # entries that are encoded at once
+INFLATED_OCTETS = 1 << 20  # that are decoded at once
+FAST = 1
 
 # The service of entries that the policy lists beyond the catalogue.
 OURS = "policy"
@@ -44,6 +44,7 @@ class ListName(StrEnum):
 
     UNSANCTIONED_DOMAINS = "unsanctioned-domains"
     UNSANCTIONED_ADDRESSES = "unsanctioned-addresses"
+    UNSANCTIONED_URLS = "unsanctioned-urls"
 
 
 class Scope(StrEnum):
@@ -53,17 +54,27 @@ class Scope(StrEnum):
     SUBTREE = "subtree"
 
 
+class EntryKind(StrEnum):
+    """What an entry is."""
+
+    NAME = "name"
+    ADDRESS = "address"
+    URL = "url"
+
+
 class Origin(StrEnum):
     """Where an entry comes from."""
 
     CATALOGUE = "catalogue"
+    FINDING = "finding"
     MANUAL = "manual"
 
 
 class NameEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True, gc=False):
-    """A name on a list: the service it belongs to, where it comes from and why, and since when it is listed.
+    """A name on a list: the service it belongs to, where it comes from and why, since when and until when it is listed.
 
-    `first_listed_ns` is stamped when the list is published (`stamp`) and does not count for its identity.
+    `first_listed_ns` is stamped when the list is published (`stamp`) and does not count for its identity; neither does
+    `expires_ns` (0: it does not expire) of a finding, which moves with every sighting.
     """
 
     name: str
@@ -72,6 +83,18 @@ class NameEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True, gc=
     source: Origin = Origin.CATALOGUE
     reason: str = ""
     first_listed_ns: int = 0
+    role: Role = Role.AGENT
+    expires_ns: int = 0
+
+    @property
+    def text(self) -> str:
+        """Return the entry as people read it: `*.name` is a subtree."""
+        return f"*.{self.name}" if self.scope is Scope.SUBTREE else self.name
+
+    @property
+    def kind(self) -> EntryKind:
+        """Return what it is."""
+        return EntryKind.NAME
 
 
 class AddressEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True, gc=False):
@@ -82,9 +105,44 @@ class AddressEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True, 
     source: Origin = Origin.CATALOGUE
     reason: str = ""
     first_listed_ns: int = 0
+    role: Role = Role.AGENT
+    expires_ns: int = 0
+
+    @property
+    def text(self) -> str:
+        """Return the prefix."""
+        return self.prefix
+
+    @property
+    def kind(self) -> EntryKind:
+        """Return what it is."""
+        return EntryKind.ADDRESS
 
 
-Entry = TypeVar("Entry", NameEntry, AddressEntry)
+class UrlEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True, gc=False):
+    """A URL on a list (`host/path`, without a scheme), as `NameEntry`."""
+
+    url: str
+    service: str
+    source: Origin = Origin.MANUAL
+    reason: str = ""
+    first_listed_ns: int = 0
+    role: Role = Role.AGENT
+    expires_ns: int = 0
+
+    @property
+    def text(self) -> str:
+        """Return the URL."""
+        return self.url
+
+    @property
+    def kind(self) -> EntryKind:
+        """Return what it is."""
+        return EntryKind.URL
+
+
+Entry = NameEntry | AddressEntry | UrlEntry
+AnyEntry = TypeVar("AnyEntry", NameEntry, AddressEntry, UrlEntry)
 
 
 class NameList(msgspec.Struct, frozen=True, tag="names"):
@@ -99,252 +157,208 @@ class NameList(msgspec.Struct, frozen=True, tag="names"):
     allowed: tuple[NameEntry, ...] = ()
 
 
+class WithheldAddress(msgspec.Struct, frozen=True):
+    """An address of a listed name that is not listed, and why."""
+
+    address: str
+    name: str
+    service: str
+    reason: str
+
+
 class AddressList(msgspec.Struct, frozen=True, tag="addresses"):
-    """Prefixes to block, sorted; `withheld` says which services are left out and why."""
+    """Prefixes to block, sorted; `withheld` says why services are left out whole, `spared` which addresses."""
 
     blocked: tuple[AddressEntry, ...] = ()
     withheld: dict[str, str] = {}
+    spared: tuple[WithheldAddress, ...] = ()
+
+
+class UrlList(msgspec.Struct, frozen=True, tag="urls"):
+    """URLs to block: every URL of the names, which cover no protected name, and single ones; both sorted."""
+
+    names: tuple[NameEntry, ...] = ()
+    urls: tuple[UrlEntry, ...] = ()
+
+    @property
+    def blocked(self) -> tuple[NameEntry | UrlEntry, ...]:
+        """Return all entries."""
+        return (*self.names, *self.urls)
+
+
+Body = NameList | AddressList | UrlList
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """One numbered, immutable state of a list."""
+    """One numbered, immutable state of a list in a profile."""
 
     list_name: ListName
     serial: int
     created_at_ns: int
     digest: str
-    body: NameList | AddressList
+    body: Body
+    profile: str = DEFAULT_PROFILE
 
 
-def digest(body: NameList | AddressList) -> str:
+def shown_parts(body: Body) -> tuple[Sequence[Entry], ...]:
+    """Return the sorted parts of what a list blocks; of names, as formats with exemptions have them."""
+    if isinstance(body, UrlList):
+        return body.names, body.urls
+    return (body.wide,) if isinstance(body, NameList) else (body.blocked,)
+
+
+def count(body: Body) -> int:
+    """Return how many entries `shown_parts` have."""
+    return sum(map(len, shown_parts(body)))
+
+
+def digest(body: Body) -> str:
     """Return the identity of a list's content."""
-    return sha256(encode(body)).hexdigest()
+    state = sha256(_head(body))
+    for lines in _encoded(map(_identity, chain.from_iterable(_parts(body)))):
+        state.update(lines)
+    return state.hexdigest()
 
 
-def stamp(body: NameList | AddressList, before: NameList | AddressList | None, now_ns: int) -> NameList | AddressList:
-    """Return the list with its blocked entries stamped: when each was first listed, without a gap since."""
-    if isinstance(body, AddressList):
-        since = {row.prefix: row.first_listed_ns for row in before.blocked} if isinstance(before, AddressList) else {}
-        return msgspec.structs.replace(
-            body, blocked=tuple(_since(row, since.get(row.prefix) or now_ns) for row in body.blocked)
-        )
-    earlier = (*before.blocked, *before.wide) if isinstance(before, NameList) else ()
-    known = {(row.name, row.scope): row.first_listed_ns for row in earlier}
+def _parts(body: Body) -> tuple[Sequence[Entry], ...]:
+    """Return the tuples of entries that make up a list; `wide` is left out where it is `blocked`."""
+    if isinstance(body, NameList):
+        return (body.blocked, () if body.wide is body.blocked else body.wide, body.allowed)
+    return (body.names, body.urls) if isinstance(body, UrlList) else (body.blocked,)
 
-    def stamped(rows: tuple[NameEntry, ...]) -> tuple[NameEntry, ...]:
-        return tuple(_since(row, known.get((row.name, row.scope)) or now_ns) for row in rows)
 
-    blocked = stamped(body.blocked)
-    return msgspec.structs.replace(
-        body, blocked=blocked, wide=blocked if body.wide is body.blocked else stamped(body.wide)
+class _Head(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The first line of a stored list: which kind it is, and how many entries each of its parts has."""
+
+    kind: str
+    counts: tuple[int, ...]
+    is_wide_blocked: bool = False
+    withheld: dict[str, str] = {}
+    spared: tuple[WithheldAddress, ...] = ()
+
+
+def _head(body: Body) -> bytes:
+    head = _Head(
+        kind=type(body).__name__,
+        counts=tuple(map(len, _parts(body))),
+        is_wide_blocked=isinstance(body, NameList) and body.wide is body.blocked,
+        withheld=body.withheld if isinstance(body, AddressList) else {},
+        spared=body.spared if isinstance(body, AddressList) else (),
     )
+    return msgspec.json.encode(head) + b"\n"
 
 
-def encode(body: NameList | AddressList) -> bytes:
-    """Return the list as it is stored."""
-    return msgspec.json.encode(body)
+def sort_key(row: Entry) -> tuple[str, str]:
+    """Return what a part of a list is sorted by, and what an entry of it is known by."""
+    if isinstance(row, NameEntry):
+        return row.name, row.scope
+    return (row.prefix, "") if isinstance(row, AddressEntry) else (row.url, "")
 
 
-def decode(stored: bytes) -> NameList | AddressList:
-    """Return a stored list.
+def paired(rows: Iterable[AnyEntry], earlier: Iterable[AnyEntry]) -> Iterator[tuple[AnyEntry, AnyEntry | None]]:
+    """Yield each row with the earlier row of the same key; both are sorted."""
+    others = iter(earlier)
+    other = next(others, None)
+    for row in rows:
+        key = sort_key(row)
+        while other is not None and sort_key(other) < key:
+            other = next(others, None)
+        yield row, other if other is not None and sort_key(other) == key else None
+
+
+def shared(rows: Iterable[AnyEntry], others: Iterable[AnyEntry]) -> tuple[AnyEntry, ...]:
+    """Return the rows; one that is among the others as well is that object."""
+    return tuple(other if other is not None and other == row else row for row, other in paired(rows, others))
+
+
+def encode(body: Body) -> bytes:
+    """Return the list as it is stored: lines of JSON, the head first, compressed (RFC 1950)."""
+    packer = zlib.compressobj(FAST)
+    pieces = [packer.compress(_head(body))]
+    pieces += (packer.compress(lines) for lines in _encoded(chain.from_iterable(_parts(body))))
+    return b"".join([*pieces, packer.flush()])
+
+
+def decode(stored: bytes) -> Body:
+    """Return a stored list, also one that was stored as a single object of JSON, as lists once were.
 
     Raises:
         msgspec.MsgspecError: the bytes are not what `encode` made.
     """
-    return msgspec.json.decode(stored, type=NameList | AddressList)
+    if stored[:1] == b"{":
+        body = msgspec.json.decode(stored, type=NameList | AddressList)
+        is_shared = isinstance(body, NameList) and body.wide == body.blocked
+        return msgspec.structs.replace(body, wide=body.blocked) if is_shared else body
+    lines = _lines(stored)
+    try:
+        body = _decoded(lines)
+        if next(lines, None) is not None:  # reads to the end, where damage shows
+            raise msgspec.DecodeError("the stored list has more entries than it says")
+    except zlib.error as error:
+        raise msgspec.DecodeError(str(error)) from None
+    return body
 
 
-def build_names(catalogue: Catalogue, policy: Policy, now_ns: int) -> NameList:
-    """Return the names to block: agent names of every service that is decided `block`.
-
-    Names of visitors are not listed: opening somebody's tunnel is not running one. Costs O(names x labels).
-    """
-    listed = [entry for service in blocked_services(catalogue, policy) for entry in _agent_entries(service)]
-    ours = [
-        NameEntry(row.name, Scope.SUBTREE if row.is_subtree else Scope.EXACT, OURS, Origin.MANUAL, _because(row))
-        for row in policy.active_blocked(now_ns)
-        if row.name
-    ]
-    return _name_list([*listed, *ours], catalogue, policy, now_ns)
+def _decoded(lines: Iterator[bytes]) -> Body:
+    head = msgspec.json.decode(next(lines, b""), type=_Head)
+    if head.kind == AddressList.__name__:
+        return AddressList(_read(lines, AddressEntry, head.counts[0]), head.withheld, head.spared)
+    names = _read(lines, NameEntry, head.counts[0])
+    if head.kind == UrlList.__name__:
+        return UrlList(names, _read(lines, UrlEntry, head.counts[1]))
+    wide = names if head.is_wide_blocked else shared(_read(lines, NameEntry, head.counts[1]), names)
+    return NameList(names, wide, _read(lines, NameEntry, head.counts[2]))
 
 
-def narrow_names(listed: NameList, catalogue: Catalogue, policy: Policy, now_ns: int) -> NameList:
-    """Return a list that was published earlier without what must be spared now: nothing is added to it."""
-    return _name_list(listed.wide, catalogue, policy, now_ns)
+def _read(lines: Iterator[bytes], kind: type[AnyEntry], expected: int) -> tuple[AnyEntry, ...]:
+    """Return the next entries; texts and times that many of them have are kept once."""
+    decoder, known = msgspec.json.Decoder(kind), _Known()
+    rows = tuple(known.take(decoder.decode(line)) for line in islice(lines, expected))
+    if len(rows) != expected:
+        raise msgspec.DecodeError(f"{expected} entries were stored and {len(rows)} are there")
+    return rows
 
 
-def _name_list(listed: Iterable[NameEntry], catalogue: Catalogue, policy: Policy, now_ns: int) -> NameList:
-    protected = protected_names(catalogue, policy, now_ns)
-    untouchable = {**protected, **_shared(catalogue)}
-    wide = [entry for entry in listed if not _is_protected(entry.name, untouchable)]
-    services = blocked_services(catalogue, policy)
-    exempt = [entry for service in services for entry in _entries(service.exclude_domains, service.id)]
-    blocked, widest = _minimise(_narrow(wide, untouchable)), _minimise(wide)
-    return NameList(
-        blocked=blocked,
-        wide=blocked if blocked == widest else widest,  # one tuple: a list may have a million entries
-        allowed=_minimise([*protected.values(), *exempt]),
-    )
+class _Known:
+    """Values that entries have in common, as one object each."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._times: dict[int, int] = {}
+
+    def take(self, row: AnyEntry) -> AnyEntry:
+        """Return the row with the known values in place of its own."""
+        return msgspec.structs.replace(
+            row,
+            service=self._texts.setdefault(row.service, row.service),
+            reason=self._texts.setdefault(row.reason, row.reason),
+            first_listed_ns=self._times.setdefault(row.first_listed_ns, row.first_listed_ns),
+            expires_ns=self._times.setdefault(row.expires_ns, row.expires_ns),
+        )
 
 
-def protected_names(catalogue: Catalogue, policy: Policy, now_ns: int) -> dict[str, NameEntry]:
-    """Return what no list may cover: sanctioned subtrees and the auxiliary names that their agents need."""
-    sanctions = policy.active_sanctions(now_ns)
-    protected = {row.domain: NameEntry(row.domain, Scope.SUBTREE, row.service) for row in sanctions}
-    for sanction in sanctions:
-        for entry in _entries(catalogue.services[sanction.service].auxiliary_domains, sanction.service):
-            protected.setdefault(entry.name, entry)
-    return protected
+def _lines(stored: bytes) -> Iterator[bytes]:
+    """Yield the lines of a stored list, inflated a piece at a time."""
+    unpacker, rest = zlib.decompressobj(), b""
+    waiting = stored
+    while waiting and not unpacker.eof:
+        *lines, rest = (rest + unpacker.decompress(waiting, INFLATED_OCTETS)).split(b"\n")
+        waiting = unpacker.unconsumed_tail
+        yield from lines
+    if rest or not unpacker.eof:
+        raise msgspec.DecodeError("the stored list is cut off")
 
 
-def blocked_services(catalogue: Catalogue, policy: Policy) -> list[Service]:
-    """Return the services that are decided `block`."""
-    return [service for service in catalogue.services.values() if policy.decide(service) is Decision.BLOCK]
+def _encoded(rows: Iterable[Entry]) -> Iterator[bytes]:
+    """Yield the entries as lines of JSON, many at once."""
+    encoder, waiting = msgspec.json.Encoder(), iter(rows)
+    while chunk := list(islice(waiting, CHUNK)):
+        yield encoder.encode_lines(chunk)
 
 
-def names_to_resolve(catalogue: Catalogue, policy: Policy, now_ns: int) -> dict[str, str]:
-    """Return the names whose addresses belong on the address list, with their service id.
-
-    Only names that agents dial are resolved (exact entries and the SNI seen of them): the apex of a subtree is often
-    the vendor's web site. Services in `withheld_services` are left out whole.
-    """
-    withheld = withheld_services(policy, now_ns)
-    untouchable = {**protected_names(catalogue, policy, now_ns), **_shared(catalogue)}
-    return {
-        name: service.id
-        for service in blocked_services(catalogue, policy)
-        if service.id not in withheld
-        for name in _dialled_names(service)
-        if not _is_protected(name, untouchable) and _is_agent_name(name, catalogue)
-    }
-
-
-def withheld_services(policy: Policy, now_ns: int) -> dict[str, str]:
-    """Return the services whose addresses are not published, with the reason."""
-    return {
-        sanction.service: f"{sanction.domain} is sanctioned and pins no addresses: it may share them with the service"
-        for sanction in policy.active_sanctions(now_ns)
-        if not sanction.addresses
-    }
-
-
-def build_addresses(
-    catalogue: Catalogue,
-    policy: Policy,
-    resolved: Mapping[str, Iterable[str]],
-    sanctioned_addresses: Iterable[str],
-    now_ns: int,
-) -> AddressList:
-    """Return the addresses to block: those that agents' names resolve to, and those that their vendors publish.
-
-    Args:
-        catalogue: the services.
-        policy: the decisions, and the pins, which are never blocked.
-        resolved: addresses as text by name; names that `names_to_resolve` does not list are ignored.
-        sanctioned_addresses: addresses that sanctioned names resolve to or were seen at: never blocked.
-        now_ns: which sanctions hold.
-    """
-    spared = {ipaddress.ip_address(address) for address in sanctioned_addresses}
-    pins = [network for sanction in policy.active_sanctions(now_ns) for network in sanction.addresses]
-    never = [*pins, *OWN_NETWORKS]
-    rows: dict[str, AddressEntry] = {}
-    for address, service, reason in _candidates(catalogue, policy, resolved, now_ns):
-        if address not in spared and not _is_in(address, never):
-            prefix = str(ipaddress.ip_network(address))
-            rows.setdefault(prefix, AddressEntry(prefix, service, reason=reason))
-    for row in policy.active_blocked(now_ns):
-        if row.network and not _overlaps(row.network, [*never, *map(ipaddress.ip_network, spared)]):
-            prefix = str(row.network)
-            rows[prefix] = AddressEntry(prefix, OURS, Origin.MANUAL, _because(row))
-    return AddressList(blocked=tuple(sorted(rows.values())), withheld=withheld_services(policy, now_ns))
-
-
-def _candidates(
-    catalogue: Catalogue, policy: Policy, resolved: Mapping[str, Iterable[str]], now_ns: int
-) -> Iterator[tuple[Address, str, str]]:
-    """Yield the addresses of agents' names and those that vendors publish, each with its service and the reason."""
-    users: dict[Address, dict[str, str]] = {}
-    for name, service_id in names_to_resolve(catalogue, policy, now_ns).items():
-        for address in map(ipaddress.ip_address, resolved.get(name, ())):
-            users.setdefault(address, {}).setdefault(service_id, name)
-    for address, names in users.items():
-        if len(names) <= MOST_SERVICES and not _is_in(address, catalogue.shared_networks):
-            yield (address, *min(names.items()))
-    withheld = withheld_services(policy, now_ns)
-    for service in blocked_services(catalogue, policy):
-        if service.id not in withheld:
-            for address in map(ipaddress.ip_address, service.addresses):
-                yield address, service.id, "its vendor publishes it"
-
-
-def _because(row: Blocked) -> str:
-    return f"{row.reason} ({row.owner})"
-
-
-def _overlaps(prefix: Network, networks: Iterable[Network]) -> bool:
-    return any(prefix.version == network.version and prefix.overlaps(network) for network in networks)
-
-
-def _since(entry: Entry, first_listed_ns: int) -> Entry:
-    return msgspec.structs.replace(entry, first_listed_ns=first_listed_ns)
-
-
-def _shared(catalogue: Catalogue) -> dict[str, NameEntry]:
-    return {name: NameEntry(name, Scope.EXACT, "") for name in catalogue.shared}
-
-
-def _agent_entries(service: Service) -> list[NameEntry]:
-    return _entries((entry for kind, entry in service.entries() if kind is ListKind.AGENT), service.id)
-
-
-def _dialled_names(service: Service) -> list[str]:
-    exact = [entry.name for entry in _agent_entries(service) if entry.scope is Scope.EXACT]
-    return exact + [normalise(name) for name in service.sni if not any(mark in name for mark in "<>*")]
-
-
-def _is_agent_name(name: str, catalogue: Catalogue) -> bool:
-    """Tell whether the catalogue's verdict on `name` is an agent: some agents' SNI is also their vendor's web site."""
-    match = catalogue.match(name)
-    return match is not None and ListKind.AGENT in match.kinds
-
-
-def _entries(listed: Iterable[str], service: str) -> list[NameEntry]:
-    return [
-        NameEntry(normalise(entry.removeprefix(EXACT_MARK)), _scope(entry), service)
-        for entry in listed
-        if not any(wildcard in entry for wildcard in WILDCARDS)
-    ]
-
-
-def _scope(entry: str) -> Scope:
-    return Scope.EXACT if entry.startswith(EXACT_MARK) else Scope.SUBTREE
-
-
-def _is_protected(name: str, protected: Mapping[str, NameEntry]) -> bool:
-    if name in protected:
-        return True
-    return any(parent in protected and protected[parent].scope is Scope.SUBTREE for parent in ancestors(name))
-
-
-def _narrow(entries: Iterable[NameEntry], protected: Mapping[str, NameEntry]) -> list[NameEntry]:
-    above_protected = {parent for name in protected for parent in ancestors(name)}
-    return [
-        msgspec.structs.replace(entry, scope=Scope.EXACT) if entry.name in above_protected else entry
-        for entry in entries
-    ]
-
-
-def _minimise(entries: Iterable[NameEntry]) -> tuple[NameEntry, ...]:
-    """Return the entries without those that a subtree entry of the list covers, sorted."""
-    subtrees = {entry.name for entry in entries if entry.scope is Scope.SUBTREE}
-    kept: dict[str, NameEntry] = {}
-    for entry in entries:
-        above = ancestors(entry.name)
-        covering = above[1:] if entry.scope is Scope.SUBTREE else above
-        if not any(parent in subtrees for parent in covering):
-            kept.setdefault(entry.name, entry)
-    return tuple(sorted(kept.values()))
-
-
-def _is_in(address: Address, networks: Iterable[Network]) -> bool:
-    return any(address.version == network.version and address in network for network in networks)
+def _identity(row: Entry) -> Entry:
+    """Return an entry without what does not count for a list's identity."""
+    expires_ns = 0 if row.source is Origin.FINDING else row.expires_ns
+    if not row.first_listed_ns and row.expires_ns == expires_ns:
+        return row
+    return msgspec.structs.replace(row, first_listed_ns=0, expires_ns=expires_ns)

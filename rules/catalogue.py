@@ -58,6 +58,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     sni: tuple[str, ...] = ()
     alpn: tuple[str, ...] = ()
     ja4: tuple[str, ...] = ()
+    ns_domains: tuple[str, ...] = ()
     ssh: bool = False
     addresses: tuple[str, ...] = ()
     wire: str = ""
@@ -107,7 +108,7 @@ class Match(msgspec.Struct, frozen=True, gc=False):
 
 
 class Catalogue:
-    """All services, indexed by name, by ALPN and by their agents' JA4. Immutable once built."""
+    """All services, indexed by name, by name server, by ALPN and by their agents' JA4. Immutable once built."""
 
     def __init__(
         self, services: Iterable[Service], shared: Iterable[str], shared_networks: Iterable[Network], generated: date
@@ -119,10 +120,13 @@ class Catalogue:
         self.by_alpn = {alpn: service for service in self.services.values() for alpn in service.alpn}
         self.by_ja4 = {ja4: service for service in self.services.values() for ja4 in service.ja4}
         self._table: NameTable[Listing] = NameTable()
+        self._servers: NameTable[Service] = NameTable()
         self._known: dict[str, Match | None] = {}  # answers of `match`: names come again and again
         for service in self.services.values():
             for kind, entry in service.entries():
                 self._add(service, kind, entry)
+            for entry in service.ns_domains:
+                self._add_server(service, entry)
 
     def match(self, name: str) -> Match | None:
         """Return the most specific entry for folded `name`, or None. Costs O(labels), the second time one look-up."""
@@ -134,6 +138,10 @@ class Catalogue:
             self._known.clear()
         match = self._known[name] = self._match(name)
         return match
+
+    def zone_server(self, name: str) -> Service | None:
+        """Return the service that runs the name server `name` (folded) for its customers' zones, or None."""
+        return next((services[0] for services in self._servers.matches(name)), None)
 
     def _match(self, name: str) -> Match | None:
         excluded: set[str] = set()
@@ -151,6 +159,12 @@ class Catalogue:
             self._table.add(entry, Listing(service, kind, entry))
         except InvalidName as error:
             raise InvalidCatalogue(f"{service.id}.toml: {kind.value} name {entry!r}: {error}") from None
+
+    def _add_server(self, service: Service, entry: str) -> None:
+        try:
+            self._servers.add(entry, service)
+        except InvalidName as error:
+            raise InvalidCatalogue(f"{service.id}.toml: name server {entry!r}: {error}") from None
 
 
 def load_catalogue(root: Traversable | None = None) -> Catalogue:

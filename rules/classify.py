@@ -5,54 +5,30 @@ client was told, then protocol tells. Costs O(labels) for each name of the obser
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 
 from rules.catalogue import Catalogue, ListKind, Match, Service, unnamed_service
 from rules.event import address_text
 from rules.evidence import LISTED, WEIGHTS, Finding, Sign, alias_sign, confidence, reasons
-from rules.ingress import find_ingress
+from rules.ingress import find_ingress, is_candidate
+from rules.lies import contradiction, inner_lie, outside_the_pin
+from rules.naming import NAME_EVIDENCE, PROXY_EVIDENCE, WHAT_A_ROLE_DOES, WHERE_IT_WAS_SEEN
 from rules.observation import Evidence, Indicator, NameSource, Observation
+from rules.pins import spare_pinned
 from rules.policy import Policy, Sanction
 from rules.tells import Tell, find_tell, ssh_banner
 from rules.value import Value
 from rules.verdict import UNKNOWN, Decision, Outcome, Reason, Role, Severity, Verdict
 
-NAME_EVIDENCE = frozenset(
-    {
-        Evidence.DNS_QUERY,
-        Evidence.TLS_SNI,
-        Evidence.QUIC_SNI,
-        Evidence.HTTP_CONNECT,
-        Evidence.HTTP_HOST,
-        Evidence.SOCKS,
-    }
-)
-HELLO_EVIDENCE = frozenset({Evidence.TLS_SNI, Evidence.QUIC_SNI})
-PROXY_EVIDENCE = frozenset({Evidence.HTTP_CONNECT, Evidence.SOCKS})
-
-SEVERITY = {
+SEVERITY: Final = {
     Role.AGENT: Severity.HIGH,
     Role.UNCLEAR: Severity.MEDIUM,
     Role.VISITOR: Severity.LOW,
     Role.AUXILIARY: Severity.INFORMATIONAL,
 }
-ROLE_STRENGTH = {Role.AUXILIARY: 0, Role.VISITOR: 1, Role.UNCLEAR: 2, Role.AGENT: 3}
-
-WHAT_A_ROLE_DOES = {
-    Role.AGENT: "is dialled by agents of",
-    Role.UNCLEAR: "is dialled by agents of, and opened by visitors of,",
-    Role.VISITOR: "is opened by visitors of",
-    Role.AUXILIARY: "serves updates or revocation lists to agents of",
-}
-WHERE_IT_WAS_SEEN = {
-    Evidence.DNS_QUERY: "the client asked for",
-    Evidence.TLS_SNI: "the TLS hello named",
-    Evidence.QUIC_SNI: "the QUIC hello named",
-    Evidence.HTTP_CONNECT: "the client asked a proxy for",
-    Evidence.HTTP_HOST: "the HTTP request named",
-    Evidence.SOCKS: "the client asked a SOCKS proxy for",
-}
+ROLE_STRENGTH: Final = {Role.AUXILIARY: 0, Role.VISITOR: 1, Role.UNCLEAR: 2, Role.AGENT: 3}
 
 
 class _Listed(Value, frozen=True):
@@ -70,11 +46,11 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
     sanctioned = [(row, sanction) for row in names if (sanction := policy.sanction_for(row.value, now_ns)) is not None]
     spared = {row.value for row, _ in sanctioned}
     named = _listed((row for row in names if row.value not in spared), catalogue)
-    listed = [row for row in named if not _is_passed_over(row.match.service, row.role, policy, now_ns)]
+    listed = [row for row in named if not _is_passed_over(row.match.service, row.role, policy, observation)]
     if sanctioned and not listed:
-        verdict: Verdict | None = _inner_lie(sanctioned, names) or _sanctioned(*sanctioned[-1], observation)
+        verdict: Verdict | None = inner_lie(sanctioned, names) or _sanctioned(*sanctioned[-1], observation)
     elif sanctioned:
-        verdict = _contradiction(sanctioned[0][0], _by_name(listed, observation, catalogue))
+        verdict = contradiction(sanctioned[0][0], _by_name(listed, observation, catalogue))
     elif named and not listed:
         return Verdict(
             Outcome.UNKNOWN, service=named[0].match.service.id, role=named[0].role, dst_name=named[0].indicator.value
@@ -85,8 +61,7 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
         verdict = (
             _by_alias(observation, policy, catalogue)
             or _by_told_address(observation, policy, catalogue)
-            or _by_tell(observation, catalogue)
-            or find_ingress(observation, catalogue)
+            or _by_what_it_looks_like(observation, policy, catalogue)
         )
     return _finish(verdict, observation, policy, catalogue) if verdict else UNKNOWN
 
@@ -110,7 +85,7 @@ def _sanctioned(row: Indicator, sanction: Sanction, observation: Observation) ->
     if observation.dns is None and not goes_through_proxy:
         address = address_text(observation.five_tuple.dst)
         if not sanction.covers_address(observation.five_tuple.dst):
-            return _outside_the_pin(row, sanction, address)
+            return outside_the_pin(row, sanction, address)
         if observation.told_names and row.value not in observation.told_names:
             detail = "no answer that this client got for the name had this address"
             found.append(Finding(Sign.UNEXPECTED_ADDRESS, Reason(Evidence.ADDRESS, address, detail)))
@@ -121,70 +96,6 @@ def _sanctioned(row: Indicator, sanction: Sanction, observation: Observation) ->
         confidence=confidence(found, Outcome.SANCTIONED),
         reasons=reasons(found),
         dst_name=row.value,
-    )
-
-
-def _inner_lie(sanctioned: list[tuple[Indicator, Sanction]], names: list[Indicator]) -> Verdict | None:
-    """Return the verdict on a sanctioned name inside a tunnel that a proxy opened to another one."""
-    asked = [row for row in names if row.evidence in PROXY_EVIDENCE and not _is_address(row.value)]
-    spared = {row.value for row, _ in sanctioned}
-    inner = [row for row in sanctioned if row[0].evidence in HELLO_EVIDENCE]
-    if not asked or not inner or spared & {row.value for row in asked}:
-        return None
-    row, sanction = inner[-1]
-    other = asked[-1]
-    detail = f"{WHERE_IT_WAS_SEEN[row.evidence]} a name of the sanctioned ingress {sanction.domain}"
-    proxied = f"{WHERE_IT_WAS_SEEN[other.evidence]} {other.value}, which is not sanctioned"
-    found = [
-        Finding(Sign.LIE, Reason(row.evidence, row.value, detail)),
-        Finding(Sign.LIE, Reason(other.evidence, other.value, proxied)),
-    ]
-    return Verdict(
-        Outcome.SUSPICIOUS,
-        service=sanction.service,
-        role=Role.AGENT,
-        severity=Severity.HIGH,
-        confidence=confidence(found, Outcome.SUSPICIOUS),
-        reasons=reasons(found),
-        dst_name=other.value,
-    )
-
-
-def _is_address(name: str) -> bool:
-    return ":" in name or name[-1:].isdigit()
-
-
-def _outside_the_pin(row: Indicator, sanction: Sanction, address: str) -> Verdict:
-    pins = ", ".join(map(str, sanction.addresses))
-    detail = (
-        f"the hello names the sanctioned ingress {sanction.domain}, pinned to {pins}, but the flow goes to {address}"
-    )
-    found = [
-        Finding(Sign.LIE, Reason(row.evidence, row.value, detail)),
-        Finding(Sign.LIE, Reason(Evidence.ADDRESS, address, f"outside the pin {pins}")),
-    ]
-    return Verdict(
-        Outcome.SUSPICIOUS,
-        service=sanction.service,
-        role=Role.AGENT,
-        severity=Severity.HIGH,
-        confidence=confidence(found, Outcome.SUSPICIOUS),
-        reasons=reasons(found),
-        dst_name=row.value,
-    )
-
-
-def _contradiction(sanctioned: Indicator, by_name: Verdict | None) -> Verdict:
-    """Return the verdict on a flow that names both a sanctioned and a listed host, such as a lying SNI in a CONNECT."""
-    by_name = by_name or UNKNOWN
-    detail = f"{WHERE_IT_WAS_SEEN[sanctioned.evidence]} a sanctioned ingress, yet the same flow names a listed host"
-    lie = Finding(Sign.LIE, Reason(sanctioned.evidence, sanctioned.value, detail))
-    return msgspec.structs.replace(
-        by_name,
-        outcome=Outcome.SUSPICIOUS,
-        severity=Severity.HIGH,
-        confidence=confidence([lie], Outcome.SUSPICIOUS),
-        reasons=(*by_name.reasons, lie.reason),
     )
 
 
@@ -294,7 +205,7 @@ def _first_listed(
         if policy.sanction_for(name, now_ns) is not None:
             return None
         match = catalogue.match(name)
-        if match is not None and not _is_passed_over(match.service, _role(match), policy, now_ns):
+        if match is not None and not _is_passed_over(match.service, _role(match), policy, observation):
             return name, match
     return None
 
@@ -353,6 +264,16 @@ def _told_agent(told: str, match: Match, observation: Observation, catalogue: Ca
     )
 
 
+def _by_what_it_looks_like(observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict | None:
+    """Return the surer of what the protocol tells and what adds up to an agent at somebody's own ingress."""
+    tell = _by_tell(observation, catalogue)
+    if not is_candidate(observation) and observation.delegation is None:
+        return tell
+    unpinned = policy.unpinned_services(observation.observed_at_ns)
+    ingress = find_ingress(observation, catalogue, is_shared=unpinned)
+    return tell if ingress is None or (tell is not None and tell.confidence > ingress.confidence) else ingress
+
+
 def _by_tell(observation: Observation, catalogue: Catalogue) -> Verdict | None:
     tell = find_tell(observation, catalogue)
     if tell is None or (tell.service is not None and tell.service not in catalogue.services):
@@ -372,11 +293,12 @@ def _by_tell(observation: Observation, catalogue: Catalogue) -> Verdict | None:
 
 def _finish(verdict: Verdict, observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict:
     """Return the verdict with what the policy decided: ignored services vanish, exceptions are noted."""
+    verdict = spare_pinned(verdict, observation, policy, catalogue)
     service = catalogue.services[verdict.service] if verdict.service else unnamed_service(verdict.category or "")
     if verdict.outcome is Outcome.SANCTIONED:
         return msgspec.structs.replace(verdict, category=service.category)
     now_ns = observation.observed_at_ns
-    if _is_passed_over(service, verdict.role, policy, now_ns):
+    if _is_passed_over(service, verdict.role, policy, observation):
         return UNKNOWN
     exception = policy.exception_for(observation.five_tuple.src, service, now_ns)
     return msgspec.structs.replace(
@@ -387,10 +309,12 @@ def _finish(verdict: Verdict, observation: Observation, policy: Policy, catalogu
     )
 
 
-def _is_passed_over(service: Service, role: Role, policy: Policy, now_ns: int) -> bool:
-    """Tell whether the policy has nothing stored: the service is ignored, or a sanctioned agent needs the name."""
-    is_needed = role is Role.AUXILIARY and policy.has_sanctioned(service.id, now_ns)
-    return is_needed or policy.decide(service) is Decision.IGNORE
+def _is_passed_over(service: Service, role: Role, policy: Policy, observation: Observation) -> bool:
+    """Tell whether the policy has nothing stored: the service is ignored, or a sanctioned agent may need the name."""
+    is_needed = role is Role.AUXILIARY and not observation.is_alone
+    if is_needed and policy.has_sanctioned(service.id, observation.observed_at_ns):
+        return True
+    return policy.decide(service) is Decision.IGNORE
 
 
 def _severity(verdict: Verdict, decision: Decision) -> Severity:

@@ -13,6 +13,7 @@ from rules.verdict import Outcome, Role, Severity, Verdict
 
 SCHEMA_VERSION = "1"
 MAX_DNS_ANSWERS = 16
+DEMONSTRATION = "demonstration"  # the sensor id of events that a recording made
 
 
 class EventReason(msgspec.Struct, frozen=True):

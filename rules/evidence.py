@@ -26,6 +26,7 @@ class Sign(StrEnum):
     LIE = "lie"
     TOLD_ADDRESS = "told_address"
     SANCTIONED_ADDRESS = "sanctioned_address"
+    PINNED_ADDRESS = "pinned_address"
     PROTOCOL_AGREES = "protocol_agrees"
     AUXILIARY_BESIDE = "auxiliary_beside"
     PROVIDER_ADDRESS = "provider_address"
@@ -53,9 +54,12 @@ WEIGHTS = {
     Sign.LIE: Weight(80, "nobody sends a sanctioned name elsewhere by mistake; a pin may be out of date"),
     Sign.TOLD_ADDRESS: Weight(60, "this client was just led to the address by the listed name; addresses are shared"),
     Sign.SANCTIONED_ADDRESS: Weight(60, "this client was just led to the address by the sanctioned name"),
+    Sign.PINNED_ADDRESS: Weight(
+        80, "the policy names the address for this service; who answers there is not to be seen"
+    ),
     Sign.PROTOCOL_AGREES: Weight(60, "the flow speaks the protocol of the service's agents"),
     Sign.AUXILIARY_BESIDE: Weight(45, "only agents fetch updates or revocation lists; not which flow is theirs"),
-    Sign.PROVIDER_ADDRESS: Weight(35, "listed names resolve to the address; other customers may share it"),
+    Sign.PROVIDER_ADDRESS: Weight(42, "names of agents resolve to the address; its other customers may share it"),
     Sign.HEARTBEAT: Weight(25, "idle agents keep a steady beat; so do other long connections"),
     Sign.ANSWER_AGREES: Weight(20, "the look-up and the flow tell the same story"),
     Sign.AGENT_HELLO: Weight(15, "a known agent says hello like this; so does every program on the same TLS library"),

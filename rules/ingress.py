@@ -1,47 +1,127 @@
 """Somebody else's custom ingress: an agent that dials a name which no list holds.
 
-No single sign says so. A flow to an unlisted name whose hello is that of a known agent, without ALPN, is a candidate;
-what its client did beside it adds to that (`rules.evidence`).
+Only a zone that its owner delegated to the service says so by itself. Everything else adds up (`rules.evidence`): how
+the flow says hello, where it goes, how it beats while idle, and what its client did beside it.
 """
 
+from collections.abc import Iterable
+
 from rules.catalogue import Catalogue, Service
+from rules.event import address_text
 from rules.evidence import ENOUGH_FOR_SUSPICION, Finding, Sign, confidence, reasons
 from rules.observation import BesideKind, Evidence, NameSource, Observation
 from rules.verdict import Outcome, Reason, Role, Verdict
 
+BEATS_ENOUGH = 6  # a minute
+_NAMES = frozenset((Evidence.TLS_SNI, Evidence.QUIC_SNI, Evidence.HTTP_HOST))
 
-def is_candidate(observation: Observation, catalogue: Catalogue) -> bool:
-    """Tell whether a flow says hello to some name as a known agent does; whether that is listed was looked at before.
 
-    Costs two look-ups.
+def is_candidate(observation: Observation) -> bool:
+    """Tell whether more evidence could make a flow that no list knows an agent's: no ALPN, or SSH.
+
+    Costs a few comparisons.
     """
     hello = observation.hello
-    return hello is not None and hello.sni is not None and not hello.alpn and hello.ja4 in catalogue.by_ja4
+    if hello is not None:
+        return hello.sni is not None and not hello.alpn
+    return observation.dns is None and any(row.evidence is Evidence.SSH_BANNER for row in observation.indicators)
 
 
-def find_ingress(observation: Observation, catalogue: Catalogue) -> Verdict | None:
-    """Return the verdict on a flow to an unlisted name, None while there is too little evidence."""
+def ingress_name(observation: Observation) -> str | None:
+    """Return the name that a flow goes to: what it says, else what led this client to the address; None: an address."""
+    said = [row.value for row in observation.indicators if row.evidence in _NAMES]
+    name = said[-1] if said else next((chain[0] for chain in observation.told), "")
+    return name if name and not name[-1].isdigit() and ":" not in name else None
+
+
+def find_ingress(observation: Observation, catalogue: Catalogue, *, is_shared: Iterable[str] = ()) -> Verdict | None:
+    """Return the verdict on what goes to an unlisted name, None while there is too little evidence.
+
+    At addresses of the services `is_shared` sanctioned agents are expected, too: such an address says nothing of a
+    flow without a name.
+    """
+    if (found := _delegated(observation, catalogue)) is not None:
+        return found
+    if not is_candidate(observation):
+        return None
+    services = _services(observation, catalogue, is_shared)
+    verdicts = [_adding_up(observation, catalogue, service, is_shared) for service in services]
+    return max((row for row in verdicts if row is not None), key=lambda row: row.confidence, default=None)
+
+
+def _delegated(observation: Observation, catalogue: Catalogue) -> Verdict | None:
+    if observation.delegation is None:
+        return None
+    zone, server = observation.delegation
+    service = catalogue.zone_server(server)
+    name = observation.dns.qname if observation.dns else ingress_name(observation)
+    if service is None or name is None:
+        return None
+    detail = f"the zone {zone} of {name} is served by {service.short_name}: somebody's own ingress"
+    found = [Finding(Sign.NS_DELEGATION, Reason(Evidence.NS_DELEGATION, server, detail))]
+    if observation.dns is None:
+        found += _signs(observation, catalogue, service, ())
+    return _verdict(Outcome.UNSANCTIONED, service, found, name)
+
+
+def _adding_up(
+    observation: Observation, catalogue: Catalogue, service: Service, is_shared: Iterable[str]
+) -> Verdict | None:
+    found = _signs(observation, catalogue, service, is_shared)
+    if confidence(found, Outcome.SUSPICIOUS) < ENOUGH_FOR_SUSPICION:
+        return None
+    return _verdict(Outcome.SUSPICIOUS, service, found, ingress_name(observation))
+
+
+def _verdict(outcome: Outcome, service: Service, found: list[Finding], name: str | None) -> Verdict:
+    sure = confidence(found, outcome)
+    return Verdict(outcome, service=service.id, role=Role.AGENT, confidence=sure, reasons=reasons(found), dst_name=name)
+
+
+def _services(observation: Observation, catalogue: Catalogue, is_shared: Iterable[str]) -> list[Service]:
+    """Return the services that the flow's hello or address points to."""
+    found = []
+    if observation.hello is not None and observation.hello.ja4 in catalogue.by_ja4:
+        found.append(catalogue.by_ja4[observation.hello.ja4])
+    if observation.agent_address is not None:
+        service = catalogue.services.get(observation.agent_address[0])
+        if service is not None and _address(observation, service, is_shared):
+            found.append(service)
+    return found
+
+
+def _signs(observation: Observation, catalogue: Catalogue, service: Service, is_shared: Iterable[str]) -> list[Finding]:
+    """Return what speaks for an agent of `service`."""
+    return [
+        *_address(observation, service, is_shared),
+        *_protocol(observation, catalogue, service),
+        *_auxiliary(observation, service),
+        *_beats(observation, service),
+        *_not_asked(observation),
+    ]
+
+
+def _address(observation: Observation, service: Service, is_shared: Iterable[str]) -> list[Finding]:
+    known = observation.agent_address
+    if known is None or known[0] != service.id or (service.id in is_shared and ingress_name(observation) is None):
+        return []
+    detail = f"{known[1]}, a name of {service.short_name}'s agents, resolves to this address"
+    address = address_text(observation.five_tuple.dst)
+    return [Finding(Sign.PROVIDER_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
+
+
+def _protocol(observation: Observation, catalogue: Catalogue, service: Service) -> list[Finding]:
     hello = observation.hello
-    if hello is None or not hello.sni or not observation.beside or not is_candidate(observation, catalogue):
-        return None
-    service = catalogue.by_ja4[hello.ja4]
-    found = _auxiliary(observation, service)
-    detail = f"the hello without ALPN is that of {service.short_name}'s agents"
-    found.append(Finding(Sign.AGENT_HELLO, Reason(Evidence.JA4, hello.ja4, detail)))
-    if observation.name_source is NameSource.NOT_ASKED:
-        detail = f"the client asks resolvers seen here, yet never asked them for {hello.sni}"
-        found.append(Finding(Sign.NOT_ASKED, Reason(Evidence.DNS_QUERY, hello.sni, detail)))
-    sure = confidence(found, Outcome.SUSPICIOUS)
-    if sure < ENOUGH_FOR_SUSPICION:
-        return None
-    return Verdict(
-        Outcome.SUSPICIOUS,
-        service=service.id,
-        role=Role.AGENT,
-        confidence=sure,
-        reasons=reasons(found),
-        dst_name=hello.sni,
-    )
+    if hello is not None:
+        if hello.alpn or catalogue.by_ja4.get(hello.ja4) is not service:
+            return []
+        detail = f"the hello without ALPN is that of {service.short_name}'s agents"
+        return [Finding(Sign.AGENT_HELLO, Reason(Evidence.JA4, hello.ja4, detail))]
+    banners = [row.value for row in observation.indicators if row.evidence is Evidence.SSH_BANNER]
+    if not banners or not service.ssh:
+        return []
+    reason = Reason(Evidence.SSH_BANNER, banners[0], f"agents of {service.short_name} speak SSH")
+    return [Finding(Sign.PROTOCOL_AGREES, reason)]
 
 
 def _auxiliary(observation: Observation, service: Service) -> list[Finding]:
@@ -52,3 +132,18 @@ def _auxiliary(observation: Observation, service: Service) -> list[Finding]:
         return []
     detail = f"the same client used {names[0]}, as agents of {service.short_name} do, and no known agent name"
     return [Finding(Sign.AUXILIARY_BESIDE, Reason(Evidence.DNS_QUERY, names[0], detail))]
+
+
+def _beats(observation: Observation, service: Service) -> list[Finding]:
+    if observation.beats < BEATS_ENOUGH:
+        return []
+    detail = f"little goes both ways every 10 s, as an idle agent of {service.short_name} does"
+    return [Finding(Sign.HEARTBEAT, Reason(Evidence.HEARTBEAT, "every 10 s", detail))]
+
+
+def _not_asked(observation: Observation) -> list[Finding]:
+    hello = observation.hello
+    if hello is None or not hello.sni or observation.name_source is not NameSource.NOT_ASKED:
+        return []
+    detail = f"the client asks resolvers seen here, yet never asked them for {hello.sni}"
+    return [Finding(Sign.NOT_ASKED, Reason(Evidence.DNS_QUERY, hello.sni, detail))]

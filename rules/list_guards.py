@@ -5,27 +5,40 @@ step goes (`CONFIRMABLE`) may be confirmed by a person, the others never.
 """
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from itertools import islice
 
 import msgspec
 
-from rules.blocklist import OWN_NETWORKS, AddressList, NameEntry, NameList, Scope
+from rules.blocklist import (
+    OWN_NETWORKS,
+    AddressEntry,
+    Body,
+    NameEntry,
+    NameList,
+    Scope,
+    UrlList,
+    count,
+)
 from rules.catalogue import Network
+from rules.list_changes import differences
 from rules.names import is_at_or_below
 from rules.policy import WIDEST
+from rules.profiles import AGENTS_ONLY, Profile
 from rules.public_suffix import is_registry_suffix
 
-MOST_SHRINK = 0.5  # more than this share of the entries gone at once,
-FEWEST_GONE = 10  # and at least so many
-MOST_GROWTH = 2.0  # more than this many times the entries new at once,
-FEWEST_NEW = 100  # and at least so many
+FEWEST_GONE = 10  # fewer may always go at once, whatever share of the list they are
+FEWEST_NEW = 100  # and fewer be new
+MAX_REFUSALS = 100
 
 
 class Guard(StrEnum):
     """What is looked at."""
 
     EMPTY = "empty"
+    TOO_MANY = "too_many"
     SANCTIONED_NAME = "sanctioned_name"
     SANCTIONED_ADDRESS = "sanctioned_address"
     PUBLIC_SUFFIX = "public_suffix"
@@ -65,28 +78,49 @@ class Spared(msgspec.Struct, frozen=True):
     networks: tuple[Network, ...] = ()
 
 
-def refusals(new: NameList | AddressList, before: NameList | AddressList | None, spared: Spared) -> list[Refusal]:
-    """Return why `new` must not replace `before`, nothing if it may. Costs O(entries x (labels + spared networks))."""
-    found = _name_refusals(new, spared) if isinstance(new, NameList) else _address_refusals(new, spared)
-    return [*found, *_step_refusals(new, before)]
+def refusals(new: Body, before: Body | None, spared: Spared, profile: Profile = AGENTS_ONLY) -> list[Refusal]:
+    """Return why `new` must not replace `before`, nothing if it may; `MAX_REFUSALS` reasons at most.
+
+    Costs O(entries x (labels + spared networks)).
+    """
+    return list(islice(_refusals(new, before, spared, profile), MAX_REFUSALS))
 
 
-def listed(body: NameList | AddressList) -> frozenset[str]:
-    """Return the entries of a list as text, for comparison: `*.name` is a subtree."""
-    if isinstance(body, AddressList):
-        return frozenset(entry.prefix for entry in body.blocked)
-    return frozenset(f"*.{entry.name}" if entry.scope is Scope.SUBTREE else entry.name for entry in body.wide)
+def _refusals(new: Body, before: Body | None, spared: Spared, profile: Profile) -> Iterator[Refusal]:
+    if isinstance(new, NameList):
+        yield from _blocked_names(new.blocked, spared)
+        yield from _suffixes(new.blocked)
+        yield from _suffixes(new.wide if new.wide is not new.blocked else ())
+        yield from _exemptions(new, spared)
+    elif isinstance(new, UrlList):
+        yield from _blocked_names(new.names, spared)
+        yield from _suffixes(new.names)
+        hosts = (NameEntry(entry.url.partition("/")[0], Scope.EXACT, entry.service) for entry in new.urls)
+        yield from _blocked_names(hosts, spared)
+    else:
+        yield from _blocked_addresses(new.blocked, spared)
+    if profile.max_entries is not None and count(new) > profile.max_entries:
+        yield Refusal(Guard.TOO_MANY, f"{count(new)} entries are more than {profile.name} takes: {profile.max_entries}")
+    yield from _step(new, before, profile)
 
 
-def _name_refusals(new: NameList, spared: Spared) -> Iterator[Refusal]:
+def _blocked_names(entries: Iterable[NameEntry], spared: Spared) -> Iterator[Refusal]:
+    if not spared.names:
+        return
     above = {name[at + 1 :] for name in spared.names for at in _dots(name)}
-    for entry in new.blocked:
+    for entry in entries:
         hit = _hit(entry, spared, above)
         if hit:
             yield Refusal(Guard.SANCTIONED_NAME, f"{entry.name} would block {hit}, which must stay reachable")
-    for entry in new.blocked if new.wide is new.blocked else {*new.blocked, *new.wide}:
+
+
+def _suffixes(entries: Iterable[NameEntry]) -> Iterator[Refusal]:
+    for entry in entries:
         if is_registry_suffix(entry.name):
             yield Refusal(Guard.PUBLIC_SUFFIX, f"{entry.name} is a public suffix: everybody has names below it")
+
+
+def _exemptions(new: NameList, spared: Spared) -> Iterator[Refusal]:
     allowed = {entry.name for entry in new.allowed if entry.scope is Scope.SUBTREE}
     exact = {entry.name for entry in new.allowed}
     for name, entry in spared.names.items():
@@ -105,8 +139,8 @@ def _hit(entry: NameEntry, spared: Spared, above: set[str]) -> str:
     return ""
 
 
-def _address_refusals(new: AddressList, spared: Spared) -> Iterator[Refusal]:
-    for entry in new.blocked:
+def _blocked_addresses(entries: Iterable[AddressEntry], spared: Spared) -> Iterator[Refusal]:
+    for entry in entries:
         prefix = ipaddress.ip_network(entry.prefix)
         if prefix.prefixlen < WIDEST[prefix.version]:
             yield Refusal(Guard.WIDE_PREFIX, f"{prefix} is wider than /{WIDEST[prefix.version]}")
@@ -116,18 +150,19 @@ def _address_refusals(new: AddressList, spared: Spared) -> Iterator[Refusal]:
             yield Refusal(Guard.SANCTIONED_ADDRESS, f"{prefix} holds a sanctioned address")
 
 
-def _step_refusals(new: NameList | AddressList, before: NameList | AddressList | None) -> Iterator[Refusal]:
-    had, has = listed(before) if before else frozenset(), listed(new)
+def _step(new: Body, before: Body | None, profile: Profile) -> Iterator[Refusal]:
+    had = count(before) if before is not None else 0
     if not had:
         return
-    if not has:
-        yield Refusal(Guard.EMPTY, f"nothing would be left of {len(had)} entries")
+    if not count(new):
+        yield Refusal(Guard.EMPTY, f"nothing would be left of {had} entries")
         return
-    gone, added = len(had - has), len(has - had)
-    if gone >= FEWEST_GONE and gone > MOST_SHRINK * len(had):
-        yield Refusal(Guard.SHRINK, f"{gone} of {len(had)} entries would go at once")
-    if added >= FEWEST_NEW and added > MOST_GROWTH * len(had):
-        yield Refusal(Guard.GROWTH, f"{added} entries would be added to {len(had)} at once")
+    changes = Counter(is_new for is_new, _text in differences(before, new))
+    gone, added = changes[False], changes[True]
+    if gone >= FEWEST_GONE and gone > profile.max_shrink * had:
+        yield Refusal(Guard.SHRINK, f"{gone} of {had} entries would go at once")
+    if added >= FEWEST_NEW and added > profile.max_growth * had:
+        yield Refusal(Guard.GROWTH, f"{added} entries would be added to {had} at once")
 
 
 def _dots(name: str) -> Iterator[int]:

@@ -7,16 +7,16 @@ labels behind their last wildcard. `bench/matcher.py` shows it with a million en
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from rules.errors import InvalidName
 from rules.names import ancestors, normalise
 
 T = TypeVar("T")
 
-EXACT_MARK = "="
-WILDCARDS = "*?"
-MAX_PATTERN_OCTETS = 253
+EXACT_MARK: Final = "="
+WILDCARDS: Final = "*?"
+MAX_PATTERN_OCTETS: Final = 253
 
 
 class NameTable(Generic[T]):

@@ -2,19 +2,20 @@
 
 import ipaddress
 import re
+from typing import Final
 
 import idna
 
 from rules.errors import InvalidName
 
-MAX_NAME_OCTETS = 253
-MAX_LABEL_OCTETS = 63
+MAX_NAME_OCTETS: Final = 253
+MAX_LABEL_OCTETS: Final = 63
 
-_PLAIN_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
+_PLAIN_LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 
 
 def normalise(name: str) -> str:
-    """Return `name` in canonical form.
+    """Return `name` in canonical form; one that has it already as the same object: there may be a million.
 
     Underscore labels (`_v2-origintunneld._tcp`) are kept: DNS has them although host names do not (RFC 8553).
 
@@ -32,7 +33,7 @@ def normalise(name: str) -> str:
         )
     if canonical[-1].isdigit() and is_address(canonical):
         raise InvalidName(f"{name!r} is an address, not a name")
-    return canonical
+    return name if canonical == name else canonical
 
 
 def fold(wire_name: str) -> str:

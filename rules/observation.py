@@ -42,6 +42,7 @@ class Evidence(StrEnum):
     ALPN = "alpn"
     PROTOCOL = "protocol"
     NS_DELEGATION = "ns_delegation"
+    HEARTBEAT = "heartbeat"
 
 
 class FlowState(StrEnum):
@@ -81,13 +82,14 @@ class Indicator(msgspec.Struct, frozen=True, gc=False):
 
 
 class DnsTransaction(msgspec.Struct, frozen=True, gc=False):
-    """A query and, when it was seen, its answer."""
+    """A query and, when it was seen, its answer; `delegations` are zones with one of their name servers each."""
 
     qname: str
     qtype: int
     rcode: int | None = None
     cnames: tuple[str, ...] = ()
     addresses: tuple[bytes, ...] = ()
+    delegations: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_answered(self) -> bool:
@@ -143,8 +145,12 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     `indicators` stand in the order they were seen. `told` are the CNAME chains (the name asked for,
     its aliases in order) at whose end this client was told the responder's address, as far as the answers are still
     valid, newest first. `beside` is what this client did with other services lately.
+    Of a flow that no list knows there may be: `delegation`, the zone of its name and a name server of it that belongs
+    to a service; `agent_address`, a service and the name of its agents that resolves to the responder's address;
+    `beats`, how often in a row it was heard at an idle agent's interval. `is_alone`: no sanctioned agent explains it.
     `traffic` alone may grow without a new revision.
-    `via_proxy`: a proxy told of it; the responder is where it went (0.0.0.0 if it did not say), `user` who signed in.
+    `via_proxy`: a proxy is to make the request; where it told of that itself, the responder is where it went (0.0.0.0
+    if it did not say) and `user` who signed in.
     """
 
     key: int
@@ -159,6 +165,10 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     told: tuple[tuple[str, ...], ...] = ()
     name_source: NameSource = NameSource.NO_DNS_SEEN
     beside: tuple[Beside, ...] = ()
+    delegation: tuple[str, str] | None = None
+    agent_address: tuple[str, str] | None = None
+    beats: int = 0
+    is_alone: bool = False
     interface: str = ""
     traffic: Traffic = NO_TRAFFIC
     via_proxy: bool = False

@@ -3,7 +3,6 @@
 Parsing is pure: text and the day in, an immutable `Policy` out. A reload replaces the reference to it.
 """
 
-import difflib
 import hashlib
 import ipaddress
 import re
@@ -18,11 +17,15 @@ from rules.catalogue import CATEGORIES, Catalogue, Network, Service
 from rules.errors import InvalidName, InvalidPolicy
 from rules.matcher import EXACT_MARK, WILDCARDS
 from rules.names import ancestors, fold, is_address, is_at_or_below, normalise
+from rules.policy_tables import BlockedTable, ExceptionTable, PolicyFile, SanctionTable, explain, nearest
+from rules.profiles import BUILT_IN, MAX_PROFILES, Profile, ProfileTable
 from rules.public_suffix import is_public_suffix
 from rules.source import NOBODY, Source
+from rules.urls import is_url, parse_url
 from rules.verdict import Decision
 
 NS_PER_S = 1_000_000_000
+DAY_NS = 86_400 * NS_PER_S
 WIDEST = {4: 8, 6: 19}  # prefix lengths by IP version: no list holds anything wider
 _USER = re.compile(r"[^\s:/,\x00-\x1f]+")
 _HOST = re.compile(r"[a-z0-9_.-]+")
@@ -77,10 +80,20 @@ class PolicyException:
             and all(_selected(who, field_name) in values for field_name, values in self.who)
         )
 
+    def covers_network(self, network: Network, service: Service, now_ns: int) -> bool:
+        """Tell whether everybody in `network` may use `service`."""
+        return not self.who and any(
+            self.covers(source.network_address.packed, service, now_ns) and _is_subnet(network, source)
+            for source in self.sources
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """What the organisation lists beyond the catalogue: a name (and those below it) or a network, through `expires`."""
+    """What the organisation lists beyond the catalogue, through `expires`.
+
+    It is a name (and those below it), a URL (`name` is its host, and `path`), or a network.
+    """
 
     owner: str
     reason: str
@@ -88,6 +101,14 @@ class Blocked:
     is_subtree: bool = True
     network: Network | None = None
     expires: date | None = None
+    path: str = ""
+
+    @property
+    def ends_at_ns(self) -> int:
+        """Return the end of its last day, 0 when there is none."""
+        if self.expires is None:
+            return 0
+        return int(datetime(*self.expires.timetuple()[:3], tzinfo=UTC).timestamp()) * NS_PER_S + DAY_NS
 
     def is_active(self, now_ns: int) -> bool:
         """Tell whether the entry holds at `now_ns`."""
@@ -102,6 +123,7 @@ class Policy:
     exceptions: tuple[PolicyException, ...] = ()
     blocked: tuple[Blocked, ...] = ()
     decisions: dict[str, Decision] = field(default_factory=dict)
+    profiles: tuple[Profile, ...] = BUILT_IN
     warnings: tuple[str, ...] = ()
     digest: str = ""
     _by_domain: dict[str, Sanction] = field(init=False, repr=False, compare=False)
@@ -117,6 +139,12 @@ class Policy:
         above = (self._by_domain.get(parent) for parent in ancestors(name))
         return next((sanction for sanction in above if sanction is not None and sanction.is_active(now_ns)), None)
 
+    def pinned_to(self, address: bytes, now_ns: int) -> Iterator[Sanction]:
+        """Yield the active sanctions whose pin holds a packed address."""
+        for sanction in self.active_sanctions(now_ns):
+            if sanction.addresses and sanction.covers_address(address):
+                yield sanction
+
     def active_sanctions(self, now_ns: int) -> tuple[Sanction, ...]:
         """Return the sanctions that hold at `now_ns`."""
         return tuple(sanction for sanction in self.sanctions if sanction.is_active(now_ns))
@@ -128,6 +156,10 @@ class Policy:
     def has_sanctioned(self, service_id: str, now_ns: int) -> bool:
         """Tell whether an ingress of `service_id` is sanctioned at `now_ns`."""
         return any(sanction.service == service_id and sanction.is_active(now_ns) for sanction in self.sanctions)
+
+    def unpinned_services(self, now_ns: int) -> frozenset[str]:
+        """Return the services of which an ingress is sanctioned at any address: it may share those of all others."""
+        return frozenset(row.service for row in self.sanctions if not row.addresses and row.is_active(now_ns))
 
     def exception_for(
         self, source: bytes, service: Service, now_ns: int, who: Source = NOBODY
@@ -141,42 +173,6 @@ class Policy:
         return self.decisions.get(service.id, by_category)
 
 
-class _SanctionTable(msgspec.Struct, forbid_unknown_fields=True):
-    domain: str
-    service: str
-    owner: str
-    reason: str
-    expires: date | None = None
-    addresses: list[str] = []
-
-
-class _ExceptionTable(msgspec.Struct, forbid_unknown_fields=True):
-    service: str
-    owner: str
-    reason: str
-    sources: list[str] = []
-    users: list[str] = []
-    hosts: list[str] = []
-    macs: list[str] = []
-    executables: list[str] = []
-    containers: list[str] = []
-    expires: date | None = None
-
-
-class _BlockedTable(msgspec.Struct, forbid_unknown_fields=True):
-    entry: str
-    owner: str
-    reason: str
-    expires: date | None = None
-
-
-class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
-    sanctioned: list[_SanctionTable] = []
-    exception: list[_ExceptionTable] = []
-    blocked: list[_BlockedTable] = []
-    services: dict[str, str] = {}
-
-
 def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -> Policy:
     """Return the policy that a TOML file's `text` describes; `file_name` is for messages.
 
@@ -184,19 +180,20 @@ def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -
         InvalidPolicy: the message names the file, the key and what to do.
     """
     try:
-        tables = msgspec.convert(tomllib.loads(text.removeprefix("\ufeff")), _PolicyFile)
+        tables = msgspec.convert(tomllib.loads(text.removeprefix("\ufeff")), PolicyFile)
     except msgspec.ValidationError as error:  # before ValueError, of which it is one
-        raise InvalidPolicy(f"{file_name}: {_explain(str(error))}") from None
+        raise InvalidPolicy(f"{file_name}: {explain(str(error))}") from None
     except (ValueError, RecursionError) as error:  # also numbers of 4,300 digits and brackets nested by the thousand
         raise InvalidPolicy(f"{file_name} is not TOML: {error}") from None
     reader = _Reader(file_name, catalogue, _day(now_ns))
     sanctions = tuple(reader.sanction(at, row) for at, row in enumerate(tables.sanctioned))
-    reader.refuse_twice([sanction.domain for sanction in sanctions])
+    reader.refuse_twice([sanction.domain for sanction in sanctions], "sanctioned")
     return Policy(
         sanctions=sanctions,
         exceptions=tuple(reader.exception(at, row) for at, row in enumerate(tables.exception)),
         blocked=tuple(reader.blocked(at, row, sanctions) for at, row in enumerate(tables.blocked)),
         decisions=dict(reader.decision(key, value) for key, value in tables.services.items()),
+        profiles=(*BUILT_IN, *reader.profiles(tables.profile)),
         warnings=tuple(reader.warnings),
         digest=hashlib.sha256(text.encode()).hexdigest(),
     )
@@ -212,19 +209,19 @@ class _Reader:
         self.warnings: list[str] = []
         self._covered = _covered_entries(catalogue)
 
-    def sanction(self, at: int, row: _SanctionTable) -> Sanction:
+    def sanction(self, at: int, row: SanctionTable) -> Sanction:
         key = f"sanctioned[{at}]"
         domain = self._domain(f"{key}.domain", row.domain)
         if row.service not in self.catalogue.services:
             raise self._error(
-                f"{key}.service", f"{row.service!r} is no service{_nearest(row.service, self._services())}"
+                f"{key}.service", f"{row.service!r} is no service{nearest(row.service, self._services())}"
             )
         self._check_texts(key, row.owner, row.reason)
         self._warn_if_expired(key, domain, row.expires)
         addresses = tuple(self._network(f"{key}.addresses", text) for text in row.addresses)
         return Sanction(domain, row.service, row.owner, row.reason, row.expires, addresses)
 
-    def exception(self, at: int, row: _ExceptionTable) -> PolicyException:
+    def exception(self, at: int, row: ExceptionTable) -> PolicyException:
         key = f"exception[{at}]"
         who = tuple((field_name, values) for field_name, values in self._who(key, row) if values)
         if not row.sources and not who:
@@ -239,10 +236,12 @@ class _Reader:
         exception_id = f"{service}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
         return PolicyException(exception_id, sources, service, row.owner, row.reason, row.expires, who)
 
-    def blocked(self, at: int, row: _BlockedTable, sanctions: Iterable[Sanction]) -> Blocked:
+    def blocked(self, at: int, row: BlockedTable, sanctions: Iterable[Sanction]) -> Blocked:
         key = f"blocked[{at}]"
         self._check_texts(key, row.owner, row.reason)
         self._warn_if_expired(key, row.entry, row.expires)
+        if is_url(row.entry):
+            return self._blocked_url(f"{key}.entry", row, sanctions)
         if "/" in row.entry or is_address(row.entry):
             network = self._network(f"{key}.entry", row.entry)
             if network.prefixlen < WIDEST[network.version] or not network.is_global:
@@ -253,6 +252,30 @@ class _Reader:
             if is_at_or_below(name, sanction.domain) or (is_subtree and is_at_or_below(sanction.domain, name)):
                 raise self._error(f"{key}.entry", f"{name} would block {sanction.domain}, which is sanctioned")
         return Blocked(row.owner, row.reason, name, is_subtree, expires=row.expires)
+
+    def _blocked_url(self, key: str, row: BlockedTable, sanctions: Iterable[Sanction]) -> Blocked:
+        try:
+            host, path = parse_url(row.entry)
+        except InvalidName as error:
+            raise self._error(key, str(error)) from None
+        for sanction in sanctions:
+            if is_at_or_below(host, sanction.domain):
+                raise self._error(key, f"{host} is at or below {sanction.domain}, which is sanctioned")
+        return Blocked(row.owner, row.reason, host, is_subtree=False, expires=row.expires, path=path)
+
+    def profiles(self, rows: list[ProfileTable]) -> list[Profile]:
+        if len(rows) > MAX_PROFILES:
+            raise self._error("profile", f"{len(rows)} are more than are built ({MAX_PROFILES}): leave some out")
+        self.refuse_twice([row.name for row in rows], "profile")
+        return [self._profile(at, row) for at, row in enumerate(rows)]
+
+    def _profile(self, at: int, row: ProfileTable) -> Profile:
+        key = f"profile[{at}]"
+        services = frozenset(self.service_or_category(f"{key}.services", text) for text in row.services)
+        try:
+            return row.profile(services, tuple(self._network(f"{key}.networks", text) for text in row.networks))
+        except InvalidName as error:
+            raise self._error(key, str(error)) from None
 
     def _listable(self, key: str, entry: str) -> tuple[str, bool]:
         """Return the name of an entry that may be listed, and whether it stands for those below it."""
@@ -266,7 +289,7 @@ class _Reader:
             raise self._error(key, f"{name} is everybody's: name the one that is meant below it")
         return name, is_subtree
 
-    def _who(self, key: str, row: _ExceptionTable) -> Iterator[tuple[str, frozenset[str]]]:
+    def _who(self, key: str, row: ExceptionTable) -> Iterator[tuple[str, frozenset[str]]]:
         """Yield the fields of a source with the values that an exception names for them, in the form compared."""
         yield "user", frozenset(self._checked(f"{key}.users", row.users, _USER, "alice"))
         yield "host", frozenset(self._checked(f"{key}.hosts", [fold(text) for text in row.hosts], _HOST, "build-7"))
@@ -291,15 +314,15 @@ class _Reader:
     def service_or_category(self, key: str, value: str) -> str:
         known = [*self._services(), *CATEGORIES]
         if value not in known:
-            raise self._error(key, f"{value!r} is neither a service nor a category{_nearest(value, known)}")
+            raise self._error(key, f"{value!r} is neither a service nor a category{nearest(value, known)}")
         return value
 
-    def refuse_twice(self, domains: Iterable[str]) -> None:
+    def refuse_twice(self, names: Iterable[str], table: str) -> None:
         seen: set[str] = set()
-        for domain in domains:
-            if domain in seen:
-                raise self._error("sanctioned", f"{domain} stands there twice: keep one entry")
-            seen.add(domain)
+        for name in names:
+            if name in seen:
+                raise self._error(table, f"{name} stands there twice: keep one entry")
+            seen.add(name)
 
     def _domain(self, key: str, text: str) -> str:
         try:
@@ -355,17 +378,6 @@ def _covered_entries(catalogue: Catalogue) -> dict[str, str]:
     return covered
 
 
-def _explain(message: str) -> str:
-    path = message.rpartition(" - at ")[2].strip("`$.") if " - at " in message else "the file"
-    what = message.partition(" - at ")[0]
-    return f"{path}: {what}. Known keys: [[sanctioned]], [[exception]], [[blocked]] and [services]; see docs/policy.md"
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else "; `molecatcher check --services` lists them"
-
-
 def _day(now_ns: int) -> date:
     return datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date()
 
@@ -374,6 +386,11 @@ def _selected(who: Source, field_name: str) -> str | None:
     """Return what an exception compares with a field of a source."""
     value: str | None = getattr(who, field_name)
     return fold(value) if field_name == "host" and value is not None else value
+
+
+def _is_subnet(network: Network, other: Network) -> bool:
+    same = isinstance(network, ipaddress.IPv4Network) is isinstance(other, ipaddress.IPv4Network)
+    return same and network.subnet_of(other)  # type: ignore[arg-type]  # they are of one family
 
 
 def _is_inside(packed: bytes, networks: Iterable[Network]) -> bool:

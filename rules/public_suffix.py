@@ -12,7 +12,7 @@ def is_public_suffix(name: str) -> bool:
 
 def is_registry_suffix(name: str) -> bool:
     """Tell whether `name` is a registry's own, such as `com` or `co.uk`; names of tunnel providers are none."""
-    return bool(_registries().publicsuffix(name) == name)
+    return bool(_registries().publicsuffix(name, keep_case=True) == name)  # a quarter of the time: names are folded
 
 
 @lru_cache(maxsize=1)

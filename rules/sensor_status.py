@@ -4,9 +4,13 @@ Lost packets are those that the kernel dropped, having no room for them, and tho
 filter keeps back on purpose is not lost; what a network card drops before the kernel sees it, nobody counts here.
 """
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import chain
 
 import msgspec
+from msgspec.structs import replace
 
 SILENT_AFTER_NS = 30_000_000_000
 BEHIND_MS = 2_000
@@ -80,6 +84,7 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
     spool_overflow: int = 0
     copies: int = 0  # packets that another interface had shown already
     policy_error: str = ""
+    workers: int = 1  # processes that share the work
 
     def state(self, now_ns: int) -> SensorState:
         """Return the worst that is true of the sensor at `now_ns`."""
@@ -93,3 +98,42 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
             return SensorState.BEHIND
         is_spooling = self.pending_events or self.delivery_lag_ms >= SPOOL_LAG_MS
         return SensorState.SPOOLING if is_spooling else SensorState.WATCHING
+
+
+_TOTALS = (
+    *("packets", "octets", "kernel_drops", "shed", "malformed", "flows", "flow_map_opened", "observations", "unknown"),
+    *("events", "spool_overflow", "copies"),
+)
+_SUMS = (
+    *("lost_last_minute", "flow_table_flows", "flow_table_size", "flow_map_size", "spool_events", "spool_octets"),
+    "pending_events",
+)
+_PEAKS = ("buffer_fill", "buffer_fill_peak", "lag_ms", "flow_map_turnover", "delivery_lag_ms")
+_BY_NAME = ("interface_drops", "evicted")
+
+
+def as_one(living: Sequence[SensorStatus], ended: Sequence[SensorStatus] = ()) -> SensorStatus:
+    """Return the status of a sensor whose workers said `living`; `ended` is the last word of those that ended.
+
+    Totals are sums over all, so that none goes back. The heartbeat is the oldest, so that one silent worker shows.
+    """
+    everyone = (*ended, *living)
+    summed = {name: sum(getattr(status, name) for status in everyone) for name in _TOTALS}
+    summed |= {name: sum(getattr(status, name) for status in living) for name in _SUMS}
+    return replace(
+        living[0],
+        started_at_ns=min(status.started_at_ns for status in everyone),
+        heartbeat_ns=min(status.heartbeat_ns for status in living),
+        interfaces=tuple(dict.fromkeys(chain.from_iterable(status.interfaces for status in living))),
+        policy_error=next((status.policy_error for status in living if status.policy_error), ""),
+        **summed,
+        **{name: max(getattr(status, name) for status in living) for name in _PEAKS},
+        **{name: _summed(getattr(status, name) for status in everyone) for name in _BY_NAME},
+    )
+
+
+def _summed(parts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return dict(total)

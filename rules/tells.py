@@ -5,19 +5,20 @@ like it. A tell raises suspicion; alone it never names anybody's account.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from rules.catalogue import Catalogue
 from rules.observation import Evidence, Observation
 from rules.value import Value
 from rules.verdict import Reason, Role, Severity
 
-SSH_PORT = 22
-SSH_SERVICE = "ssh-remote-forward"
-SSH_USUAL_DISGUISES = (80, 443)
+SSH_PORT: Final = 22
+SSH_SERVICE: Final = "ssh-remote-forward"
+SSH_USUAL_DISGUISES: Final = (80, 443)
 
-MESH = "mesh-vpn"
-DNS = "dns-tunnel"
-REVERSE = "reverse-tunnel"
+MESH: Final = "mesh-vpn"
+DNS: Final = "dns-tunnel"
+REVERSE: Final = "reverse-tunnel"
 
 
 class Tell(Value, frozen=True):
@@ -55,7 +56,7 @@ def _mesh(service: str | None, confidence: int, detail: str) -> _Row:
 
 
 # What the extractors recognise by itself; where several are seen in one flow, the surest counts.
-PROTOCOLS = {
+PROTOCOLS: Final = {
     "frp-first-byte": _Row("frp", 60, "an octet before the TLS hello, as frp sends it"),
     "frp-websocket": _Row("frp", 90, "the WebSocket path of frp"),
     "wireguard-initiation": _mesh("wireguard-generic", 50, "the first message of a WireGuard handshake, not answered"),
@@ -80,13 +81,13 @@ PROTOCOLS = {
     "hyperdht": _Row("holesail", 60, "a HyperDHT message, on which Holesail and other peer-to-peer programs build"),
 }
 # WebSocket subprotocols in clear text, by their beginning.
-SUBPROTOCOLS = {
+SUBPROTOCOLS: Final = {
     "chisel-v": _Row("chisel", 90, "the WebSocket subprotocol of chisel"),
     "tunnel-relay-host": _Row("devtunnels", 90, "the WebSocket subprotocol of a dev tunnel's host"),
     "tunnel-relay-client": _Row("devtunnels", 80, "the WebSocket subprotocol of a dev tunnel's client", Role.VISITOR),
 }
 # What the queries of one client below one domain look like (`dns-tunnel:SHAPE:DOMAIN`).
-DNS_SHAPES = {
+DNS_SHAPES: Final = {
     "iodine": _Row("iodine", 95, "look-ups below {} are the handshake of iodine"),
     "dns2tcp": _Row("dns2tcp", 90, "look-ups below {} are commands of dns2tcp"),
     "dnscat2": _Row("dnscat2", 85, "look-ups below {} are the packets of one dnscat2 session"),

@@ -1,4 +1,4 @@
-"""What each client did with tunnel services lately, and its flows that might turn out to be an agent's.
+"""What each client did with tunnel services lately, and which zones it was told that services serve.
 
 A verdict on one flow may rest on what the same client did beside it, before or after: agents fetch updates and
 revocation lists, some before they dial and some after.
@@ -7,18 +7,22 @@ revocation lists, some before they dial and some after.
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from rules.names import ancestors
 from rules.observation import Beside, BesideKind, Observation
 from rules.verdict import Outcome, Role, Verdict
 
 LATELY_NS = 600_000_000_000
+# An agent that was seen within a week explains what its client fetches for it: many stay connected for days, and ask
+# for updates all the while.
+SANCTIONED_NS = 7 * 86_400_000_000_000
 MAX_BESIDE = 16  # services and kinds of one client
-MAX_CANDIDATES = 8  # flows of one client
+MAX_ZONES = 16  # of one client
 
 
 @dataclass(slots=True)
 class _Client:
     beside: OrderedDict[tuple[str, BesideKind], tuple[str, int]] = field(default_factory=OrderedDict)
-    candidates: OrderedDict[int, Observation] = field(default_factory=OrderedDict)
+    zones: OrderedDict[str, tuple[str, int]] = field(default_factory=OrderedDict)  # with a name server, and when
 
 
 class Clients:
@@ -36,14 +40,22 @@ class Clients:
         return len(self._clients)
 
     def beside(self, observation: Observation) -> tuple[Beside, ...]:
-        """Return what the observation's client did within ten minutes before it."""
+        """Return what the observation's client did in ten minutes before it, and its sanctioned agents of a week."""
         client = self._clients.get(observation.five_tuple.src)
         if client is None:
             return ()
-        since_ns = observation.observed_at_ns - LATELY_NS
+        now_ns = observation.observed_at_ns
         return tuple(
-            Beside(service, kind, name) for (service, kind), (name, at_ns) in client.beside.items() if at_ns >= since_ns
+            Beside(service, kind, name)
+            for (service, kind), (name, at_ns) in client.beside.items()
+            if now_ns - at_ns <= (SANCTIONED_NS if kind is BesideKind.SANCTIONED else LATELY_NS)
         )
+
+    def has_sanctioned(self, source: bytes, service: str, now_ns: int) -> bool:
+        """Tell whether a sanctioned agent of `service` was seen of a client within a week before `now_ns`, or since."""
+        client = self._clients.get(source)
+        known = client.beside.get((service, BesideKind.SANCTIONED)) if client is not None else None
+        return known is not None and now_ns - known[1] <= SANCTIONED_NS
 
     def learn(self, observation: Observation, verdict: Verdict) -> bool:
         """Note what the verdict says of the client; tell whether that is news which may change what else it did."""
@@ -57,23 +69,24 @@ class Clients:
         client.beside.move_to_end(key)
         if len(client.beside) > MAX_BESIDE:
             client.beside.popitem(last=False)
-        return is_news and bool(client.candidates)
+        return is_news
 
-    def keep(self, observation: Observation) -> None:
-        """Keep a candidate: more evidence may come."""
-        candidates = self._client(observation.five_tuple.src).candidates
-        candidates[observation.key] = observation
-        if len(candidates) > MAX_CANDIDATES:
-            candidates.popitem(last=False)
+    def learn_zone(self, source: bytes, zone: str, server: str, now_ns: int) -> None:
+        """Note that a client was told of a service's name server for a zone."""
+        zones = self._client(source).zones
+        zones[zone] = server, now_ns
+        zones.move_to_end(zone)
+        if len(zones) > MAX_ZONES:
+            zones.popitem(last=False)
 
-    def take_candidates(self, source: bytes, now_ns: int) -> list[Observation]:
-        """Return the candidates of a client that began within ten minutes; the others are forgotten."""
+    def zone_of(self, source: bytes, name: str, now_ns: int) -> tuple[str, str] | None:
+        """Return the zone at or above `name` of which the client was told lately, and the name server."""
         client = self._clients.get(source)
-        if client is None:
-            return []
-        kept = [row for row in client.candidates.values() if now_ns - row.observed_at_ns <= LATELY_NS]
-        client.candidates = OrderedDict((row.key, row) for row in kept)
-        return kept
+        for zone in ancestors(name) if client is not None and client.zones else ():
+            told = client.zones.get(zone) if client is not None else None
+            if told is not None and now_ns - told[1] <= LATELY_NS:
+                return zone, told[0]
+        return None
 
     def _client(self, source: bytes) -> _Client:
         client = self._clients.get(source)

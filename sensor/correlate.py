@@ -1,21 +1,22 @@
 """Which names a client asked for, which addresses it was told for them, and until when."""
 
 from collections import OrderedDict
+from typing import Final
 
 from rules.observation import NameSource
 from sensor.extract.dns import DnsMessage
 
-MIN_TTL_S = 60  # programs keep an answer in use for longer than a short TTL says
-MAX_TTL_S = 86_400
-MAX_CHAINS = 16  # names asked for that led to one address
-MAX_NAMES = 16  # of one chain; resolvers follow no more aliases (BIND 16, unbound 11)
-_S = 1_000_000_000
-ASKED_FOR_NS = MAX_TTL_S * _S
-WATCH_NS = 3600 * _S  # what a client asked before it was watched for so long may still be in its cache
+MIN_TTL_S: Final = 60  # programs keep an answer in use for longer than a short TTL says
+MAX_TTL_S: Final = 86_400
+MAX_CHAINS: Final = 16  # names asked for that led to one address
+MAX_NAMES: Final = 16  # of one chain; resolvers follow no more aliases (BIND 16, unbound 11)
+_S: Final = 1_000_000_000
+ASKED_FOR_NS: Final = MAX_TTL_S * _S
+WATCH_NS: Final = 3600 * _S  # what a client asked before it was watched for so long may still be in its cache
 
-LIMIT_OCTETS = 16 << 20
-_PAIR_OCTETS = 288  # key, tuple and place in the table
-_NAME_OCTETS = 176  # a name with its time, besides its characters
+LIMIT_OCTETS: Final = 16 << 20
+_PAIR_OCTETS: Final = 288  # key, tuple and place in the table
+_NAME_OCTETS: Final = 176  # a name with its time, besides its characters
 
 Chain = tuple[str, ...]  # the name asked for, then its aliases in order
 _Pair = bytes

@@ -95,20 +95,20 @@ _ICMP: Final = int(Protocol.ICMP)
 _ICMPV6: Final = int(Protocol.ICMPV6)
 _TCP: Final = int(Protocol.TCP)
 _UDP: Final = int(Protocol.UDP)
-_EXTENSION_HEADERS = frozenset(
+_EXTENSION_HEADERS: Final = frozenset(
     (Protocol.HOP_BY_HOP, Protocol.ROUTING, Protocol.FRAGMENT, Protocol.AUTHENTICATION, Protocol.DESTINATION_OPTIONS)
 )
-_MAX_EXTENSION_HEADERS = 8
-_MAX_IP_OCTETS = 65_535
-_ICMP_UNREACHABLE = 3  # RFC 792
-_ICMP_FRAGMENTATION_NEEDED = 4  # a code of it: the path MTU, not a refusal
-_ICMPV6_UNREACHABLE = 1  # RFC 4443 section 3.1
+_MAX_EXTENSION_HEADERS: Final = 8
+_MAX_IP_OCTETS: Final = 65_535
+_ICMP_UNREACHABLE: Final = 3  # RFC 792
+_ICMP_FRAGMENTATION_NEEDED: Final = 4  # a code of it: the path MTU, not a refusal
+_ICMPV6_UNREACHABLE: Final = 1  # RFC 4443 section 3.1
 
-_read_tcp = struct.Struct(">HHIIBB").unpack_from
-_read_udp = struct.Struct(">HHH").unpack_from
-_read_ports = struct.Struct(">HH").unpack_from
-_read_ipv4 = struct.Struct(">BxHHHxB").unpack_from
-_read_ipv6 = struct.Struct(">BxxxHB").unpack_from
+_read_tcp: Final = struct.Struct(">HHIIBB").unpack_from
+_read_udp: Final = struct.Struct(">HHH").unpack_from
+_read_ports: Final = struct.Struct(">HH").unpack_from
+_read_ipv4: Final = struct.Struct(">BxHHHxB").unpack_from
+_read_ipv6: Final = struct.Struct(">BxxxHB").unpack_from
 
 
 class _Span(State):

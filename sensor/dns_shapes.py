@@ -8,27 +8,28 @@ which is nearly always (`bench/extract.py`).
 
 import zlib
 from collections import OrderedDict
+from typing import Final
 
 from rules.value import State
 from sensor.extract.dns import DnsMessage
 from sensor.extract.dns_tunnel import DATA_TYPES, DNSCAT2_MARK, RARE_TYPES, dnscat2_session, recognise_program
 
-WINDOW_NS = 60_000_000_000
-LEAST_NAMES = 20  # different ones, in a window
-LEAST_RARE_NAMES = 4
-LEAST_SESSION_PACKETS = 4
-LEAST_LABEL_OCTETS = 16  # the longest label of a name that carries data
-LEAST_MEAN_OCTETS = 40  # of data in a name
-MANY_MEAN_OCTETS = 90  # enough whatever the type and the answer
-LEAST_ANSWER_OCTETS = 60  # more than the query, in the mean
+WINDOW_NS: Final = 60_000_000_000
+LEAST_NAMES: Final = 20  # different ones, in a window
+LEAST_RARE_NAMES: Final = 4
+LEAST_SESSION_PACKETS: Final = 4
+LEAST_LABEL_OCTETS: Final = 16  # the longest label of a name that carries data
+LEAST_MEAN_OCTETS: Final = 40  # of data in a name
+MANY_MEAN_OCTETS: Final = 90  # enough whatever the type and the answer
+LEAST_ANSWER_OCTETS: Final = 60  # more than the query, in the mean
 
-_ORDINARY_OCTETS = 40
-_SHORT_LABEL = 3
-_NAME_BITS = 256
-_QUERY_OCTETS = 18  # of a query beside its name
+_ORDINARY_OCTETS: Final = 40
+_SHORT_LABEL: Final = 3
+_NAME_BITS: Final = 256
+_QUERY_OCTETS: Final = 18  # of a query beside its name
 
 # Vendors whose programs ask long, ever different names on purpose: reputation of files, addresses and mail.
-LOOKUP_SERVICES = frozenset(
+LOOKUP_SERVICES: Final = frozenset(
     (
         "avast.com",
         "avg.com",
@@ -54,7 +55,7 @@ LOOKUP_SERVICES = frozenset(
         "webcfs00.com",
     )
 )
-_NOT_DELEGATED = frozenset(("arpa", "local", "localhost", "onion", "home", "lan"))
+_NOT_DELEGATED: Final = frozenset(("arpa", "local", "localhost", "onion", "home", "lan"))
 
 
 class _Shape(State):

@@ -7,18 +7,19 @@ revision. Retransmissions and duplicates within half a minute belong to the same
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from enum import IntEnum
+from typing import Final
 
 from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Observation, Traffic
 from rules.value import State
 from sensor.dns_shapes import DnsShapes
 from sensor.extract.dns import DnsMessage
 
-ANSWER_WAIT_NS = 1_000_000_000
-TRANSACTION_NS = 30_000_000_000  # a stub resolver gives up by then (resolv.conf: 5 s, 2 attempts, 3 servers)
+ANSWER_WAIT_NS: Final = 1_000_000_000
+TRANSACTION_NS: Final = 30_000_000_000  # a stub resolver gives up by then (resolv.conf: 5 s, 2 attempts, 3 servers)
 
-_IPV4_OCTETS = 4
-_LOOPBACK_IPV4 = 127  # 127.0.0.0/8
-_LOOPBACK_IPV6 = bytes(15) + b"\1"
+_IPV4_OCTETS: Final = 4
+_LOOPBACK_IPV4: Final = 127  # 127.0.0.0/8
+_LOOPBACK_IPV6: Final = bytes(15) + b"\1"
 
 
 class Rcode(IntEnum):
@@ -175,7 +176,7 @@ class DnsTransactions:
 
 def _answered(message: DnsMessage) -> DnsTransaction:
     addresses = tuple(address for address, _ in message.addresses)
-    return DnsTransaction(message.qname, message.qtype, message.rcode, message.cnames, addresses)
+    return DnsTransaction(message.qname, message.qtype, message.rcode, message.cnames, addresses, message.delegations)
 
 
 def _is_blocked(dns: DnsTransaction) -> bool:

@@ -22,34 +22,34 @@ if TYPE_CHECKING:
     from sensor.extract.quic import QuicInitialReader
     from sensor.reassembly import StreamHead
 
-TCP_IDLE_NS = 3_600_000_000_000
-UDP_IDLE_NS = 300_000_000_000
-SETTLE_NS = 3_000_000_000
-BOTH = 3
+TCP_IDLE_NS: Final = 3_600_000_000_000
+UDP_IDLE_NS: Final = 300_000_000_000
+SETTLE_NS: Final = 3_000_000_000
+BOTH: Final = 3
 
 FlowKey = bytes  # source and destination address, both ports, and `u` for UDP
-NOTHING_READ = StreamFacts(is_complete=False)
+NOTHING_READ: Final = StreamFacts(is_complete=False)
 
 Report = tuple[tuple[Indicator, ...], FlowState, Kind]
 
-_UDP_MARK = b"u"
-_IPV4_KEY_OCTETS = 12
-_TAGS = frozenset((b"\x81\x00", b"\x88\xa8", b"\x91\x00"))
-_IPV4_WITHOUT_OPTIONS = b"\x08\x00\x45"
-_IPV6 = b"\x86\xdd"
-_NOT_FRAGMENTED = frozenset((b"\x00\x00", b"\x40\x00"))
-_TCP = 6
-_UDP = 17
-_FIN_SYN_RST = 0x07
-_IPV4_FLAGS_AT = 47
-_IPV6_FLAGS_AT = 67
-_ETHERNET = int(LinkType.ETHERNET)
+_UDP_MARK: Final = b"u"
+_IPV4_KEY_OCTETS: Final = 12
+_TAGS: Final = frozenset((b"\x81\x00", b"\x88\xa8", b"\x91\x00"))
+_IPV4_WITHOUT_OPTIONS: Final = b"\x08\x00\x45"
+_IPV6: Final = b"\x86\xdd"
+_NOT_FRAGMENTED: Final = frozenset((b"\x00\x00", b"\x40\x00"))
+_TCP: Final = 6
+_UDP: Final = 17
+_FIN_SYN_RST: Final = 0x07
+_IPV4_FLAGS_AT: Final = 47
+_IPV6_FLAGS_AT: Final = 67
+_ETHERNET: Final = int(LinkType.ETHERNET)
 _TRANSPORT_TCP: Final = Transport.TCP
-_SECOND_CHANCES = 8
-_EXPIRED_AT_ONCE = 2
+_SECOND_CHANCES: Final = 8
+_EXPIRED_AT_ONCE: Final = 2
 
-_pack_ports = struct.Struct(">HH").pack
-_read_ports = struct.Struct(">HH").unpack
+_pack_ports: Final = struct.Struct(">HH").pack
+_read_ports: Final = struct.Struct(">HH").unpack
 
 
 class Side:
@@ -151,7 +151,7 @@ class Apart(NamedTuple):
     unsure_ns: int = 0
 
 
-NOTHING_APART = Apart()
+NOTHING_APART: Final = Apart()
 
 
 class Flow:

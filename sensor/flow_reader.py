@@ -24,7 +24,7 @@ from sensor.packet import Packet
 from sensor.reassembly import HEAD_OCTETS, sequence_distance
 from sensor.side_reading import read_rest, start_stream, take_datagram, take_segment
 
-FLOW_HEAD_OCTETS = 1024  # what a flow takes while its head is being read, besides what it sent
+FLOW_HEAD_OCTETS: Final = 1024  # what a flow takes while its head is being read, besides what it sent
 # As plain integers, here and below: an enumeration's members cost a multiple.
 _FIN: Final = int(TcpFlag.FIN)
 _SYN: Final = int(TcpFlag.SYN)
@@ -35,10 +35,10 @@ _FIN_RST: Final = _FIN | _RST
 _NOT_FIRST: Final = _ACK | _FIN | _RST
 _TCP: Final = Transport.TCP
 _UDP: Final = Transport.UDP
-_MAX_ALARMS = 3  # a flow
-_ALARM_SLACK = 16_384  # alarms of heads that are gone, before they are cleared away
-_REPORTED = 4096  # flows whose last report can still be asked about
-_RETRANSMISSION_NS = 900_000_000  # the initial timeout is 1 s (RFC 6298 section 2)
+_MAX_ALARMS: Final = 3  # a flow
+_ALARM_SLACK: Final = 16_384  # alarms of heads that are gone, before they are cleared away
+_REPORTED: Final = 4096  # flows whose last report can still be asked about
+_RETRANSMISSION_NS: Final = 900_000_000  # the initial timeout is 1 s (RFC 6298 section 2)
 
 DnsSink = Callable[[DnsMessage, FiveTuple, int, str], list[Observation]]
 

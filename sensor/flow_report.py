@@ -1,21 +1,22 @@
 """What is reported of a flow: who began it, what it carries, and whether it got through."""
 
 import re
+from typing import Final
 
 from rules.observation import Evidence, FlowState, Indicator, Kind, NameSource, Observation
 from sensor.correlate import ToldNames
 from sensor.flow import Flow, FlowHead, Report, Side
 
-_NAMES = frozenset((Evidence.TLS_SNI, Evidence.QUIC_SNI, Evidence.HTTP_HOST))
-_BY_PROXY = frozenset((Evidence.HTTP_CONNECT, Evidence.SOCKS))
-_CLIENT_PROTOCOLS = frozenset(("tls", "http", "connect", "socks", "quic"))
-_TUNNELLING_PROTOCOLS = frozenset(("connect", "socks"))
-_REVERSE_HTTP = Indicator(Evidence.PROTOCOL, "reverse-http")
-_TLS_ALERT = 0x15  # RFC 8446 section 5.1
-_MAX_SOCKS_REPLY_OCTETS = 26  # method, credentials' answer, an IPv6 address (RFC 1928, RFC 1929)
-_CONNECT_ACCEPTED = re.compile(rb"HTTP/1\.[01] 2\d\d[^\r\n]*")
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
-_CONNECT_FORBIDDEN = re.compile(rb"HTTP/1\.[01] 403[ \r]")
+_NAMES: Final = frozenset((Evidence.TLS_SNI, Evidence.QUIC_SNI, Evidence.HTTP_HOST))
+_BY_PROXY: Final = frozenset((Evidence.HTTP_CONNECT, Evidence.SOCKS))
+_CLIENT_PROTOCOLS: Final = frozenset(("tls", "http", "http-proxy", "connect", "socks", "quic"))
+_TUNNELLING_PROTOCOLS: Final = frozenset(("connect", "socks"))
+_REVERSE_HTTP: Final = Indicator(Evidence.PROTOCOL, "reverse-http")
+_TLS_ALERT: Final = 0x15  # RFC 8446 section 5.1
+_MAX_SOCKS_REPLY_OCTETS: Final = 26  # method, credentials' answer, an IPv6 address (RFC 1928, RFC 1929)
+_CONNECT_ACCEPTED: Final = re.compile(rb"HTTP/1\.[01] 2\d\d[^\r\n]*")
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+_CONNECT_FORBIDDEN: Final = re.compile(rb"HTTP/1\.[01] 403[ \r]")
 
 
 def observe(flow: Flow, told_names: ToldNames, now_ns: int) -> Observation | None:
@@ -82,6 +83,7 @@ def _observation(  # noqa: PLR0917 - the parts of one report
     if not indicators and not told:
         return None
     head.revision += 1
+    via_proxy = head.sides[initiator].facts.protocol == "http-proxy"
     return Observation(
         key=flow.number,
         revision=head.revision,
@@ -92,9 +94,10 @@ def _observation(  # noqa: PLR0917 - the parts of one report
         state=state,
         hello=head.sides[initiator].facts.hello or head.sides[1 - initiator].facts.hello,
         told=told,
-        name_source=_name_source(flow, five_tuple.src, indicators, told_names),
+        name_source=NameSource.NO_DNS_SEEN if via_proxy else _name_source(flow, five_tuple.src, indicators, told_names),
         interface=head.interface,
         traffic=flow.traffic(initiator),
+        via_proxy=via_proxy,
     )
 
 

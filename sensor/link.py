@@ -4,22 +4,23 @@ Cost: a plain Ethernet frame takes about 0.3 us; VLAN tags and cooked captures a
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from sensor.errors import MalformedPacket, NeedMoreData
 from sensor.packet import LinkType, Packet
 
-ETHERTYPE_IPV4 = 0x0800
-ETHERTYPE_IPV6 = 0x86DD
+ETHERTYPE_IPV4: Final = 0x0800
+ETHERTYPE_IPV6: Final = 0x86DD
 
-_ETHERTYPE_PPPOE_SESSION = 0x8864
-_VLAN_ETHERTYPES = frozenset((0x8100, 0x88A8, 0x9100))  # IEEE 802.1Q, IEEE 802.1ad, the older QinQ
-_MAX_VLAN_TAGS = 4
-_PPP_ETHERTYPES = {0x0021: ETHERTYPE_IPV4, 0x0057: ETHERTYPE_IPV6}  # RFC 1332 section 2, RFC 5072 section 3
-_NO_NETWORK_LAYER = 0
-_ETHERNET = int(LinkType.ETHERNET)
+_ETHERTYPE_PPPOE_SESSION: Final = 0x8864
+_VLAN_ETHERTYPES: Final = frozenset((0x8100, 0x88A8, 0x9100))  # IEEE 802.1Q, IEEE 802.1ad, the older QinQ
+_MAX_VLAN_TAGS: Final = 4
+_PPP_ETHERTYPES: Final = {0x0021: ETHERTYPE_IPV4, 0x0057: ETHERTYPE_IPV6}  # RFC 1332 section 2, RFC 5072 section 3
+_NO_NETWORK_LAYER: Final = 0
+_ETHERNET: Final = int(LinkType.ETHERNET)
 
 # AF_INET6 is 10 on Linux, 24 on NetBSD and OpenBSD, 28 on FreeBSD and 30 on macOS (tcpdump.org, LINKTYPE_NULL).
-_FAMILY_ETHERTYPES = {2: ETHERTYPE_IPV4, **dict.fromkeys((10, 24, 28, 30), ETHERTYPE_IPV6)}
+_FAMILY_ETHERTYPES: Final = {2: ETHERTYPE_IPV4, **dict.fromkeys((10, 24, 28, 30), ETHERTYPE_IPV6)}
 
 
 def find_network_layer(packet: Packet) -> tuple[int, int]:
@@ -98,7 +99,7 @@ def _raw(packet: Packet) -> tuple[int, int]:
     return 0, {4: ETHERTYPE_IPV4, 6: ETHERTYPE_IPV6}.get(version, _NO_NETWORK_LAYER)
 
 
-_LINK_LAYERS: dict[int, Callable[[Packet], tuple[int, int]]] = {
+_LINK_LAYERS: Final[dict[int, Callable[[Packet], tuple[int, int]]]] = {
     LinkType.ETHERNET: _ethernet,
     LinkType.LINUX_SLL: _cooked,
     LinkType.LINUX_SLL2: _cooked_v2,
@@ -109,4 +110,4 @@ _LINK_LAYERS: dict[int, Callable[[Packet], tuple[int, int]]] = {
     LinkType.IPV4: _raw,
     LinkType.IPV6: _raw,
 }
-SUPPORTED_LINK_TYPES = frozenset(_LINK_LAYERS)
+SUPPORTED_LINK_TYPES: Final = frozenset(_LINK_LAYERS)

@@ -8,6 +8,7 @@ Cost by bench/pipeline.py: about 1 us for a packet of a quiet flow, 20 us for on
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
+from typing import Final
 
 from rules.observation import FiveTuple, Observation, Transport
 from sensor.correlate import ToldNames
@@ -24,12 +25,12 @@ from sensor.half_open import HalfOpenTable
 from sensor.kept_packets import KeptPackets
 from sensor.packet import Packet
 
-DNS_PORTS = frozenset((53, 5353, 5355))  # DNS, multicast DNS (RFC 6762), LLMNR (RFC 4795)
-DNS_HEADER_OCTETS = 12
+DNS_PORTS: Final = frozenset((53, 5353, 5355))  # DNS, multicast DNS (RFC 6762), LLMNR (RFC 4795)
+DNS_HEADER_OCTETS: Final = 12
 IsOwnLookup = Callable[[str, bytes], bool]
 
-_NEVER_NS = 1 << 63
-_CLOCK_STEP_NS = 60_000_000_000  # packets this much older than the last one: another capture, or the clock was set
+_NEVER_NS: Final = 1 << 63
+_CLOCK_STEP_NS: Final = 60_000_000_000  # packets this much older than the last: another capture, or the clock was set
 
 
 @dataclass(frozen=True, slots=True)

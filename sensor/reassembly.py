@@ -5,12 +5,13 @@ relative to the head's start, so sequence numbers may wrap around.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
-HEAD_OCTETS = 4096
-MAX_WAITING = 8
+HEAD_OCTETS: Final = 4096
+MAX_WAITING: Final = 8
 
-_SEQUENCE_SPACE = 1 << 32
-_HALF_SPACE = 1 << 31
+_SEQUENCE_SPACE: Final = 1 << 32
+_HALF_SPACE: Final = 1 << 31
 
 _Pieces = Sequence[tuple[int, bytes]]
 

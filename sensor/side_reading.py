@@ -12,8 +12,8 @@ from sensor.flow import Side
 from sensor.reassembly import StreamHead
 
 _SYN: Final = int(TcpFlag.SYN)
-UDP_HEAD_OCTETS = 1500
-QUIC_HEAD_OCTETS = 12_000
+UDP_HEAD_OCTETS: Final = 1500
+QUIC_HEAD_OCTETS: Final = 12_000
 
 
 def take_segment(side: Side, segment: Segment) -> bool:

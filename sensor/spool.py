@@ -1,6 +1,8 @@
 """A durable queue between report and database: one file a batch, in a directory.
 
-A file is named for its place in the queue and how many events it holds, so that what waits is known without reading it.
+A file is named for its place in the queue, how many events it holds and, unless it is the first, the worker that wrote
+it, so that what waits is known without reading it. Each worker of a sensor delivers its own; what a worker left that is
+there no more, one of the others delivers.
 A batch is written to a temporary file, synced and renamed, so that after `kill -9` or a power cut it is there whole or
 not at all. It is removed once the store has acknowledged it; delivering twice is harmless, the store is idempotent.
 When the limit is reached the oldest batches are kept and new ones are refused and counted.
@@ -18,6 +20,7 @@ import msgspec
 
 from rules.event import Event
 from sensor.errors import SensorError
+from sensor.share import ALL, Share
 
 LIMIT_OCTETS = 512 * 1024 * 1024
 DISK_BLOCK_OCTETS = 4096
@@ -39,23 +42,24 @@ class Batch:
 
 
 class Spool:
-    """The queue in `directory` (created with mode 0700). One writer; one reader may run in another thread.
+    """A worker's queue in `directory` (created with mode 0700). One writer; one reader may run in another thread.
 
     `append` costs one file of about 1 KiB an event and two syncs, however much waits; `waiting_octets` counts whole
     disk blocks. That and `waiting_events` are exact for this process's writes and removals.
     """
 
-    def __init__(self, directory: Path, limit_octets: int = LIMIT_OCTETS) -> None:
+    def __init__(self, directory: Path, limit_octets: int = LIMIT_OCTETS, share: Share = ALL) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory = directory
         self.limit_octets = limit_octets
         self.damaged = 0
+        self._share = share
         self._lock = threading.Lock()
-        for leftover in directory.glob("*.tmp"):
+        for leftover in filter(self._is_own, directory.glob("*.tmp")):
             leftover.unlink()
         self._sequence = self._octets = self._events = 0
-        for path in directory.glob(f"*{SUFFIX}"):
-            sequence, events = _place(path)
+        for path in filter(self._is_own, directory.glob(f"*{SUFFIX}")):
+            sequence, events, _ = _place(path)
             self._sequence = max(self._sequence, sequence)
             self._octets += _disk_octets(path.stat().st_size)
             self._events += events
@@ -88,7 +92,8 @@ class Spool:
             raise SpoolFull(
                 f"the spool {self.directory} holds its {self.limit_octets >> 20} MiB: is the database away?"
             )
-        path = self.directory / f"{self._sequence + 1:012d}-{len(events)}{SUFFIX}"
+        worker = f"-{self._share.worker}" if self._share.worker else ""
+        path = self.directory / f"{self._sequence + 1:012d}-{len(events)}{worker}{SUFFIX}"
         try:
             _write_durably(path, content)
         except OSError as error:
@@ -122,12 +127,16 @@ class Spool:
         after = ""
         while True:
             names = (entry.name for entry in os.scandir(self.directory) if entry.name.endswith(SUFFIX))
-            oldest = heapq.nsmallest(LISTED_AT_ONCE, (name for name in names if name > after))
+            own = (name for name in names if name > after and self._is_own(Path(name)))
+            oldest = heapq.nsmallest(LISTED_AT_ONCE, own)
             for name in oldest:
                 yield self.directory / name
             if len(oldest) < LISTED_AT_ONCE:
                 return
             after = oldest[-1]
+
+    def _is_own(self, path: Path) -> bool:
+        return self._share.has(_place(path)[2])
 
     def _account(self, path: Path, octets: int, *, is_there: bool) -> None:
         """Note that a batch came or went."""
@@ -139,10 +148,10 @@ class Spool:
             self._events += sign * _place(path)[1]
 
 
-def _place(path: Path) -> tuple[int, int]:
-    """Return a batch's place in the queue and how many events it holds."""
-    sequence, _, events = path.stem.partition("-")
-    return int(sequence), int(events or 0)
+def _place(path: Path) -> tuple[int, int, int]:
+    """Return a batch's place in the queue, how many events it holds, and which worker wrote it."""
+    sequence, events, worker = (*path.stem.split("-"), "", "")[:3]
+    return int(sequence), int(events or 0), int(worker or 0)
 
 
 def _disk_octets(octets: int) -> int:

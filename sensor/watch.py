@@ -42,7 +42,7 @@ class Watch:
 
     def __init__(self, count_apart: CountApart | None = None, limit: int = MAX_FLOWS) -> None:
         self.evicted = 0
-        self._count_apart = count_apart
+        self.count_apart = count_apart
         self._limit = limit
         self._followed: OrderedDict[int, _Followed] = OrderedDict()  # by when they were looked at
 
@@ -90,6 +90,6 @@ class Watch:
         return followed is None or is_over(followed.flow, now_ns)
 
     def _renew(self, followed: _Followed) -> bool:
-        if self._count_apart is not None and not followed.flow.has_left:
-            self._count_apart(followed.flow)
+        if self.count_apart is not None and not followed.flow.has_left:
+            self.count_apart(followed.flow)
         return followed.renew()

@@ -10,11 +10,12 @@ from starlette.requests import Request
 from api.access.audit import audit
 from api.access.control import AccessControl, client_address
 from api.access.credentials import may_read_feed
-from api.access.principal import NOBODY, Principal, principal_of
+from api.access.principal import NOBODY, principal_of
 from api.access.table import rule_of
 from api.problems import Kind, Problem
 from api.streaming import ANSWER_HEADERS
-from db.values import AuditOutcome
+from db.values import AuditOutcome, Token
+from rules.profiles import DEFAULT_PROFILE
 
 SAFE_METHODS = ("GET", "HEAD")
 
@@ -54,16 +55,38 @@ def access_of(request: Request) -> AccessControl:
     return control
 
 
-def require_feed(request: Request, list_name: str) -> None:
-    """Return when this list is open to whoever asks.
+def require_feed(token: Token | None, list_name: str, profile: str) -> None:
+    """Return when this list in this profile is open to the holder of a token, or to all (None).
 
     Raises:
         Problem: the token was made for something else.
     """
-    if not is_open_to(principal_of(request), list_name):
-        raise Problem(Kind.NOT_ALLOWED, "Ask for the list that this token was made for, or make another token.")
+    if not is_open_to(token, list_name, profile):
+        detail = "Ask for the list and profile that this token was made for, or make another token."
+        raise Problem(Kind.NOT_ALLOWED, detail)
 
 
-def is_open_to(principal: Principal, list_name: str) -> bool:
-    """Tell whether a list is open to whoever asks; people may read every list."""
-    return principal.token is None or may_read_feed(principal.token, list_name, None)
+def is_open_to(token: Token | None, list_name: str, profile: str) -> bool:
+    """Tell whether a list in a profile is open to the holder of a token, or to all (None)."""
+    return token is None or may_read_feed(token, list_name, profile)
+
+
+def profile_of(request: Request, token: Token | None, asked: str | None = None) -> str:
+    """Return the profile that is asked for, else the one that the token was made for, else the default one.
+
+    Raises:
+        Problem: there is none of that name (any more).
+    """
+    context = request.app.state.context
+    profile = asked or (token.profile if token else None) or DEFAULT_PROFILE
+    known = [row.name for row, _is_in_use in context.profiles()]
+    if profile not in known:
+        raise Problem(Kind.NOT_FOUND, f"The profiles are {', '.join(known)}.")
+    if token is None or token.profile in (None, profile):
+        context.use_profile(profile)
+    return str(profile)
+
+
+def holder_of(request: Request) -> Token | None:
+    """Return the token of a request, None when somebody else asks, who may read every list."""
+    return principal_of(request).token

@@ -1,13 +1,14 @@
 """The lists as TAXII collections: indicators in the order in which they were listed, kept until a list changes."""
 
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import uuid5
 
+from api.context import Snapshots
 from api.errors import UnrenderableSnapshot
 from api.feeds.formats import stix
-from rules.blocklist import ListName, Snapshot
+from rules.blocklist import Entry, ListName, Snapshot, count
+from rules.profiles import DEFAULT_PROFILE
 
 MAX_OBJECTS = 200_000
 COLLECTION_IDS = {name: str(uuid5(stix.NAMESPACE, name.value)) for name in ListName}
@@ -19,7 +20,7 @@ class Member:
 
     added_ns: int
     id: str
-    entry: stix.Entry
+    entry: Entry
 
     @property
     def place(self) -> tuple[int, str]:
@@ -42,29 +43,29 @@ class Collection:
 
 
 class Collections:
-    """The newest collection of every list; two requests that meet a new snapshot may both build it, alike."""
+    """The newest collection of each list and profile; two requests that meet a new snapshot may both build it."""
 
-    def __init__(self, snapshot: Callable[[ListName], Snapshot | None]) -> None:
+    def __init__(self, snapshot: Snapshots) -> None:
         self._snapshot = snapshot
-        self._kept: dict[ListName, Collection] = {}
+        self._kept: dict[tuple[ListName, str], Collection] = {}
 
-    def get(self, list_name: ListName) -> Collection | None:
+    def get(self, list_name: ListName, profile: str = DEFAULT_PROFILE) -> Collection | None:
         """Return the collection of the snapshot in force, None before the first.
 
         Raises:
             UnrenderableSnapshot: it is too large, or holds what cannot be.
         """
-        snapshot = self._snapshot(list_name)
+        snapshot = self._snapshot(list_name, profile)
         if snapshot is None:
             return None
-        kept = self._kept.get(list_name)
+        kept = self._kept.get((list_name, profile))
         if kept is None or (kept.snapshot.serial, kept.snapshot.digest) != (snapshot.serial, snapshot.digest):
-            kept = self._kept[list_name] = _collect(snapshot)
+            kept = self._kept[list_name, profile] = _collect(snapshot)
         return kept
 
 
 def _collect(snapshot: Snapshot) -> Collection:
-    if len(snapshot.body.blocked) > MAX_OBJECTS:
+    if count(snapshot.body) > MAX_OBJECTS:
         raise UnrenderableSnapshot(f"{snapshot.list_name} has more than {MAX_OBJECTS} entries: take the STIX bundle")
     found = [
         Member(stix.added_ns(entry, snapshot), stix.indicator_id(entry), entry) for entry in stix.entries(snapshot)

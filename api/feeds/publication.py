@@ -3,16 +3,17 @@
 import gzip
 import hashlib
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 
 import msgspec
 
+from api.context import Snapshots
 from api.feeds.render import FeedFormat, count_entries, format_of, render
 from api.times import NS_PER_S
-from rules.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope, Snapshot
+from rules.blocklist import AddressEntry, AddressList, Body, ListName, NameEntry, NameList, Scope, Snapshot, UrlList
 from rules.event import rfc3339
+from rules.profiles import DEFAULT_PROFILE
 
 ETAG_DIGITS = 32
 MAX_KEPT_OCTETS = 256 * 1024 * 1024
@@ -59,7 +60,7 @@ class Publication:
     Bounded: `MAX_KEPT_OCTETS` of bytes; those rendered longest ago are rendered again when they are asked for.
     """
 
-    def __init__(self, snapshot: Callable[[ListName], Snapshot | None], max_kept_octets: int = MAX_KEPT_OCTETS) -> None:
+    def __init__(self, snapshot: Snapshots, max_kept_octets: int = MAX_KEPT_OCTETS) -> None:
         self._snapshot = snapshot
         self._max_kept_octets = max_kept_octets
         self._editions: dict[_Key, Edition] = {}
@@ -71,7 +72,13 @@ class Publication:
         return sum(edition.octets for edition in self._editions.values())
 
     def edition(
-        self, list_name: ListName, feed_format: FeedFormat, *, comments: bool, sentinel: bool = False
+        self,
+        list_name: ListName,
+        feed_format: FeedFormat,
+        profile: str = DEFAULT_PROFILE,
+        *,
+        comments: bool,
+        sentinel: bool = False,
     ) -> Edition | None:
         """Return the edition of the current snapshot, None before the first snapshot.
 
@@ -80,14 +87,14 @@ class Publication:
         Raises:
             UnrenderableSnapshot: the format cannot carry it.
         """
-        snapshot = self._snapshot(list_name)
+        snapshot = self._snapshot(list_name, profile)
         if snapshot is None:
             return None
         if sentinel and not count_entries(snapshot, feed_format):
             snapshot = msgspec.structs.replace(snapshot, body=_nobody(snapshot))
         else:
             sentinel = False
-        key = (list_name, feed_format, comments, sentinel)
+        key = (list_name, feed_format, profile, comments, sentinel)
         kept = self._editions.get(key)
         return kept if kept is not None and _is_of(kept, snapshot) else self._make(key, snapshot)
 
@@ -97,7 +104,7 @@ class Publication:
             if kept is not None and _is_of(kept, snapshot):
                 return kept
             self._editions.pop(key, None)
-            _, feed_format, comments, _ = key
+            _, feed_format, _, comments, _ = key
             made = _make_edition(snapshot, feed_format, comments=comments)
             while self._editions and self.kept_octets + made.octets > self._max_kept_octets:
                 del self._editions[next(iter(self._editions))]
@@ -105,18 +112,20 @@ class Publication:
             return made
 
 
-_Key = tuple[ListName, FeedFormat, bool, bool]
+_Key = tuple[ListName, FeedFormat, str, bool, bool]
 
 
 def _is_of(edition: Edition, snapshot: Snapshot) -> bool:
     return (edition.serial, edition.digest) == (snapshot.serial, snapshot.digest)
 
 
-def _nobody(snapshot: Snapshot) -> NameList | AddressList:
-    """Return a list that blocks a name or an address that nobody has."""
+def _nobody(snapshot: Snapshot) -> Body:
+    """Return a list that blocks a name, an address or a host that nobody has."""
     if isinstance(snapshot.body, AddressList):
         return AddressList(blocked=(AddressEntry(NOBODY_ADDRESS, ""),))
     entries = (NameEntry(NOBODY_NAME, Scope.EXACT, ""),)
+    if isinstance(snapshot.body, UrlList):
+        return UrlList(entries)
     return NameList(blocked=entries, wide=entries, allowed=())
 
 
@@ -128,6 +137,7 @@ def _make_edition(snapshot: Snapshot, feed_format: FeedFormat, *, comments: bool
         "Cache-Control": "private, no-cache",
         "Vary": "Accept-Encoding",
         "X-Feed-Serial": str(snapshot.serial),
+        "X-Feed-Profile": snapshot.profile,
         "X-Feed-Count": str(count),
         "X-Feed-Created": rfc3339(snapshot.created_at_ns),
     }

@@ -32,17 +32,18 @@ from api.feeds.formats.base import FeedFormat, Format
 from rules.blocklist import ListName
 
 REGISTRY: tuple[Format, ...] = (
-    *(plain.NAMES, policy_zone.NAMES, plain.ADDRESSES),
-    *(pan_os.NAMES, pan_os.URLS, pan_os.ADDRESSES),
+    *(plain.NAMES, policy_zone.NAMES, plain.ADDRESSES, plain.URLS),
+    *(pan_os.NAMES, pan_os.URLS, pan_os.ADDRESSES, pan_os.WHOLE_URLS),
     *(unbound.NAMES, dnsmasq.NAMES, squid.NAMES),
     *(nftables.ADDRESSES, ipset.ADDRESSES, iptables.ADDRESSES_4, iptables.ADDRESSES_6),
-    *(fortigate.NAMES, fortigate.ADDRESSES, cisco.NAMES, cisco.ADDRESSES),
-    *(check_point.NAMES, check_point.ADDRESSES, check_point.NAME_INDICATORS, check_point.ADDRESS_INDICATORS),
+    *(fortigate.NAMES, fortigate.ADDRESSES, fortigate.URLS, cisco.NAMES, cisco.ADDRESSES, cisco.URLS),
+    *(check_point.NAMES, check_point.ADDRESSES),
+    *(check_point.NAME_INDICATORS, check_point.ADDRESS_INDICATORS, check_point.URL_INDICATORS),
     *(sophos.NAMES, sophos.ADDRESSES, sonicwall.NAMES, sonicwall.ADDRESSES),
     *(juniper.ADDRESSES, pf.ADDRESSES, mikrotik.ADDRESSES, banip.ADDRESSES),
     *(hosts.NAMES, pi_hole.NAMES, adguard.NAMES),
     *(suricata.RULES, suricata.DATASET, zeek.NAMES, zeek.ADDRESSES),
-    *(*table.CSV, *table.JSON, stix.NAMES, stix.ADDRESSES, misp.NAMES, misp.ADDRESSES),
+    *(*table.CSV, *table.JSON, stix.NAMES, stix.ADDRESSES, stix.URLS, misp.NAMES, misp.ADDRESSES, misp.URLS),
 )
 BY_FEED = {(feed.list_name, feed.extension): feed for feed in REGISTRY}
 FORMATS: dict[ListName, tuple[FeedFormat, ...]] = {

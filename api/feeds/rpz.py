@@ -6,6 +6,7 @@ two that exists only because of it, would open a hole for its siblings. Every na
 therefore states its own action and that of the names below it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,6 +16,7 @@ from rules.blocklist import NameEntry, NameList, Scope
 from rules.names import ancestors
 
 EXPLANATION = "response policy zone: blocked names answer NXDOMAIN, sanctioned names pass"
+PRIMARY = "localhost."
 TTL_S = 60
 REFRESH_S, RETRY_S, EXPIRE_S, NEGATIVE_TTL_S = 300, 60, 30 * 86_400, 60
 SERIAL_MODULUS = 2**32
@@ -54,16 +56,29 @@ def render_zone(body: NameList, serial: int) -> list[str]:
     Raises:
         UnrenderableSnapshot: a name that is malformed or too long for a zone.
     """
+    lines = [f"$TTL {TTL_S}", f"@ IN SOA {soa_text(serial)}", f"@ IN NS {PRIMARY}"]
+    return lines + [f"{owner} CNAME {action.value}" for owner, action in zone_records(body)]
+
+
+def soa_text(serial: int) -> str:
+    """Return the SOA record's text: a secondary that hears nothing keeps the zone for a month."""
+    return (
+        f"{PRIMARY} molecatcher.{PRIMARY} {serial % SERIAL_MODULUS} {REFRESH_S} {RETRY_S} {EXPIRE_S} {NEGATIVE_TTL_S}"
+    )
+
+
+def zone_records(body: NameList) -> Iterator[tuple[str, Action]]:
+    """Yield owners, relative to the zone, with their actions: by name, each before its wildcard.
+
+    Raises:
+        UnrenderableSnapshot: as `render_zone`.
+    """
     entries = _Entries(_by_name(body.wide), _by_name(body.allowed))
-    timers = f"{REFRESH_S} {RETRY_S} {EXPIRE_S} {NEGATIVE_TTL_S}"
-    lines = [
-        f"$TTL {TTL_S}",
-        f"@ IN SOA localhost. molecatcher.localhost. {serial % SERIAL_MODULUS} {timers}",
-        "@ IN NS localhost.",
-    ]
     for name in sorted(_existing_names(entries)):
-        lines += _records(name, entries.action_at(name), entries.action_below(name))
-    return lines
+        if at := entries.action_at(name):
+            yield name, at
+        if below := entries.action_below(name):
+            yield f"*.{name}", below
 
 
 def _by_name(entries: tuple[NameEntry, ...]) -> dict[str, Scope]:
@@ -85,11 +100,6 @@ def _existing_names(entries: _Entries) -> set[str]:
         if not _is_covered_above(name, entries.blocked) and not _is_covered(name, entries.allowed)
     }
     return {ancestor for name in needed for ancestor in ancestors(name)}
-
-
-def _records(name: str, at: Action | None, below: Action | None) -> list[str]:
-    own = [f"{name} CNAME {at.value}"] if at else []
-    return own + ([f"*.{name} CNAME {below.value}"] if below else [])
 
 
 def _is_covered(name: str, scopes: dict[str, Scope]) -> bool:

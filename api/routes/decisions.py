@@ -2,22 +2,26 @@
 
 import ipaddress
 from collections.abc import Iterator
-from typing import Annotated
+from http import HTTPStatus
+from typing import Annotated, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access.gate import profile_of
 from api.access.principal import principal_of
 from api.context import ApiContext
-from api.decisions import DEFAULT_SCOPES, Body, Decision, DecisionStream, Wanted, decisions
+from api.decisions import DEFAULT_SCOPES, Decision, DecisionStream, Wanted, decisions
 from api.dependencies import Context
 from api.documents import json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
-from db.values import ActorKind
-from rules.blocklist import ListName, Snapshot, decode
+from api.pull_log import Pulled, note_pull
+from db.values import ActorKind, Token
+from rules.blocklist import Body, ListName, Snapshot, decode
+from rules.profiles import DEFAULT_PROFILE
 
 RETRY_AFTER_S = 30
 MAX_KEY = 256
@@ -40,7 +44,7 @@ def stream_decisions(  # noqa: PLR0917 - the parameters of the original
     origins: Words = "",
 ) -> Response:
     """What a bouncer is to ban: everything at `startup`, then what changed since the same key asked before."""
-    key = _identity(request, x_api_key)
+    bouncer = _bouncer(request, x_api_key)
     wanted = Wanted(
         scopes=frozenset(_words(scopes.lower())) or DEFAULT_SCOPES,
         containing=_words(scenarios_containing),
@@ -48,7 +52,11 @@ def stream_decisions(  # noqa: PLR0917 - the parameters of the original
         origins=_words(origins),
     )
     stream: DecisionStream = request.app.state.decisions
-    new, deleted = stream.pull(key, wanted, _snapshots(context, wanted), startup=startup.lower() == "true")
+    snapshots = _snapshots(context, bouncer.profile, wanted)
+    new, deleted = stream.pull(bouncer.key, wanted, snapshots, startup=startup.lower() == "true")
+    for snapshot in snapshots:
+        what = Pulled(snapshot.list_name, snapshot.profile, "decisions")
+        note_pull(request, bouncer.token, what, snapshot.serial, HTTPStatus.OK)
     return json_response({"new": new or None, "deleted": deleted or None})
 
 
@@ -62,12 +70,12 @@ def list_decisions(  # noqa: PLR0917 - as above
     value: Annotated[str | None, Query(max_length=255)] = None,
 ) -> Response:
     """The decisions about one address or value, null when there are none."""
-    _identity(request, x_api_key)
+    bouncer = _bouncer(request, x_api_key)
     wanted = Wanted(scopes=frozenset({scope.lower()})) if scope else Wanted()
     address = _address(ip) if ip else None
     found = [
         row
-        for snapshot in _snapshots(context, wanted)
+        for snapshot in _snapshots(context, bouncer.profile, wanted)
         for row in decisions(snapshot.body)
         if wanted.has(row) and _is_about(row, address, value)
     ]
@@ -77,14 +85,14 @@ def list_decisions(  # noqa: PLR0917 - as above
 @router.post("/v1/usage-metrics", status_code=201, response_class=Response, responses=problems(422))
 def take_usage_metrics(request: Request, x_api_key: ApiKey = None) -> Response:
     """Taken from newer bouncers and not kept."""
-    _identity(request, x_api_key)
+    _bouncer(request, x_api_key)
     return json_response({"message": "not kept"}, status=201)
 
 
 def earlier_bodies(context: ApiContext, snapshot: Snapshot) -> Iterator[Body]:
     """Yield the kept states of a list before `snapshot`, newest first."""
-    for row in context.store.snapshots(snapshot.list_name):
-        kept = context.store.snapshot(snapshot.list_name, row.serial)
+    for row in context.store.snapshots(snapshot.list_name, snapshot.profile):
+        kept = context.store.snapshot(snapshot.list_name, row.serial, snapshot.profile)
         if kept is not None and kept.digest != snapshot.digest:
             try:
                 yield decode(kept.body)
@@ -92,21 +100,29 @@ def earlier_bodies(context: ApiContext, snapshot: Snapshot) -> Iterator[Body]:
                 continue
 
 
-def _identity(request: Request, key: str | None) -> str:
-    """Return who pulls: a token or a person by the id, on trusted loopback a bouncer by the word that it gives.
+class _Bouncer(NamedTuple):
+    """Who pulls, in which profile, and the token if it has one."""
+
+    key: str
+    profile: str
+    token: Token | None
+
+
+def _bouncer(request: Request, key: str | None) -> _Bouncer:
+    """Return who pulls and in which profile: a token or a person, on trusted loopback whoever has a word for itself.
 
     Raises:
-        Problem: it gives none.
+        Problem: Nobody that can be told from others.
     """
     principal = principal_of(request)
     if principal.kind is not ActorKind.LOCAL:
-        return principal.id
+        return _Bouncer(principal.id, profile_of(request, principal.token), principal.token)
     if not key:
         raise Problem(Kind.NOT_ALLOWED, "Send a key.")
-    return key
+    return _Bouncer(key, DEFAULT_PROFILE, None)
 
 
-def _snapshots(context: ApiContext, wanted: Wanted) -> tuple[Snapshot, ...]:
+def _snapshots(context: ApiContext, profile: str, wanted: Wanted) -> tuple[Snapshot, ...]:
     """Return the lists that hold what is wanted.
 
     Raises:
@@ -114,7 +130,7 @@ def _snapshots(context: ApiContext, wanted: Wanted) -> tuple[Snapshot, ...]:
     """
     names = [ListName.UNSANCTIONED_ADDRESSES] if wanted.scopes & DEFAULT_SCOPES else []
     names += [ListName.UNSANCTIONED_DOMAINS] if "domain" in wanted.scopes else []
-    found = [context.snapshot(name) for name in names]
+    found = [context.snapshot(name, profile) for name in names]
     if None in found:
         detail = "Keep the decisions you have and ask again soon: the list is being built."
         raise Problem(Kind.NO_SNAPSHOT, detail, {"Retry-After": str(RETRY_AFTER_S)})

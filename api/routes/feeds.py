@@ -7,14 +7,17 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.gate import require_feed
+from api.access.gate import holder_of, profile_of, require_feed
 from api.errors import UnrenderableSnapshot
 from api.feeds import FORMATS, FeedFormat
 from api.feeds.conditions import accepts_gzip, is_unchanged
 from api.feeds.publication import CHECKSUMS, Edition, Publication
 from api.openapi import problems
 from api.problems import Kind, Problem
-from api.queries import FeedQuery
+from api.pull_log import Pulled, note_pull
+from api.queries import FeedQuery, ProfileName
+from api.streaming import HEADERS_ONLY
+from db.values import Token
 from rules.blocklist import ListName
 
 RETRY_AFTER_S = 30
@@ -55,6 +58,17 @@ def get_feed(file_name: FileName, query: Annotated[FeedQuery, Query()], request:
     return _answer(request, file_name, query)
 
 
+@router.get("/feeds/p/{profile}/{file_name}", response_class=Response, responses=ANSWERS)
+def get_feed_in_profile(
+    profile: Annotated[ProfileName, Path(description="Which services and roles")],
+    file_name: FileName,
+    query: Annotated[FeedQuery, Query()],
+    request: Request,
+) -> Response:
+    """The same in a profile, for devices that take no query."""
+    return _answer(request, file_name, query.model_copy(update={"profile": profile}))
+
+
 @router.get("/feeds/t/{token}/{file_name}", response_class=Response, responses=ANSWERS)
 def get_feed_by_path(
     token: Annotated[str, Path(max_length=100, description="For devices that can send no credential")],  # noqa: ARG001
@@ -67,20 +81,39 @@ def get_feed_by_path(
 
 
 def _answer(request: Request, file_name: str, query: FeedQuery) -> Response:
+    token = holder_of(request)
     feed_name, checksum = _checksum_of(file_name)
     feed = FEEDS.get(feed_name)
     if feed is None:
         raise Problem(Kind.NOT_FOUND, f"The lists are {', '.join(FEEDS)}.")
-    require_feed(request, feed.list_name)
-    edition = _edition(request.app.state.publication, feed, query)
+    profile = profile_of(request, token, query.profile)
+    if checksum or request.scope.get(HEADERS_ONLY):  # neither hands out a list
+        return _serve(request, feed, token, profile, query, checksum)[0]
+    pulled = Pulled(feed.list_name, profile, feed.feed_format)
+    try:
+        response, serial = _serve(request, feed, token, profile, query)
+    except Problem as problem:
+        note_pull(request, token, pulled, None, problem.kind.status)
+        raise
+    note_pull(request, token, pulled, serial, response.status_code)
+    return response
+
+
+def _serve(  # noqa: PLR0917 - what an answer depends on
+    request: Request, feed: Feed, token: Token | None, profile: str, query: FeedQuery, checksum: str = ""
+) -> tuple[Response, int]:
+    """Return the answer and the serial that it is of."""
+    require_feed(token, feed.list_name, profile)
+    edition = _edition(request.app.state.publication, feed, profile, query)
     chosen = edition.gzipped if accepts_gzip(request.headers.get("accept-encoding", "")) else edition.plain
     if checksum:
         chosen = edition.checksums[checksum]
     headers = edition.headers | {"ETag": chosen.etag}
     if is_unchanged(request.headers, chosen.etag, edition.created_at_s):
-        return Response(status_code=304, headers=headers)
+        return Response(status_code=304, headers=headers), edition.serial
     encoding = {"Content-Encoding": "gzip"} if chosen is edition.gzipped else {}
-    return Response(chosen.body, 200, headers | encoding, MEDIA_TYPE if checksum else edition.media_type)
+    media_type = MEDIA_TYPE if checksum else edition.media_type
+    return Response(chosen.body, 200, headers | encoding, media_type), edition.serial
 
 
 def _checksum_of(file_name: str) -> tuple[str, str]:
@@ -89,11 +122,15 @@ def _checksum_of(file_name: str) -> tuple[str, str]:
     return (stem, last) if last in CHECKSUMS else (file_name, "")
 
 
-def _edition(publication: Publication, feed: Feed, query: FeedQuery) -> Edition:
+def _edition(publication: Publication, feed: Feed, profile: str, query: FeedQuery) -> Edition:
     retry = {"Retry-After": str(RETRY_AFTER_S)}
     try:
         edition = publication.edition(
-            feed.list_name, feed.feed_format, comments=bool(query.comments), sentinel=query.empty == "sentinel"
+            feed.list_name,
+            feed.feed_format,
+            profile,
+            comments=bool(query.comments),
+            sentinel=query.empty == "sentinel",
         )
     except UnrenderableSnapshot as error:
         raise Problem(Kind.UNRENDERABLE_LIST, f"Keep the list you have: {error}.", retry) from error

@@ -17,7 +17,7 @@ from api.schemas import HealthDocument, ReadinessDocument
 from rules.blocklist import ListName
 
 RETRY_AFTER_S = 10
-MAY_COME_LATER = (ListName.UNSANCTIONED_ADDRESSES.value,)
+MAY_COME_LATER = (ListName.UNSANCTIONED_ADDRESSES.value, ListName.UNSANCTIONED_URLS.value)
 
 router = APIRouter(tags=["health"])
 alive = APIRouter(tags=["health"])

@@ -1,5 +1,6 @@
 """A MISP feed: the directory that MISP pulls, with a manifest, an event for each list, and the hashes of all values."""
 
+from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
@@ -7,8 +8,7 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.gate import is_open_to, require_feed
-from api.access.principal import principal_of
+from api.access.gate import holder_of, is_open_to, profile_of, require_feed
 from api.context import ApiContext
 from api.dependencies import Context
 from api.errors import UnrenderableSnapshot
@@ -16,6 +16,7 @@ from api.feeds.formats import misp
 from api.feeds.formats.base import FeedFormat
 from api.openapi import problems
 from api.problems import Kind, Problem
+from api.pull_log import Pulled, note_pull
 from rules.blocklist import ListName, Snapshot
 
 RETRY = {"Retry-After": "30"}
@@ -47,15 +48,18 @@ def get_hashes(request: Request, context: Context) -> Response:
 def get_misp_event(event_id: EventId, request: Request, context: Context) -> Response:
     """A list as an event."""
     name = _LISTS.get(event_id)
+    token = holder_of(request)
     if name is None:
         raise Problem(Kind.NOT_FOUND, "The manifest names the events that there are.")
-    require_feed(request, name)
+    profile = profile_of(request, token)
+    require_feed(token, name, profile)
     if name not in {it.list_name for it in _published(request, context)}:
         raise Problem(Kind.NO_SNAPSHOT, "Keep what you have: this list is empty, or was not built yet.", RETRY)
     try:
-        edition = request.app.state.publication.edition(name, FeedFormat.MISP, comments=False)
+        edition = request.app.state.publication.edition(name, FeedFormat.MISP, profile, comments=False)
     except UnrenderableSnapshot as error:
         raise Problem(Kind.UNRENDERABLE_LIST, f"Keep what you have: {error}.", RETRY) from error
+    note_pull(request, token, Pulled(name, profile, "misp"), edition.serial, HTTPStatus.OK)
     return Response(edition.plain.body, media_type=edition.media_type)
 
 
@@ -65,8 +69,9 @@ def _published(request: Request, context: ApiContext) -> list[Snapshot]:
     Raises:
         Problem: there are none: a manifest without events would have readers think that all is well.
     """
-    who = principal_of(request)
-    current = [context.snapshot(name) for name in ListName if is_open_to(who, name)]
+    token = holder_of(request)
+    profile = profile_of(request, token)
+    current = [context.snapshot(name, profile) for name in ListName if is_open_to(token, name, profile)]
     found = [snapshot for snapshot in current if snapshot is not None and snapshot.body.blocked]
     if not found:
         raise Problem(Kind.NO_SNAPSHOT, "Keep what you have and ask again soon: no list has been built.", RETRY)

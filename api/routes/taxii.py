@@ -5,6 +5,7 @@ that keep indicators should compare with the manifest.
 """
 
 import re
+from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
@@ -13,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.gate import is_open_to, require_feed
-from api.access.principal import principal_of
+from api.access.gate import holder_of, is_open_to, profile_of, require_feed
 from api.errors import UnrenderableSnapshot
 from api.feeds.collections import COLLECTION_IDS, Collection, Member
 from api.feeds.formats import stix
 from api.openapi import problems
 from api.problems import Kind, Problem
+from api.pull_log import Pulled, note_pull
 from api.queries import Time
 from rules.blocklist import ListName
 from rules.event import rfc3339
@@ -79,21 +80,24 @@ def get_root(request: Request) -> Response:
 @router.get(f"{ROOT}collections/", response_class=Response, responses=ERRORS)
 def list_collections(request: Request) -> Response:
     """The lists as collections."""
-    who = principal_of(request)
-    return _answer(request, {"collections": [_describe(name, is_open_to(who, name)) for name in ListName]})
+    token = holder_of(request)
+    profile = profile_of(request, token)
+    return _answer(request, {"collections": [_describe(name, is_open_to(token, name, profile)) for name in ListName]})
 
 
 @router.get(ROOT + "collections/{collection_id}/", response_class=Response, responses=ERRORS)
 def get_collection(collection_id: CollectionId, request: Request) -> Response:
     """One collection."""
     name = _list_of(collection_id)
-    return _answer(request, _describe(name, is_open_to(principal_of(request), name)))
+    token = holder_of(request)
+    return _answer(request, _describe(name, is_open_to(token, name, profile_of(request, token))))
 
 
 @router.get(ROOT + "collections/{collection_id}/objects/", response_class=Response, responses=ERRORS)
 def list_objects(collection_id: CollectionId, query: Filter, request: Request) -> Response:
     """Indicators in the order in which they were listed."""
     collection = _collection(request, collection_id)
+    _note(request, collection)
     members, more = _select(collection, query)
     return _page(request, members, more, [stix.indicator(row.entry, collection.snapshot) for row in members])
 
@@ -122,6 +126,12 @@ def list_versions(collection_id: CollectionId, object_id: ObjectId, request: Req
     return _answer(request, {"versions": [rfc3339(member.added_ns)]}, _dates((member,)))
 
 
+def _note(request: Request, collection: Collection) -> None:
+    snapshot = collection.snapshot
+    what = Pulled(snapshot.list_name, snapshot.profile, "taxii")
+    note_pull(request, holder_of(request), what, snapshot.serial, HTTPStatus.OK)
+
+
 def _list_of(collection_id: str) -> ListName:
     if collection_id not in _LISTS:
         raise Problem(Kind.NOT_FOUND, f"The collections are {', '.join(_LISTS)}.")
@@ -140,9 +150,11 @@ def _describe(name: ListName, can_read: bool) -> dict[str, object]:
 
 def _collection(request: Request, collection_id: str) -> Collection:
     name = _list_of(collection_id)
-    require_feed(request, name)
+    token = holder_of(request)
+    profile = profile_of(request, token)
+    require_feed(token, name, profile)
     try:
-        found: Collection | None = request.app.state.collections.get(name)
+        found: Collection | None = request.app.state.collections.get(name, profile)
     except UnrenderableSnapshot as error:
         raise Problem(Kind.UNRENDERABLE_LIST, f"Keep what you have: {error}.", RETRY) from error
     if found is None:

@@ -1,4 +1,4 @@
-// What the page cannot do as HTML: draw the chart, copy an address, say that the server is gone.
+// What the page cannot do as HTML: draw the chart, copy an address, call the API, say that the server is gone.
 "use strict";
 
 (() => {
@@ -47,6 +47,7 @@
 
   const draw = (again) => {
     const target = document.getElementById("chart");
+    if (!target) return;
     const text = document.getElementById("chart-series").dataset.series;
     if (text === drawn && !again) return;
     drawn = text;
@@ -61,11 +62,49 @@
     window.setTimeout(() => (button.textContent = "Copy"), 1500);
   };
 
+  // A call of the API: its refusal is said in its own words, its success shows the page anew.
+  const call = async (path, body, method = "POST") => {
+    const refused = document.getElementById("refused");
+    refused.hidden = true;
+    const response = await fetch(path, { method, headers: { "Content-Type": "application/json" }, body }).catch(() => null);
+    if (response && response.ok) return window.location.reload();
+    const problem = response ? await response.json().catch(() => ({})) : { detail: "The server does not answer. Try again." };
+    refused.textContent = [problem.title, problem.detail].filter(Boolean).join(": ") || `The server answered ${response.status}.`;
+    refused.hidden = false;
+    refused.scrollIntoView({ block: "nearest" });
+  };
+
+  // The fields of a form as JSON: empty ones are left out, `data-type` says which are lists or numbers.
+  const fieldsOf = (form) => {
+    const fields = {};
+    for (const field of form.elements) {
+      const value = field.name && field.type !== "submit" ? (field.type === "checkbox" ? field.checked : field.value.trim()) : "";
+      if (value === "") continue;
+      if (field.dataset.type === "list") fields[field.name] = value.split(/[\s,]+/);
+      else fields[field.name] = field.dataset.type === "number" ? Number(value) : value;
+    }
+    return fields;
+  };
+
+  const submit = async (form) => {
+    const buttons = [...form.querySelectorAll("button")];
+    buttons.forEach((button) => (button.disabled = true));
+    await call(form.dataset.call, JSON.stringify(fieldsOf(form)), form.dataset.method);
+    buttons.forEach((button) => (button.disabled = false));
+  };
+
   const setOffline = (isOffline) => (document.getElementById("offline").hidden = !isOffline);
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-copy]");
     if (button) copy(button);
+    const caller = event.target.closest("button[data-call]");
+    if (caller && (!caller.dataset.confirm || window.confirm(caller.dataset.confirm))) call(caller.dataset.call, caller.dataset.body, caller.dataset.method);
+  });
+  document.addEventListener("submit", (event) => {
+    if (!event.target.dataset.call) return;
+    event.preventDefault();
+    submit(event.target);
   });
   document.addEventListener("htmx:after:swap", () => { setOffline(false); draw(false); });
   document.addEventListener("htmx:error", () => setOffline(true));

@@ -63,6 +63,7 @@ class Attributor:
 
     def ask(self, detections: Iterable[Detection]) -> None:
         """Ask who is behind each flow that was not asked about yet; never waits."""
+        has_asked = False
         for observation in (detection.observation for detection in detections):
             if observation.key in self._asked:
                 continue
@@ -71,6 +72,8 @@ class Attributor:
                 continue
             self._note(observation.key)
             self._questions.append((observation.key, observation.interface, observation.five_tuple))
+            has_asked = True
+        if has_asked:
             self._has_question.set()
 
     def answers(self) -> list[Answer]:

@@ -18,7 +18,7 @@ from rules.source import Process
 from sensor.attribution.processes import ProcessTable
 from sensor.attribution.sockets import Socket
 
-MAX_CLIENTS: Final = 8
+MAX_CLIENTS: Final = 40  # a sensor has up to 32 workers
 ANSWER_OCTETS: Final = 4096
 ANSWER_S: Final = 2.0
 TURN_S: Final = 1.0

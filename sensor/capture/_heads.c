@@ -240,9 +240,11 @@ static PyObject *heads_take(PyObject *module, PyObject *arguments) {
 static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
     Py_buffer table, file;
     Py_ssize_t at, end, records;
+    long long until = INT64_MAX; /* no record is taken behind one that is this late */
     struct walk w = {.last = -1};
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "w*y*nnnIIp", &table, &file, &at, &end, &records, &w.header, &w.fraction, &w.is_swapped))
+    if (!PyArg_ParseTuple(arguments, "w*y*nnnIIp|L", &table, &file, &at, &end, &records, &w.header, &w.fraction, &w.is_swapped,
+                          &until))
         return NULL;
     uint64_t slots = slots_of((uint64_t)table.len);
     PyObject *found = NULL, *counts = PyList_New(0), *answer = NULL;
@@ -251,7 +253,7 @@ static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
     else if (counts != NULL)
         found = PyList_New(0);
     w.at = (uint64_t)at, w.end = (uint64_t)end;
-    while (found != NULL && records-- > 0) {
+    while (found != NULL && records-- > 0 && w.last < until) {
         Frame frame;
         int64_t ts;
         int octets = step(table.buf, slots, file.buf, &w, &frame, &ts);

@@ -20,7 +20,8 @@ from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
 from sensor.capture.plain import PlainTap
 from sensor.capture.ring import PACKET_RX_RING, PACKET_VERSION, TPACKET_V3, open_ring, ring_request
 from sensor.capture.tap import SOL_PACKET, TapOpener, check_permission
-from sensor.errors import BpfUnavailable
+from sensor.errors import BpfUnavailable, CaptureError
+from sensor.share import ALL, Share
 
 BEST_ENGINE = "flow-heads-ring"
 RING_SNAP_OCTETS = 16 * 1024  # of packets that no flow table cut: the longest head is 12,000 octets of QUIC
@@ -29,32 +30,38 @@ _log = structlog.get_logger(__name__)
 
 
 def open_source(
-    interfaces: Iterable[str], limits: Limits | None = None, namespaces: Namespaces | None = None
+    interfaces: Iterable[str],
+    limits: Limits | None = None,
+    namespaces: Namespaces | None = None,
+    share: Share = ALL,
 ) -> LiveSource:
     """Return a source on `interfaces` that takes packets in the best way that this host allows, and log which.
 
-    `namespaces` are those of interfaces `NETNS/NAME`; whoever entered them closes them.
+    `namespaces` are those of interfaces `NETNS/NAME`; whoever entered them closes them. `share` is the part of the
+    clients whose packets are taken.
 
     Raises:
-        CaptureError: Packet sockets may not be opened here at all.
+        CaptureError: Packet sockets may not be opened here at all, or the kernel cannot tell whose share a packet is.
     """
     check_permission()
-    engine = choose_engine(limits)
+    engine = choose_engine(limits, share)
     _log.info("capture_engine", engine=engine.name, reason=engine.reason)
     return LiveSource(tuple(interfaces), engine, namespaces if namespaces is not None else Namespaces())
 
 
-def choose_engine(limits: Limits | None = None) -> Engine:
+def choose_engine(limits: Limits | None = None, share: Share = ALL) -> Engine:
     """Return the best engine; whoever gets it closes its filter.
 
     Raises:
-        CaptureError: Packet sockets may not be opened here.
+        CaptureError: Packet sockets may not be opened here, or only a share is wanted and eBPF cannot be had.
     """
     open_tap, without_ring = _choose_tap()
     has_ring = not without_ring
     try:
-        packet_filter: PacketFilter = FlowHeads(limits)
+        packet_filter: PacketFilter = FlowHeads(limits, share=share)
     except BpfUnavailable as error:
+        if share != ALL:
+            raise CaptureError(f"{error}: without it there can be one worker only, start with --workers 1") from error
         every = EveryIpPacket(RING_SNAP_OCTETS) if has_ring else EveryIpPacket()
         reason = f"every IP packet is read and cut off in the program, since {error}"
         return Engine("ring" if has_ring else "af-packet", reason + without_ring, every, open_tap)

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from sensor.capture.chunks import ChunkReader, open_chunks
+from sensor.capture.each_once import EachOnce
 from sensor.capture.heads import IS_COMPILED, HeadRecords
 from sensor.capture.pcap import FILE_HEADER_OCTETS, PcapRecords, format_of, link_type_of
 from sensor.capture.pcapng import SECTION_MAGIC, PcapngRecords
@@ -18,10 +19,14 @@ Records = PcapRecords | PcapngRecords | HeadRecords | PlainHeads
 
 
 class CaptureFile:
-    """A source of packets (docs/architecture.md); use it in a `with` statement or call `close`."""
+    """A source of packets (docs/architecture.md); use it in a `with` statement or call `close`.
 
-    def __init__(self, chunks: ChunkReader, records: Records) -> None:
+    With `each_once`, what one interface of the file shows that another showed before is left out.
+    """
+
+    def __init__(self, chunks: ChunkReader, records: Records, *, each_once: bool = False) -> None:
         self.last_ns = 0
+        self._each_once = EachOnce() if each_once and isinstance(records, PcapngRecords) else None
         self._chunks = chunks
         self._records = records
         self._packets = iter(() if isinstance(records, HeadRecords | PlainHeads) else records)
@@ -51,6 +56,11 @@ class CaptureFile:
         return self._records.passed_over if isinstance(self._records, HeadRecords | PlainHeads) else 0
 
     @property
+    def copies(self) -> int:
+        """Return how many packets were left out, since another interface had shown them."""
+        return self._each_once.copies if self._each_once is not None else 0
+
+    @property
     def counts(self) -> list[tuple[int, Count]]:
         """Return what was counted of flows that ended within the last batch, with how many packets came before."""
         return self._records.counts if isinstance(self._records, HeadRecords | PlainHeads) else []
@@ -66,7 +76,7 @@ class CaptureFile:
             self._records.count_apart(flow)
 
     def read(self, timeout_s: float = 0) -> list[Packet] | None:  # noqa: ARG002 - sources on interfaces wait
-        """Return what passes of the next packets, at most `BATCH_PACKETS`, or None at the end.
+        """Return what passes of the next packets, at most `BATCH_PACKETS`, perhaps none; None at the end.
 
         `last_ns` is the time of the last one of them, passed or not.
 
@@ -74,32 +84,44 @@ class CaptureFile:
             MalformedCapture: the structure is damaged; everything before the damage was returned earlier.
             CaptureError: the device fails.
         """
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
         if isinstance(self._records, HeadRecords | PlainHeads):
             heads = self._records.read()
             self.last_ns = self._records.last_ns
             return heads
-        batch: list[Packet] = []
-        try:
-            batch.extend(islice(self._packets, BATCH_PACKETS))
-        except MalformedCapture as failure:
-            if not batch:
-                raise
-            self._failure = failure
+        batch, is_end = self._next_batch()
+        if self._each_once is not None and (self._has_several_interfaces() or self._each_once):
+            batch = self._each_once.take(batch, BATCH_PACKETS, is_end=is_end)
+            is_end = is_end and not batch and not self._each_once
         self.last_ns = batch[-1].ts_ns if batch else self.last_ns
-        return batch or None
+        if batch or not is_end:
+            return batch
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        return None
 
     def close(self) -> None:
         """Close the file."""
         self._chunks.close()
 
+    def _next_batch(self) -> tuple[list[Packet], bool]:
+        """Return the next packets as the file has them, and whether there are no more; why not is kept."""
+        batch: list[Packet] = []
+        try:
+            batch.extend(islice(self._packets, BATCH_PACKETS))
+        except MalformedCapture as failure:
+            self._failure = failure
+        return batch, len(batch) < BATCH_PACKETS
+
+    def _has_several_interfaces(self) -> bool:
+        return isinstance(self._records, PcapngRecords) and self._records.interfaces > 1
+
 
 def open_capture(path: str, *, heads_only: bool = False) -> CaptureFile:
     """Return the packets of the file at `path`; `-` is standard input.
 
-    With `heads_only`, packets that say nothing new of their flow may be passed over (`sensor.capture.heads`).
+    With `heads_only`, packets that say nothing new of their flow may be passed over (`sensor.capture.heads`), and are
+    where several interfaces of a pcapng file show the same ones (`sensor.capture.each_once`).
 
     Raises:
         CaptureError: it cannot be opened, or is not a capture.
@@ -107,7 +129,7 @@ def open_capture(path: str, *, heads_only: bool = False) -> CaptureFile:
     """
     chunks = open_chunks(path)
     try:
-        return CaptureFile(chunks, _recognise(chunks, path, heads_only=heads_only))
+        return CaptureFile(chunks, _recognise(chunks, path, heads_only=heads_only), each_once=heads_only)
     except (CaptureError, MalformedCapture):
         chunks.close()
         raise

@@ -15,30 +15,34 @@ from sensor.capture.limits import Limits
 from sensor.capture.packet_filter import FilterCounters, SocketFilter
 from sensor.copies import MOVED_NS
 from sensor.flow import Flow
+from sensor.share import ALL, Share
 
 OBJECT = Path(__file__).with_name("bpf") / "flow_heads.bpf.o"
 SO_ATTACH_BPF = 50
 SHARED_MAPS = ("flows", "limits", "stats")
 
 _STATS: Final = struct.Struct("@QQQQ")  # struct stats of the C source
-_PLACE: Final = struct.Struct("@QI4x")  # struct place
+_PLACE: Final = struct.Struct("@QIII4x")  # struct place
 _ONLY: Final = struct.pack("@I", 0)  # the key of maps with one entry
 
 
 class FlowHeads:
     """The loaded filter; every socket that it is attached to shares one table of flows.
 
+    Only packets of `share` pass, and only those are counted.
+
     Raises:
         BpfUnavailable: It cannot be loaded here.
     """
 
-    def __init__(self, limits: Limits | None = None, path: Path = OBJECT) -> None:
+    def __init__(self, limits: Limits | None = None, path: Path = OBJECT, share: Share = ALL) -> None:
+        self._share = share
         self.limits = limits if limits is not None else Limits()
         self._path = path
         self._elsewhere: dict[str, _FlowHeadsElsewhere] = {}
         self._object = BpfObject(path, {"flows": self.limits.flows}, {})
         self._object.write("limits", _ONLY, self.limits.pack())
-        self._object.write("place", _ONLY, _PLACE.pack(MOVED_NS, 0))
+        self._object.write("place", _ONLY, self._place(0))
         self.flow_counts = FlowCounts(self._object)
 
     def attach(self, sock: socket.socket, *, has_ethernet: bool) -> None:
@@ -59,7 +63,7 @@ class FlowHeads:
             return self
         if namespace not in self._elsewhere:
             loaded = BpfObject(self._path, {}, dict.fromkeys(SHARED_MAPS, self._object))
-            loaded.write("place", _ONLY, _PLACE.pack(MOVED_NS, len(self._elsewhere) + 1))
+            loaded.write("place", _ONLY, self._place(len(self._elsewhere) + 1))
             self._elsewhere[namespace] = _FlowHeadsElsewhere(loaded)
         return self._elsewhere[namespace]
 
@@ -78,6 +82,10 @@ class FlowHeads:
         for elsewhere in self._elsewhere.values():
             elsewhere.loaded.close()
         self._object.close()
+
+    def _place(self, number: int) -> bytes:
+        """The values of `struct place` for the sockets of a network namespace."""
+        return _PLACE.pack(MOVED_NS, number, self._share.worker, self._share.workers)
 
 
 @dataclass(frozen=True, slots=True)

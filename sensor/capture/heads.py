@@ -36,6 +36,7 @@ CLOCK_STEP_NS = 60_000_000_000
 BATCH_RECORDS = 8192
 BATCH_HEADS = 256
 WALK_RECORDS = 512
+SLICE_NS = 3_000_000_000
 WINDOW_OCTETS = 2 * MAX_RECORD_OCTETS
 
 _TABLE_OCTETS, _SLOT_OCTETS = 128, 96  # struct table and struct slot in _heads.c
@@ -68,7 +69,8 @@ class HeadRecords:
         """Return the heads among the next 8,192 records or some 256 of them, perhaps none, or None at the end.
 
         A batch spans many windows of the file: copying the file drives the code that reads heads and its tables out of
-        the processor's cache, and they come back once a batch.
+        the processor's cache, and they come back once a batch. It ends with the first record 3 s after the one before
+        it, so that what is counted of a flow can be looked at as often as live.
 
         Raises:
             MalformedCapture: a record larger than any snap length.
@@ -77,10 +79,12 @@ class HeadRecords:
         heads: list[Packet] = []
         self.counts = []
         self.is_back = False
-        taken = 0
+        taken, until_ns = 0, self.last_ns + SLICE_NS
         while taken < BATCH_RECORDS and len(heads) < BATCH_HEADS and not self.is_back:
-            records, is_damaged = self._walk(heads)
+            records, is_damaged = self._walk(heads, until_ns)
             taken += records
+            if records and self.last_ns >= until_ns:
+                break
             if records or self.is_back:
                 continue
             if is_damaged and not taken:
@@ -90,7 +94,7 @@ class HeadRecords:
         self.truncated = not taken and not self.is_back and self._at < self._end
         return heads if taken or self.is_back else None
 
-    def _walk(self, heads: list[Packet]) -> tuple[int, bool]:
+    def _walk(self, heads: list[Packet], until_ns: int) -> tuple[int, bool]:
         """Return how many records were taken from the window, heads into `heads`, and whether the next is damaged."""
         rows, self._at, records, _, last_ns, is_damaged, counts, self.is_back = walk(
             self._table,
@@ -101,6 +105,7 @@ class HeadRecords:
             self._format.record_header_octets,
             self._format.fraction_ns,
             self._format.byte_order == ">",
+            until_ns,
         )
         self.passed_over += records - len(rows)
         self.counts += [(len(heads) + row[0], Count(*row[1:])) for row in counts]

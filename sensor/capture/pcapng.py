@@ -1,6 +1,7 @@
 """Packets of a pcapng file (draft-ietf-opsawg-pcapng): several sections, interfaces and link types.
 
-Blocks that carry no packet are skipped, however large. Cost: about 1.5 us an enhanced packet block.
+Blocks that carry no packet are skipped, however large. Interfaces of a section with the same name, or without one (two
+files merged into one), have their number with it, `#1`. Cost: about 1.5 us an enhanced packet block.
 """
 
 import struct
@@ -57,7 +58,13 @@ class PcapngRecords:
         self._consumed = 0  # octets before the buffer
         self._order = "<"
         self._interfaces: list[_Interface] = []
+        self._named: set[tuple[int, str]] = set()
         self._last_ns = 0
+
+    @property
+    def interfaces(self) -> int:
+        """Return how many interfaces the section has described so far."""
+        return len(self._interfaces)
 
     def __iter__(self) -> Iterator[Packet]:
         """Yield each packet.
@@ -102,7 +109,7 @@ class PcapngRecords:
         if magic not in (_BYTE_ORDER_MAGIC, _BYTE_ORDER_MAGIC[::-1]):
             raise self._malformed("a section header without its byte-order magic")
         self._order = ">" if magic == _BYTE_ORDER_MAGIC else "<"
-        self._interfaces = []
+        self._interfaces, self._named = [], set()
 
     def _fill(self, octets: int) -> bool:
         """Return whether `octets` stand in the buffer from the current place on, after reading more if need be."""
@@ -135,6 +142,9 @@ class PcapngRecords:
         offset = options.get(_OPTION_TIME_OFFSET, b"")
         offset_s = struct.unpack(f"{self._order}q", offset)[0] if len(offset) == 8 else 0  # noqa: PLR2004 - a 64-bit value
         name = options.get(_OPTION_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
+        if (link_type, name) in self._named:
+            name += f"#{len(self._interfaces)}"
+        self._named.add((link_type, name))
         self._interfaces.append(_Interface(link_type, snap_length, name, units_a_second, offset_s))
 
     def _options(self, body: bytes, at: int) -> dict[int, bytes]:

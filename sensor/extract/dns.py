@@ -6,46 +6,49 @@
 
 import struct
 from enum import IntEnum
+from typing import Final
 
 from rules.value import State, Value
 from sensor.errors import MalformedDns, NeedMoreData
 
-MAX_RECORDS = 256
-MAX_NAME_OCTETS = 255
-MAX_POINTERS = 32
+MAX_RECORDS: Final = 256
+MAX_DELEGATIONS: Final = 16
+MAX_NAME_OCTETS: Final = 255
+MAX_POINTERS: Final = 32
 
-_HEADER = struct.Struct(">6H")
-_QUESTION_TAIL = struct.Struct(">HH")
-_PARAMETER_HEAD = struct.Struct(">HH")
-_RECORD_HEAD = struct.Struct(">HHIH")
-_HEADER_OCTETS = 12
-_SHORTEST_MESSAGE = 17
-_ONE_QUESTION = b"\0\1"
+_HEADER: Final = struct.Struct(">6H")
+_QUESTION_TAIL: Final = struct.Struct(">HH")
+_PARAMETER_HEAD: Final = struct.Struct(">HH")
+_RECORD_HEAD: Final = struct.Struct(">HHIH")
+_HEADER_OCTETS: Final = 12
+_SHORTEST_MESSAGE: Final = 17
+_ONE_QUESTION: Final = b"\0\1"
 
-_IS_RESPONSE = 0x8000
-_OPCODE = 0x7800
-_IS_TRUNCATED = 0x0200
-_RESERVED = 0x0040
-_RCODE = 0x000F
-_QUERY_FLAGS = 0x0130  # RD, AD (RFC 6840 section 5.7) and CD are all that a standard query may set
+_IS_RESPONSE: Final = 0x8000
+_OPCODE: Final = 0x7800
+_IS_TRUNCATED: Final = 0x0200
+_RESERVED: Final = 0x0040
+_RCODE: Final = 0x000F
+_QUERY_FLAGS: Final = 0x0130  # RD, AD (RFC 6840 section 5.7) and CD are all that a standard query may set
 
-_POINTER = 0xC0
-_LABEL_LIMIT = 64
-_POINTER_TO_QNAME = b"\xc0\x0c"
-_CACHE_FLUSH = 0x8000  # RFC 6762 section 10.2
-_LONGEST_TTL = 0x7FFFFFFF
-_HIGHEST_RCODE = 11
-_MOST_QUERY_ADDITIONALS = 3
-_MOST_RECORDS_PLAUSIBLE = 512
+_POINTER: Final = 0xC0
+_LABEL_LIMIT: Final = 64
+_POINTER_TO_QNAME: Final = b"\xc0\x0c"
+_CACHE_FLUSH: Final = 0x8000  # RFC 6762 section 10.2
+_LONGEST_TTL: Final = 0x7FFFFFFF
+_HIGHEST_RCODE: Final = 11
+_MOST_QUERY_ADDITIONALS: Final = 3
+_MOST_RECORDS_PLAUSIBLE: Final = 512
 
 # What needs no escape inside a label: printable ASCII without the dot and the backslash.
-_PLAIN = bytes(octet for octet in range(0x21, 0x7F) if octet not in b".\\")
+_PLAIN: Final = bytes(octet for octet in range(0x21, 0x7F) if octet not in b".\\")
 
 
 class RecordType(IntEnum):
     """Resource record types read here (IANA registry "DNS Parameters")."""
 
     A = 1
+    NS = 2
     CNAME = 5
     AAAA = 28
     SVCB = 64
@@ -69,10 +72,11 @@ class SvcParam(IntEnum):
     IPV6HINT = 6
 
 
-_CLASSES = frozenset(map(int, RecordClass))
-_SERVICE_BINDINGS = frozenset({int(RecordType.SVCB), int(RecordType.HTTPS)})
-_ADDRESS_OCTETS: dict[int, int] = {int(RecordType.A): 4, int(RecordType.AAAA): 16}
-_HINT_OCTETS: dict[int, int] = {SvcParam.IPV4HINT: 4, SvcParam.IPV6HINT: 16}
+_CLASSES: Final = frozenset(map(int, RecordClass))
+_NAMES: Final = frozenset({int(RecordType.NS), int(RecordType.CNAME)})
+_SERVICE_BINDINGS: Final = frozenset({int(RecordType.SVCB), int(RecordType.HTTPS)})
+_ADDRESS_OCTETS: Final[dict[int, int]] = {int(RecordType.A): 4, int(RecordType.AAAA): 16}
+_HINT_OCTETS: Final[dict[int, int]] = {SvcParam.IPV4HINT: 4, SvcParam.IPV6HINT: 16}
 
 
 class DnsMessage(Value, frozen=True):
@@ -80,7 +84,8 @@ class DnsMessage(Value, frozen=True):
 
     `qname` is lower-case without the trailing dot (the root is empty). `cnames` are the alias targets in chain order,
     the qname not among them. `addresses` are packed addresses that answer the qname through that chain, each with its
-    time to live in seconds; `min_ttl` is the shortest time to live on the way, 0 without records. `is_truncated`:
+    time to live in seconds; `min_ttl` is the shortest time to live on the way, 0 without records. `delegations` are
+    zones with one of their name servers each, from answer and authority section. `is_truncated`:
     records are missing (the TC flag, a snap length, or more than `MAX_RECORDS`). `octets`: the length of a response.
     """
 
@@ -95,13 +100,16 @@ class DnsMessage(Value, frozen=True):
     min_ttl: int = 0
     is_truncated: bool = False
     octets: int = 0
+    delegations: tuple[tuple[str, str], ...] = ()
 
 
 class _Answers(State):
-    """Records by owner name."""
+    """Records by owner name; name servers with the zone that they serve."""
 
     targets: dict[str, list[tuple[str, int]]]
     addresses: dict[str, list[tuple[bytes, int]]]
+    servers: list[tuple[str, str]]
+    end: int = 0  # of the section
 
 
 def is_likely_dns(data: bytes) -> bool:
@@ -139,7 +147,7 @@ def parse_message(data: bytes) -> DnsMessage:
     """
     if len(data) < _SHORTEST_MESSAGE:
         raise MalformedDns(len(data), "shorter than a header and a question")
-    ident, flags, questions, count, _, _ = _HEADER.unpack_from(data)
+    ident, flags, questions, count, authorities, _ = _HEADER.unpack_from(data)
     if questions != 1 or flags & _RESERVED:
         raise MalformedDns(2, "not exactly one question, or the reserved flag is set")
     try:
@@ -154,8 +162,11 @@ def parse_message(data: bytes) -> DnsMessage:
         return DnsMessage(ident, bool(flags & _IS_RESPONSE), opcode, flags & _RCODE, qname, qtype)
     found, is_cut = _read_answers(data, at + 4, count, qname)
     cnames, addresses, min_ttl = _follow(found, qname)
+    if authorities and not is_cut:
+        _read_authorities(data, authorities, qname, found)
     is_truncated = is_cut or bool(flags & _IS_TRUNCATED)
-    return DnsMessage(ident, True, 0, flags & _RCODE, qname, qtype, cnames, addresses, min_ttl, is_truncated, len(data))
+    rcode, servers = flags & _RCODE, tuple(found.servers[:MAX_DELEGATIONS])
+    return DnsMessage(ident, True, 0, rcode, qname, qtype, cnames, addresses, min_ttl, is_truncated, len(data), servers)
 
 
 def _has_plausible_counts(flags: int, answers: int, authorities: int, additionals: int) -> bool:
@@ -210,13 +221,25 @@ def _escape_label(label: bytes) -> str:
 
 def _read_answers(data: bytes, at: int, count: int, qname: str) -> tuple[_Answers, bool]:
     """Return the records of the answer section and whether some are missing."""
-    found = _Answers({}, {})
+    found = _Answers({}, {}, [])
     for _ in range(min(count, MAX_RECORDS)):
         try:
             at = _read_record(data, at, qname, found)
         except NeedMoreData:
             return found, True
+    found.end = at
     return found, count > MAX_RECORDS
+
+
+def _read_authorities(data: bytes, count: int, qname: str, found: _Answers) -> None:
+    """Add the name servers that the authority section names; whatever else stands there, or is wrong, says nothing."""
+    aside = _Answers({}, {}, found.servers)
+    at = found.end
+    try:
+        for _ in range(min(count, MAX_RECORDS)):
+            at = _read_record(data, at, qname, aside)
+    except (NeedMoreData, MalformedDns):
+        return
 
 
 def _read_record(data: bytes, at: int, qname: str, found: _Answers) -> int:
@@ -237,8 +260,8 @@ def _read_record(data: bytes, at: int, qname: str, found: _Answers) -> int:
         return end
     if kind in _ADDRESS_OCTETS:
         _note_addresses(found, owner, ttl, data[start:end], _ADDRESS_OCTETS[kind])
-    elif kind == RecordType.CNAME:
-        found.targets.setdefault(owner, []).append((_read_name_within(data, start, end)[0], ttl))
+    elif kind in _NAMES:
+        _note_name(found, owner, kind, _read_name_within(data, start, end)[0], ttl)
     elif kind in _SERVICE_BINDINGS:
         target, hints = _read_service_binding(data, start, end)
         if target:
@@ -246,6 +269,13 @@ def _read_record(data: bytes, at: int, qname: str, found: _Answers) -> int:
         for packed, size in hints:
             _note_addresses(found, target or owner, ttl, packed, size)
     return end
+
+
+def _note_name(found: _Answers, owner: str, kind: int, name: str, ttl: int) -> None:
+    if kind == RecordType.NS:
+        found.servers.append((owner, name))
+    else:
+        found.targets.setdefault(owner, []).append((name, ttl))
 
 
 def _note_addresses(found: _Answers, owner: str, ttl: int, packed: bytes, size: int) -> None:

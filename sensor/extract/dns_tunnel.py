@@ -2,18 +2,19 @@
 
 import re
 from enum import IntEnum
+from typing import Final
 
 # iodine 0.5 to 0.8: `v`, then in its base 32 the version 0x000005xx and a seed; and the patterns by which client and
 # server find out which octets survive on the way.
-_IODINE_VERSION = re.compile(r"vaaaaka[a-x][a-z0-5]{3}\.")
-_IODINE_PATTERN = re.compile(
+_IODINE_VERSION: Final = re.compile(r"vaaaaka[a-x][a-z0-5]{3}\.")
+_IODINE_PATTERN: Final = re.compile(
     r"z[a-z0-9]{3}(?:aa-aaahhh-drink-mal-ein-j|aabbccddeeffgghhiijjkkllmmnnooppqqrrssttuuvvwwxxyyzz)"
 )
-_DNS2TCP_COMMANDS = (".=auth.", ".=resource.", ".=connect.")
-DNSCAT2_MARK = "dnscat."  # stands before the data where no domain was given
-_HEX_LABELS = re.compile(r"(?:[0-9a-f]+(?:\.|$))+")
-_DNSCAT2_LEAST_DIGITS = 18
-_DNSCAT2_TYPES = frozenset(("00", "01", "02", "03", "ff"))  # SYN, MSG, FIN, ENC, PING
+_DNS2TCP_COMMANDS: Final = (".=auth.", ".=resource.", ".=connect.")
+DNSCAT2_MARK: Final = "dnscat."  # stands before the data where no domain was given
+_HEX_LABELS: Final = re.compile(r"(?:[0-9a-f]+(?:\.|$))+")
+_DNSCAT2_LEAST_DIGITS: Final = 18
+_DNSCAT2_TYPES: Final = frozenset(("00", "01", "02", "03", "ff"))  # SYN, MSG, FIN, ENC, PING
 
 
 class QueryType(IntEnum):
@@ -28,8 +29,8 @@ class QueryType(IntEnum):
     PRIVATE = 65399
 
 
-RARE_TYPES = frozenset((QueryType.NULL, QueryType.KEY, QueryType.PRIVATE))
-DATA_TYPES = frozenset(map(int, QueryType))
+RARE_TYPES: Final = frozenset((QueryType.NULL, QueryType.KEY, QueryType.PRIVATE))
+DATA_TYPES: Final = frozenset(map(int, QueryType))
 
 
 def recognise_program(qname: str) -> str:

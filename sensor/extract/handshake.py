@@ -5,46 +5,47 @@ datagrams cost one look-up by their first octet and one comparison (`bench/extra
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from rules.value import Value
 
-_WIREGUARD_INITIATION = b"\x01\0\0\0"
-_WIREGUARD_RESPONSE = b"\x02\0\0\0"
-_INITIATION_OCTETS = 148
-_RESPONSE_OCTETS = 92
+_WIREGUARD_INITIATION: Final = b"\x01\0\0\0"
+_WIREGUARD_RESPONSE: Final = b"\x02\0\0\0"
+_INITIATION_OCTETS: Final = 148
+_RESPONSE_OCTETS: Final = 92
 
-_CLIENT_RESETS = frozenset((0x38, 0x50))  # P_CONTROL_HARD_RESET_CLIENT_V2 and _V3, key 0
-_SERVER_RESET = 0x40  # P_CONTROL_HARD_RESET_SERVER_V2, key 0
-_PLAIN_RESET_OCTETS = 14
-_NO_ACKS_FIRST_MESSAGE = bytes(5)  # no acknowledgements, message number 0
-_SIGNED_RESET_OCTETS = frozenset((42, 54, 86))  # with an HMAC of SHA-1, SHA-256 or SHA-512
-_ENCRYPTED_RESET_OCTETS = 54
-_FIRST_PACKET_IDS = frozenset((b"\0\0\0\x01", b"\x0f\0\0\x01"))  # the second asks for early negotiation
-_EARLIEST_TIME = 1_262_304_000  # 2010: the wrapped packet's time in seconds
-_PLAIN_ANSWER_OCTETS = 26
-_MOST_SERVER_RESET_OCTETS = 200
+_CLIENT_RESETS: Final = frozenset((0x38, 0x50))  # P_CONTROL_HARD_RESET_CLIENT_V2 and _V3, key 0
+_SERVER_RESET: Final = 0x40  # P_CONTROL_HARD_RESET_SERVER_V2, key 0
+_PLAIN_RESET_OCTETS: Final = 14
+_NO_ACKS_FIRST_MESSAGE: Final = bytes(5)  # no acknowledgements, message number 0
+_SIGNED_RESET_OCTETS: Final = frozenset((42, 54, 86))  # with an HMAC of SHA-1, SHA-256 or SHA-512
+_ENCRYPTED_RESET_OCTETS: Final = 54
+_FIRST_PACKET_IDS: Final = frozenset((b"\0\0\0\x01", b"\x0f\0\0\x01"))  # the second asks for early negotiation
+_EARLIEST_TIME: Final = 1_262_304_000  # 2010: the wrapped packet's time in seconds
+_PLAIN_ANSWER_OCTETS: Final = 26
+_MOST_SERVER_RESET_OCTETS: Final = 200
 
-_DISCO_MAGIC = "TS💬".encode()
-_DISCO_OCTETS = 6 + 32 + 24 + 16  # magic, sender's key, nonce, authenticator
-_STUN_BINDING_REQUEST = b"\0\x01"
-_STUN_COOKIE = b"\x21\x12\xa4\x42"
-_STUN_SOFTWARE_TAILNODE = b"\x80\x22\0\x08tailnode"
+_DISCO_MAGIC: Final = "TS💬".encode()
+_DISCO_OCTETS: Final = 6 + 32 + 24 + 16  # magic, sender's key, nonce, authenticator
+_STUN_BINDING_REQUEST: Final = b"\0\x01"
+_STUN_COOKIE: Final = b"\x21\x12\xa4\x42"
+_STUN_SOFTWARE_TAILNODE: Final = b"\x80\x22\0\x08tailnode"
 
-_NEBULA_FIRST = bytes.fromhex("10000000000000000000000000000001")
-_NEBULA_SECOND_START = b"\x10\0\0\0"
-_NEBULA_SECOND_END = bytes(7) + b"\x02"
-_NEBULA_HEADER = 16
-_NEBULA_DETAILS_AT = 80  # behind the header and two keys
-_PROTOBUF_FIELD_1 = 0x0A
+_NEBULA_FIRST: Final = bytes.fromhex("10000000000000000000000000000001")
+_NEBULA_SECOND_START: Final = b"\x10\0\0\0"
+_NEBULA_SECOND_END: Final = bytes(7) + b"\x02"
+_NEBULA_HEADER: Final = 16
+_NEBULA_DETAILS_AT: Final = 80  # behind the header and two keys
+_PROTOBUF_FIELD_1: Final = 0x0A
 
-_ZEROTIER_VERB_AT = 27
-_ZEROTIER_HELLO = 0x01
-_ZEROTIER_UNENCRYPTED = 0x07  # what the flags octet may hold beside the hop count: nothing
-_ZEROTIER_LEAST_OCTETS = 128
-_ZEROTIER_VERSIONS = range(4, 32)
+_ZEROTIER_VERB_AT: Final = 27
+_ZEROTIER_HELLO: Final = 0x01
+_ZEROTIER_UNENCRYPTED: Final = 0x07  # what the flags octet may hold beside the hop count: nothing
+_ZEROTIER_LEAST_OCTETS: Final = 128
+_ZEROTIER_VERSIONS: Final = range(4, 32)
 
-_HYPERDHT_OCTETS = 10
-_IPV4_OCTETS = 4
+_HYPERDHT_OCTETS: Final = 10
+_IPV4_OCTETS: Final = 4
 
 
 class Handshake(Value, frozen=True):
@@ -173,8 +174,8 @@ def _names_its_destination(payload: bytes, dst: bytes, dst_port: int) -> bool:
     )
 
 
-_HYPERDHT_FIRST = frozenset((0x03, 0x13))  # protocol version 3: a request, a response
-_READERS: dict[int, _Reader] = {
+_HYPERDHT_FIRST: Final = frozenset((0x03, 0x13))  # protocol version 3: a request, a response
+_READERS: Final[dict[int, _Reader]] = {
     0x00: _read_stun,
     0x01: _read_wireguard_initiation,
     0x02: _read_wireguard_response,

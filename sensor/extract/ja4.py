@@ -5,15 +5,16 @@ import struct
 from collections.abc import Sequence
 from enum import IntEnum
 from functools import lru_cache
+from typing import Final
 
-_NO_HASH = "000000000000"
-_HASH_DIGITS = 12
-_MOST_COUNTED = 99
+_NO_HASH: Final = "000000000000"
+_HASH_DIGITS: Final = 12
+_MOST_COUNTED: Final = 99
 
-GREASE = frozenset(0x0A0A + 0x1010 * step for step in range(16))  # RFC 8701 section 2
-_GREASE_HEX = frozenset(f"{value:04x}" for value in GREASE)
+GREASE: Final = frozenset(0x0A0A + 0x1010 * step for step in range(16))  # RFC 8701 section 2
+_GREASE_HEX: Final = frozenset(f"{value:04x}" for value in GREASE)
 
-_VERSIONS = {
+_VERSIONS: Final = {
     0x0002: "s2",
     0x0300: "s3",
     0x0301: "10",
@@ -37,8 +38,8 @@ class ExtensionType(IntEnum):
 
 
 # As plain integers: comparing enumeration members costs a multiple in the loops below.
-_SERVER_NAME = int(ExtensionType.SERVER_NAME)
-_NOT_HASHED = frozenset({_SERVER_NAME, int(ExtensionType.ALPN)})
+_SERVER_NAME: Final = int(ExtensionType.SERVER_NAME)
+_NOT_HASHED: Final = frozenset({_SERVER_NAME, int(ExtensionType.ALPN)})
 
 
 def ja4(

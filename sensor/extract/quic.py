@@ -8,6 +8,7 @@ datagrams costs about 70 us (`bench/extract.py`).
 import hmac
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -19,17 +20,17 @@ from rules.observation import ClientHello
 from sensor.errors import MalformedQuic, MalformedTls, NeedMoreData
 from sensor.extract.tls import parse_client_hello
 
-MAX_CRYPTO_OCTETS = 16384
-MIN_INITIAL_DATAGRAM = 1200  # RFC 9000 section 14.1
+MAX_CRYPTO_OCTETS: Final = 16384
+MIN_INITIAL_DATAGRAM: Final = 1200  # RFC 9000 section 14.1
 
-_IS_LONG = 0x80
-_IS_FIXED = 0x40
-_MAX_CONNECTION_ID = 20
-_SAMPLE_OCTETS = 16
-_SAMPLE_OFFSET = 4
-_TAG_OCTETS = 16
-_MAX_COALESCED = 8
-_READER_OCTETS = 4096  # keys and ciphers, most of it inside OpenSSL
+_IS_LONG: Final = 0x80
+_IS_FIXED: Final = 0x40
+_MAX_CONNECTION_ID: Final = 20
+_SAMPLE_OCTETS: Final = 16
+_SAMPLE_OFFSET: Final = 4
+_TAG_OCTETS: Final = 16
+_MAX_COALESCED: Final = 8
+_READER_OCTETS: Final = 4096  # keys and ciphers, most of it inside OpenSSL
 
 
 class FrameType(IntEnum):
@@ -53,7 +54,7 @@ class _Version:
     retry: int
 
 
-_VERSIONS = {
+_VERSIONS: Final = {
     0x00000001: _Version(bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a"), b"quic ", 0x00, 0x30),
     0x6B3343CF: _Version(bytes.fromhex("0dede3def700a6db819381be6e269dcbf9bd2ed9"), b"quicv2 ", 0x10, 0x00),
 }

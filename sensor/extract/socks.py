@@ -7,18 +7,19 @@ Credentials are stepped over and never kept.
 import ipaddress
 import struct
 from enum import IntEnum
+from typing import Final
 
 from rules.value import Value
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.extract.text import fold_host
 
-MAX_STRING_OCTETS = 255
+MAX_STRING_OCTETS: Final = 255
 
-_SOCKS4_HEAD = struct.Struct(">BBHI")
-_NO_AUTHENTICATION = 0
-_USER_AND_PASSWORD = 2
-_HIGHEST_METHOD = 9  # IANA registry "SOCKS Methods"
-_SUBNEGOTIATION_VERSION = 1
+_SOCKS4_HEAD: Final = struct.Struct(">BBHI")
+_NO_AUTHENTICATION: Final = 0
+_USER_AND_PASSWORD: Final = 2
+_HIGHEST_METHOD: Final = 9  # IANA registry "SOCKS Methods"
+_SUBNEGOTIATION_VERSION: Final = 1
 
 
 class Version(IntEnum):

@@ -1,17 +1,18 @@
 """The SSH identification line (RFC 4253 section 4.2)."""
 
 import re
+from typing import Final
 
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.extract.text import escape_line
 
-MAX_BANNER_OCTETS = 255
-MAX_OCTETS_BEFORE = 1024
+MAX_BANNER_OCTETS: Final = 255
+MAX_OCTETS_BEFORE: Final = 1024
 
-_MARK = b"SSH-"
-_BANNER = re.compile(rb"SSH-[0-9]\.[0-9]{1,2}-[^\x00\r\n]+\r?\n")
-_BEGINNING = re.compile(rb"SSH-(?:[0-9](?:\.(?:[0-9]{1,2}(?:-[^\x00\r\n]*\r?)?)?)?)?")
-_NO_TEXT = re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]")
+_MARK: Final = b"SSH-"
+_BANNER: Final = re.compile(rb"SSH-[0-9]\.[0-9]{1,2}-[^\x00\r\n]+\r?\n")
+_BEGINNING: Final = re.compile(rb"SSH-(?:[0-9](?:\.(?:[0-9]{1,2}(?:-[^\x00\r\n]*\r?)?)?)?)?")
+_NO_TEXT: Final = re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]")
 
 
 def read_banner(stream: bytes) -> str:

@@ -7,6 +7,7 @@ protocol can claim a given beginning, and none is claimed before the octets rule
 
 import re
 from contextlib import suppress
+from typing import Final
 
 import msgspec
 
@@ -27,36 +28,36 @@ from sensor.extract.tunnel_stream import (
     read_zerotier,
 )
 
-MAX_LAYERS = 16
+MAX_LAYERS: Final = 16
 
-_FRP_FIRST_OCTET = 0x17  # frp's `transport.tls.disableCustomTLSFirstByte = false`
-_TLS_MAJOR_VERSION = 3
-_TLS_MAJOR = b"\x03"
-_DNS_PREFIX = 2
+_FRP_FIRST_OCTET: Final = 0x17  # frp's `transport.tls.disableCustomTLSFirstByte = false`
+_TLS_MAJOR_VERSION: Final = 3
+_TLS_MAJOR: Final = b"\x03"
+_DNS_PREFIX: Final = 2
 # Paths with what they upgrade to, and the tell.
-_HTTP_TELLS = {
+_HTTP_TELLS: Final = {
     "/~!frp": ("websocket", "frp-websocket"),
     "/ts2021": ("tailscale-control-protocol", "tailscale-control"),
     "/derp": ("derp", "tailscale-derp"),
     "/v1/events": ("websocket", "wstunnel"),
 }
-_PROXY_V1 = re.compile(rb"PROXY (?:TCP4|TCP6|UNKNOWN)[ -~]{0,92}\r\n")
-_PROXY_V1_START = b"PROXY "
-_PROXY_V1_MOST_OCTETS = 107
-_PROXY_V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
-_PROXY_V2_HEADER = 16
-_HTTP_RESPONSE = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9][ \r\n]")
-_HTTP_RESPONSE_START = b"HTTP/1."
-_HTTP_RESPONSE_OCTETS = 13
+_PROXY_V1: Final = re.compile(rb"PROXY (?:TCP4|TCP6|UNKNOWN)[ -~]{0,92}\r\n")
+_PROXY_V1_START: Final = b"PROXY "
+_PROXY_V1_MOST_OCTETS: Final = 107
+_PROXY_V2_SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
+_PROXY_V2_HEADER: Final = 16
+_HTTP_RESPONSE: Final = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9][ \r\n]")
+_HTTP_RESPONSE_START: Final = b"HTTP/1."
+_HTTP_RESPONSE_OCTETS: Final = 13
 
 
 class StreamFacts(Value, frozen=True):
     """What is known of one direction.
 
-    `protocol` is the outermost one (`tls`, `http`, `http-response`, `connect`, `socks`, `ssh`, `dns`, or the name of a
-    tunnel's tell; empty: none of ours), `kind` the innermost. `indicators` stand in the order of their octets.
-    `is_complete`: nothing more of this direction's head can add facts. `token`: what an answer to this handshake
-    repeats; only who begins one has it.
+    `protocol` is the outermost one (`tls`, `http`, `http-proxy` (a request that a proxy is to make), `http-response`,
+    `connect`, `socks`, `ssh`, `dns`, or the name of a tunnel's tell; empty: none of ours), `kind` the innermost.
+    `indicators` stand in the order of their octets. `is_complete`: nothing more of this direction's head can add facts.
+    `token`: what an answer to this handshake repeats; only who begins one has it.
     """
 
     indicators: tuple[Indicator, ...] = ()
@@ -85,7 +86,7 @@ class _Layer(Value, frozen=True):
     octets: int | None = None
 
 
-_NOTHING = _Layer(StreamFacts())
+_NOTHING: Final = _Layer(StreamFacts())
 
 
 def read_stream(head: bytes, *, is_final: bool = False) -> StreamFacts:
@@ -207,16 +208,15 @@ def _read_http_response(stream: bytes) -> _Layer:
 
 def _read_http(stream: bytes, *, is_final: bool) -> _Layer:
     request = read_request(stream, is_final=is_final)
-    facts = StreamFacts(
-        _request_indicators(request), kind=Kind.HTTP, protocol="connect" if request.method == "CONNECT" else "http"
-    )
+    protocol = "connect" if request.method == "CONNECT" else "http-proxy" if request.is_absolute else "http"
+    facts = StreamFacts(_request_indicators(request), kind=Kind.HTTP, protocol=protocol)
     is_end = not request.head_octets or request.upgrade or request.body_octets is None
     return _Layer(facts, None if is_end else request.head_octets + (request.body_octets or 0))
 
 
 def _request_indicators(request: HttpRequest) -> tuple[Indicator, ...]:
     evidence = Evidence.HTTP_CONNECT if request.method == "CONNECT" else Evidence.HTTP_HOST
-    found = [Indicator(evidence, request.host)] if request.host else []
+    found = [Indicator(evidence, host) for host in (request.other_host, request.host) if host]
     if request.upgrade == "websocket":
         found += [Indicator(Evidence.PROTOCOL, f"websocket:{name}") for name in request.websocket_protocols]
     tell = _HTTP_TELLS.get(request.target)
@@ -264,8 +264,8 @@ def _read_dns(stream: bytes, *, is_final: bool) -> _Layer:
     return _Layer(StreamFacts(dns=tuple(messages), kind=Kind.DNS, protocol="dns"), at)
 
 
-_TEXT_TUNNELS = {ord("{"): read_bore, ord("o"): read_frp_login}
-_BINARY_TUNNELS = {0: read_zero_first, 1: read_gsocket, 2: read_gsocket}
+_TEXT_TUNNELS: Final = {ord("{"): read_bore, ord("o"): read_frp_login}
+_BINARY_TUNNELS: Final = {0: read_zero_first, 1: read_gsocket, 2: read_gsocket}
 
 
 def _skip_proxy_v1(stream: bytes) -> _Layer | None:

@@ -1,9 +1,11 @@
 """Octets from the wire as text that is safe to compare, store and print."""
 
+from typing import Final
+
 from rules.names import MAX_NAME_OCTETS, fold
 
-MAX_PORT_OCTETS = 7  # a dot at the end and `:65535`
-_PLAIN = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("\\"))
+MAX_PORT_OCTETS: Final = 7  # a dot at the end and `:65535`
+_PLAIN: Final = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("\\"))
 
 
 def escape(octets: bytes) -> str:

@@ -6,27 +6,28 @@ A hello of 1.7 kB costs about 20 us, a third of it the fingerprint (`bench/extra
 """
 
 import struct
+from typing import Final
 
 from rules.observation import ClientHello
 from sensor.errors import MalformedTls, NeedMoreData
 from sensor.extract.ja4 import GREASE, ExtensionType, ja4
 from sensor.extract.text import escape, fold_host
 
-MAX_HELLO_OCTETS = 65536
-MAX_PROTOCOL_NAMES = 16  # kept of a longer ALPN list: browsers offer 2, no tunnel more than 3
-MAX_PROTOCOL_OCTETS = 64
+MAX_HELLO_OCTETS: Final = 65536
+MAX_PROTOCOL_NAMES: Final = 16  # kept of a longer ALPN list: browsers offer 2, no tunnel more than 3
+MAX_PROTOCOL_OCTETS: Final = 64
 
-HANDSHAKE_RECORD = 22
-CLIENT_HELLO = 1
-_MAJOR_VERSION = 3
-_HIGHEST_MINOR = 4
-_MAX_FRAGMENT = 16384
-RECORD_HEADER = 5
-_HANDSHAKE_HEADER = 4
-_RANDOM_OCTETS = 32
-_HOST_NAME = 0
-_EXTENSION_HEAD = struct.Struct(">HH")
-_EXTENSIONS_READ = frozenset(map(int, ExtensionType))
+HANDSHAKE_RECORD: Final = 22
+CLIENT_HELLO: Final = 1
+_MAJOR_VERSION: Final = 3
+_HIGHEST_MINOR: Final = 4
+_MAX_FRAGMENT: Final = 16384
+RECORD_HEADER: Final = 5
+_HANDSHAKE_HEADER: Final = 4
+_RANDOM_OCTETS: Final = 32
+_HOST_NAME: Final = 0
+_EXTENSION_HEAD: Final = struct.Struct(">HH")
+_EXTENSIONS_READ: Final = frozenset(map(int, ExtensionType))
 
 
 class _Offer:

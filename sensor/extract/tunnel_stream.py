@@ -5,28 +5,32 @@ the name of the tell. None of these beginnings can be another protocol's: see th
 """
 
 import re
+from typing import Final
 
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.extract.handshake import is_openvpn_server_reset, read_openvpn_client
 
-_YAMUX_OPENINGS = (b"\0\x01\0\x01\0\0\0\x01", b"\0\0\0\x01\0\0\0\x01")  # stream 1 opened, by an update or by data
-_FRP_LOGIN = re.compile(rb'(?:\0[\0\x01]\0[\0\x01].{8}){0,3}o\0{6}.{2}\{"version":"', re.DOTALL)
-_FRP_LOGIN_OCTETS = 64
+_YAMUX_OPENINGS: Final = (
+    b"\0\x01\0\x01\0\0\0\x01",
+    b"\0\0\0\x01\0\0\0\x01",
+)  # stream 1 opened: update, or data
+_FRP_LOGIN: Final = re.compile(rb'(?:\0[\0\x01]\0[\0\x01].{8}){0,3}o\0{6}.{2}\{"version":"', re.DOTALL)
+_FRP_LOGIN_OCTETS: Final = 64
 
-_GSOCKET_FIRST = frozenset((1, 2))  # listen, connect
-_GSOCKET_OCTETS = 128
-_GSOCKET_PADDING_AT = 64
+_GSOCKET_FIRST: Final = frozenset((1, 2))  # listen, connect
+_GSOCKET_OCTETS: Final = 128
+_GSOCKET_PADDING_AT: Final = 64
 
-_RATHOLE_HELLO = bytes(4) + b"\x01"  # variant 0, protocol version 1
-_RATHOLE_OCTETS = 37
+_RATHOLE_HELLO: Final = bytes(4) + b"\x01"  # variant 0, protocol version 1
+_RATHOLE_OCTETS: Final = 37
 
-_OPENVPN_RESETS = frozenset((0x38, 0x50, 0x40))
-_OPENVPN_LEAST_OCTETS = 14
-_OPENVPN_MOST_OCTETS = 1500
+_OPENVPN_RESETS: Final = frozenset((0x38, 0x50, 0x40))
+_OPENVPN_LEAST_OCTETS: Final = 14
+_OPENVPN_MOST_OCTETS: Final = 1500
 
-_BORE = re.compile(rb'\{"(?:Hello":[0-9]{1,5}|Accept":"[0-9a-f-]{36}"|Authenticate":"[0-9a-f]{64}")\}\0')
+_BORE: Final = re.compile(rb'\{"(?:Hello":[0-9]{1,5}|Accept":"[0-9a-f-]{36}"|Authenticate":"[0-9a-f]{64}")\}\0')
 
-_ZEROTIER_HELLO = b"\x17\x03\x03\0\x04"
+_ZEROTIER_HELLO: Final = b"\x17\x03\x03\0\x04"
 
 
 def read_zero_first(stream: bytes) -> str:

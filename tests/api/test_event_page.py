@@ -58,7 +58,8 @@ def test_nothing_that_a_packet_said_becomes_markup(
     installation.store.append([event])
     answer = client.get(f"/events/{event.event_id}")
     assert answer.status_code == 200
-    assert "<script" not in answer.text
+    assert hostile not in answer.text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in answer.text
 
 
 def test_an_event_that_is_not_there(client: httpx.Client) -> None:

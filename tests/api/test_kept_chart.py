@@ -2,7 +2,7 @@ import time
 
 from installation import Installation
 
-from api.page.view import KeptChart
+from api.page.overview import KeptChart
 
 
 def test_the_chart_is_counted_again_only_after_a_rest(installation: Installation) -> None:

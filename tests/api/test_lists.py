@@ -4,10 +4,11 @@ import httpx
 import pytest
 from installation import NOW_NS, Installation, names_of, snapshot_of
 
-from api.schemas import DiffDocument, EntryPage, ListList, SnapshotList
+from api.list_schemas import DiffDocument, EntryPage, ListList, SnapshotList
 from db.values import SnapshotRow
-from rules.blocklist import ListName, encode, stamp
+from rules.blocklist import ListName, encode
 from rules.event import rfc3339
+from rules.list_changes import stamp
 from rules.list_guards import Guard, HeldList, Refusal
 
 DIGEST = "ab" * 32
@@ -71,7 +72,7 @@ def test_a_held_list_says_why_and_can_be_confirmed(installation: Installation, c
         "refusals": [{"guard": "shrink", "detail": "60 of 114 entries would go at once"}],
         "is_confirmable": True,
     }
-    assert 'molecatcher_feed_held{list="unsanctioned-domains"} 1.0' in client.get("/metrics").text
+    assert 'molecatcher_feed_held{list="unsanctioned-domains",profile="agents-only"} 1.0' in client.get("/metrics").text
     assert "A newer state is held: 60 of 114 entries would go at once." in client.get("/").text
     assert client.post(f"{DOMAINS}/confirm", json={"digest": "cd" * 32}).status_code == 409
     assert client.post(f"{DOMAINS}/confirm", json={"digest": DIGEST}).status_code == 202

@@ -25,7 +25,9 @@ def test_the_manifest_leads_to_every_event(installation: Installation, client: h
 def test_a_new_state_is_a_newer_version_of_the_same_event(installation: Installation, client: httpx.Client) -> None:
     installation.publish_both()
     before = client.get("/misp/manifest.json").json()
-    installation.publish(installation.snapshots["unsanctioned-domains"].body, 8, installation.now_ns + 60 * 10**9)
+    installation.publish(
+        installation.snapshots["unsanctioned-domains", "agents-only"].body, 8, installation.now_ns + 60 * 10**9
+    )
     after = client.get("/misp/manifest.json").json()
     assert set(after) == set(before)
     assert [int(after[it]["timestamp"]) - int(before[it]["timestamp"]) for it in before] == [60, 0]

@@ -14,6 +14,7 @@ PATHS = {
     "/v1/events/export",
     "/v1/events/stream",
     "/v1/decisions",
+    "/v1/demonstration",
     "/v1/decisions/stream",
     "/v1/usage-metrics",
     "/v1/lists",

@@ -19,6 +19,7 @@ from rules.verdict import Outcome, Role, Severity
 See = Callable[[str], WebElement]
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>.example"
 MINUTE_NS = 60 * 10**9
+AXE = Path(__file__).parents[1] / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 pytestmark = needs_chrome
 
 
@@ -256,3 +257,64 @@ def test_a_lost_server_is_said(busy: Installation, browser: webdriver.Chrome, se
     eventually(lambda: see("#offline").is_displayed())
     browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline | {"offline": False, "downloadThroughput": -1})
     eventually(lambda: not see("#offline").is_displayed())
+
+
+def test_a_finding_is_decided_with_a_button(
+    busy: Installation, browser: webdriver.Chrome, see: See, eventually: Eventually
+) -> None:
+    browser.get(f"{busy.url}/findings?service=bore")
+    see("a.title").click()
+    eventually(lambda: see("#finding-state").text == "open")
+    next(button for button in browser.find_elements(By.TAG_NAME, "button") if button.text == "Resolve").send_keys("\n")
+    eventually(lambda: see("#finding-state").text == "resolved")
+    browser.get(f"{busy.url}/findings?state=open")
+    assert "bore" not in see("#live").text
+    assert severe_log(browser) == []
+
+
+def test_a_call_that_is_refused_says_why(
+    busy: Installation, browser: webdriver.Chrome, see: See, eventually: Eventually
+) -> None:
+    browser.get(f"{busy.url}/findings?service=bore")
+    see("a.title").click()
+    browser.execute_script("document.querySelector('[data-call]').dataset.body = '{\"state\": \"nonsense\"}'")
+    see("[data-call]").click()
+    eventually(lambda: see("#refused").is_displayed())
+    assert "state" in see("#refused").text
+
+
+@pytest.mark.parametrize("path", ["/findings", "/events", "/services", "/sensors", "/policy"])
+def test_no_section_is_wider_than_a_small_screen(busy: Installation, browser: webdriver.Chrome, path: str) -> None:
+    busy.add(dst_name="a" * 63 + "." + "b" * 63 + ".example", service="very-long-service-name-without-a-break-in-it")
+    set_width(browser, 360)
+    browser.get(busy.url + path)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+
+
+def test_a_filtered_list_renews_itself(
+    busy: Installation, browser: webdriver.Chrome, see: See, eventually: Eventually
+) -> None:
+    browser.get(f"{busy.url}/findings?service=ngrok")
+    see("input[name=q]").send_keys("half a word")
+    busy.add(src_ip="10.20.0.77")
+    eventually(lambda: "10.20.0.77" in see("#live").text)
+    assert len(browser.find_elements(By.ID, "live")) == 1
+    assert see("input[name=q]").get_attribute("value") == "half a word"
+    assert "bore" not in see("#live").text
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("path", ["/", "/findings", "/events", "/services", "/sensors", "/policy", "finding", "event"])
+def test_axe_finds_no_barrier(busy: Installation, browser: webdriver.Chrome, see: See, path: str, width: int) -> None:
+    set_width(browser, width)
+    browser.get(busy.url + ("/findings" if path == "finding" else "/events" if path == "event" else path))
+    if path == "finding":
+        see("a.title").click()
+    if path == "event":
+        see(".events a").click()
+    browser.execute_script(AXE.read_text())
+    browser.set_script_timeout(60)
+    found = browser.execute_async_script("axe.run(document, {}).then(arguments[0], arguments[0])")
+    barriers = [(row["id"], [node["html"] for node in row["nodes"]]) for row in found["violations"]]
+    assert barriers == []
+    assert len(found["passes"]) > 10

@@ -6,6 +6,7 @@ from installation import Installation, names_of
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.schemas import HealthDocument, PolicyDocument, ReadinessDocument, SensorList, ServiceList
+from rules.blocklist import ListName
 
 
 def samples(client: httpx.Client) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -95,7 +96,7 @@ def test_it_is_ready_when_lists_are_built(installation: Installation, client: ht
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
     checks = {row["check"]: row["is_ok"] for row in answer.json()["checks"]}
-    assert checks == {"database": True, "unsanctioned-domains": False, "unsanctioned-addresses": False}
+    assert checks == {"database": True} | dict.fromkeys(map(str, ListName), False)
     installation.publish(names_of("tunnel.example"))
     answer = client.get("/readyz")
     assert answer.status_code == 200
@@ -157,8 +158,8 @@ def test_metrics_of_lists_and_policy(installation: Installation, client: httpx.C
     installation.publish_both()
     installation.set_policy(error="broken")
     found = samples(client)
-    assert found["molecatcher_feed_serial", (("list", "unsanctioned-domains"),)] == 7
-    assert found["molecatcher_feed_entries", (("list", "unsanctioned-domains"),)] == 2
+    assert found["molecatcher_feed_serial", (("list", "unsanctioned-domains"), ("profile", "agents-only"))] == 7
+    assert found["molecatcher_feed_entries", (("list", "unsanctioned-domains"), ("profile", "agents-only"))] == 2
     assert found["molecatcher_policy_error", (("where", "api"),)] == 1
 
 

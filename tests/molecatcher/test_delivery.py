@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from netns import needs_root
+from sqlalchemy import event
 from stored_events import make_event
 
 from db.store import Store, open_store
 from db.values import EventFilter
-from molecatcher.delivery import Delivery
+from molecatcher.delivery import MOST_EVENTS, Delivery
 from rules.sensor_status import SensorStatus
 from sensor.spool import Spool
 
@@ -36,7 +37,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def stored(store: Store) -> set[str]:
-    return {event.event_id for event in store.events(EventFilter(), 500)}
+    return {row.event_id for row in store.events(EventFilter(), 500)}
 
 
 def test_what_is_spooled_reaches_the_store_and_leaves_the_spool(spool: Spool, store: Store) -> None:
@@ -50,6 +51,18 @@ def test_what_is_spooled_reaches_the_store_and_leaves_the_spool(spool: Spool, st
     delivery.stop()
     assert stored(store) == {make_event(number).event_id for number in range(20)}
     assert store.sensors() == [STATUS]
+
+
+def test_small_batches_share_a_transaction_and_large_ones_do_not(spool: Spool, store: Store) -> None:
+    for size in (1, 1, MOST_EVENTS - 2, 1, MOST_EVENTS):
+        start = spool.waiting_events
+        spool.append([make_event(number) for number in range(start, start + size)])
+    commits: list[object] = []
+    event.listen(store._engine, "commit", commits.append)
+    Delivery(spool, store)._deliver()
+    assert len(commits) == 3
+    assert spool.waiting_octets == 0
+    assert store.last_ingest_seq() == 2 * MOST_EVENTS + 1
 
 
 def test_stop_delivers_what_came_last_and_ends_at_once(spool: Spool, store: Store) -> None:

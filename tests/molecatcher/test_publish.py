@@ -1,64 +1,31 @@
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
 from dns_server import unbound
 from free_ports import free_port
 from observations import NOW_NS
+from publishing import ADDRESSES, CATALOGUE, DAY_NS, NAMES, PINNED, SANCTION, Setting, policy
 from stored_events import make_event
 
 from db.store import Store, open_store
 from db.values import SnapshotRow
-from molecatcher.list_files import ListFiles
-from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
-from rules.blocklist import AddressList, ListName, NameList, names_to_resolve
-from rules.catalogue import load_catalogue
+from rules.blocklist import ListName, NameList
+from rules.list_building import names_to_resolve
 from rules.list_guards import Guard
-from rules.policy import Policy, parse_policy
+from rules.policy import Policy
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome
-
-CATALOGUE = load_catalogue()
-SANCTION = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
-PINNED = SANCTION + 'addresses = ["3.9.0.0/16"]\n'
-DAY_NS = 86_400 * 10**9
-NAMES, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_ADDRESSES
-
-
-def policy(text: str) -> Policy:
-    return parse_policy(text, "policy.toml", CATALOGUE, NOW_NS)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with open_store(tmp_path / "molecatcher.db") as opened:
         yield opened
-
-
-class Setting:
-    """A publisher whose policy can be replaced, asking a real resolver."""
-
-    def __init__(self, store: Store, server: str, text: str, folder: Path) -> None:
-        self.rules = Ruleset(CATALOGUE, policy(text))
-        self.now_ns = NOW_NS
-        resolver = NameResolver([server], timeout_s=2)
-        self.publisher = Publisher(
-            store, lambda: self.rules, resolver, 60, files=ListFiles(folder), now_ns=lambda: self.now_ns
-        )
-
-    def change(self, text: str) -> None:
-        self.rules = Ruleset(CATALOGUE, policy(text))
-        self.publisher.rules_changed()
-
-    def prefixes(self) -> set[str] | None:
-        snapshot = self.publisher.snapshot(ADDRESSES)
-        if snapshot is None:
-            return None
-        assert isinstance(snapshot.body, AddressList)
-        return {entry.prefix for entry in snapshot.body.blocked}
 
 
 @contextmanager
@@ -83,6 +50,21 @@ def test_both_families_are_resolved_and_published(tmp_path: Path, store: Store) 
         prefixes = here.prefixes()
     assert prefixes is not None
     assert {"3.1.2.3/32", "2600:1f00::7/128", "5.255.123.12/32"} <= prefixes
+
+
+def test_the_sensor_is_told_agents_addresses_also_of_a_service_whose_addresses_are_not_listed(
+    tmp_path: Path, store: Store
+) -> None:
+    with setting(tmp_path, store, SANCTION, RECORDS) as here:
+        assert here.agents.poll() is None
+        assert here.publisher.resolve_and_publish()
+        prefixes, told = here.prefixes(), here.agents.poll()
+    assert prefixes is not None
+    assert "3.1.2.3/32" not in prefixes
+    assert told is not None
+    assert told["3.1.2.3"] == ("ngrok", "tunnel.us.ngrok.com")
+    assert told["5.255.123.12"][0] == "serveo"
+    assert here.agents.poll() is None
 
 
 def test_no_sanctioned_address_is_published(tmp_path: Path, store: Store) -> None:
@@ -243,7 +225,7 @@ def test_a_new_sanctioned_name_is_resolved_before_any_address_is_served(tmp_path
 def test_reloading_the_same_policy_does_not_discard_a_resolution(tmp_path: Path, store: Store) -> None:
     with setting(tmp_path, store, "", RECORDS) as here:
         rules = here.rules
-        served = iter((rules, Ruleset(CATALOGUE, policy("")), Ruleset(CATALOGUE, policy(""))))
+        served = chain((rules,), repeat(Ruleset(CATALOGUE, policy(""))))
         here.publisher._ruleset = lambda: next(served)
         assert here.publisher.resolve_and_publish()
         assert here.prefixes()
@@ -251,7 +233,7 @@ def test_reloading_the_same_policy_does_not_discard_a_resolution(tmp_path: Path,
 
 def test_a_list_built_under_the_rules_before_is_not_published(tmp_path: Path, store: Store) -> None:
     with setting(tmp_path, store, "", RECORDS) as here:
-        served = iter((here.rules, Ruleset(CATALOGUE, policy(SANCTION))))
+        served = chain((here.rules,), repeat(Ruleset(CATALOGUE, policy(SANCTION))))
         here.publisher._ruleset = lambda: next(served)
         assert here.publisher.resolve_and_publish()
         assert here.prefixes() is None

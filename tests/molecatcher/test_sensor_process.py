@@ -1,4 +1,5 @@
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from stored_events import make_event
 
 from db.values import EventFilter
 from molecatcher.errors import SetupError
-from molecatcher.sensor_process import MAX_PENDING_EVENTS, Sensor
+from molecatcher.sensor_process import BATCH_EVENTS, MAX_PENDING_EVENTS, Sensor
 from molecatcher.settings import Settings
 
 PCAPS = Path(__file__).parents[2] / "pcaps"
@@ -97,3 +98,24 @@ def test_a_shed_batch_is_logged_without_what_it_carried(tmp_path: Path, capsys: 
     sensor.listening.close()
     sensor.namespaces.close()
     sensor.store.close()
+
+
+def test_events_are_made_durable_together_and_none_stays_behind(tmp_path: Path) -> None:
+    sensor = sensor_on(tmp_path)
+    sensor._due["spool"] = time.monotonic() + 60
+    for number in range(2):
+        sensor._gathered.append(make_event(number))
+        sensor._turn()
+    assert sensor.spool.waiting_events == 0
+    del sensor._due["spool"]
+    sensor._turn()
+    assert [len(batch.events) for batch in sensor.spool.batches()] == [2]
+    sensor._due["spool"] = time.monotonic() + 60
+    sensor._gathered += [make_event(number) for number in range(2, 2 + BATCH_EVENTS)]
+    sensor._turn()
+    assert [len(batch.events) for batch in sensor.spool.batches()] == [2, BATCH_EVENTS]
+    sensor._gathered.append(make_event(2 + BATCH_EVENTS))
+    sensor.delivery.start()
+    sensor._close()
+    with sensor.store as store:
+        assert len(store.events(EventFilter(), 1000)) == 3 + BATCH_EVENTS

@@ -6,21 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from observations import NOW_NS
 
-from rules.blocklist import (
-    AddressEntry,
-    NameEntry,
-    NameList,
-    Origin,
-    Scope,
+from rules.blocklist import AddressEntry, NameEntry, NameList, Origin, Scope, decode, digest, encode
+from rules.catalogue import Catalogue, ListKind, Service, Trust
+from rules.list_building import (
+    MOST_SERVICES,
+    agent_addresses,
+    agent_names,
     build_addresses,
     build_names,
-    decode,
-    digest,
-    encode,
     names_to_resolve,
     protected_names,
 )
-from rules.catalogue import Catalogue, ListKind, Service, Trust
 from rules.policy import Policy, Sanction, parse_policy
 
 POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
@@ -209,6 +205,9 @@ reason = "r"
 """
 
 
+EXPIRES_NS = 1_798_761_600 * 10**9  # 2027-01-01T00:00:00Z, the end of the last day
+
+
 def test_the_policy_lists_beyond_the_catalogue(catalogue: Catalogue) -> None:
     policy = parse_policy(BLOCKED, "policy.toml", catalogue, NOW_NS)
     ours = [entry for entry in build_names(catalogue, policy, NOW_NS).blocked if entry.source is Origin.MANUAL]
@@ -220,6 +219,7 @@ def test_the_policy_lists_beyond_the_catalogue(catalogue: Catalogue) -> None:
             "policy",
             Origin.MANUAL,
             "a private ingress (soc@example.com)",
+            expires_ns=EXPIRES_NS,
         ),
     ]
     expired_ns = NOW_NS + 60 * 86_400 * 10**9
@@ -233,3 +233,23 @@ def test_a_network_of_the_policy_is_listed_unless_something_sanctioned_is_in_it(
     assert AddressEntry("9.9.8.0/24", "policy", Origin.MANUAL, "r (o)") in listed
     spared = build_addresses(catalogue, policy, {}, ["9.9.8.7"], NOW_NS).blocked
     assert "9.9.8.0/24" not in {entry.prefix for entry in spared}
+
+
+AGENT = "connect.ngrok-agent.com"
+
+
+def test_addresses_of_agents_are_known_whatever_is_sanctioned_but_for_pins(catalogue: Catalogue) -> None:
+    pinned = parse_policy(POLICY + 'addresses = ["3.9.0.0/16"]\n', "policy.toml", catalogue, NOW_NS)
+    resolved = {AGENT: ["3.1.2.3", "3.9.0.1", "2600:1f00::7"], "www.example.org": ["3.1.2.4"]}
+    found = agent_addresses(catalogue, pinned, resolved, NOW_NS)
+    assert found == {"3.1.2.3": ("ngrok", AGENT), "2600:1f00::7": ("ngrok", AGENT)}
+
+
+def test_shared_addresses_and_ignored_services_say_nothing(catalogue: Catalogue) -> None:
+    many = dict(list({service: name for name, service in agent_names(catalogue, Policy()).items()}.items()))
+    sinkhole = {name: ["3.1.2.3"] for name in list(many.values())[: MOST_SERVICES + 1]}
+    shared = str(next(net for net in catalogue.shared_networks if net.version == 4)[1])
+    resolved = {**sinkhole, AGENT: [shared, "10.0.0.1", "0.0.0.0"]}
+    assert agent_addresses(catalogue, Policy(), resolved, NOW_NS) == {}
+    ignoring = parse_policy('[services]\nngrok = "ignore"\n', "policy.toml", catalogue, NOW_NS)
+    assert agent_addresses(catalogue, ignoring, {AGENT: ["3.1.2.3"]}, NOW_NS) == {}

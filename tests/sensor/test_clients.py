@@ -2,7 +2,7 @@ from observations import NOW_NS, hello
 
 from rules.observation import Beside, BesideKind, Observation
 from rules.verdict import Outcome, Role, Verdict
-from sensor.clients import LATELY_NS, MAX_BESIDE, MAX_CANDIDATES, Clients
+from sensor.clients import LATELY_NS, MAX_BESIDE, MAX_ZONES, Clients
 
 CRL = "crl.ngrok-agent.com"
 
@@ -30,14 +30,24 @@ def test_what_says_nothing_of_a_service_takes_no_room() -> None:
     assert len(clients) == 0
 
 
-def test_news_is_told_once_and_only_where_a_candidate_waits() -> None:
+def test_news_is_told_once() -> None:
     clients = Clients()
-    assert not clients.learn(seen(src="10.9.9.9"), auxiliary())
-    clients.keep(seen(key=7))
     assert clients.learn(seen(), auxiliary())
     assert not clients.learn(seen(), auxiliary())
-    assert [row.key for row in clients.take_candidates(seen().five_tuple.src, NOW_NS)] == [7]
-    assert clients.take_candidates(seen().five_tuple.src, NOW_NS + LATELY_NS + 1) == []
+
+
+def test_a_zone_that_a_client_was_told_of_holds_for_ten_minutes_for_it_and_for_names_in_it() -> None:
+    clients = Clients()
+    source, other = seen().five_tuple.src, seen(src="10.9.9.9").five_tuple.src
+    clients.learn_zone(source, "myblog.net", "ns1.ngrok-dns.com", NOW_NS)
+    for name in ("myblog.net", "a.tunnels.myblog.net"):
+        assert clients.zone_of(source, name, NOW_NS + LATELY_NS) == ("myblog.net", "ns1.ngrok-dns.com")
+    assert clients.zone_of(source, "notmyblog.net", NOW_NS) is None
+    assert clients.zone_of(other, "myblog.net", NOW_NS) is None
+    assert clients.zone_of(source, "myblog.net", NOW_NS + LATELY_NS + 1) is None
+    for number in range(MAX_ZONES):
+        clients.learn_zone(source, f"{number}.example", "ns1.ngrok-dns.com", NOW_NS)
+    assert clients.zone_of(source, "myblog.net", NOW_NS) is None
 
 
 def test_the_client_heard_of_least_recently_makes_room() -> None:
@@ -49,11 +59,8 @@ def test_the_client_heard_of_least_recently_makes_room() -> None:
     assert clients.beside(seen(src="10.0.0.2"))
 
 
-def test_one_client_has_so_many_services_and_candidates() -> None:
+def test_one_client_has_so_many_services() -> None:
     clients = Clients()
     for number in range(MAX_BESIDE + 5):
         clients.learn(seen(), auxiliary(f"service{number}"))
-    for number in range(MAX_CANDIDATES + 5):
-        clients.keep(seen(key=number))
     assert len(clients.beside(seen())) == MAX_BESIDE
-    assert [row.key for row in clients.take_candidates(seen().five_tuple.src, NOW_NS)] == list(range(5, 13))

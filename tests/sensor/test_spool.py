@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from stored_events import make_event
 
+from sensor.share import Share
 from sensor.spool import DAMAGED_SUFFIX, LISTED_AT_ONCE, SUFFIX, Spool, SpoolFull
 
 WRITER = """
@@ -16,6 +17,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from stored_events import make_event
+from sensor.share import Share
 from sensor.spool import Spool
 spool = Spool(Path(sys.argv[1]))
 for number in range(100_000):
@@ -138,3 +140,19 @@ def test_kill_at_any_moment_loses_nothing_that_was_acknowledged(tmp_path: Path) 
         batches = [batch.events for batch in Spool(directory).batches()]
         assert all(len(batch) == 2 for batch in batches)
         assert acknowledged[-1] + 1 <= len(batches) <= acknowledged[-1] + 2
+
+
+def test_workers_share_a_directory_and_one_takes_over_what_another_left(tmp_path: Path) -> None:
+    spools = [Spool(tmp_path, share=Share(number, 3)) for number in range(3)]
+    for number, spool in enumerate(spools):
+        spool.append([make_event(number)])
+        (tmp_path / f"000000000009-1-{number}.tmp").touch()
+    for number, spool in enumerate(spools):
+        assert [batch.events for batch in spool.batches()] == [(make_event(number),)]
+        assert spool.waiting_events == 1
+    fewer = [Spool(tmp_path, share=Share(number, 2)) for number in range(2)]
+    assert not list(tmp_path.glob("*.tmp"))
+    assert {batch.events[0].event_id for batch in fewer[0].batches()} == {make_event(n).event_id for n in (0, 2)}
+    assert [batch.events for batch in fewer[1].batches()] == [(make_event(1),)]
+    fewer[0].append([make_event(4)])
+    assert len(list(Spool(tmp_path).batches())) == 4

@@ -13,8 +13,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from frames import Conversation, S, dns_answer, dns_query, udp  # noqa: E402 - the paths come first
+import dns.message  # noqa: E402 - the paths come first
+import dns.rrset  # noqa: E402 - the same
+from frames import Conversation, S, dns_answer, dns_query, read_packets, udp  # noqa: E402 - the same
 
+from sensor.decode import Segment, decode  # noqa: E402 - the same
 from sensor.packet import Packet  # noqa: E402 - the same
 
 CLIENT, RESOLVER, SERVER = "10.77.0.2", "10.77.0.1", "10.77.1.60"
@@ -107,6 +110,52 @@ def reverse_http() -> list[Packet]:
     return look_up(RELAY) + talk.open() + talk.answer(request) + talk.send(answer)
 
 
+OWN_INGRESS = "connect.myblog1.net"  # as long as the name in the recorded hello
+RECORDED_INGRESS = "tunnel.us.ngrok.com"
+
+
+def agent_hello(name: str) -> bytes:
+    """The hello of a recorded agent of ngrok 2.3 with another name in it."""
+    segments = map(decode, read_packets(str(ROOT / "pcaps" / "ngrok2-default.pcap")))
+    payloads = (row.payload for row in segments if isinstance(row, Segment))
+    hello = next(row for row in payloads if row[:1] == b"\x16" and RECORDED_INGRESS.encode() in row)
+    return hello.replace(RECORDED_INGRESS.encode(), name.encode())
+
+
+def idle(hello: bytes, every_s: float, times: int, *, octets_each: int = 40) -> list[Packet]:
+    """A connection that says hello, is answered, and then carries a little both ways again and again."""
+    talk = Conversation((CLIENT, 45000, SERVER, 443), start_ns=NS + S)
+    packets = talk.open() + talk.send(hello) + talk.answer(b"\x16\x03\x03\x04\x00\x02" + octets(1023))
+    packets += talk.send(b"\x17\x03\x03\x12\x00" + octets(4608)) + talk.answer(b"\x17\x03\x03\x12\x00" + octets(4608))
+    for number in range(times):
+        talk.now_ns = NS + S + int((number + 1) * every_s * S)
+        record = b"\x17\x03\x03\x00" + bytes([octets_each])
+        packets += talk.send(record + octets(octets_each)) + talk.answer(record + octets(octets_each))
+        packets.append(talk.segment(0x10))
+    return packets
+
+
+def ngrok_idle() -> list[Packet]:
+    return look_up("crl.ngrok-agent.com") + look_up(OWN_INGRESS) + idle(agent_hello(OWN_INGRESS), 10, 12)
+
+
+def keep_alive() -> list[Packet]:
+    name = "pushes.example1.net"
+    return look_up(name) + idle(agent_hello(name), 30, 8)
+
+
+def ngrok_delegated() -> list[Packet]:
+    """The answer names the servers of the zone, as those of many resolvers do."""
+    query = dns.message.from_wire(dns_query(OWN_INGRESS))
+    answer = dns.message.make_response(query)
+    answer.answer.append(dns.rrset.from_text(f"{OWN_INGRESS}.", 60, "IN", "A", SERVER))
+    servers = [f"ns{number}.ngrok-dns.com." for number in (1, 2)]
+    answer.authority.append(dns.rrset.from_text("myblog1.net.", 3600, "IN", "NS", *servers))
+    ends = (CLIENT, 40001, RESOLVER, 53)
+    told = udp(NS + 10**6, (RESOLVER, 53, CLIENT, 40001), answer.to_wire())
+    return [udp(NS, ends, dns_query(OWN_INGRESS)), told, *idle(agent_hello(OWN_INGRESS), 10, 2)]
+
+
 CRAFTED: dict[str, Callable[[], Iterable[Packet]]] = {
     "frp-login": frp_login,
     "frp-websocket": lambda: stream(80, upgrade("/~!frp"), switching()),
@@ -127,6 +176,9 @@ CRAFTED: dict[str, Callable[[], Iterable[Packet]]] = {
     "ssh-port-443": lambda: stream(443, b"SSH-2.0-OpenSSH_9.2\r\n", b"SSH-2.0-Go\r\n", octets(500)),
     "reverse-http": reverse_http,
     "dns-dnscat2": dnscat2,
+    "ngrok-idle": ngrok_idle,
+    "ngrok-delegated": ngrok_delegated,
+    "benign-keep-alive": keep_alive,
 }
 
 

@@ -18,8 +18,9 @@ import pytest
 from free_ports import free_port
 from main_job import wait_for
 
-from rules.blocklist import NameEntry, NameList, Scope, build_names
+from rules.blocklist import NameEntry, NameList, Scope
 from rules.catalogue import load_catalogue
+from rules.list_building import build_names
 from rules.policy import parse_policy
 
 NOW_NS = 1_795_460_400_000_000_000

@@ -235,7 +235,7 @@ def read_ioc(octets: bytes) -> Judge:
     rows = list(csv.reader(_lines(octets)))
     assert len({row[0] for row in rows}) == len(rows), "names must be unique"
     assert all(row[3:6] == ["high", "high", "AB"] for row in rows)
-    values: dict[str, list[str]] = {"Domain": [], "IP": [], "IP Range": []}
+    values: dict[str, list[str]] = {"Domain": [], "IP": [], "IP Range": [], "URL": []}
     for row in rows:
         values[row[2]].append(row[1])
     ranges = [tuple(map(ipaddress.ip_address, text.split("-"))) for text in values["IP Range"]]
@@ -243,7 +243,7 @@ def read_ioc(octets: bytes) -> Judge:
 
     def judge(text: str) -> bool:
         if text.endswith("example"):
-            return text in values["Domain"]
+            return text in values["Domain"] or f"http://{text}/" in values["URL"]
         address = ipaddress.ip_address(text)
         return is_listed(text) or any(
             first.version == address.version and int(first) <= int(address) <= int(last) for first, last in ranges
@@ -290,6 +290,18 @@ def read_opnsense(octets: bytes) -> Judge:
 
 def read_csv(octets: bytes) -> Judge:
     return _judge_rows(list(csv.DictReader(octets.decode().splitlines())))
+
+
+def read_csv_urls(octets: bytes) -> Judge:
+    return _judge_urls(list(csv.DictReader(octets.decode().splitlines())))
+
+
+def read_json_urls(octets: bytes) -> Judge:
+    return _judge_urls(json.loads(octets)["entries"])
+
+
+def _judge_urls(rows: list[dict[str, str]]) -> Judge:
+    return read_star_names("".join(f"{row['url']}\n" for row in rows).encode())
 
 
 def read_json(octets: bytes) -> Judge:
@@ -396,4 +408,13 @@ READERS: dict[str, Reader] = {
     "unsanctioned-addresses.stix.json": read_stix,
     "unsanctioned-domains.misp.json": read_misp,
     "unsanctioned-addresses.misp.json": read_misp,
+    "unsanctioned-urls.txt": read_star_names,
+    "unsanctioned-urls.pan-os.txt": read_star_names,
+    "unsanctioned-urls.fortigate.txt": read_star_names,
+    "unsanctioned-urls.cisco.txt": read_star_names,
+    "unsanctioned-urls.check-point.csv": read_ioc,
+    "unsanctioned-urls.csv": read_csv_urls,
+    "unsanctioned-urls.json": read_json_urls,
+    "unsanctioned-urls.stix.json": read_stix,
+    "unsanctioned-urls.misp.json": read_misp,
 }

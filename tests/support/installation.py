@@ -16,22 +16,30 @@ from molecatcher.dissection import dissect
 from rules.blocklist import (
     AddressEntry,
     AddressList,
+    Body,
     ListName,
     NameEntry,
     NameList,
     Scope,
     Snapshot,
+    UrlList,
     digest,
 )
 from rules.event import Event, EventReason, uuid7
 from rules.list_guards import HeldList
 from rules.observation import FlowState, Kind, Transport
+from rules.profiles import AGENTS_ONLY, DEFAULT_PROFILE, STRICT, Profile
 from rules.sensor_status import SensorStatus
 from rules.verdict import Decision, Outcome, Role, Severity
 
 Eventually = Callable[[Callable[[], object]], None]
 NOW_NS = 1_795_460_400_000_000_000  # 2026-11-23T19:00:00Z
 SECOND_NS = 1_000_000_000
+LISTS = {
+    NameList: ListName.UNSANCTIONED_DOMAINS,
+    AddressList: ListName.UNSANCTIONED_ADDRESSES,
+    UrlList: ListName.UNSANCTIONED_URLS,
+}
 
 SERVICES = (
     ServiceRow("ngrok", "ngrok (agent and SDKs)", "reverse-tunnel", "high", Decision.BLOCK, "https://tunnel.example/"),
@@ -90,10 +98,9 @@ def add_token(store: Store, **fields: object) -> str:
     return written(token_id, secret)
 
 
-def snapshot_of(body: NameList | AddressList, serial: int = 7, created_at_ns: int = NOW_NS) -> Snapshot:
+def snapshot_of(body: Body, serial: int = 7, created_at_ns: int = NOW_NS, profile: str = DEFAULT_PROFILE) -> Snapshot:
     """Return a snapshot of `body` under the list it belongs to."""
-    name = ListName.UNSANCTIONED_DOMAINS if isinstance(body, NameList) else ListName.UNSANCTIONED_ADDRESSES
-    return Snapshot(name, serial, created_at_ns, digest(body), body)
+    return Snapshot(LISTS[type(body)], serial, created_at_ns, digest(body), body, profile)
 
 
 def names_of(blocked: str, allowed: str = "") -> NameList:
@@ -116,7 +123,9 @@ class Installation:
     now_ns: int = NOW_NS
     policy: PolicyStatus = POLICY
     services: tuple[ServiceRow, ...] = SERVICES
-    snapshots: dict[ListName, Snapshot] = field(default_factory=dict)
+    snapshots: dict[tuple[ListName, str], Snapshot] = field(default_factory=dict)
+    profiles: tuple[tuple[Profile, bool], ...] = ((AGENTS_ONLY, True), (STRICT, False))
+    used: list[str] = field(default_factory=list)
     held: dict[ListName, HeldList] = field(default_factory=dict)
     confirmed: list[tuple[ListName, str]] = field(default_factory=list)
     stop: Callable[[], None] = lambda: None
@@ -126,17 +135,27 @@ class Installation:
         """Return the context that reads this installation's present state."""
         return ApiContext(
             store=self.store,
-            snapshot=self.snapshots.get,
+            snapshot=self.snapshot,
+            profiles=lambda: self.profiles,
+            use_profile=self.used.append,
             catalogue_services=lambda: self.services,
             dissect=dissect,
             policy_status=lambda: self.ask_policy(self),
             now_ns=lambda: self.now_ns,
             version="0.1.0",
-            held_list=self.held.get,
+            held_list=self.held_list,
             confirm_list=self.confirm,
         )
 
-    def confirm(self, name: ListName, digest: str) -> bool:
+    def snapshot(self, name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot | None:
+        """Return the list in force."""
+        return self.snapshots.get((name, profile))
+
+    def held_list(self, name: ListName, profile: str = DEFAULT_PROFILE) -> HeldList | None:
+        """Return the list that was refused."""
+        return self.held.get(name) if profile == DEFAULT_PROFILE else None
+
+    def confirm(self, name: ListName, digest: str, profile: str = DEFAULT_PROFILE) -> bool:  # noqa: ARG002 - as asked
         """Note what was confirmed, if it is held."""
         if name not in self.held or self.held[name].digest != digest:
             return False
@@ -164,10 +183,12 @@ class Installation:
                 if not name.startswith("sqlite_"):
                     damage.execute(f'ALTER TABLE "{name}" RENAME TO "lost_{name}"')
 
-    def publish(self, body: NameList | AddressList, serial: int = 7, created_at_ns: int = NOW_NS) -> Snapshot:
+    def publish(
+        self, body: Body, serial: int = 7, created_at_ns: int = NOW_NS, profile: str = DEFAULT_PROFILE
+    ) -> Snapshot:
         """Make `body` the current snapshot of its list."""
-        snapshot = snapshot_of(body, serial, created_at_ns)
-        self.snapshots[snapshot.list_name] = snapshot
+        snapshot = snapshot_of(body, serial, created_at_ns, profile)
+        self.snapshots[snapshot.list_name, profile] = snapshot
         return snapshot
 
     def publish_both(self) -> None:

@@ -8,6 +8,7 @@ from typing import Self
 from sensor.capture.bpf_loader import open_libbpf
 from sensor.capture.flow_heads import OBJECT, FlowHeads
 from sensor.capture.limits import Limits
+from sensor.share import ALL, Share
 
 # The kernel takes an Ethernet header off before it runs a socket filter; the frame that the filter sees lies behind.
 WRAPPER = bytes(12) + b"\x88\xb5"
@@ -36,10 +37,10 @@ class _Options(ctypes.Structure):
 
 
 class KernelRun:
-    """The filter with `limits`, loaded from `path`; every run adds to its table of flows."""
+    """The filter of a `share` with `limits`, loaded from `path`; every run adds to its table of flows."""
 
-    def __init__(self, limits: Limits, path: Path = OBJECT) -> None:
-        self._heads = FlowHeads(limits, path)
+    def __init__(self, limits: Limits, path: Path = OBJECT, share: Share = ALL) -> None:
+        self._heads = FlowHeads(limits, path, share)
         self._run = open_libbpf().bpf_prog_test_run_opts
         self._program = self._heads._object.program("ethernet_heads")
 

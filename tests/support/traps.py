@@ -13,6 +13,7 @@ Verdicts = set[tuple[str, str | None, str]]
 FULL_WIDTH = "".join(chr(ord(letter) + 0xFEE0) for letter in "ngrok")
 PINNED = 'addresses = ["203.0.113.0/24"]'
 NGROK_AGENT: Verdicts = {("unsanctioned", "ngrok", "agent")}
+NGROK_AND_UPDATES: Verdicts = {("unsanctioned", "ngrok", "agent"), ("unsanctioned", "ngrok", "auxiliary")}
 NGROK_SUSPECT: Verdicts = {("suspicious", "ngrok", "agent")}
 SANCTIONED_AGENT: Verdicts = {("sanctioned", "ngrok", "agent")}
 SSH_SUSPECT: Verdicts = {("suspicious", "ssh-remote-forward", "unclear")}
@@ -35,6 +36,7 @@ DETECTED = (
         "no look-up at all: hard-coded address, hosts file, DoH or DoT",
         "the hello still names the agent's server",
         lambda: t.without_dns("ngrok2-default"),
+        NGROK_AND_UPDATES,
     ),
     Trap(
         "a look-up in mixed case (DNS 0x20)",
@@ -60,6 +62,34 @@ DETECTED = (
         "an absolute URI with another Host field",
         "the URI counts (RFC 9112 section 3.2.2)",
         lambda: t.through_proxies(t.http(f"GET http://u:p@{t.AGENT}/ HTTP/1.1", f"Host: {t.UNLISTED}")),
+    ),
+    Trap(
+        "the sanctioned name as user information before the host of a URI",
+        "what stands behind the last `@` counts (RFC 3986 section 3.2.1), as Squid has it",
+        lambda: t.through_proxies(t.http(f"GET http://{t.SANCTIONED}:80@{t.AGENT}/ HTTP/1.1", f"Host: {t.SANCTIONED}")),
+    ),
+    Trap(
+        "a backslash in the authority of a URI, before the sanctioned name",
+        "Squid takes what stands behind `@`, browsers and Node.js what stands before the backslash: suspicious",
+        lambda: t.through_proxies(t.http(rf"GET http://{t.AGENT}\@{t.SANCTIONED}/ HTTP/1.1", f"Host: {t.SANCTIONED}")),
+        NGROK_SUSPECT,
+    ),
+    Trap(
+        "a backslash and labels of the sanctioned name behind the host",
+        "as above; Squid refuses it",
+        lambda: t.through_proxies(t.http(rf"GET http://{t.AGENT}\.{t.SANCTIONED}/ HTTP/1.1", f"Host: {t.SANCTIONED}")),
+        NGROK_SUSPECT,
+    ),
+    Trap(
+        "a CONNECT to the listed name, `@` and the sanctioned name behind its port",
+        "Squid dials what stands before the first port, Go's parser what stands behind `@`: suspicious",
+        lambda: t.through_proxies(t.connect(f"{t.AGENT}:443@{t.SANCTIONED}:443"), t.hello(t.SANCTIONED)),
+        NGROK_SUSPECT,
+    ),
+    Trap(
+        "a CONNECT with a path or a fragment behind its port",
+        "what stands behind the port does not count, as Squid has it",
+        lambda: t.through_proxies(t.connect(f"{t.AGENT}:443/@{t.SANCTIONED}:443"), t.hello(t.UNLISTED)),
     ),
     Trap(
         "an alias of one's own domain (CNAME cloaking)",
@@ -110,7 +140,12 @@ DETECTED = (
         ),
     ),
     Trap("a SOCKS proxy, TLS behind it", "the request names the host", t.socks_then_tls),
-    Trap("an explicit HTTP proxy", "the CONNECT names the host", lambda: t.recorded("ngrok2-httpproxy")),
+    Trap(
+        "an explicit HTTP proxy",
+        "the CONNECT names the host",
+        lambda: t.recorded("ngrok2-httpproxy"),
+        NGROK_AND_UPDATES,
+    ),
     Trap(
         "QUIC with a hello over several Initials",
         "Initials are decrypted and put in order",
@@ -203,8 +238,8 @@ UNSEEN = (
         NOTHING,
     ),
     Trap(
-        "a delegated zone (NS cloaking) with another name in every place",
-        "answers to a client hold no NS of the zone; `crl.` and `update.` look-ups may tell",
+        "a delegated zone (NS cloaking) in a capture file, its name servers in no answer",
+        "nobody asks for them in a replay; live they are asked for. `crl.` and `update.` look-ups may tell",
         lambda: [*told("tunnels.myblog.example"), *t.later(t.dialled("tunnels.myblog.example"), 1)],
         NOTHING,
     ),
@@ -277,6 +312,19 @@ UNSEEN = (
 )
 
 QUIET = (
+    Trap(
+        "a request to a proxy for the sanctioned name, the policy pins addresses",
+        "the proxy's address is no lie: an absolute URI is for a proxy, as a CONNECT is",
+        lambda: t.through_proxies(t.http(f"GET http://{t.SANCTIONED}/crl HTTP/1.1", f"Host: {t.SANCTIONED}")),
+        SANCTIONED_AGENT,
+        PINNED,
+    ),
+    Trap(
+        "user information before the sanctioned name of a URI",
+        "it names no host",
+        lambda: t.through_proxies(t.http(f"GET http://u:p@{t.SANCTIONED}/ HTTP/1.1", f"Host: {t.SANCTIONED}")),
+        SANCTIONED_AGENT,
+    ),
     Trap(
         "sites for people: documentation, dashboard, log-in",
         "not agents' names",

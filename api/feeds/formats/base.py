@@ -10,8 +10,9 @@ from enum import StrEnum
 from itertools import chain
 
 from api.errors import UnrenderableSnapshot
-from rules.blocklist import ListName, NameList, Snapshot
+from rules.blocklist import ListName, NameList, Snapshot, count
 from rules.event import rfc3339
+from rules.profiles import DEFAULT_PROFILE
 
 TEXT = "text/plain; charset=utf-8"
 CHUNK_LINES = 4096
@@ -111,7 +112,9 @@ class Format:
     def count(self, snapshot: Snapshot) -> int:
         """Return how many entries the list blocks; a subtree counts once however many lines it takes."""
         body = snapshot.body
-        return len(body.wide if self.has_exemptions and isinstance(body, NameList) else body.blocked)
+        if isinstance(body, NameList):
+            return len(body.wide if self.has_exemptions else body.blocked)
+        return count(body)
 
     @property
     def _name(self) -> str:
@@ -139,12 +142,16 @@ class Format:
 
     def _head(self, snapshot: Snapshot, line_count: int) -> list[str]:
         texts = (
-            f"Molecatcher {snapshot.list_name}",
+            f"Molecatcher {snapshot.list_name}{_in_profile(snapshot)}",
             self.meaning,
             f"serial {snapshot.serial}, created {rfc3339(snapshot.created_at_ns)}",
             f"{self.count(snapshot)} entries in {line_count} lines",
         )
         return [f"{self.comment} {text}" for text in texts]
+
+
+def _in_profile(snapshot: Snapshot) -> str:
+    return "" if snapshot.profile == DEFAULT_PROFILE else f", profile {snapshot.profile}"
 
 
 def _in_pieces(lines: Iterator[str]) -> Iterator[bytes]:

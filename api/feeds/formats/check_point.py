@@ -6,6 +6,7 @@ from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.plain import address_lines, name_lines
 from api.feeds.names import blocked_names
+from api.feeds.urls import patterns, url_entries
 from rules.blocklist import ListName, Snapshot
 
 RATING = "high,high,AB,Molecatcher"
@@ -24,6 +25,13 @@ def address_rows(snapshot: Snapshot) -> Iterator[str]:
         else:
             network = prefix.network
             yield f"molecatcher-{prefix.full},{network[0]}-{network[-1]},IP Range,{RATING}"
+
+
+def url_rows(snapshot: Snapshot) -> Iterator[str]:
+    """Return a row for each URL; of a name with those below it, one for the name."""
+    for entry in url_entries(snapshot):
+        pattern = patterns(entry)[0]
+        yield f"molecatcher-{pattern},http://{pattern},URL,{RATING}"
 
 
 NAMES = Format(
@@ -56,4 +64,12 @@ ADDRESS_INDICATORS = Format(
     consumer="a Check Point IoC feed",
     meaning="UNIQ-NAME,VALUE,TYPE,CONFIDENCE,SEVERITY,PRODUCT,COMMENT",
     lines=address_rows,
+)
+URL_INDICATORS = Format(
+    extension=FeedFormat.CHECK_POINT_IOC,
+    list_name=ListName.UNSANCTIONED_URLS,
+    consumer="a Check Point IoC feed",
+    meaning="UNIQ-NAME,VALUE,TYPE,CONFIDENCE,SEVERITY,PRODUCT,COMMENT",
+    lines=url_rows,
+    says_subtrees=False,
 )

@@ -12,11 +12,12 @@ from uuid import UUID, uuid5
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.stix import added_ns, entries
 from api.feeds.formats.table import divided
-from rules.blocklist import AddressEntry, ListName, NameEntry, Scope, Snapshot
+from rules.blocklist import Entry, EntryKind, ListName, NameEntry, Scope, Snapshot, UrlEntry
 
 NAMESPACE = UUID("4e3c7d0a-6a70-5f0f-8d1e-b7e6f6a6c2d4")
 EVENT_IDS = {name: str(uuid5(NAMESPACE, name.value)) for name in ListName}
 NS_PER_S = 1_000_000_000
+_TYPES = {EntryKind.NAME: "domain", EntryKind.ADDRESS: "ip-dst", EntryKind.URL: "url"}
 FINISHED, LOW_THREAT = "2", "3"
 
 
@@ -34,10 +35,12 @@ def describe(snapshot: Snapshot) -> dict[str, object]:
     }
 
 
-def value_of(entry: NameEntry | AddressEntry) -> str:
-    """Return an attribute's value: a name, an address, or a network."""
+def value_of(entry: Entry) -> str:
+    """Return an attribute's value: a name, an address, a network, or a URL without its scheme."""
     if isinstance(entry, NameEntry):
         return entry.name
+    if isinstance(entry, UrlEntry):
+        return entry.url
     return entry.prefix.removesuffix("/128" if ":" in entry.prefix else "/32")
 
 
@@ -56,12 +59,11 @@ def hash_lines(snapshot: Snapshot) -> Iterator[str]:
         yield f"{hashlib.md5(value_of(entry).encode(), usedforsecurity=False).hexdigest()},{event}"
 
 
-def _attribute(entry: NameEntry | AddressEntry, snapshot: Snapshot) -> dict[str, object]:
-    is_name = isinstance(entry, NameEntry)
+def _attribute(entry: Entry, snapshot: Snapshot) -> dict[str, object]:
     below = ", and every name below it" if isinstance(entry, NameEntry) and entry.scope is Scope.SUBTREE else ""
     return {
         "uuid": str(uuid5(NAMESPACE, value_of(entry))),
-        "type": "domain" if is_name else "ip-dst",
+        "type": _TYPES[entry.kind],
         "category": "Network activity",
         "to_ids": True,
         "value": value_of(entry),
@@ -85,3 +87,4 @@ def _format(list_name: ListName, kind: str) -> Format:
 
 NAMES = _format(ListName.UNSANCTIONED_DOMAINS, "domain")
 ADDRESSES = _format(ListName.UNSANCTIONED_ADDRESSES, "ip-dst")
+URLS = _format(ListName.UNSANCTIONED_URLS, "domain or url")

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.plain import address_lines, name_lines
+from api.feeds.urls import url_lines
 from rules.blocklist import ListName, Snapshot
 
 MAX_LINES = 50_000
 MAX_NAME_OCTETS, MAX_URL_OCTETS = 255, 254
 
 
-def url_lines(snapshot: Snapshot) -> Iterator[str]:
+def host_lines(snapshot: Snapshot) -> Iterator[str]:
     """Return the lines of a URL list: every URL of the names."""
     return (f"{line}/" for line in name_lines(snapshot))
 
@@ -34,6 +35,16 @@ URLS = Format(
     list_name=ListName.UNSANCTIONED_DOMAINS,
     consumer="a PAN-OS external dynamic list of type URL",
     meaning="one host a line with a slash; *.name/ stands for every host below it",
+    lines=host_lines,
+    comment="",
+    max_lines=MAX_LINES,
+    max_line_octets=MAX_URL_OCTETS,
+)
+WHOLE_URLS = Format(
+    extension=FeedFormat.PAN_OS,
+    list_name=ListName.UNSANCTIONED_URLS,
+    consumer="a PAN-OS external dynamic list of type URL",
+    meaning="one URL a line; name/ stands for all of a host, *.name/ for every host below it",
     lines=url_lines,
     comment="",
     max_lines=MAX_LINES,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.names import blocked_names
+from api.feeds.urls import url_lines
 from rules.blocklist import ListName, Snapshot
 
 
@@ -39,4 +40,11 @@ ADDRESSES = Format(
     consumer="anything that reads lines",
     meaning="one address or network a line",
     lines=address_lines,
+)
+URLS = Format(
+    extension=FeedFormat.TXT,
+    list_name=ListName.UNSANCTIONED_URLS,
+    consumer="anything that reads lines",
+    meaning="one URL a line, without scheme; name/ stands for all of a host, *.name/ for every host below it",
+    lines=url_lines,
 )

@@ -11,18 +11,20 @@ from api.feeds.addresses import address_list, prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.table import divided
 from api.feeds.names import blocked_entries
-from rules.blocklist import AddressEntry, ListName, NameEntry, NameList, Scope, Snapshot
+from api.feeds.urls import url_entries
+from rules.blocklist import AddressEntry, Entry, ListName, NameEntry, NameList, Scope, Snapshot, UrlEntry, UrlList
 from rules.event import rfc3339
 
 NAMESPACE = UUID("c9c15aa5-8f0c-5f0e-9d57-2a6b7b6c9f10")
 MEDIA_TYPE = "application/stix+json;version=2.1"
-Entry = NameEntry | AddressEntry
 
 
 def entries(snapshot: Snapshot) -> Iterator[Entry]:
     """Return the entries that are indicators, in order."""
     if isinstance(snapshot.body, NameList):
         return blocked_entries(snapshot)
+    if isinstance(snapshot.body, UrlList):
+        return url_entries(snapshot)
     prefixes(snapshot)  # refuses what is not a prefix
     return iter(sorted(address_list(snapshot).blocked))
 
@@ -37,7 +39,7 @@ def producer() -> dict[str, object]:
 
 def indicator_id(entry: Entry) -> str:
     """Return the id of an entry, whatever the list and the time."""
-    what = f"{entry.name} {entry.scope}" if isinstance(entry, NameEntry) else entry.prefix
+    what = f"{entry.name} {entry.scope}" if isinstance(entry, NameEntry) else entry.text
     return f"indicator--{uuid5(NAMESPACE, what)}"
 
 
@@ -50,16 +52,20 @@ def indicator(entry: Entry, snapshot: Snapshot) -> dict[str, object]:
     """Return the entry as an indicator."""
     since = rfc3339(added_ns(entry, snapshot))
     head = {"type": "indicator", "spec_version": "2.1", "id": indicator_id(entry), "created_by_ref": producer()["id"]}
-    return head | {
-        "created": since,
-        "modified": since,
-        "name": f"unsanctioned tunnel: {entry.service or 'listed by hand'}",
-        "description": entry.reason or f"on the list {snapshot.list_name}",
-        "indicator_types": ["anomalous-activity"],
-        "pattern": _pattern(entry),
-        "pattern_type": "stix",
-        "valid_from": since,
-    }
+    return (
+        head
+        | {
+            "created": since,
+            "modified": since,
+            "name": f"unsanctioned tunnel: {entry.service or 'listed by hand'}",
+            "description": entry.reason or f"on the list {snapshot.list_name}",
+            "indicator_types": ["anomalous-activity"],
+            "pattern": _pattern(entry),
+            "pattern_type": "stix",
+            "valid_from": since,
+        }
+        | ({"valid_until": rfc3339(entry.expires_ns)} if entry.expires_ns else {})
+    )
 
 
 def bundle_lines(snapshot: Snapshot) -> Iterator[str]:
@@ -75,6 +81,8 @@ def _pattern(entry: Entry) -> str:
     if isinstance(entry, AddressEntry):
         kind = "ipv6-addr" if ":" in entry.prefix else "ipv4-addr"
         return f"[{kind}:value ISSUBSET '{entry.prefix}']"
+    if isinstance(entry, UrlEntry):
+        return f"[url:value = 'https://{entry.url}' OR url:value = 'http://{entry.url}']"
     itself = f"domain-name:value = '{entry.name}'"
     return f"[{itself} OR domain-name:value LIKE '%.{entry.name}']" if entry.scope is Scope.SUBTREE else f"[{itself}]"
 
@@ -93,3 +101,4 @@ def _format(list_name: ListName, meaning: str) -> Format:
 
 NAMES = _format(ListName.UNSANCTIONED_DOMAINS, "a STIX 2.1 bundle with an indicator for each name")
 ADDRESSES = _format(ListName.UNSANCTIONED_ADDRESSES, "a STIX 2.1 bundle with an indicator for each prefix")
+URLS = _format(ListName.UNSANCTIONED_URLS, "a STIX 2.1 bundle with an indicator for each name and each URL")

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from api.feeds.addresses import address_list, prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.names import blocked_entries
-from rules.blocklist import AddressEntry, ListName, NameEntry, NameList, Snapshot
+from api.feeds.urls import patterns, url_entries
+from rules.blocklist import Entry, ListName, NameList, Snapshot, UrlList
 from rules.event import rfc3339
+
+ORIGIN = "service,source,first_listed,role,expires"
 
 
 def rows(snapshot: Snapshot) -> Iterator[dict[str, str]]:
@@ -15,21 +18,30 @@ def rows(snapshot: Snapshot) -> Iterator[dict[str, str]]:
     if isinstance(snapshot.body, NameList):
         for entry in blocked_entries(snapshot):
             yield {"name": entry.name, "scope": entry.scope.value} | _origin(entry, snapshot)
+    elif isinstance(snapshot.body, UrlList):
+        for url in url_entries(snapshot):
+            yield from ({"url": pattern} | _origin(url, snapshot) for pattern in patterns(url))
     else:
         prefixes(snapshot)  # refuses what is not a prefix
         for row in sorted(address_list(snapshot).blocked):
             yield {"prefix": row.prefix} | _origin(row, snapshot)
 
 
-def _origin(entry: NameEntry | AddressEntry, snapshot: Snapshot) -> dict[str, str]:
-    since = rfc3339(entry.first_listed_ns or snapshot.created_at_ns)
-    return {"service": entry.service, "source": entry.source.value, "first_listed": since, "reason": entry.reason}
+def _origin(entry: Entry, snapshot: Snapshot) -> dict[str, str]:
+    return {
+        "service": entry.service,
+        "source": entry.source.value,
+        "first_listed": rfc3339(entry.first_listed_ns or snapshot.created_at_ns),
+        "role": entry.role.value,
+        "expires": rfc3339(entry.expires_ns) if entry.expires_ns else "",
+        "reason": entry.reason,
+    }
 
 
 def csv_lines(snapshot: Snapshot) -> Iterator[str]:
     """Return the header and a line for each entry, without the reason, which is free text; no field needs quotes."""
-    subject = "name,scope" if isinstance(snapshot.body, NameList) else "prefix"
-    yield f"{subject},service,source,first_listed"
+    subjects = {ListName.UNSANCTIONED_DOMAINS: "name,scope", ListName.UNSANCTIONED_URLS: "url"}
+    yield f"{subjects.get(snapshot.list_name, 'prefix')},{ORIGIN}"
     yield from (",".join(list(row.values())[:-1]) for row in rows(snapshot))
 
 
@@ -51,27 +63,26 @@ def divided(items: Iterator[str]) -> Iterator[str]:
         yield last
 
 
-def _both(extension: FeedFormat, meaning: tuple[str, str], **fields: object) -> tuple[Format, Format]:
-    lists = (ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_ADDRESSES)
+def _all(extension: FeedFormat, meaning: tuple[str, ...], **fields: object) -> tuple[Format, ...]:
+    lists = (ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_ADDRESSES, ListName.UNSANCTIONED_URLS)
     common = {"extension": extension, "consumer": "programs of your own", "comment": ""}
-    names, addresses = (
+    return tuple(
         Format(list_name=name, meaning=text, **(common | fields))  # type: ignore[arg-type]  # fields come by name
         for name, text in zip(lists, meaning, strict=True)
     )
-    return names, addresses
 
 
-CSV = _both(
+CSV = _all(
     FeedFormat.CSV,
-    ("name,scope,service,source,first_listed", "prefix,service,source,first_listed"),
+    (f"name,scope,{ORIGIN}", f"prefix,{ORIGIN}", f"url,{ORIGIN}"),
     lines=csv_lines,
     media_type="text/csv; charset=utf-8",
 )
-JSON = _both(
+JSON = _all(
     FeedFormat.JSON,
-    (
-        "entries of name, scope, service, source, first_listed and reason",
-        "entries of prefix, service, source, first_listed and reason",
+    tuple(
+        f"entries of {subject}, service, source, first_listed, role, expires and reason"
+        for subject in ("name, scope", "prefix", "url")
     ),
     lines=json_lines,
     media_type="application/json",

@@ -27,6 +27,7 @@ static __always_inline __u32 octets_of(Frame *skb)
 }
 
 #include "flow_policy.h"
+#include "share.h"
 
 #define COPY -2
 
@@ -46,6 +47,8 @@ struct direction {
 struct place {
 	__u64 moved_ns;
 	__u32 number;
+	__u32 worker; /* only packets for this one */
+	__u32 workers;
 	__u32 unused;
 };
 
@@ -183,13 +186,25 @@ static __always_inline int follow(struct __sk_buff *skb, const struct packet *pa
 	return is_copy(skb, &flow->from_high, now_ns) ? COPY : take(skb, packet, limits, &flow->from_high);
 }
 
+static __always_inline int is_for_another(struct __sk_buff *skb, const struct packet *packet, enum reading reading)
+{
+	__u32 zero = 0;
+	const struct place *own = bpf_map_lookup_elem(&place, &zero);
+	int is_answer;
+
+	if (!own || own->workers < 2)
+		return 0;
+	is_answer = reading == FRAGMENTED || (reading == READ && is_unreachable(skb, packet));
+	return worker_of(packet, reading, is_answer, own->workers) != own->worker;
+}
+
 static __always_inline int judge(struct __sk_buff *skb, const struct packet *packet, enum reading reading)
 {
 	__u32 zero = 0;
 	const struct limits *limit = bpf_map_lookup_elem(&limits, &zero);
 	int octets;
 
-	if (reading == NOT_IP)
+	if (reading == NOT_IP || is_for_another(skb, packet, reading))
 		return NONE;
 	if (!limit)
 		return WHOLE;

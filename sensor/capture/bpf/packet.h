@@ -180,6 +180,8 @@ INLINE enum reading read_ipv4(Frame *frame, __u32 at, struct packet *packet)
 	octets = (ip.version_length & 0x0F) * 4;
 	if (ip.version_length >> 4 != 4 || octets < sizeof(ip))
 		return DAMAGED;
+	packet->src[1] = 0xFFFF00000000ull | BE32(ip.src);
+	packet->dst[1] = 0xFFFF00000000ull | BE32(ip.dst);
 	fragment = BE16(ip.fragment);
 	if (fragment & 0x3FFF) { /* more fragments, or an offset (RFC 791 section 3.1) */
 		packet->fragment = (fragment & 0x1FFF) * 8;
@@ -188,8 +190,6 @@ INLINE enum reading read_ipv4(Frame *frame, __u32 at, struct packet *packet)
 	packet->protocol = ip.protocol;
 	packet->at = at + octets;
 	packet->end = ip.total ? at + BE16(ip.total) : octets_of(frame); /* 0: a giant beyond 64 KiB */
-	packet->src[1] = 0xFFFF00000000ull | BE32(ip.src);
-	packet->dst[1] = 0xFFFF00000000ull | BE32(ip.dst);
 	return read_transport(frame, packet);
 }
 

@@ -90,7 +90,8 @@ def test_a_token_for_another_profile_does_not_open_the_list_of_all(
 ) -> None:
     assert token
     bound = add_token(installation.store, profile="strict")
-    assert ask(installation, client, **{"X-Api-Key": bound}).status_code == 403
+    in_default = f"{NAMES}?profile=default"
+    assert ask(installation, client, in_default, **{"X-Api-Key": bound}).status_code == 403
 
 
 def test_rotation_never_leaves_a_firewall_without_a_good_secret(

@@ -17,6 +17,7 @@ SECURITY = Path(__file__).parents[3] / "docs" / "security.md"
 PARTS = {
     "file_name": "unsanctioned-domains.txt",
     "list_name": "unsanctioned-domains",
+    "profile": "default",
     "event_id": "none",
     "finding_id": "none",
     "token_id": "none",

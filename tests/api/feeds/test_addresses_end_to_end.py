@@ -12,8 +12,9 @@ from installation import NOW_NS, snapshot_of
 from netns import Host, Network, needs_root
 
 from api.feeds import FeedFormat, render
-from rules.blocklist import AddressList, build_addresses
+from rules.blocklist import AddressList
 from rules.catalogue import Catalogue, Service, Trust
+from rules.list_building import build_addresses
 from rules.policy import Policy, Sanction
 
 pytestmark = needs_root

@@ -13,18 +13,9 @@ from installation import NOW_NS, snapshot_of
 from api.errors import UnrenderableSnapshot
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.registry import REGISTRY
-from rules.blocklist import (
-    AddressEntry,
-    AddressList,
-    ListName,
-    NameEntry,
-    NameList,
-    Scope,
-    build_addresses,
-    build_names,
-    protected_names,
-)
+from rules.blocklist import AddressEntry, AddressList, Body, ListName, NameEntry, NameList, Scope, UrlList
 from rules.catalogue import Catalogue, Service, Trust
+from rules.list_building import build_addresses, build_names, build_urls, protected_names
 from rules.policy import Policy, Sanction
 
 
@@ -33,6 +24,7 @@ def file_name(feed: Format) -> str:
 
 
 NAME_FORMATS = [feed for feed in REGISTRY if feed.list_name is ListName.UNSANCTIONED_DOMAINS]
+URL_FORMATS = [feed for feed in REGISTRY if feed.list_name is ListName.UNSANCTIONED_URLS]
 ADDRESS_FORMATS = [feed for feed in REGISTRY if feed.list_name is ListName.UNSANCTIONED_ADDRESSES]
 
 label = st.sampled_from("abc")
@@ -68,7 +60,7 @@ def covers(entries: tuple[NameEntry, ...], name: str) -> bool:
     )
 
 
-def rendered(feed: Format, body: NameList | AddressList) -> bytes:
+def rendered(feed: Format, body: Body) -> bytes:
     return b"".join(feed.render(snapshot_of(body)))
 
 
@@ -78,7 +70,7 @@ def test_every_format_is_registered_once_and_read_by_the_tests() -> None:
     assert {feed.extension for feed in REGISTRY} == set(FeedFormat)
 
 
-@pytest.mark.parametrize("feed", NAME_FORMATS, ids=file_name)
+@pytest.mark.parametrize("feed", [*NAME_FORMATS, *URL_FORMATS], ids=file_name)
 @settings(max_examples=30, deadline=None)
 @given(listed=services, sanctioned=sanctioned_names, shared=st.lists(names, max_size=2), probes=st.lists(names))
 def test_names_are_blocked_as_listed_and_protected_ones_never(
@@ -92,7 +84,8 @@ def test_names_are_blocked_as_listed_and_protected_ones_never(
     policy = Policy(sanctions=tuple(Sanction(domain, "s0", "o", "r") for domain in sanctioned))
     body = build_names(catalogue, policy, NOW_NS)
     assume(body.blocked)
-    is_blocked = READERS[file_name(feed)](rendered(feed, body))
+    urls = build_urls(body, policy, NOW_NS)
+    is_blocked = READERS[file_name(feed)](rendered(feed, urls if feed in URL_FORMATS else body))
     for entry in protected_names(catalogue, policy, NOW_NS).values():
         assert not is_blocked(entry.name)
         if entry.scope is Scope.SUBTREE:
@@ -146,7 +139,9 @@ def covers_address(body: AddressList, address: str) -> bool:
 
 @pytest.mark.parametrize("feed", REGISTRY, ids=file_name)
 def test_a_list_that_can_say_nothing_is_refused_or_not_blank(feed: Format) -> None:
-    body = NameList() if feed in NAME_FORMATS else AddressList()
+    body = {NAME_FORMATS[0].list_name: NameList(), URL_FORMATS[0].list_name: UrlList()}.get(
+        feed.list_name, AddressList()
+    )
     try:
         assert rendered(feed, body)
     except UnrenderableSnapshot:
@@ -164,10 +159,12 @@ def test_more_than_the_consumer_takes_is_refused_before_the_first_byte(feed: For
         replace(feed, max_octets=30).render(snapshot_of(body_of(feed, 20)))
 
 
-def body_of(feed: Format, count: int) -> NameList | AddressList:
+def body_of(feed: Format, count: int) -> Body:
+    entries = tuple(NameEntry(f"n{at}.example", Scope.EXACT, "s") for at in range(count))
     if feed in NAME_FORMATS:
-        entries = tuple(NameEntry(f"n{at}.example", Scope.EXACT, "s") for at in range(count))
         return NameList(blocked=entries, wide=entries)
+    if feed in URL_FORMATS:
+        return UrlList(entries)
     first = ipaddress.ip_address("1.0.0.0" if 4 in feed.versions else "2600::")
     prefixes = (ipaddress.ip_network(first + at) for at in range(count))
     return AddressList(tuple(AddressEntry(str(prefix), "s") for prefix in prefixes))

@@ -6,13 +6,13 @@ from email.utils import formatdate
 
 import httpx
 import pytest
-from installation import Installation
+from installation import Installation, names_of
 
 from api.feeds.formats.base import Format
 from api.feeds.publication import Publication
 from api.feeds.registry import REGISTRY
 from api.feeds.render import FeedFormat
-from rules.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope
+from rules.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope, UrlList
 
 TXT, RPZ = "/feeds/unsanctioned-domains.txt", "/feeds/unsanctioned-domains.rpz"
 ADDRESSES = "/feeds/unsanctioned-addresses.txt"
@@ -23,6 +23,7 @@ NOW_S = 1_795_460_400
 @pytest.fixture
 def published(installation: Installation) -> Installation:
     installation.publish_both()
+    installation.publish(UrlList(names_of("=tunnel.ngrok.com").blocked))
     return installation
 
 
@@ -196,7 +197,7 @@ class TestEmptyLists:
 @pytest.mark.parametrize(
     "path",
     [
-        "/feeds/unsanctioned-urls.txt",
+        "/feeds/unsanctioned-urls.rpz",
         "/feeds/unsanctioned-addresses.rpz",
         "/feeds/unsanctioned-domains",
         "/feeds/",
@@ -211,7 +212,7 @@ def test_an_unknown_list_is_404_and_never_a_redirect(client: httpx.Client, path:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("query", ["comment=0", "comments=2", "comments=no", "empty=blank", "profile=pan-os"])
+@pytest.mark.parametrize("query", ["comment=0", "comments=2", "comments=no", "empty=blank", "profile="])
 @pytest.mark.usefixtures("published")
 def test_a_parameter_that_is_not_understood_is_refused(client: httpx.Client, query: str) -> None:
     assert client.get(f"{TXT}?{query}").status_code == 422
@@ -228,7 +229,7 @@ def test_a_list_that_cannot_be_written_is_503(installation: Installation, client
 
 def test_an_unchanged_list_is_rendered_once(installation: Installation) -> None:
     installation.publish_both()
-    publication = Publication(installation.snapshots.get)
+    publication = Publication(installation.snapshot)
     name, text = ListName.UNSANCTIONED_DOMAINS, FeedFormat.TXT
     first = publication.edition(name, text, comments=True)
     assert first is not None

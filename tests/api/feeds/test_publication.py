@@ -8,7 +8,8 @@ from installation import Installation, names_of, snapshot_of
 
 from api.feeds.publication import Publication
 from api.feeds.render import FeedFormat
-from rules.blocklist import AddressList, ListName, NameList
+from rules.blocklist import AddressList, ListName, NameList, Snapshot
+from rules.profiles import DEFAULT_PROFILE
 
 TXT, ADDRESSES = "/feeds/unsanctioned-domains.txt", "/feeds/unsanctioned-addresses.txt"
 
@@ -50,10 +51,14 @@ def test_a_list_that_is_not_empty_has_no_sentinel(installation: Installation, cl
 
 def test_what_is_kept_is_bounded() -> None:
     snapshot = snapshot_of(names_of(" ".join(f"host-{number}.example" for number in range(1000))))
-    whole = Publication(lambda _: snapshot)
+
+    def always(name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot:  # noqa: ARG001 - the same whatever is asked
+        return snapshot
+
+    whole = Publication(always)
     one = whole.edition(ListName.UNSANCTIONED_DOMAINS, FeedFormat.TXT, comments=True)
     assert one is not None
-    small = Publication(lambda _: snapshot, max_kept_octets=3 * one.octets)
+    small = Publication(always, max_kept_octets=3 * one.octets)
     for feed_format in (FeedFormat.TXT, FeedFormat.RPZ, FeedFormat.SQUID, FeedFormat.DNSMASQ, FeedFormat.TXT):
         for comments in (True, False):
             assert small.edition(ListName.UNSANCTIONED_DOMAINS, feed_format, comments=comments) is not None

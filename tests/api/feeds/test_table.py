@@ -10,7 +10,16 @@ from api.errors import UnrenderableSnapshot
 from api.feeds import FeedFormat, render
 from rules.blocklist import AddressEntry, AddressList, NameEntry, NameList, Origin, Scope
 
-ENTRY = NameEntry("a.example", Scope.SUBTREE, "ngrok", Origin.MANUAL, 'Nürnberg, "ticket 7"\n', NOW_NS - SECOND_NS)
+ENTRY = NameEntry(
+    "a.example",
+    Scope.SUBTREE,
+    "ngrok",
+    Origin.MANUAL,
+    'Nürnberg, "ticket 7"\n',
+    NOW_NS - SECOND_NS,
+    expires_ns=NOW_NS + 604_800 * SECOND_NS,
+)
+EXPIRES = "2026-11-30T19:00:00.000000Z"
 
 
 def test_json_has_everything_whatever_somebody_wrote() -> None:
@@ -26,6 +35,8 @@ def test_json_has_everything_whatever_somebody_wrote() -> None:
                 "service": "ngrok",
                 "source": "manual",
                 "first_listed": "2026-11-23T18:59:59.000000Z",
+                "role": "agent",
+                "expires": EXPIRES,
                 "reason": 'Nürnberg, "ticket 7"\n',
             }
         ],
@@ -42,8 +53,8 @@ def test_what_would_be_a_line_of_its_own_stops_the_list() -> None:
 def test_csv_has_rows_of_the_same_length() -> None:
     rows = list(csv.reader(render(snapshot_of(NameList(blocked=(ENTRY,))), FeedFormat.CSV).decode().splitlines()))
     assert rows == [
-        ["name", "scope", "service", "source", "first_listed"],
-        ["a.example", "subtree", "ngrok", "manual", "2026-11-23T18:59:59.000000Z"],
+        ["name", "scope", "service", "source", "first_listed", "role", "expires"],
+        ["a.example", "subtree", "ngrok", "manual", "2026-11-23T18:59:59.000000Z", "agent", EXPIRES],
     ]
     addresses = render(snapshot_of(AddressList((AddressEntry("203.0.113.9/32", "bore"),))), FeedFormat.CSV)
     assert list(csv.reader(addresses.decode().splitlines()))[1][:3] == ["203.0.113.9/32", "bore", "catalogue"]

@@ -1,4 +1,4 @@
-"""What the page shows, asked of the store once per rendering. Times stay numbers; the templates word them."""
+"""What the overview shows, asked of the store once per rendering. Times stay numbers; the templates word them."""
 
 import json
 import time
@@ -8,12 +8,17 @@ from itertools import product
 
 from api.context import ApiContext, PolicyStatus
 from api.feeds import FORMATS, FeedFormat, count_entries
+from api.page.findings import FindingRow, finding_rows
+from api.page.first_steps import Step, first_steps
+from api.page.names import short_names
 from api.page.sensor_cards import SensorCard, make_card
+from api.pull_log import ConsumerStates
 from api.times import HOUR_NS, NS_PER_S
-from db.values import EventFilter, Finding, FindingFilter, FindingState, IntervalCount
-from rules.blocklist import ListName
+from db.values import EventFilter, FindingFilter, FindingState, IntervalCount, PullRecord
+from rules.blocklist import AddressList, ListName, WithheldAddress
 from rules.event import Event
 from rules.observation import FlowState
+from rules.profiles import DEFAULT_PROFILE
 from rules.verdict import Outcome
 
 MINUTE_NS = 60 * NS_PER_S
@@ -23,26 +28,7 @@ MAX_EVENTS = 12
 MAX_REASONS = 3
 CHARTED = (Outcome.SANCTIONED, Outcome.UNSANCTIONED, Outcome.SUSPICIOUS)
 REST = 20
-SHORT_NAME_END = " ("
 SHOWN_FORMATS = (FeedFormat.TXT, FeedFormat.RPZ)  # docs/feeds.md has the others
-
-
-@dataclass(frozen=True, slots=True)
-class FindingRow:
-    """An open finding with the sentence that says how we know, and the event seen last."""
-
-    finding: Finding
-    service: str
-    sentence: str
-    event: Event | None
-
-
-@dataclass(frozen=True, slots=True)
-class EventLine:
-    """An event with its service's name."""
-
-    event: Event
-    service: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +36,21 @@ class ListCard:
     """A published list, or one that is not built yet (`serial` 0)."""
 
     name: str
+    profile: str
     serial: int
     count: int
     created_at_ns: int
     paths: tuple[str, ...]
-    held: str = ""
+    held: str
+    withheld: tuple[tuple[str, str], ...]
+    spared: tuple[WithheldAddress, ...]
+    consumers: int
+    behind: tuple[PullRecord, ...]
+
+    @property
+    def id(self) -> str:
+        """Return what the card is known by on the page."""
+        return self.name if self.profile == DEFAULT_PROFILE else f"{self.name}-{self.profile}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +71,13 @@ class View:
     findings: tuple[FindingRow, ...]
     has_more_findings: bool
     live_count: int
-    events: tuple[EventLine, ...]
+    events: tuple[Event, ...]
+    names: dict[str | None, str]
     chart: Chart
     lists: tuple[ListCard, ...]
     policy: PolicyStatus
+    steps: tuple[Step, ...]
+    can_demonstrate: bool
 
     @property
     def is_watched(self) -> bool:
@@ -107,40 +106,29 @@ class KeptChart:
         return self.chart
 
 
-def make_view(context: ApiContext, kept_chart: KeptChart) -> View:
+def make_view(context: ApiContext, kept_chart: KeptChart, consumers: ConsumerStates) -> View:
     """Return what the page shows now."""
     store, now_ns = context.store, context.now_ns()
-    names = {row.id: row.name.partition(SHORT_NAME_END)[0] for row in context.catalogue_services()}
+    names = short_names(context)
     findings = store.findings(FindingFilter(state=FindingState.OPEN), MAX_FINDINGS + 1)
-    rows = tuple(_finding_row(context, row, names) for row in findings[:MAX_FINDINGS])
-    events = store.events(EventFilter(), MAX_EVENTS)
+    rows = finding_rows(context, findings[:MAX_FINDINGS], names)
+    cards = tuple(make_card(sensor, now_ns) for sensor in store.sensors())
+    events = tuple(store.events(EventFilter(), MAX_EVENTS))
+    policy = context.policy_status()
     return View(
         now_ns=now_ns,
-        sensors=tuple(make_card(sensor, now_ns) for sensor in store.sensors()),
+        sensors=cards,
         findings=rows,
         has_more_findings=len(findings) > MAX_FINDINGS,
         live_count=sum(row.finding.tunnel_state is FlowState.LIVE for row in rows),
-        events=tuple(EventLine(event, _service_name(event.service, names)) for event in events),
+        events=events,
+        names=names,
         chart=kept_chart.at(context, now_ns),
-        lists=tuple(_list_card(context, name) for name in ListName),
-        policy=context.policy_status(),
+        lists=_list_cards(context, consumers.states(now_ns)),
+        policy=policy,
+        steps=first_steps(cards, events, policy),
+        can_demonstrate=context.demonstrate is not None,
     )
-
-
-def _finding_row(context: ApiContext, finding: Finding, names: dict[str, str]) -> FindingRow:
-    event = context.store.event(finding.event_id)
-    return FindingRow(finding, _service_name(finding.service, names), _sentence(event) if event else "", event)
-
-
-def _service_name(service: str | None, names: dict[str, str]) -> str:
-    return names.get(service, service) if service else "unknown service"
-
-
-def _sentence(event: Event) -> str:
-    """Return the reasons of an event as one sentence."""
-    details = [reason.detail.strip().rstrip(".") for reason in event.reasons if reason.detail.strip()]
-    text = "; ".join(dict.fromkeys(details))
-    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _chart(context: ApiContext, now_ns: int) -> Chart:
@@ -164,10 +152,29 @@ def _summary(counts: Sequence[IntervalCount]) -> str:
     return f"Events in the last hour: {worded}"
 
 
-def _list_card(context: ApiContext, name: ListName) -> ListCard:
-    paths = tuple(f"/feeds/{name}.{feed_format}" for feed_format in FORMATS[name] if feed_format in SHOWN_FORMATS)
-    snapshot, held = context.snapshot(name), context.held_list(name)
-    why = "; ".join(refusal.detail for refusal in held.refusals[:MAX_REASONS]) if held else ""
-    if snapshot is None:
-        return ListCard(name.value, 0, 0, 0, paths, why)
-    return ListCard(name.value, snapshot.serial, count_entries(snapshot), snapshot.created_at_ns, paths, why)
+def _list_cards(context: ApiContext, states: Sequence[tuple[PullRecord, int, bool]]) -> tuple[ListCard, ...]:
+    in_use = [profile.name for profile, is_in_use in context.profiles() if is_in_use]
+    return tuple(_list_card(context, name, profile, states) for profile in in_use for name in ListName)
+
+
+def _list_card(
+    context: ApiContext, name: ListName, profile: str, states: Sequence[tuple[PullRecord, int, bool]]
+) -> ListCard:
+    pulling = [(row, is_behind) for row, _, is_behind in states if (row.list_name, row.profile) == (name, profile)]
+    shown = [feed_format for feed_format in FORMATS[name] if feed_format in SHOWN_FORMATS]
+    in_profile = "" if profile == DEFAULT_PROFILE else f"?profile={profile}"
+    snapshot, held = context.snapshot(name, profile), context.held_list(name, profile)
+    body = snapshot.body if snapshot else None
+    return ListCard(
+        name=name.value,
+        profile=profile,
+        serial=snapshot.serial if snapshot else 0,
+        count=count_entries(snapshot) if snapshot else 0,
+        created_at_ns=snapshot.created_at_ns if snapshot else 0,
+        paths=tuple(f"/feeds/{name}.{feed_format}{in_profile}" for feed_format in shown),
+        held="; ".join(refusal.detail for refusal in held.refusals[:MAX_REASONS]) if held else "",
+        withheld=tuple(body.withheld.items()) if isinstance(body, AddressList) else (),
+        spared=body.spared if isinstance(body, AddressList) else (),
+        consumers=len(pulling),
+        behind=tuple(row for row, is_behind in pulling if is_behind),
+    )

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "mc0008"
-down_revision = "mc0007"
+revision = "mc0010"
+down_revision = "mc0009"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,103 @@
+"""Findings as the page shows them: in a row each, and one with its whole story."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from api.context import ApiContext, ServiceRow
+from api.explained import explained
+from api.page.names import short_names
+from db.values import EventFilter, Finding, FindingFilter
+from rules.dissected import DissectedPacket
+from rules.event import Event
+from rules.observation import Kind
+
+MAX_EVENTS = 50
+MAX_OTHERS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRow:
+    """A finding with the sentence that says how we know, and the event seen last."""
+
+    finding: Finding
+    service: str
+    sentence: str
+    event: Event | None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One finding with what explains it.
+
+    `events` are its newest, `others` the other findings of its source, `ends` the names and addresses that it spoke to
+    with the number of its shown events for each.
+    """
+
+    row: FindingRow
+    service: ServiceRow | None
+    sentences: tuple[str, ...]
+    events: tuple[Event, ...]
+    has_more_events: bool
+    others: tuple[FindingRow, ...]
+    ends: tuple[tuple[str, int], ...]
+    has_evidence: bool
+    packets: tuple[DissectedPacket, ...]
+
+
+def finding_rows(
+    context: ApiContext, findings: Iterable[Finding], names: dict[str | None, str]
+) -> tuple[FindingRow, ...]:
+    """Return the rows of `findings`, in their order."""
+    return tuple(_row(context, finding, names) for finding in findings)
+
+
+def make_story(context: ApiContext, finding: Finding) -> Story:
+    """Return everything that the page of one finding shows."""
+    names = short_names(context)
+    row = _row(context, finding, names)
+    wanted = EventFilter(src=finding.src_ip, service=finding.service or "", role=finding.role)
+    events = context.store.events(wanted, MAX_EVENTS + 1)
+    others = context.store.findings(FindingFilter(src=finding.src_ip), MAX_OTHERS + 1)
+    evidence = context.store.evidence(finding.event_id)
+    shown = tuple(events[:MAX_EVENTS])
+    return Story(
+        row=row,
+        service=next((known for known in context.catalogue_services() if known.id == finding.service), None),
+        sentences=explained(row.event, context) if row.event else (),
+        events=shown,
+        has_more_events=len(events) > MAX_EVENTS,
+        others=finding_rows(context, [other for other in others if other.finding_id != finding.finding_id], names),
+        ends=_ends(shown),
+        has_evidence=evidence is not None,
+        packets=tuple(context.dissect(evidence)) if evidence is not None else (),
+    )
+
+
+def _row(context: ApiContext, finding: Finding, names: dict[str | None, str]) -> FindingRow:
+    event = context.store.event(finding.event_id)
+    return FindingRow(finding, names.get(finding.service, finding.service or ""), _sentence(event), event)
+
+
+def _sentence(event: Event | None) -> str:
+    """Return the reasons of an event as one sentence, "" without any."""
+    reasons = event.reasons if event else ()
+    details = [reason.detail.strip().rstrip(".") for reason in reasons if reason.detail.strip()]
+    text = "; ".join(dict.fromkeys(details))
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _ends(events: Iterable[Event]) -> tuple[tuple[str, int], ...]:
+    counts: dict[str, int] = {}
+    for event in events:
+        counts[_end(event)] = counts.get(_end(event), 0) + 1
+    return tuple(sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _end(event: Event) -> str:
+    if not event.dst_name:
+        return event.dst_ip
+    return (
+        f"{event.dst_name}, asked of {event.dst_ip}"
+        if event.kind is Kind.DNS
+        else f"{event.dst_name} at {event.dst_ip}"
+    )

@@ -1,0 +1,9 @@
+"""The pages that people read: one module a section, all server-rendered from the same store as the API."""
+
+from fastapi import APIRouter
+
+from api.routes.pages import events, findings, overview, policy, sensors, services
+
+router = APIRouter(include_in_schema=False)
+for section in (overview, findings, events, services, sensors, policy):
+    router.include_router(section.router)

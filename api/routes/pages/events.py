@@ -1,0 +1,76 @@
+"""Events: the latest that a filter lets through, and one with everything that explains it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from api.access.audit import audit
+from api.access.principal import principal_of
+from api.access.table import TABLE
+from api.dependencies import Context
+from api.explained import explained
+from api.page.filters import EVENT_CHOICES, read_query
+from api.page.names import short_names
+from api.page.pages import page_of
+from api.page.render import Section, render
+from api.problems import Kind, Problem
+from api.queries import EventQuery
+from api.routes.events import NO_EVENT, NO_EVIDENCE
+from api.times import DAY_NS
+from db.values import EventCursor
+
+NOT_FOR_YOU = "Packets are shown to analysts, whose looks are logged; your role is below that."
+
+router = APIRouter()
+
+
+@router.get("/events")
+def get_events(context: Context, request: Request) -> HTMLResponse:
+    """Return the events that the query in the address asks for, by default those of the last 24 hours."""
+    query, refused = read_query(EventQuery, request)
+    page = page_of(
+        context,
+        "events",
+        query,
+        fetch=lambda wanted, limit, at: context.store.events(
+            wanted, limit, EventCursor(at.at_ns, at.row_id) if at else None
+        ),
+        place=lambda event: (event.observed_at_ns, event.event_id),
+        default_from_ns=max(0, context.now_ns() - DAY_NS),
+    )
+    return render(
+        request,
+        "events.html",
+        Section.EVENTS,
+        status=422 if refused else 200,
+        page=page,
+        query=query,
+        refused=refused,
+        choices=EVENT_CHOICES,
+        names=short_names(context),
+        next_page=page.address_of_next(request.url),
+    )
+
+
+@router.get("/events/{event_id}")
+def get_event_page(event_id: Annotated[str, Path(max_length=64)], context: Context, request: Request) -> HTMLResponse:
+    """Return one event: what it means, how that is known, since when, and the packets that decided."""
+    event = context.store.event(event_id)
+    if event is None:
+        raise Problem(Kind.NOT_FOUND, NO_EVENT)
+    evidence = context.store.evidence(event_id)
+    may_look = principal_of(request).may(TABLE["GET", "/v1/events/{event_id}/evidence.pcap"])
+    if evidence is not None and may_look:
+        audit(request, "evidence.read", event_id)
+    return render(
+        request,
+        "event.html",
+        Section.EVENTS,
+        event=event,
+        sentences=explained(event, context),
+        has_evidence=evidence is not None and may_look,
+        packets=context.dissect(evidence) if evidence is not None and may_look else (),
+        no_evidence=NO_EVIDENCE if may_look else NOT_FOR_YOU,
+    )

@@ -1,0 +1,57 @@
+"""Findings: the list that a filter lets through, and one with its story and what can be done about it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from api.dependencies import Context
+from api.page.filters import FINDING_CHOICES, read_query
+from api.page.findings import finding_rows, make_story
+from api.page.names import short_names
+from api.page.pages import page_of
+from api.page.render import Section, render
+from api.problems import Kind, Problem
+from api.queries import FindingQuery
+from db.values import FindingCursor
+
+router = APIRouter()
+
+
+@router.get("/findings")
+def get_findings(context: Context, request: Request) -> HTMLResponse:
+    """Return the findings that the query in the address asks for."""
+    query, refused = read_query(FindingQuery, request)
+    page = page_of(
+        context,
+        "findings",
+        query,
+        fetch=lambda wanted, limit, at: context.store.findings(
+            wanted, limit, FindingCursor(at.at_ns, at.row_id) if at else None
+        ),
+        place=lambda row: (row.last_seen_ns, row.finding_id),
+    )
+    names = short_names(context)
+    return render(
+        request,
+        "findings.html",
+        Section.FINDINGS,
+        status=422 if refused else 200,
+        page=page,
+        rows=finding_rows(context, page.rows, names),
+        query=query,
+        refused=refused,
+        choices=FINDING_CHOICES,
+        names=names,
+        next_page=page.address_of_next(request.url),
+    )
+
+
+@router.get("/findings/{finding_id}")
+def get_finding(finding_id: Annotated[str, Path(max_length=64)], context: Context, request: Request) -> HTMLResponse:
+    """Return one finding: what happened, how that is known, what else this source did, and what to do."""
+    finding = context.store.finding(finding_id)
+    if finding is None:
+        raise Problem(Kind.NOT_FOUND, "No finding has this id; /findings lists those there are.")
+    return render(request, "finding.html", Section.FINDINGS, story=make_story(context, finding))

@@ -1,0 +1,38 @@
+"""What a pinned address says of a flow that names nobody: SSH, WireGuard and their like carry no server name."""
+
+from rules.catalogue import Catalogue, Service
+from rules.event import address_text
+from rules.evidence import Finding, Sign, confidence, reasons
+from rules.observation import Evidence, Observation
+from rules.policy import Policy
+from rules.tells import ssh_banner
+from rules.verdict import Outcome, Reason, Role, Verdict
+
+
+def spare_pinned(verdict: Verdict, observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict:
+    """Return `verdict`, or that the flow is sanctioned: only its protocol told, and a pin expects that one there.
+
+    A flow whose client was led to the address by another name keeps its verdict, which then has a name.
+    """
+    if verdict.outcome is not Outcome.SUSPICIOUS or verdict.dst_name is not None:
+        return verdict
+    for sanction in policy.pinned_to(observation.five_tuple.dst, observation.observed_at_ns):
+        service = catalogue.services[sanction.service]
+        if _expects(service, verdict, observation):
+            address = address_text(observation.five_tuple.dst)
+            detail = f"the policy pins {sanction.domain} to this address, and the protocol is {service.short_name}'s"
+            found = [Finding(Sign.PINNED_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
+            return Verdict(
+                Outcome.SANCTIONED,
+                service=service.id,
+                role=Role.AGENT,
+                confidence=confidence(found, Outcome.SANCTIONED),
+                reasons=(*reasons(found), *verdict.reasons),
+                dst_name=sanction.domain,
+            )
+    return verdict
+
+
+def _expects(service: Service, verdict: Verdict, observation: Observation) -> bool:
+    is_its_own = service.id == verdict.service or service.category == verdict.category
+    return is_its_own or (service.ssh and ssh_banner(observation) is not None)

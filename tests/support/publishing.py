@@ -1,0 +1,55 @@
+"""A publisher whose policy and clock a test changes."""
+
+from pathlib import Path
+
+from observations import NOW_NS
+
+from db.store import Store
+from molecatcher.list_files import ListFiles
+from molecatcher.publish import Publisher
+from molecatcher.resolve import NameResolver
+from molecatcher.shared_file import SharedFile
+from rules.blocklist import AddressList, ListName
+from rules.catalogue import load_catalogue
+from rules.policy import Policy, parse_policy
+from rules.ruleset import Ruleset
+
+CATALOGUE = load_catalogue()
+SANCTION = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
+PINNED = SANCTION + 'addresses = ["3.9.0.0/16"]\n'
+DAY_NS = 86_400 * 10**9
+NAMES, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_ADDRESSES
+
+
+def policy(text: str) -> Policy:
+    return parse_policy(text, "policy.toml", CATALOGUE, NOW_NS)
+
+
+class Setting:
+    """A publisher whose policy can be replaced, asking a real resolver."""
+
+    def __init__(self, store: Store, server: str, text: str, folder: Path) -> None:
+        self.rules = Ruleset(CATALOGUE, policy(text))
+        self.now_ns = NOW_NS
+        resolver = NameResolver([server], timeout_s=2)
+        self.agents = SharedFile(folder / "agent_addresses.json", dict[str, tuple[str, str]])
+        self.publisher = Publisher(
+            store,
+            lambda: self.rules,
+            resolver,
+            60,
+            files=ListFiles(folder),
+            agent_addresses=self.agents,
+            now_ns=lambda: self.now_ns,
+        )
+
+    def change(self, text: str) -> None:
+        self.rules = Ruleset(CATALOGUE, policy(text))
+        self.publisher.rules_changed()
+
+    def prefixes(self) -> set[str] | None:
+        snapshot = self.publisher.snapshot(ADDRESSES)
+        if snapshot is None:
+            return None
+        assert isinstance(snapshot.body, AddressList)
+        return {entry.prefix for entry in snapshot.body.blocked}

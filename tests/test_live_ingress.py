@@ -1,0 +1,74 @@
+"""`molecatcher run` beside a real agent at somebody's own ingress: a name in no list, its zone delegated to ngrok."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from main_job import BASE, open_folder, running, wait_for
+from netns import Network, needs_root
+from stand_ins import CLIENT, GATEWAY, SERVER, TLS_SERVER, Internet, get_json, make_certificate, require_agent
+from zones import resolve_from_root, serve_zones, wait_until_answered
+
+pytestmark = needs_root
+
+INGRESS, OTHER = "connect.myblog1.net", "www.myblog1.net"
+COMPANY_SERVERS, NGROK_SERVERS = "198.51.100.53", "198.51.100.54"
+TREE = {
+    ".": f"@ NS root.example.\nroot.example. A {COMPANY_SERVERS}",
+    "net": "@ NS root.example.",
+    "com": "@ NS root.example.",
+    "ngrok-dns.com": f"@ NS ns1\nns1 A {NGROK_SERVERS}",
+    "myblog1.net": f"@ NS root.example.\nconnect 300 NS ns1.ngrok-dns.com.\nwww 60 A {SERVER}",
+}
+DELEGATED = {INGRESS: f"@ 300 NS ns1.ngrok-dns.com.\n@ 60 A {SERVER}"}
+POLICY = '[[sanctioned]]\ndomain = "{}"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Internet]:
+    require_agent()
+    with Network() as network:
+        client, server = network.host("client"), network.host("server")
+        network.cable(client, "eth0", server, "eth0")
+        client.address("eth0", f"{CLIENT}/24")
+        addresses = [f"{address}/32" for address in (SERVER, COMPANY_SERVERS, NGROK_SERVERS)]
+        server.address("eth0", f"{GATEWAY}/24", *addresses)
+        client.ip(f"route add default via {GATEWAY}")
+        serve_zones(server, tmp_path, COMPANY_SERVERS, TREE)
+        serve_zones(server, tmp_path, NGROK_SERVERS, DELEGATED)
+        resolve_from_root(server, tmp_path, SERVER, COMPANY_SERVERS)
+        client.nameserver(SERVER)
+        wait_until_answered(client, SERVER, INGRESS)
+        certificate = make_certificate(tmp_path, [INGRESS, OTHER])
+        argv = [sys.executable, "-c", TLS_SERVER, str(certificate)]
+        tls = server.popen(argv, stdout=subprocess.PIPE, text=True)
+        assert tls.stdout is not None
+        assert tls.stdout.readline() == "ready\n"
+        yield Internet(client, client, server, certificate)
+
+
+def events(world: Internet) -> list[dict[str, Any]]:
+    return list(get_json(world.monitor, f"{BASE}/v1/events")["items"])
+
+
+def found(world: Internet, name: str) -> set[tuple[str, str, str]]:
+    return {(row["verdict"], row["service"], row["role"]) for row in events(world) if row["dst_name"] == name}
+
+
+@pytest.mark.parametrize(
+    ("sanctioned", "verdict"), [("tunnels.example.com", "unsanctioned"), ("myblog1.net", "sanctioned")]
+)
+def test_who_serves_the_zone_tells_whose_ingress_it_is(world: Internet, sanctioned: str, verdict: str) -> None:
+    """Nobody but the program asks for name servers, and it is not reported for that."""
+    with open_folder() as folder:
+        (folder / "policy.toml").write_text(POLICY.format(sanctioned))
+        with running(world, folder / "state", "--interface", "eth0", "--policy", str(folder / "policy.toml")):
+            with world.agent(OTHER), world.agent(INGRESS):
+                wait_for(lambda: found(world, INGRESS) == {(verdict, "ngrok", "agent")}, 20)
+            rows = events(world)
+    assert {row["dst_name"] for row in rows} == ({INGRESS} if verdict == "unsanctioned" else {INGRESS, OTHER})
+    evidence = {reason["evidence"] for row in rows for reason in row["reasons"]}
+    assert ("ns_delegation" in evidence) == (verdict == "unsanctioned")
