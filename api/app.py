@@ -24,19 +24,23 @@ from api.decisions import DecisionStream
 from api.feeds.collections import Collections
 from api.feeds.publication import Publication
 from api.guard import RequestGuard
+from api.idempotency import IdempotentRequests
 from api.metrics import RequestMetrics, make_registry
-from api.openapi import describe_problems
+from api.openapi import describe
 from api.page.overview import KeptChart
 from api.page.templates import make_templates
 from api.problems import Problem
+from api.pseudonyms import Pseudonyms
 from api.pull_log import ConsumerStates, PullLog
 from api.routes import (
     audit,
+    blocked,
     consumers,
     decisions,
     demonstration,
     event_streams,
     events,
+    exceptions,
     feeds,
     findings,
     health,
@@ -45,6 +49,7 @@ from api.routes import (
     misp,
     pages,
     policy,
+    searches,
     sensors,
     services,
     taxii,
@@ -91,20 +96,23 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.pulls = pulls
     app.state.consumers = states
     app.state.registry = registry
+    app.state.pseudonyms = Pseudonyms(context.name_key)
     app.state.tail = EventTail(context.store)
     app.state.decisions = DecisionStream(partial(decisions.earlier_bodies, context))
     app.state.kept_chart = KeptChart()
     app.state.templates = make_templates(context.version)
+    app.add_middleware(IdempotentRequests)
     app.add_middleware(RequestGuard, hosts=config.hosts)
     app.state.metrics = RequestMetrics(registry)
     _add_outermost(app, config, app.state.metrics)
     readers = (feeds, lists, consumers, decisions, taxii, misp)
-    watchers = (event_streams, events, findings, services, sensors, policy, demonstration)
+    workflow = (findings, exceptions, services, blocked, searches)
+    watchers = (event_streams, events, *workflow, sensors, policy, demonstration)
     for module in (*watchers, *readers, health, pages, me, tokens, audit):
         app.include_router(module.router)
     require_complete(routes_of(app))
     app.mount(STATIC_PATH, make_static_files(), name="static")
-    describe_problems(app)
+    describe(app)
     return app
 
 

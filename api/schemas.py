@@ -128,7 +128,10 @@ class FindingDocument(Document):
     severity: Severity
     confidence: int = Field(ge=0, le=100, examples=[95])
     state: FindingState
-    tunnel_state: FlowState
+    tunnel_state: FlowState = Field(description="Of the connection seen last, or of a look-up that was blocked later")
+    tunnel_state_at: datetime | None = Field(
+        description="When the tunnel was in that state last; null: a name was looked up, no more", examples=[TIME]
+    )
     first_seen: datetime = Field(examples=[TIME])
     last_seen: datetime = Field(examples=[TIME])
     events: int = Field(examples=[4])
@@ -143,6 +146,7 @@ class FindingDocument(Document):
     )
     exception_id: str | None = Field(examples=[None])
     decided_at: datetime | None = Field(examples=[None])
+    assignee: str | None = Field(description="Who is to look into it", examples=["alice"])
 
 
 class FindingPage(Document):
@@ -173,9 +177,22 @@ class ServiceDocument(Document):
     seen: SeenDocument
 
 
+class CatalogueDocument(Document):
+    """The catalogue in force; `warning` is a sentence where it is old."""
+
+    version: str = Field(examples=["2026.11.23"])
+    generated: date = Field(examples=["2026-11-23"])
+    age_days: int = Field(examples=[6])
+    is_old: bool
+    origin: str = Field(description="the program, or an update", examples=["the program"])
+    additions: list[str] = Field(description="Files of the organisation's own in it", examples=[["partner.toml"]])
+    warning: str = Field(examples=[""])
+
+
 class ServiceList(Document):
     """Services, the most recently seen first, then by name."""
 
+    catalogue: CatalogueDocument
     seen_from: datetime = Field(examples=[TIME])
     seen_to: datetime = Field(examples=[TIME])
     items: list[ServiceDocument]

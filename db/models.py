@@ -25,6 +25,7 @@ class Base(DeclarativeBase):
         list[str]: JSON(),
         list[dict[str, str]]: JSON(),
         dict[str, object]: JSON(),
+        dict[str, str]: JSON(),
     }
 
 
@@ -115,7 +116,8 @@ class EvidenceRow(Base):
 class FindingRow(Base):
     """One `db.values.Finding`; an absent service is "" because NULL would not be unique.
 
-    `state` follows from `decision`, `decided_at_ns`, `exception_id` and `last_seen_ns` and is kept for filtering.
+    `state` follows from `decision`, `decided_at_ns`, `exception_id` and `last_seen_ns` and is kept for filtering;
+    `tunnel_state_at_ns` is 0 where no connection was seen.
     """
 
     __tablename__ = "findings"
@@ -125,6 +127,8 @@ class FindingRow(Base):
         Index(None, "service", "last_seen_ns", "finding_id"),
         Index(None, "state", "last_seen_ns", "finding_id"),
         Index(None, "src_ip", "last_seen_ns", "finding_id"),
+        Index(None, "assignee", "last_seen_ns", "finding_id"),
+        Index(None, "exception_id", "service"),
     )
 
     finding_id: Mapped[str] = mapped_column(primary_key=True)
@@ -136,6 +140,7 @@ class FindingRow(Base):
     confidence: Mapped[int]
     state: Mapped[str]
     tunnel_state: Mapped[str]
+    tunnel_state_at_ns: Mapped[int]
     first_seen_ns: Mapped[int]
     last_seen_ns: Mapped[int]
     events: Mapped[int]
@@ -149,6 +154,7 @@ class FindingRow(Base):
     exception_id: Mapped[str | None]
     decision: Mapped[str | None]
     decided_at_ns: Mapped[int | None]
+    assignee: Mapped[str | None]
 
 
 class SensorRow(Base):
@@ -302,3 +308,4 @@ WRITE_PROBE = "write_probe"
 EVIDENCE_OCTETS = "evidence_octets"  # the sum of `EvidenceRow.size`
 EVIDENCE_EVICTED = "evidence_evicted"  # how many made room for newer ones
 TOKEN_REVISION = "token_revision"  # noqa: S105 - the name of a number
+OVERLAY_REVISION = "overlay_revision"

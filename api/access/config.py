@@ -10,6 +10,7 @@ from api.access.addresses import Network, is_within, parse_address, parse_networ
 from api.access.rates import Rates
 from api.access.table import Area
 from api.errors import UnusableAccessConfig
+from db.values import AccessRole
 
 
 class AddressConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
@@ -74,6 +75,7 @@ class AccessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     require: bool = False
     hosts: tuple[str, ...] = ()
+    pseudonyms: tuple[AccessRole, ...] = ()
     proxy: ProxyConfig | None = None
     tls: TlsConfig | None = None
     limits: LimitConfig = LimitConfig()

@@ -4,17 +4,22 @@ Wrong secret, unknown token, wrong address, expired and revoked are one answer. 
 is away: then there is 503, on which firewalls keep the list they have.
 """
 
+import hashlib
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from api.access.audit import audit
+from api.access.config import AccessConfig
 from api.access.control import AccessControl, client_address
 from api.access.credentials import may_read_feed
-from api.access.principal import NOBODY, principal_of
-from api.access.table import rule_of
+from api.access.principal import NOBODY, Principal, principal_of
+from api.access.table import ACTIONS, rule_of
+from api.caller import LOCAL as LOCAL_CALLER
+from api.caller import SCOPE_KEY, Caller
 from api.problems import Kind, Problem
 from api.streaming import ANSWER_HEADERS
-from db.values import AuditOutcome, Token
+from db.values import ActorKind, AuditOutcome, Token
 from rules.profiles import DEFAULT_PROFILE
 
 SAFE_METHODS = ("GET", "HEAD")
@@ -38,6 +43,7 @@ async def authorize(request: Request) -> None:
             control.rates.count_unknown(client_address(request))
         raise
     request.state.principal = principal
+    request.scope[SCOPE_KEY] = _caller(principal, control.config)
     request.scope[ANSWER_HEADERS] = control.rates.count(principal)
     if not principal.may(rule):
         if request.method not in SAFE_METHODS:
@@ -47,6 +53,18 @@ async def authorize(request: Request) -> None:
         await control.require_own_site(request, principal)
     if rule.is_dangerous:
         control.require_fresh(principal)
+    if action := ACTIONS.get(f"{request.method} {request.scope['route'].path}"):
+        body = hashlib.sha256(await request.body()).hexdigest()
+        target = "/".join(map(str, request.path_params.values()))
+        await run_in_threadpool(audit, request, action, target, after=body)
+
+
+def _caller(principal: Principal, config: AccessConfig) -> Caller:
+    """Return how history calls whoever asks; two people are never called the same."""
+    if principal.kind is ActorKind.LOCAL:
+        return LOCAL_CALLER
+    name = f"{principal.name} ({principal.id})"
+    return Caller(name, sees_names=principal.role not in config.pseudonyms)
 
 
 def access_of(request: Request) -> AccessControl:

@@ -51,6 +51,7 @@ _EVENTS = Rule(Area.API, VIEWER, frozenset({TokenScope.EVENTS_READ}))
 _EVIDENCE = Rule(Area.API, ANALYST, frozenset({TokenScope.EVIDENCE_READ}))
 _FINDINGS = Rule(Area.API, ANALYST, frozenset({TokenScope.FINDINGS_WRITE}))
 _POLICY = Rule(Area.API, VIEWER, frozenset({TokenScope.POLICY_READ, TokenScope.POLICY_WRITE}))
+_EDIT = Rule(Area.API, EDITOR, frozenset({TokenScope.POLICY_WRITE}))
 _PUBLISH = Rule(Area.API, EDITOR, frozenset({TokenScope.POLICY_WRITE}), is_dangerous=True)
 _FEEDS = Rule(Area.FEEDS, VIEWER, frozenset({TokenScope.FEEDS_READ}))
 _FEEDS_BY_PATH = Rule(Area.FEEDS, None, _FEEDS.scopes)
@@ -73,10 +74,21 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_EVENTS, "GET", ("/v1/lists/{list_name}/snapshots", "/v1/lists/{list_name}/diff")),
     (_EVENTS, "GET", ("/v1/consumers", "/v1/lists/{list_name}/consumers")),
     (_EVIDENCE, "GET", ("/v1/events/{event_id}/evidence.pcap",)),
-    (_FINDINGS, "POST", ("/v1/findings/{finding_id}/state",)),
+    (_EVENTS, "GET", ("/v1/findings/{finding_id}/history", "/v1/searches", "/v1/searches/{search_id}")),
+    (_EVENTS, "POST", ("/v1/searches",)),
+    (_EVENTS, "PUT", ("/v1/searches/{search_id}",)),
+    (_EVENTS, "DELETE", ("/v1/searches/{search_id}",)),
+    (_FINDINGS, "POST", ("/v1/findings/{finding_id}/state", "/v1/findings/{finding_id}/comments", "/v1/findings:bulk")),
+    (_FINDINGS, "PUT", ("/v1/findings/{finding_id}/assignee",)),
     (_FINDINGS, "POST", ("/v1/demonstration",)),
-    (_POLICY, "GET", ("/v1/policy",)),
+    (_POLICY, "GET", ("/v1/policy", "/v1/exceptions", "/v1/exceptions/{exception_id}", "/v1/blocked")),
+    (_POLICY, "GET", ("/v1/services/{service_id}",)),
+    (_EDIT, "PUT", ("/v1/services/{service_id}",)),
+    (_EDIT, "DELETE", ("/v1/services/{service_id}",)),
+    (_EDIT, "POST", ("/v1/exceptions/{exception_id}/reject", "/v1/exceptions/{exception_id}/revoke")),
+    (_PUBLISH, "POST", ("/v1/exceptions", "/v1/exceptions/{exception_id}/approve", "/v1/blocked")),
     (_PUBLISH, "POST", ("/v1/lists/{list_name}/confirm",)),
+    (_PUBLISH, "DELETE", ("/v1/blocked/{entry_id}",)),
     (_FEEDS_BY_PATH, "GET", ("/feeds/t/{token}/{file_name}",)),
     (_FEEDS, "GET", ("/feeds/{file_name}", "/feeds/p/{profile}/{file_name}")),
     (_FEEDS, "GET", ("/misp/manifest.json", "/misp/hashes.csv", "/misp/{event_id}.json")),
@@ -90,6 +102,24 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_DANGER, "POST", ("/v1/tokens", "/v1/tokens/{token_id}/rotate", "/v1/tokens/{token_id}/revoke")),
     (_AUDIT, "GET", ("/v1/audit", "/v1/audit/export")),
 )
+_CHANGES = {
+    "finding.update": ("POST /v1/findings/{finding_id}/state", "PUT /v1/findings/{finding_id}/assignee"),
+    "finding.comment": ("POST /v1/findings/{finding_id}/comments",),
+    "findings.update": ("POST /v1/findings:bulk",),
+    "demonstration.create": ("POST /v1/demonstration",),
+    "exception.create": ("POST /v1/exceptions",),
+    "exception.approve": ("POST /v1/exceptions/{exception_id}/approve",),
+    "exception.reject": ("POST /v1/exceptions/{exception_id}/reject",),
+    "exception.revoke": ("POST /v1/exceptions/{exception_id}/revoke",),
+    "service.update": ("PUT /v1/services/{service_id}",),
+    "blocked.create": ("POST /v1/blocked",),
+    "blocked.delete": ("DELETE /v1/blocked/{entry_id}",),
+    "search.create": ("POST /v1/searches",),
+    "search.update": ("PUT /v1/searches/{search_id}",),
+    "search.delete": ("DELETE /v1/searches/{search_id}",),
+    "service.delete": ("DELETE /v1/services/{service_id}",),
+}
+ACTIONS = {route: action for action, routes in _CHANGES.items() for route in routes}
 TABLE = {(method, path): rule for rule, method, paths in _ROWS for path in paths}
 
 

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Header, Query
@@ -17,7 +17,7 @@ from api.decisions import DEFAULT_SCOPES, Decision, DecisionStream, Wanted, deci
 from api.dependencies import Context
 from api.documents import json_response
 from api.openapi import problems
-from api.problems import Kind, Problem
+from api.problems import FORBIDDEN, Kind, Problem
 from api.pull_log import Pulled, note_pull
 from db.values import ActorKind, Token
 from rules.blocklist import Body, ListName, Snapshot, decode
@@ -26,13 +26,16 @@ from rules.profiles import DEFAULT_PROFILE
 RETRY_AFTER_S = 30
 MAX_KEY = 256
 MAX_WORDS = 512
+REFUSED: dict[int | str, dict[str, Any]] = {
+    403: {"description": "The key does not open this", "content": {"application/json": {"example": FORBIDDEN}}}
+}
 
 router = APIRouter(tags=["decisions"])
 Words = Annotated[str, Query(max_length=MAX_WORDS)]
 ApiKey = Annotated[str | None, Header(alias="X-Api-Key", max_length=MAX_KEY)]
 
 
-@router.get("/v1/decisions/stream", response_class=Response, responses=problems(422, 503))
+@router.get("/v1/decisions/stream", response_class=Response, responses=problems(422, 503) | REFUSED)
 def stream_decisions(  # noqa: PLR0917 - the parameters of the original
     request: Request,
     context: Context,
@@ -60,7 +63,7 @@ def stream_decisions(  # noqa: PLR0917 - the parameters of the original
     return json_response({"new": new or None, "deleted": deleted or None})
 
 
-@router.get("/v1/decisions", response_class=Response, responses=problems(422, 503))
+@router.get("/v1/decisions", response_class=Response, responses=problems(422, 503) | REFUSED)
 def list_decisions(  # noqa: PLR0917 - as above
     request: Request,
     context: Context,
@@ -82,7 +85,7 @@ def list_decisions(  # noqa: PLR0917 - as above
     return json_response(found or None)
 
 
-@router.post("/v1/usage-metrics", status_code=201, response_class=Response, responses=problems(422))
+@router.post("/v1/usage-metrics", status_code=201, response_class=Response, responses=problems(422) | REFUSED)
 def take_usage_metrics(request: Request, x_api_key: ApiKey = None) -> Response:
     """Taken from newer bouncers and not kept."""
     _bouncer(request, x_api_key)

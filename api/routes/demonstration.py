@@ -1,10 +1,8 @@
 """The demonstration: a recorded agent, as if it had connected now."""
 
 from fastapi import APIRouter
-from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.audit import audit
 from api.dependencies import Context
 from api.documents import json_response
 from api.openapi import problems
@@ -15,9 +13,8 @@ router = APIRouter(tags=["demonstration"])
 
 
 @router.post("/v1/demonstration", response_model=DemonstrationDocument, responses=problems(404, 503))
-def play_demonstration(context: Context, request: Request) -> Response:
+def play_demonstration(context: Context) -> Response:
     """Play a recording of an agent through pipeline and rules; its events have the sensor id `demonstration`."""
     if context.demonstrate is None:
         raise Problem(Kind.NOT_FOUND, "No recording is installed: run from a checkout, which has pcaps/.")
-    audit(request, "demonstration.create", "demonstration")
     return json_response({"events": context.demonstrate()})

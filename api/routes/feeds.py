@@ -12,6 +12,7 @@ from api.errors import UnrenderableSnapshot
 from api.feeds import FORMATS, FeedFormat
 from api.feeds.conditions import accepts_gzip, is_unchanged
 from api.feeds.publication import CHECKSUMS, Edition, Publication
+from api.feeds.registry import REGISTRY
 from api.openapi import problems
 from api.problems import Kind, Problem
 from api.pull_log import Pulled, note_pull
@@ -22,9 +23,16 @@ from rules.blocklist import ListName
 
 RETRY_AFTER_S = 30
 MEDIA_TYPE = "text/plain; charset=utf-8"
+OTHER_TYPES = {feed.media_type for feed in REGISTRY} - {MEDIA_TYPE}
 EXAMPLE = "# Molecatcher unsanctioned-domains\nconnect.ngrok-agent.com\n*.connect.ngrok-agent.com\n"
 FEED_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The whole list", "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE}}},
+    200: {
+        "description": "The whole list",
+        "content": {
+            MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE},
+            **{media_type: {} for media_type in sorted(OTHER_TYPES)},
+        },
+    },
     304: {"description": "The list is the one that If-None-Match or If-Modified-Since names"},
 }
 

@@ -22,6 +22,10 @@ PARTS = {
     "finding_id": "none",
     "token_id": "none",
     "token": "none",
+    "exception_id": "none",
+    "service_id": "none",
+    "entry_id": "none",
+    "search_id": "none",
     "collection_id": "none",
     "object_id": "none",
     "sensor_id": "gateway-1",
@@ -101,7 +105,7 @@ def is_open(client: httpx.Client, route: tuple[str, str], headers: dict[str, str
     in_path = headers.get("X-Api-Key", PARTS["token"]) if "{token}" in path else ""
     target = re.sub(r"\{(\w+)\}", lambda part: in_path if part[1] == "token" else PARTS[part[1]], path)
     how = "HEAD" if path.endswith(("/stream", "/export")) else method
-    body = {} if method == "POST" else None
+    body = {} if method in {"POST", "PUT"} else None
     answer = client.request(how, target, headers={} if in_path else headers, json=body)
     assert answer.status_code < 500 or answer.status_code == 503, (route, answer.text)
     return answer.status_code not in REFUSED

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "mc0010"
-down_revision = "mc0009"
+revision = "mc0012"
+down_revision = "mc0011"
 branch_labels = None
 depends_on = None
 
