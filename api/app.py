@@ -36,8 +36,10 @@ from api.routes import (
     feeds,
     findings,
     health,
+    inbound,
     lists,
     misp,
+    outputs,
     pages,
     policy,
     searches,
@@ -93,7 +95,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.metrics = RequestMetrics(registry)
     app.add_middleware(RequestBoundary, metrics=app.state.metrics)
     readers = (feeds, lists, consumers, decisions, taxii, misp)
-    workflow = (findings, exceptions, services, blocked, searches)
+    workflow = (findings, exceptions, services, blocked, searches, outputs, inbound)
     for module in (event_streams, events, *workflow, sensors, policy, *readers, demonstration, health, pages):
         app.include_router(module.router)
     app.mount(STATIC_PATH, make_static_files(), name="static")
