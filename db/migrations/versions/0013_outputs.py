@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "mc0011"
-down_revision = "mc0010"
+revision = "mc0013"
+down_revision = "mc0012"
 branch_labels = None
 depends_on = None
 
