@@ -31,7 +31,7 @@ router = APIRouter(tags=["outputs"])
 @router.post(
     "/v1/webhooks/{source_id}",
     status_code=TAKEN,
-    responses=problems(401, 404, 409, 422, 503),
+    responses=problems(404, 409, 422, 503),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -51,7 +51,7 @@ def _take(source_id: str, context: ApiContext, request: Request, body: bytes) ->
     message_id = request.headers.get("webhook-id", "")
     is_signed = is_authentic(keys, request.headers, body, context.now_ns() // NS_PER_S)
     if source is None or not is_signed or len(message_id) > MAX_ID:
-        raise Problem(Kind.NOT_KNOWN, NOT_AUTHENTIC, {"WWW-Authenticate": "Webhook"})
+        raise Problem(Kind.NOT_SIGNED, NOT_AUTHENTIC)
     actor, answered = f"webhook:{source.name}", context.store.answered
     if answered.begin(f"webhook:{source_id}", message_id, b"", context.now_ns()) is not None:
         return Response(status_code=TAKEN)

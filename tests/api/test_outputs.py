@@ -34,7 +34,7 @@ def test_a_secret_is_shown_once_and_kept_sealed(installation: Installation, clie
     path = f"/v1/outputs/{made['output_id']}"
     new = client.post(f"{path}/rotate").json()["secret"]
     hec = {"kind": "hec", "url": "https://splunk.example.com:8088", "token": "very-s3cret"}
-    client.post("/v1/outputs", json={"name": "splunk", "target": hec})
+    splunk = client.post("/v1/outputs", json={"name": "splunk", "target": hec}).json()
     page = client.get("/v1/outputs").json()
     OutputList.model_validate(page)
     assert [row["lag"] for row in page["items"]] == [0, 0]
@@ -42,7 +42,7 @@ def test_a_secret_is_shown_once_and_kept_sealed(installation: Installation, clie
     for secret in (made["secret"], new, "very-s3cret"):
         assert secret not in json.dumps(page)
         assert secret.encode() not in stored
-    assert client.post(f"/v1/outputs/{page['items'][1]['output_id']}/rotate").status_code == 409
+    assert client.post(f"/v1/outputs/{splunk['output_id']}/rotate").status_code == 409
     metrics = client.get("/metrics").text
     assert 'molecatcher_output_lag{output="soar"} 0.0' in metrics
     installation.add()
@@ -114,9 +114,9 @@ def test_what_is_not_signed_just_now_by_the_source_is_refused(
     (finding,) = client.get("/v1/findings").json()["items"]
     source = client.post("/v1/webhook-sources", json={"name": "soar"}).json()
     data = {"finding_id": finding["finding_id"], "state": "resolved"}
-    assert call(client, source, installation.now_ns, data, **change).status_code == 401
-    assert call(client, source | {"source_id": "nobody"}, installation.now_ns, data).status_code == 401
-    assert client.post(f"/v1/webhooks/{source['source_id']}", content=b"{}").status_code == 401
+    assert call(client, source, installation.now_ns, data, **change).status_code == 400
+    assert call(client, source | {"source_id": "nobody"}, installation.now_ns, data).status_code == 400
+    assert client.post(f"/v1/webhooks/{source['source_id']}", content=b"{}").status_code == 400
     assert client.get("/v1/findings").json()["items"][0]["state"] == "open"
     client.delete(f"/v1/webhook-sources/{source['source_id']}")
-    assert call(client, source, installation.now_ns, data).status_code == 401
+    assert call(client, source, installation.now_ns, data).status_code == 400
