@@ -17,16 +17,22 @@ from api.decisions import DecisionStream
 from api.feeds.collections import Collections
 from api.feeds.publication import Publication
 from api.guard import RequestGuard
+from api.idempotency import IdempotentRequests
 from api.metrics import RequestMetrics, make_registry
-from api.openapi import describe_problems
+from api.openapi import describe
 from api.page.overview import KeptChart
 from api.page.templates import make_templates
 from api.problems import Problem
+from api.pseudonyms import Pseudonyms
+from api.pull_log import ConsumerStates, PullLog
 from api.routes import (
+    blocked,
+    consumers,
     decisions,
     demonstration,
     event_streams,
     events,
+    exceptions,
     feeds,
     findings,
     health,
@@ -34,6 +40,7 @@ from api.routes import (
     misp,
     pages,
     policy,
+    searches,
     sensors,
     services,
     taxii,
@@ -65,25 +72,32 @@ def create_app(context: ApiContext) -> FastAPI:
         lifespan=_lifespan,
     )
     _answer_errors(app)
-    registry = make_registry(context)
+    pulls = PullLog(context.store, context.now_ns)
+    states = ConsumerStates(context.store, context.snapshot, pulls, context.behind_after_ns)
+    registry = make_registry(context, states)
     app.state.context = context
     app.state.needs_credential = False
     app.state.credentials = Credentials(context.store, context.now_ns)
     app.state.publication = Publication(context.snapshot)
     app.state.collections = Collections(context.snapshot)
+    app.state.pulls = pulls
+    app.state.consumers = states
     app.state.registry = registry
+    app.state.pseudonyms = Pseudonyms(context.name_key)
     app.state.tail = EventTail(context.store)
     app.state.decisions = DecisionStream(partial(decisions.earlier_bodies, context))
     app.state.kept_chart = KeptChart()
     app.state.templates = make_templates(context.version)
+    app.add_middleware(IdempotentRequests)
     app.add_middleware(RequestGuard)
     app.state.metrics = RequestMetrics(registry)
     app.add_middleware(RequestBoundary, metrics=app.state.metrics)
-    readers = (feeds, lists, decisions, taxii, misp)
-    for module in (event_streams, events, findings, services, sensors, policy, *readers, demonstration, health, pages):
+    readers = (feeds, lists, consumers, decisions, taxii, misp)
+    workflow = (findings, exceptions, services, blocked, searches)
+    for module in (event_streams, events, *workflow, sensors, policy, *readers, demonstration, health, pages):
         app.include_router(module.router)
     app.mount(STATIC_PATH, make_static_files(), name="static")
-    describe_problems(app)
+    describe(app)
     return app
 
 
@@ -93,7 +107,7 @@ def create_feed_app(main: FastAPI) -> FastAPI:
     app.router.redirect_slashes = False
     _answer_errors(app)
     app.state.needs_credential = True
-    for shared in ("context", "credentials", "publication", "collections", "decisions"):
+    for shared in ("context", "credentials", "publication", "collections", "decisions", "pulls"):
         setattr(app.state, shared, getattr(main.state, shared))
     app.add_middleware(RequestGuard, only_loopback=False)
     app.add_middleware(RequestBoundary, metrics=main.state.metrics)
@@ -114,4 +128,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     log.info("api_started", version=app.version)
     yield
     app.state.credentials.flush()
+    app.state.pulls.flush()
     log.info("api_stopped")

@@ -141,6 +141,7 @@ class FindingDocument(Document):
     )
     exception_id: str | None = Field(examples=[None])
     decided_at: datetime | None = Field(examples=[None])
+    assignee: str | None = Field(description="Who is to look into it", examples=["alice"])
 
 
 class FindingPage(Document):
@@ -171,9 +172,22 @@ class ServiceDocument(Document):
     seen: SeenDocument
 
 
+class CatalogueDocument(Document):
+    """The catalogue in force; `warning` is a sentence where it is old."""
+
+    version: str = Field(examples=["2026.11.23"])
+    generated: date = Field(examples=["2026-11-23"])
+    age_days: int = Field(examples=[6])
+    is_old: bool
+    origin: str = Field(description="the program, or an update", examples=["the program"])
+    additions: list[str] = Field(description="Files of the organisation's own in it", examples=[["partner.toml"]])
+    warning: str = Field(examples=[""])
+
+
 class ServiceList(Document):
     """Services, the most recently seen first, then by name."""
 
+    catalogue: CatalogueDocument
     seen_from: datetime = Field(examples=[TIME])
     seen_to: datetime = Field(examples=[TIME])
     items: list[ServiceDocument]

@@ -25,6 +25,7 @@ class Base(DeclarativeBase):
         list[str]: JSON(),
         list[dict[str, str]]: JSON(),
         dict[str, object]: JSON(),
+        dict[str, str]: JSON(),
     }
 
 
@@ -125,6 +126,8 @@ class FindingRow(Base):
         Index(None, "service", "last_seen_ns", "finding_id"),
         Index(None, "state", "last_seen_ns", "finding_id"),
         Index(None, "src_ip", "last_seen_ns", "finding_id"),
+        Index(None, "assignee", "last_seen_ns", "finding_id"),
+        Index(None, "exception_id", "service"),
     )
 
     finding_id: Mapped[str] = mapped_column(primary_key=True)
@@ -149,6 +152,7 @@ class FindingRow(Base):
     exception_id: Mapped[str | None]
     decision: Mapped[str | None]
     decided_at_ns: Mapped[int | None]
+    assignee: Mapped[str | None]
 
 
 class SensorRow(Base):
@@ -175,6 +179,29 @@ class PublishedRow(Base):
     created_at_ns: Mapped[int]
     digest: Mapped[str]
     body: Mapped[bytes]
+
+
+class PullRow(Base):
+    """One `db.values.PullRecord`."""
+
+    __tablename__ = "pulls"
+    __table_args__ = (Index(None, "last_pull_ns"),)
+
+    pull_id: Mapped[str] = mapped_column(primary_key=True)
+    token_id: Mapped[str]
+    consumer: Mapped[str]
+    address: Mapped[str]
+    user_agent: Mapped[str]
+    list_name: Mapped[str]
+    profile: Mapped[str]
+    format: Mapped[str]
+    serial: Mapped[int]
+    status: Mapped[int]
+    first_pull_ns: Mapped[int]
+    last_pull_ns: Mapped[int]
+    changed_ns: Mapped[int]
+    pulls: Mapped[int]
+    failures: Mapped[int]
 
 
 class ResolutionRow(Base):
@@ -223,3 +250,4 @@ WRITE_PROBE = "write_probe"
 EVIDENCE_OCTETS = "evidence_octets"  # the sum of `EvidenceRow.size`
 EVIDENCE_EVICTED = "evidence_evicted"  # how many made room for newer ones
 TOKEN_REVISION = "token_revision"  # noqa: S105 - the name of a number
+OVERLAY_REVISION = "overlay_revision"

@@ -98,6 +98,7 @@ class Tally(msgspec.Struct, kw_only=True):
     exception_id: str | None
     decision: FindingState | None = None
     decided_at_ns: int | None = None
+    assignee: str | None = None
 
     @classmethod
     def begin(cls, key: FindingKey, first: Contribution) -> "Tally":
@@ -138,6 +139,10 @@ class Tally(msgspec.Struct, kw_only=True):
             self.dst_name = new.dst_name
             self.sensor_id = new.sensor_id
             self.exception_id = new.exception_id
+
+    def keep_decisions(self, earlier: "Tally") -> None:
+        """Take over what people decided on the finding when it was counted before."""
+        self.decision, self.decided_at_ns, self.assignee = earlier.decision, earlier.decided_at_ns, earlier.assignee
 
     def decide(self, state: FindingState, at_ns: int) -> None:
         """Note what a person decided; a sensor's clock ahead of ours does not undo it."""

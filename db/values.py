@@ -24,8 +24,8 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which events are asked for; None asks for all.
 
     `from_ns` is included, `to_ns` is not; both speak of `observed_at_ns`. `dst` is an address or an exact name.
-    `service` "" asks for events without a service. `q` is a part of the destination's name, the service or the source,
-    in any case.
+    `service` "" asks for events without a service. `q` is a part of the destination's name, the service or (where
+    `q_finds_sources`) the source, in any case.
     """
 
     from_ns: int | None = None
@@ -39,6 +39,7 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     state: FlowState | None = None
     sensor: str | None = None
     q: str | None = None
+    q_finds_sources: bool = True
 
 
 ALL_EVENTS = EventFilter()
@@ -95,7 +96,10 @@ class EventCursor(msgspec.Struct, frozen=True):
 
 
 class FindingFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which findings are asked for, as in `EventFilter`; `from_ns` and `to_ns` speak of `last_seen_ns`."""
+    """Which findings are asked for, as in `EventFilter`; `from_ns` and `to_ns` speak of `last_seen_ns`.
+
+    `assignee` "" asks for findings that are nobody's.
+    """
 
     from_ns: int | None = None
     to_ns: int | None = None
@@ -106,8 +110,10 @@ class FindingFilter(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity | None = None
     state: FindingState | None = None
     tunnel_state: FlowState | None = None
+    assignee: str | None = None
     sensor: str | None = None
     q: str | None = None
+    q_finds_sources: bool = True
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +123,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     of its events and `verdict` the surer one (`unsanctioned` before `suspicious`); `tunnel_state`, `dst_name`,
     `event_id`, `sensor_id` and `exception_id` are those of the event seen last. `events` counts events; `sightings`,
     `bytes_out` and `bytes_in` sum their counts. `sensor_loss` is the highest of its events, which overlap: so many
-    packets at least were lost while it was seen. `decided_at_ns` is when a person last set the state.
+    packets at least were lost while it was seen. `decided_at_ns` is when a person last set the state, `assignee` who
+    is to look into it.
     """
 
     finding_id: str
@@ -141,6 +148,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     sensor_loss: int
     exception_id: str | None
     decided_at_ns: int | None
+    assignee: str | None = None
 
 
 class FindingCursor(msgspec.Struct, frozen=True):
@@ -227,6 +235,30 @@ class SnapshotRow(msgspec.Struct, frozen=True):
     digest: str
     body: bytes
     profile: str = DEFAULT_PROFILE
+
+
+class PullRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What one consumer pulled of one list in one profile and format.
+
+    `consumer` is the token's name, empty without a token; `serial` the one that it was handed last (0: none), at
+    `changed_ns` for the first time; `status` that of its last pull; `pulls` counts those that were served.
+    """
+
+    pull_id: str
+    token_id: str
+    consumer: str
+    address: str
+    user_agent: str
+    list_name: str
+    profile: str
+    format: str
+    serial: int
+    status: int
+    first_pull_ns: int
+    last_pull_ns: int
+    changed_ns: int
+    pulls: int
+    failures: int
 
 
 class Resolution(msgspec.Struct, frozen=True):

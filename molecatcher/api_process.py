@@ -7,12 +7,15 @@ import time
 import structlog
 
 from api.app import create_app
-from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
+from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDomain, ServiceRow
 from api.server import ApiServer, bind, parse_listen
+from db.errors import DbError
 from db.store import open_store
 from molecatcher import __version__
+from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.demonstration import RECORDING, Demonstration
 from molecatcher.dissection import dissect
+from molecatcher.exception_upkeep import ExceptionUpkeep
 from molecatcher.list_files import ListFiles
 from molecatcher.listener_thread import ListenerThread
 from molecatcher.live_rules import LiveRules
@@ -20,6 +23,7 @@ from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
 from molecatcher.open_feeds import OpenFeeds, listen_openly
 from molecatcher.open_zone import OpenZone, listen_for_zone
+from molecatcher.overlay import OverlayFollower
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
@@ -28,7 +32,6 @@ from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept_secret
 from molecatcher.zone_checks import ZoneChecks
 from molecatcher.zone_keys import ZoneKeyFiles
-from rules.catalogue import load_catalogue
 from rules.zones import ZoneAnswer
 
 log = structlog.get_logger()
@@ -48,10 +51,14 @@ class ApiProcess:
         listener = bind(parse_listen(settings.listen))
         open_lists = listen_openly(settings)
         open_zone = listen_for_zone(settings)
-        self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
+        catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
+        self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._claim = claim(settings.state / "api.lock")
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
+        self.overlay = OverlayFollower(self.store.policy)
+        self.rules.follow(self.overlay)
+        self.upkeep = ExceptionUpkeep(self.store, self.rules)
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
         self._demonstration = Demonstration(self.store, self.rules, time.time_ns)
         files = ListFiles(settings.lists)
@@ -75,6 +82,7 @@ class ApiProcess:
         self.feeds = OpenFeeds(app, open_lists) if open_lists else None
         self._stopping = threading.Event()
         self._wants_reload = threading.Event()
+        self._wants_lists = threading.Event()
 
     def run(self, notifier: Notifier) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP and a changed file reload the policy."""
@@ -82,6 +90,7 @@ class ApiProcess:
         for number in (signal.SIGTERM, signal.SIGINT):  # the server takes both over and raises them again in the end
             signal.signal(number, lambda _signal, _frame: self.server.stop())
         self.publisher.start()
+        self.overlay.start()
         if self._checks_zones:
             self.zone_checks.start()
         keeper = threading.Thread(target=self._keep_house, args=(notifier,), name="housekeeping")
@@ -96,6 +105,7 @@ class ApiProcess:
             for listener in self._listeners:
                 listener.stop()
             keeper.join()
+            self.overlay.stop()
             self.publisher.stop()
             self.zone_checks.stop()
             self.store.close()
@@ -105,14 +115,35 @@ class ApiProcess:
             pass
         notifier.ready()
         while not self._stopping.wait(POLL_S):
-            if self.publisher.is_alive and all(listener.is_alive for listener in self._listeners):
+            if self._is_alive():
                 notifier.alive()
             for listener in self._listeners:
                 listener.poll()
             wants_reload = self._wants_reload.is_set()
             self._wants_reload.clear()
             if self.rules.reload() if wants_reload else self.rules.poll():
+                self._wants_lists.set()
+            if self._wants_lists.is_set():
+                self._wants_lists.clear()
                 self.publisher.rules_changed()
+            self._keep_findings()
+
+    def _is_alive(self) -> bool:
+        listeners = all(listener.is_alive for listener in self._listeners)
+        return self.publisher.is_alive and self.overlay.is_alive and listeners
+
+    def _keep_findings(self) -> None:
+        """Have findings follow what is excepted; without the database the next look does it."""
+        try:
+            self.upkeep.look(time.time_ns())
+        except DbError as error:
+            log.warning("findings_not_kept", reason=str(error))
+
+    def _policy_changed(self) -> None:
+        """Put in force what was just written, so that the next answer shows it; lists follow within a second."""
+        self.overlay.look()
+        if self.rules.poll():
+            self._wants_lists.set()
 
     @property
     def _listeners(self) -> list[ListenerThread]:
@@ -124,12 +155,18 @@ class ApiProcess:
             snapshot=self.publisher.snapshot,
             profiles=self.publisher.profiles,
             use_profile=self.publisher.use_profile,
+            behind_after_ns=settings.behind_minutes * 60 * 1_000_000_000,
             catalogue_services=self._services,
+            catalogue_status=self._catalogue_status,
             policy_status=self._policy_status,
             now_ns=time.time_ns,
             dissect=dissect,
             demonstrate=self._demonstration.play if RECORDING.exists() else None,
             version=__version__,
+            ruleset=self.rules,
+            policy_changed=self._policy_changed,
+            needs_approval=lambda: settings.exception_approval,
+            name_key=kept_secret(settings.state / "name_key"),
             held_list=self.publisher.held,
             confirm_list=self.publisher.confirm,
             zone_counts=self.zone.counts if self.zone else dict,
@@ -149,6 +186,18 @@ class ApiProcess:
             )
             for service in rules.catalogue.services.values()
         ]
+
+    def _catalogue_status(self) -> CatalogueStatus:
+        catalogue, now_ns = self.rules.current.catalogue, time.time_ns()
+        return CatalogueStatus(
+            version=catalogue.version,
+            generated=catalogue.generated,
+            age_days=catalogue.age_days(now_ns),
+            is_old=catalogue.is_old(now_ns),
+            origin=catalogue.origin,
+            additions=catalogue.additions,
+            warning=catalogue.warning(now_ns),
+        )
 
     def _policy_status(self) -> PolicyStatus:
         policy, now_ns = self.rules.current.policy, time.time_ns()

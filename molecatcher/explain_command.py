@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.dissection import dissect
 from molecatcher.errors import MolecatcherError
 from molecatcher.progress import progress_of
 from molecatcher.replay import Replay
 from molecatcher.replay_command import read_policy_file
 from molecatcher.tables import STYLES, console, print_summary
-from rules.catalogue import load_catalogue
 from rules.dissected import DissectedPacket
 from rules.event import Event, to_document
 from rules.explain import explain
@@ -37,7 +37,7 @@ def explain_file(path: str, policy_path: Path | None, number: int | None, output
     Raises:
         MolecatcherError: there is no detection of that number.
     """
-    catalogue = load_catalogue()
+    catalogue = CatalogueFolder().load()
     rules = Ruleset(catalogue, read_policy_file(policy_path, catalogue) if policy_path else Policy())
     replay, messages = Replay(rules, keeps_packets=True), Console(stderr=True)
     with progress_of(Path(path).name, messages) as update:

@@ -16,18 +16,19 @@ from msgspec.structs import replace
 
 from db.store import open_store
 from molecatcher import __version__
+from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.delivery import Delivery
 from molecatcher.errors import SetupError
 from molecatcher.health import Health, of_spool, of_tables
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
+from molecatcher.overlay import OverlayFollower
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept, kept_secret
 from molecatcher.zone_questions import ZoneQuestions
-from rules.catalogue import load_catalogue
 from rules.event import Event, uuid7
 from rules.sensor_status import SensorStatus
 from rules.zones import ZoneAnswer
@@ -71,11 +72,14 @@ class Sensor:
             RulesError, DbError, SensorError: a policy, database or interface that cannot be used.
         """
         self.settings = settings
-        self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
+        catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
+        self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._claim = claim(settings.state / _lock_name(settings))
         self.sensor_id = kept_sensor_id(settings)
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
+        self.overlay = OverlayFollower(self.store.policy)
+        self.rules.follow(self.overlay)
         self.spool = _open_spool(settings)
         self.delivery = Delivery(self.spool, self.store)
         self._tell = tell if tell is not None else self.delivery.notify
@@ -113,6 +117,7 @@ class Sensor:
     def run(self, notifier: Notifier) -> None:
         """Capture until told to stop; then report what is open and deliver what can be delivered at once."""
         self.delivery.start()
+        self.overlay.start()
         log.info("sensor_started", sensor_id=self.sensor_id, engine=self.source.engine, version=__version__)
         self._announce(self.choice)
         self._beat(time.time_ns())
@@ -120,7 +125,7 @@ class Sensor:
         try:
             while not self._is_stopping:
                 self._turn()
-                if self.delivery.is_alive:
+                if self.delivery.is_alive and self.overlay.is_alive:
                     notifier.alive()
         finally:
             notifier.stopping()
@@ -254,6 +259,7 @@ class Sensor:
         self._beat(now_ns)
         self.attributor.close()
         self.delivery.stop()
+        self.overlay.stop()
         self.source.close()
         self.listening.close()
         self.namespaces.close()

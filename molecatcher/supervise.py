@@ -17,6 +17,7 @@ from types import FrameType
 import structlog
 
 from api.server import parse_listen
+from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.child import Child, inherited_environment
 from molecatcher.live_rules import read_policy
 from molecatcher.logs import configure_logging
@@ -30,7 +31,6 @@ from molecatcher.privileges import (
     without_rights,
 )
 from molecatcher.settings import Settings
-from rules.catalogue import load_catalogue
 from sensor.capture.tap import check_permission
 
 log = structlog.get_logger()
@@ -104,8 +104,9 @@ def run(settings: Settings) -> int:
         RulesError, ApiError, CaptureError: the policy, the listen address or the rights of this process are of no use.
     """
     configure_logging()
+    catalogue = CatalogueFolder(settings.state, settings.catalogue_dir).load()
     if settings.policy is not None:
-        read_policy(settings.policy, load_catalogue(), time.time_ns())
+        read_policy(settings.policy, catalogue, time.time_ns())
     parse_listen(settings.listen)
     check_permission()
     give_up_root(settings)

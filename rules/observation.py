@@ -149,7 +149,8 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     to a service; `agent_address`, a service and the name of its agents that resolves to the responder's address;
     `beats`, how often in a row it was heard at an idle agent's interval. `is_alone`: no sanctioned agent explains it.
     `traffic` alone may grow without a new revision.
-    `via_proxy`: a proxy told of it; the responder is where it went (0.0.0.0 if it did not say), `user` who signed in.
+    `via_proxy`: a proxy is to make the request; where it told of that itself, the responder is where it went (0.0.0.0
+    if it did not say) and `user` who signed in.
     """
 
     key: int

@@ -9,7 +9,7 @@ from sensor.flow import Flow, FlowHead, Report, Side
 
 _NAMES: Final = frozenset((Evidence.TLS_SNI, Evidence.QUIC_SNI, Evidence.HTTP_HOST))
 _BY_PROXY: Final = frozenset((Evidence.HTTP_CONNECT, Evidence.SOCKS))
-_CLIENT_PROTOCOLS: Final = frozenset(("tls", "http", "connect", "socks", "quic"))
+_CLIENT_PROTOCOLS: Final = frozenset(("tls", "http", "http-proxy", "connect", "socks", "quic"))
 _TUNNELLING_PROTOCOLS: Final = frozenset(("connect", "socks"))
 _REVERSE_HTTP: Final = Indicator(Evidence.PROTOCOL, "reverse-http")
 _TLS_ALERT: Final = 0x15  # RFC 8446 section 5.1
@@ -83,6 +83,7 @@ def _observation(  # noqa: PLR0917 - the parts of one report
     if not indicators and not told:
         return None
     head.revision += 1
+    via_proxy = head.sides[initiator].facts.protocol == "http-proxy"
     return Observation(
         key=flow.number,
         revision=head.revision,
@@ -93,9 +94,10 @@ def _observation(  # noqa: PLR0917 - the parts of one report
         state=state,
         hello=head.sides[initiator].facts.hello or head.sides[1 - initiator].facts.hello,
         told=told,
-        name_source=_name_source(flow, five_tuple.src, indicators, told_names),
+        name_source=NameSource.NO_DNS_SEEN if via_proxy else _name_source(flow, five_tuple.src, indicators, told_names),
         interface=head.interface,
         traffic=flow.traffic(initiator),
+        via_proxy=via_proxy,
     )
 
 

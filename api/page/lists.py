@@ -1,5 +1,6 @@
 """Block lists as the page shows them: a card each, and one with its entries and what changed lately."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,9 +8,11 @@ from api.context import ApiContext
 from api.feeds import FORMATS, FeedFormat, count_entries
 from api.listed import body_of, changes, entry_page, list_document
 from api.queries import EntryQuery
-from db.values import SnapshotRow
+from db.values import PullRecord, SnapshotRow
 from rules.blocklist import AddressList, ListName, WithheldAddress
 from rules.profiles import DEFAULT_PROFILE
+
+Pulls = Sequence[tuple[PullRecord, int, bool]]  # each with the serial in force, and whether it is behind
 
 MAX_REASONS = 3
 MAX_STATES = 10
@@ -30,6 +33,8 @@ class ListCard:
     held: str
     withheld: tuple[tuple[str, str], ...]
     spared: tuple[WithheldAddress, ...]
+    consumers: int
+    behind: tuple[PullRecord, ...]
 
     @property
     def id(self) -> str:
@@ -61,15 +66,16 @@ class ListPage:
     next_after: str | None
     services: tuple[tuple[str, str], ...]
     states: tuple[KeptState, ...]
+    pulls: Pulls
     profiles: tuple[str, ...]
 
 
-def list_cards(context: ApiContext) -> tuple[ListCard, ...]:
+def list_cards(context: ApiContext, pulls: Pulls) -> tuple[ListCard, ...]:
     """Return every list in every profile that is in use."""
-    return tuple(_card(context, name, profile) for profile in _in_use(context) for name in ListName)
+    return tuple(_card(context, name, profile, pulls) for profile in _in_use(context) for name in ListName)
 
 
-def make_list_page(context: ApiContext, name: ListName, query: EntryQuery) -> ListPage:
+def make_list_page(context: ApiContext, name: ListName, query: EntryQuery, pulls: Pulls) -> ListPage:
     """Return what the page of one list shows.
 
     Raises:
@@ -78,7 +84,8 @@ def make_list_page(context: ApiContext, name: ListName, query: EntryQuery) -> Li
     is_built = query.serial is not None or context.snapshot(name, query.profile) is not None
     entries, more = entry_page(body_of(context, name, query.profile, query.serial), query) if is_built else ([], None)
     return ListPage(
-        card=_card(context, name, query.profile),
+        card=_card(context, name, query.profile, pulls),
+        pulls=_of(pulls, name, query.profile),
         document=list_document(context, name, query.profile),
         entries=entries,
         next_after=more,
@@ -104,7 +111,12 @@ def _states(context: ApiContext, name: ListName, profile: str) -> tuple[KeptStat
     return tuple(found)
 
 
-def _card(context: ApiContext, name: ListName, profile: str) -> ListCard:
+def _of(pulls: Pulls, name: ListName, profile: str) -> Pulls:
+    return [row for row in pulls if (row[0].list_name, row[0].profile) == (name, profile)]
+
+
+def _card(context: ApiContext, name: ListName, profile: str, pulls: Pulls) -> ListCard:
+    pulling = _of(pulls, name, profile)
     shown = [feed_format for feed_format in FORMATS[name] if feed_format in SHOWN_FORMATS]
     in_profile = "" if profile == DEFAULT_PROFILE else f"?profile={profile}"
     snapshot, held = context.snapshot(name, profile), context.held_list(name, profile)
@@ -119,4 +131,6 @@ def _card(context: ApiContext, name: ListName, profile: str) -> ListCard:
         held="; ".join(refusal.detail for refusal in held.refusals[:MAX_REASONS]) if held else "",
         withheld=tuple(body.withheld.items()) if isinstance(body, AddressList) else (),
         spared=body.spared if isinstance(body, AddressList) else (),
+        consumers=len(pulling),
+        behind=tuple(record for record, _, is_behind in pulling if is_behind),
     )

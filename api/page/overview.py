@@ -12,6 +12,7 @@ from api.page.first_steps import Step, first_steps
 from api.page.lists import ListCard, list_cards
 from api.page.names import short_names
 from api.page.sensor_cards import SensorCard, make_card
+from api.pull_log import ConsumerStates
 from api.times import HOUR_NS, NS_PER_S
 from db.values import EventFilter, FindingFilter, FindingState, IntervalCount
 from rules.event import Event
@@ -79,7 +80,7 @@ class KeptChart:
         return self.chart
 
 
-def make_view(context: ApiContext, kept_chart: KeptChart) -> View:
+def make_view(context: ApiContext, kept_chart: KeptChart, consumers: ConsumerStates) -> View:
     """Return what the page shows now."""
     store, now_ns = context.store, context.now_ns()
     names = short_names(context)
@@ -97,7 +98,7 @@ def make_view(context: ApiContext, kept_chart: KeptChart) -> View:
         events=events,
         names=names,
         chart=kept_chart.at(context, now_ns),
-        lists=list_cards(context),
+        lists=list_cards(context, consumers.states(now_ns)),
         policy=policy,
         steps=first_steps(cards, events, policy),
         can_demonstrate=context.demonstrate is not None,

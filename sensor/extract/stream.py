@@ -54,10 +54,10 @@ _HTTP_RESPONSE_OCTETS: Final = 13
 class StreamFacts(Value, frozen=True):
     """What is known of one direction.
 
-    `protocol` is the outermost one (`tls`, `http`, `http-response`, `connect`, `socks`, `ssh`, `dns`, or the name of a
-    tunnel's tell; empty: none of ours), `kind` the innermost. `indicators` stand in the order of their octets.
-    `is_complete`: nothing more of this direction's head can add facts. `token`: what an answer to this handshake
-    repeats; only who begins one has it.
+    `protocol` is the outermost one (`tls`, `http`, `http-proxy` (a request that a proxy is to make), `http-response`,
+    `connect`, `socks`, `ssh`, `dns`, or the name of a tunnel's tell; empty: none of ours), `kind` the innermost.
+    `indicators` stand in the order of their octets. `is_complete`: nothing more of this direction's head can add facts.
+    `token`: what an answer to this handshake repeats; only who begins one has it.
     """
 
     indicators: tuple[Indicator, ...] = ()
@@ -208,16 +208,15 @@ def _read_http_response(stream: bytes) -> _Layer:
 
 def _read_http(stream: bytes, *, is_final: bool) -> _Layer:
     request = read_request(stream, is_final=is_final)
-    facts = StreamFacts(
-        _request_indicators(request), kind=Kind.HTTP, protocol="connect" if request.method == "CONNECT" else "http"
-    )
+    protocol = "connect" if request.method == "CONNECT" else "http-proxy" if request.is_absolute else "http"
+    facts = StreamFacts(_request_indicators(request), kind=Kind.HTTP, protocol=protocol)
     is_end = not request.head_octets or request.upgrade or request.body_octets is None
     return _Layer(facts, None if is_end else request.head_octets + (request.body_octets or 0))
 
 
 def _request_indicators(request: HttpRequest) -> tuple[Indicator, ...]:
     evidence = Evidence.HTTP_CONNECT if request.method == "CONNECT" else Evidence.HTTP_HOST
-    found = [Indicator(evidence, request.host)] if request.host else []
+    found = [Indicator(evidence, host) for host in (request.other_host, request.host) if host]
     if request.upgrade == "websocket":
         found += [Indicator(Evidence.PROTOCOL, f"websocket:{name}") for name in request.websocket_protocols]
     tell = _HTTP_TELLS.get(request.target)

@@ -292,3 +292,13 @@ def test_a_held_list_can_be_confirmed_unless_it_would_break_something(
 @pytest.mark.parametrize("path", ["/lists/none", f"{LIST}?serial=99"])
 def test_a_list_that_is_not_there(client: httpx.Client, path: str) -> None:
     assert client.get(path, headers={"Accept": "text/html"}).status_code in {404, 422}
+
+
+def test_a_list_says_who_pulls_it(installation: Installation, client: httpx.Client) -> None:
+    installation.publish_both()
+    assert "Nobody has pulled it yet" in client.get(LIST).text
+    client.get("/feeds/unsanctioned-domains.txt", headers={"User-Agent": "<b>PAN-OS</b>"})
+    text = client.get(LIST).text
+    assert "&lt;b&gt;PAN-OS&lt;/b&gt;" in text
+    assert "<b>PAN-OS" not in text
+    assert "1 pulls it, none is behind" in client.get("/lists").text

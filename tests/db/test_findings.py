@@ -3,10 +3,15 @@ from stored_events import SECOND_NS, T0_NS, make_event
 
 from db.store import Store
 from db.values import Finding, FindingCursor, FindingFilter, FindingState
+from db.workflow_values import FindingChange
 from rules.observation import FlowState
 from rules.verdict import Outcome, Role, Severity
 
 LATER_NS = T0_NS + 100 * SECOND_NS
+
+
+def decide(store: Store, finding_id: str, state: FindingState, at_ns: int) -> Finding | None:
+    return store.change_finding(finding_id, FindingChange(state=state), "alice", at_ns)
 
 
 def only(store: Store) -> Finding:
@@ -87,7 +92,9 @@ def test_the_most_that_was_lost_around_one_event_was_lost_at_least(store: Store)
 
 def test_what_was_resolved_opens_when_it_is_seen_again(store: Store) -> None:
     store.append([make_event(1)])
-    resolved = store.decide_finding(only(store).finding_id, FindingState.RESOLVED, T0_NS + 10 * SECOND_NS)
+    resolved = store.change_finding(
+        only(store).finding_id, FindingChange(state=FindingState.RESOLVED), "alice", T0_NS + 10 * SECOND_NS
+    )
     assert resolved == only(store)
     assert only(store).state is FindingState.RESOLVED
     store.append([make_event(2)])
@@ -98,22 +105,22 @@ def test_what_was_resolved_opens_when_it_is_seen_again(store: Store) -> None:
 
 def test_a_sensor_clock_ahead_does_not_undo_a_decision(store: Store) -> None:
     store.append([make_event(60)])
-    store.decide_finding(only(store).finding_id, FindingState.RESOLVED, T0_NS)
+    decide(store, only(store).finding_id, FindingState.RESOLVED, T0_NS)
     assert only(store).state is FindingState.RESOLVED
 
 
 def test_what_was_acknowledged_stays_so_until_it_is_decided_otherwise(store: Store) -> None:
     store.append([make_event(1)])
-    store.decide_finding(only(store).finding_id, FindingState.ACKNOWLEDGED, T0_NS)
+    decide(store, only(store).finding_id, FindingState.ACKNOWLEDGED, T0_NS)
     store.append([make_event(2)])
     assert only(store).state is FindingState.ACKNOWLEDGED
-    store.decide_finding(only(store).finding_id, FindingState.OPEN, LATER_NS)
+    decide(store, only(store).finding_id, FindingState.OPEN, LATER_NS)
     assert only(store).state is FindingState.OPEN
 
 
 def test_a_decision_outlives_a_recount(store: Store) -> None:
     store.append([make_event(1, confidence=90), make_event(2, confidence=50)])
-    store.decide_finding(only(store).finding_id, FindingState.ACKNOWLEDGED, LATER_NS)
+    decide(store, only(store).finding_id, FindingState.ACKNOWLEDGED, LATER_NS)
     store.append([make_event(1, confidence=40, revision=2)])
     assert (only(store).confidence, only(store).state) == (50, FindingState.ACKNOWLEDGED)
 
@@ -127,9 +134,9 @@ def test_an_exception_holds_while_the_newest_event_carries_it(store: Store) -> N
 
 def test_nobody_decides_an_exception_or_a_finding_that_is_not_there(store: Store) -> None:
     store.append([make_event(1)])
-    with pytest.raises(ValueError, match="exception in the policy"):
-        store.decide_finding(only(store).finding_id, FindingState.EXCEPTED, T0_NS)
-    assert store.decide_finding("none", FindingState.OPEN, T0_NS) is None
+    with pytest.raises(ValueError, match="through an exception"):
+        decide(store, only(store).finding_id, FindingState.EXCEPTED, T0_NS)
+    assert decide(store, "none", FindingState.OPEN, T0_NS) is None
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from starlette.responses import HTMLResponse
 
 from api.dependencies import Context
 from api.page.filters import read_query
-from api.page.lists import list_cards, make_list_page
+from api.page.lists import Pulls, list_cards, make_list_page
 from api.page.render import Section, origin_of, render, with_query
+from api.pull_log import consumers_of
 from api.queries import EntryQuery
 from rules.blocklist import ListName
 
@@ -19,14 +20,20 @@ router = APIRouter()
 @router.get("/lists")
 def get_lists(context: Context, request: Request) -> HTMLResponse:
     """Return every list in every profile that is in use."""
-    return render(request, "lists.html", Section.LISTS, lists=list_cards(context), origin=origin_of(request))
+    return render(
+        request,
+        "lists.html",
+        Section.LISTS,
+        lists=list_cards(context, _pulls(context, request)),
+        origin=origin_of(request),
+    )
 
 
 @router.get("/lists/{list_name}")
 def get_list(list_name: Annotated[ListName, Path()], context: Context, request: Request) -> HTMLResponse:
     """Return one list: entries with their reasons, kept states with what each changed, where to pull it."""
     query, refused = read_query(EntryQuery, request)
-    page = make_list_page(context, list_name, query)
+    page = make_list_page(context, list_name, query, _pulls(context, request))
     after = with_query(request.url.path, profile=query.profile, q=query.q, service=query.service, after=page.next_after)
     return render(
         request,
@@ -39,3 +46,7 @@ def get_list(list_name: Annotated[ListName, Path()], context: Context, request: 
         next_page=after if page.next_after else None,
         origin=origin_of(request),
     )
+
+
+def _pulls(context: Context, request: Request) -> Pulls:
+    return consumers_of(request).states(context.now_ns())

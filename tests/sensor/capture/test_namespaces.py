@@ -1,5 +1,6 @@
 """One sensor in several network namespaces, also as an ordinary user, and namespaces that go and come back."""
 
+import itertools
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from sensor.capture.namespaces import Namespaces, full_name, named_namespaces, s
 from sensor.errors import CaptureError
 
 SMALL = Limits(flows=64)
-FRAME = tcp(0, ("192.0.2.1", 1000, "192.0.2.2", 443), (1, 1, SYN)).data
+PORT = 1000
 USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
 ENTER_AND_LISTEN = """
 import structlog, sys, time
@@ -41,6 +42,7 @@ with open_source(wanted, namespaces=namespaces) as source:
 """
 
 pytestmark = needs_root
+_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -48,6 +50,12 @@ def hosts() -> Iterator[tuple[Host, Host, Network]]:
     """Two hosts to watch; `join` lays their cables."""
     with Network() as network:
         yield network.host("one"), network.host("two"), network
+
+
+def new_frame() -> bytes:
+    """A SYN like no other: the same five-tuple, or sequence number, on another interface would be a copy of it."""
+    number = next(_numbers)
+    return tcp(0, ("192.0.2.1", PORT + number, "192.0.2.2", 443), (number, 1, SYN)).data
 
 
 def join(network: Network, *hosts: Host) -> Host:
@@ -100,7 +108,7 @@ def test_packets_of_two_namespaces_come_from_one_source(hosts: tuple[Host, Host,
     with open_source(wanted, SMALL, namespaces) as source:
         assert source.interfaces == tuple(wanted)
         for host in (one, two):
-            other.call(send_frames, host.name, (FRAME,))
+            other.call(send_frames, host.name, (new_frame(),))
         assert receive(source, *wanted) >= set(wanted)
     namespaces.close()
 
@@ -114,7 +122,7 @@ def test_a_process_or_a_path_names_a_namespace(hosts: tuple[Host, Host, Network]
     name = f"pid:{process.pid}" if kind == "process" else f"/run/netns/{one.namespace}"
     namespaces = Namespaces(name)
     with open_source([f"{name}/eth0"], SMALL, namespaces) as source:
-        other.call(send_frames, "one", (FRAME,))
+        other.call(send_frames, "one", (new_frame(),))
         assert receive(source, f"{name}/eth0")
         assert namespaces.follow() == set()
         process.kill()
@@ -131,7 +139,7 @@ def test_interfaces_inside_come_go_and_change_their_names(hosts: tuple[Host, Hos
         other = join(network, one)
         for name, command in ((eth0, "link set eth0 name wan0"), (wan0, "link delete wan0")):
             until(lambda name=name: source.read(0) is not None and source.interfaces == (name,))
-            other.call(send_frames, "one", (FRAME,))
+            other.call(send_frames, "one", (new_frame(),))
             assert name in receive(source, name)
             one.ip(command)
         until(lambda: source.read(0) is not None and source.interfaces == ())
@@ -160,7 +168,7 @@ def test_a_namespace_that_is_made_again_is_entered_again(hosts: tuple[Host, Host
         source.renew({one.namespace})
         assert set(source.interfaces) == set(wanted)
         assert "gone" not in listening.choose().reason
-        other.call(send_frames, "one", (FRAME,))
+        other.call(send_frames, "one", (new_frame(),))
         assert wanted[0] in receive(source, wanted[0])
     listening.close()
     namespaces.close()
@@ -217,7 +225,7 @@ def test_an_ordinary_user_enters_and_gives_that_right_up(hosts: tuple[Host, Host
             pytest.skip("the checkout cannot be read by another user")
         assert said == ["ready", "flow-heads-ring", f"{1 << 39 | 1 << 13:016x}"]
         for host in (one, two):
-            other.call(send_frames, host.name, (FRAME,))
+            other.call(send_frames, host.name, (new_frame(),))
         assert process.stdout.readline().split() == wanted
 
 
