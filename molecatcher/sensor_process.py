@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from db.store import open_store
 from molecatcher import __version__
 from molecatcher.catalogue_folder import CatalogueFolder
+from molecatcher.collector import spare_collector
 from molecatcher.delivery import Delivery
 from molecatcher.errors import SetupError
 from molecatcher.health import Health, of_spool, of_tables
@@ -326,6 +327,7 @@ def run(settings: Settings) -> None:
     notifier = Notifier()
     is_alone = settings.worker is None
     sensor = Sensor(settings, None if is_alone else lambda status: notifier.status(encode(status).decode()))
+    spare_collector()
     signal.signal(signal.SIGTERM, sensor.stop)
     signal.signal(signal.SIGINT, sensor.stop)
     signal.signal(signal.SIGHUP, sensor.reload)

@@ -29,6 +29,7 @@ DNS_PORTS: Final = frozenset((53, 5353, 5355))  # DNS, multicast DNS (RFC 6762),
 DNS_HEADER_OCTETS: Final = 12
 IsOwnLookup = Callable[[str, bytes], bool]
 
+_UDP: Final = Transport.UDP
 _NEVER_NS: Final = 1 << 63
 _CLOCK_STEP_NS: Final = 60_000_000_000  # packets this much older than the last: another capture, or the clock was set
 
@@ -182,7 +183,7 @@ class Pipeline:
         ends = (datagram.src, datagram.src_port, datagram.dst, datagram.dst_port)
         if message.is_response:
             ends = (*ends[2:], *ends[:2])
-        five_tuple = FiveTuple(Transport.UDP, *ends)
+        five_tuple = FiveTuple(_UDP, *ends)
         observations = self._take_dns(message, five_tuple, datagram.ts_ns, packet.interface, packet.wire_octets)
         if not _is_multicast(five_tuple.src):
             self.kept.add(self._dns.newest_key, packet)

@@ -4,7 +4,7 @@ from stored_events import SECOND_NS, T0_NS, make_event
 from db.store import Store
 from db.values import Finding, FindingCursor, FindingFilter, FindingState
 from db.workflow_values import FindingChange
-from rules.observation import FlowState
+from rules.observation import FlowState, Kind
 from rules.verdict import Outcome, Role, Severity
 
 LATER_NS = T0_NS + 100 * SECOND_NS
@@ -36,6 +36,35 @@ def test_a_source_a_service_and_a_role_make_one_finding(store: Store) -> None:
     assert (found.first_seen_ns, found.last_seen_ns) == (T0_NS + SECOND_NS, T0_NS + 2 * SECOND_NS)
     assert store.finding(found.finding_id) == found
     assert store.finding("none") is None
+
+
+@pytest.mark.parametrize(
+    ("turns", "state", "at"),
+    [
+        ([(Kind.TLS, FlowState.LIVE), (Kind.TLS, FlowState.BLOCKED)], FlowState.BLOCKED, 2),
+        ([(Kind.TLS, FlowState.LIVE), (Kind.DNS, FlowState.BLOCKED)], FlowState.BLOCKED, 2),
+        ([(Kind.DNS, FlowState.BLOCKED), (Kind.TLS, FlowState.LIVE)], FlowState.LIVE, 2),
+        ([(Kind.TLS, FlowState.LIVE), (Kind.TLS, FlowState.ATTEMPTED)], FlowState.ATTEMPTED, 2),
+        ([(Kind.TLS, FlowState.LIVE), (Kind.DNS, FlowState.ATTEMPTED)], FlowState.LIVE, 1),
+        ([(Kind.TLS, FlowState.BLOCKED), (Kind.DNS, FlowState.ATTEMPTED)], FlowState.BLOCKED, 1),
+        ([(Kind.DNS, FlowState.ATTEMPTED)], FlowState.ATTEMPTED, None),
+    ],
+)
+def test_whether_it_is_blocked_follows_the_newest_that_says_so(
+    store: Store, turns: list[tuple[Kind, FlowState]], state: FlowState, at: int | None
+) -> None:
+    for number, (kind, said) in enumerate(turns, 1):
+        store.append([make_event(number, kind=kind, state=said)])
+    assert only(store).tunnel_state is state
+    assert only(store).tunnel_state_at_ns == (T0_NS + at * SECOND_NS if at else None)
+
+
+def test_a_tunnel_that_goes_on_is_live_again_and_one_event_may_turn(store: Store) -> None:
+    store.append([make_event(1, state=FlowState.LIVE), make_event(2, state=FlowState.BLOCKED)])
+    store.append([make_event(1, revision=2, state=FlowState.LIVE, last_seen_ns=LATER_NS)])
+    assert (only(store).tunnel_state, only(store).tunnel_state_at_ns) == (FlowState.LIVE, LATER_NS)
+    store.append([make_event(1, revision=3, state=FlowState.BLOCKED, last_seen_ns=LATER_NS)])
+    assert only(store).tunnel_state is FlowState.BLOCKED
 
 
 def test_sanctioned_events_are_kept_without_a_finding(store: Store) -> None:
