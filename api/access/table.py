@@ -67,7 +67,7 @@ _COLLECTION = "/taxii2/lists/collections/{collection_id}/"
 _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_OPEN, "GET", ("/healthz", "/blocked")),
     (_PAGE, "GET", ("/", "/fragments/live", "/events", "/events/{event_id}", "/findings", "/findings/{finding_id}")),
-    (_PAGE, "GET", ("/services", "/sensors", "/policy")),
+    (_PAGE, "GET", ("/services", "/lists", "/lists/{list_name}", "/sensors", "/policy")),
     (_ANYBODY, "GET", ("/v1/openapi.json", "/v1/me")),
     (_EVENTS, "GET", ("/v1/events", "/v1/events/{event_id}", "/v1/events/aggregate", "/v1/events/export")),
     (_EVENTS, "GET", ("/v1/events/stream", "/v1/findings", "/v1/findings/{finding_id}", "/v1/services")),
