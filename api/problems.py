@@ -14,6 +14,8 @@ from api.errors import ApiError
 
 MEDIA_TYPE = "application/problem+json"
 BOUNCERS_PATH = "/v1/decisions"
+BOUNCERS_PATHS = (BOUNCERS_PATH, "/v1/usage-metrics")
+FORBIDDEN = {"message": "access forbidden"}  # the words of CrowdSec's own API, which bouncers know
 TYPE_PREFIX = "urn:molecatcher:problem:"
 
 
@@ -29,6 +31,9 @@ class Kind(Enum):
     )
     NOT_KNOWN = ("not-authenticated", HTTPStatus.UNAUTHORIZED, "A credential that is good here is needed")
     NOT_ALLOWED = ("not-allowed", HTTPStatus.FORBIDDEN, "The credential does not open this")
+    OTHER_SITE = ("other-site", HTTPStatus.FORBIDDEN, "The request may come from another site's page")
+    STEP_UP = ("step-up-needed", HTTPStatus.UNAUTHORIZED, "A fresh sign-in is needed for this")
+    RATE_LIMITED = ("too-many-requests", HTTPStatus.TOO_MANY_REQUESTS, "Too many requests")
     NOT_FOUND = ("not-found", HTTPStatus.NOT_FOUND, "There is nothing here")
     EMPTY_LIST = ("empty-list", HTTPStatus.NOT_FOUND, "The list is empty")
     NOT_ACCEPTABLE = ("not-acceptable", HTTPStatus.NOT_ACCEPTABLE, "The answer has another media type")
@@ -75,6 +80,8 @@ class Problem(ApiError):
 
         CrowdSec's bouncers end with a trace when an error has no `message`.
         """
+        if path.startswith(BOUNCERS_PATHS) and self.kind in {Kind.NOT_KNOWN, Kind.NOT_ALLOWED}:
+            return Response(msgspec.json.encode(FORBIDDEN), 403, {"Cache-Control": "no-store"}, "application/json")
         code = status or self.kind.status.value
         body: dict[str, object] = {
             "type": self.kind.uri,

@@ -24,6 +24,7 @@ from db import (
     snapshots,
     tokens,
 )
+from db.access_store import AccessStore
 from db.answered import AnsweredStore
 from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.errors import DbError
@@ -82,7 +83,7 @@ def open_store(
     return Store(engine, evidence_limit)
 
 
-class Store:
+class Store(AccessStore):
     """Events, findings, sensors, snapshots, resolutions and tokens in one database.
 
     `policy`, `searches` and `answered` are what people do over the API.

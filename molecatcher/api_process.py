@@ -12,6 +12,7 @@ from api.server import ApiServer, bind, parse_listen
 from db.errors import DbError
 from db.store import open_store
 from molecatcher import __version__
+from molecatcher.access_file import plan_listening
 from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.demonstration import RECORDING, Demonstration
 from molecatcher.dissection import dissect
@@ -48,7 +49,8 @@ class ApiProcess:
         Raises:
             RulesError, DbError, ApiError: a policy, database or listen address that cannot be used.
         """
-        listener = bind(parse_listen(settings.listen))
+        access, reach, self._certificate = plan_listening(settings)
+        listener = bind(parse_listen(settings.listen, only_loopback=False))
         open_lists = listen_openly(settings)
         open_zone = listen_for_zone(settings)
         catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
@@ -77,8 +79,8 @@ class ApiProcess:
             if open_zone
             else None
         )
-        app = create_app(self._context(settings))
-        self.server = ApiServer(app, listener)
+        app = create_app(self._context(settings), access)
+        self.server = ApiServer(app, listener, self._certificate, reach=reach)
         self.feeds = OpenFeeds(app, open_lists) if open_lists else None
         self._stopping = threading.Event()
         self._wants_reload = threading.Event()
@@ -119,6 +121,8 @@ class ApiProcess:
                 notifier.alive()
             for listener in self._listeners:
                 listener.poll()
+            if self._certificate:
+                self._certificate.poll()
             wants_reload = self._wants_reload.is_set()
             self._wants_reload.clear()
             if self.rules.reload() if wants_reload else self.rules.poll():

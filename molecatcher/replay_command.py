@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 
 from molecatcher.catalogue_folder import CatalogueFolder
+from molecatcher.collector import spare_collector
 from molecatcher.progress import progress_of
 from molecatcher.replay import Replay
 from molecatcher.tables import console, detections_table, print_summary
@@ -32,6 +33,7 @@ def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, s
     with _opened(store_in) as store:
         keeps_packets = store_in is not None and store_in.evidence
         replay = Replay(Ruleset(catalogue, policy), store, keeps_packets=keeps_packets)
+        spare_collector()
         events = _play(replay, files, messages)
         if as_json:
             print_lines(events)

@@ -73,6 +73,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     alpn: tuple[str, ...] = ()
     ja4: tuple[str, ...] = ()
     ns_domains: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
     ssh: bool = False
     addresses: tuple[str, ...] = ()
     wire: str = ""
@@ -149,6 +150,10 @@ class Catalogue:
         self.is_updated = is_updated
         self.by_alpn = {alpn: service for service in self.services.values() for alpn in service.alpn}
         self.by_ja4 = {ja4: service for service in self.services.values() for ja4 in service.ja4}
+        self.by_fallback: dict[str, tuple[Service, ...]] = {}  # by name, or address and port
+        for service in self.services.values():
+            for place in service.fallbacks:
+                self.by_fallback[place] = (*self.by_fallback.get(place, ()), service)
         self._table: NameTable[Listing] = NameTable()
         self._servers: NameTable[Service] = NameTable()
         self._known: dict[str, Match | None] = {}  # answers of `match`: names come again and again

@@ -35,7 +35,7 @@ HOW_SURE: tuple[tuple[frozenset[str], str], ...] = (
         "the protocol gives it away, no name does; another program may speak the same",
     ),
     (
-        frozenset({Evidence.ADDRESS, Evidence.JA4, Evidence.HEARTBEAT}),
+        frozenset({Evidence.ADDRESS, Evidence.JA4, Evidence.HEARTBEAT, Evidence.FALLBACK}),
         "only the address or the client's library ties it to the service; others may share both",
     ),
 )

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access.audit import audit
 from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import json_response
@@ -86,8 +88,12 @@ def get_diff(list_name: Name, query: Annotated[DiffQuery, Query()], context: Con
 @router.post(
     "/v1/lists/{list_name}/confirm", status_code=202, response_model=ListDocument, responses=problems(409, 422, 503)
 )
-def confirm_list(list_name: Name, query: InProfile, body: ConfirmBody, context: Context) -> Response:
+def confirm_list(list_name: Name, query: InProfile, body: ConfirmBody, context: Context, request: Request) -> Response:
     """Publish the held state with this digest although it is far from the one in force."""
+    in_force = context.snapshot(list_name, query.profile)
+    audit(
+        request, "list.publish", f"{list_name}/{query.profile}", before=in_force and in_force.digest, after=body.digest
+    )
     if not context.confirm_list(list_name, body.digest, query.profile):
         detail = "Nothing with this digest is held that could be confirmed: look at `held` in /v1/lists."
         raise Problem(Kind.CONFLICT, detail)
