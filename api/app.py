@@ -44,9 +44,11 @@ from api.routes import (
     feeds,
     findings,
     health,
+    inbound,
     lists,
     me,
     misp,
+    outputs,
     pages,
     policy,
     searches,
@@ -106,7 +108,7 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.metrics = RequestMetrics(registry)
     _add_outermost(app, config, app.state.metrics)
     readers = (feeds, lists, consumers, decisions, taxii, misp)
-    workflow = (findings, exceptions, services, blocked, searches)
+    workflow = (findings, exceptions, services, blocked, searches, outputs, inbound)
     watchers = (event_streams, events, *workflow, sensors, policy, demonstration)
     for module in (*watchers, *readers, health, pages, me, tokens, audit):
         app.include_router(module.router)

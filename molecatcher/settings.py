@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     exception_approval: bool = Field(
         default=False, description="an exception made over the API waits until another person approves it"
     )
+    output_networks: tuple[str, ...] = Field(
+        default=(), description="private networks that outputs may speak to (CIDR); none: public addresses only"
+    )
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
     resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")
     resolvers: tuple[str, ...] = Field(default=(), description="DNS servers to ask; none: the system's")
