@@ -85,8 +85,15 @@ def create_app(context: ApiContext) -> FastAPI:
     app.add_middleware(RequestGuard)
     app.state.metrics = RequestMetrics(registry)
     app.add_middleware(RequestBoundary, metrics=app.state.metrics)
-    readers = (feeds, lists, consumers, decisions, taxii, misp)
-    for module in (event_streams, events, findings, services, sensors, policy, *readers, demonstration, health, pages):
+    readers = (
+        feeds,
+        decisions,
+        lists,
+        consumers,
+        taxii,
+        misp,
+    )  # first those that are asked most: routes are tried in turn
+    for module in (*readers, event_streams, events, findings, services, sensors, policy, demonstration, health, pages):
         app.include_router(module.router)
     app.mount(STATIC_PATH, make_static_files(), name="static")
     describe_problems(app)
