@@ -43,6 +43,7 @@ class Evidence(StrEnum):
     PROTOCOL = "protocol"
     NS_DELEGATION = "ns_delegation"
     HEARTBEAT = "heartbeat"
+    FALLBACK = "fallback"
 
 
 class FlowState(StrEnum):
@@ -129,6 +130,7 @@ class BesideKind(StrEnum):
     SANCTIONED = "sanctioned"
     AGENT = "agent"
     AUXILIARY = "auxiliary"
+    FALLBACK = "fallback"
 
 
 class Beside(msgspec.Struct, frozen=True, gc=False):

@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access.gate import holder_of, profile_of, require_feed
-from api.access.presented import has_credential
 from api.errors import UnrenderableSnapshot
 from api.feeds import FORMATS, FeedFormat
 from api.feeds.conditions import accepts_gzip, is_unchanged
 from api.feeds.publication import CHECKSUMS, Edition, Publication
+from api.feeds.registry import REGISTRY
 from api.feeds.whole_body import WholeBody
 from api.openapi import problems
 from api.problems import Kind, Problem
@@ -26,9 +26,16 @@ from rules.profiles import DEFAULT_PROFILE
 
 RETRY_AFTER_S = 30
 MEDIA_TYPE = "text/plain; charset=utf-8"
+OTHER_TYPES = {feed.media_type for feed in REGISTRY} - {MEDIA_TYPE}
 EXAMPLE = "# Molecatcher unsanctioned-domains\nconnect.ngrok-agent.com\n*.connect.ngrok-agent.com\n"
 FEED_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The whole list", "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE}}},
+    200: {
+        "description": "The whole list",
+        "content": {
+            MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE},
+            **{media_type: {} for media_type in sorted(OTHER_TYPES)},
+        },
+    },
     304: {"description": "The list is the one that If-None-Match or If-Modified-Since names"},
 }
 
@@ -75,40 +82,34 @@ async def get_feed_in_profile(
 
 @router.get("/feeds/t/{token}/{file_name}", response_class=Response, responses=ANSWERS)
 async def get_feed_by_path(
-    token: Annotated[str, Path(max_length=100, description="For devices that can send no credential")],
+    token: Annotated[str, Path(max_length=100, description="For devices that can send no credential")],  # noqa: ARG001
     file_name: FileName,
     query: Annotated[FeedQuery, Query()],
     request: Request,
 ) -> Response:
     """The same with the token in the path."""
-    return await _respond(request, file_name, query, token)
+    return await _respond(request, file_name, query)
 
 
-async def _respond(request: Request, file_name: str, query: FeedQuery, path_token: str = "") -> Response:
+async def _respond(request: Request, file_name: str, query: FeedQuery) -> Response:
     """Answer from memory at once where that is possible: a change of threads costs as much as all the rest."""
-    if _is_in_memory(request, file_name, query, path_token):
-        return _answer(request, file_name, query, path_token)
-    return await run_in_threadpool(_answer, request, file_name, query, path_token)
+    if _is_in_memory(request, file_name, query):
+        return _answer(request, file_name, query)
+    return await run_in_threadpool(_answer, request, file_name, query)
 
 
-def _is_in_memory(request: Request, file_name: str, query: FeedQuery, path_token: str) -> bool:
+def _is_in_memory(request: Request, file_name: str, query: FeedQuery) -> bool:
     """Tell whether neither the database nor a renderer is needed to answer."""
-    state, feed = request.app.state, FEEDS.get(file_name)
+    state, feed, token = request.app.state, FEEDS.get(file_name), holder_of(request)
     if feed is None or query.empty or state.pulls.is_due:
-        return False
-    if (state.needs_credential or has_credential(request.headers, path_token)) and not state.credentials.is_current:
-        return False
-    try:
-        token = holder_of(request, path_token)
-    except Problem:
         return False
     profile = query.profile or (token.profile if token else None) or DEFAULT_PROFILE
     comments = bool(query.comments)
     return bool(state.publication.has(feed.list_name, feed.feed_format, profile, comments=comments))
 
 
-def _answer(request: Request, file_name: str, query: FeedQuery, path_token: str = "") -> Response:
-    token = holder_of(request, path_token)
+def _answer(request: Request, file_name: str, query: FeedQuery) -> Response:
+    token = holder_of(request)
     feed_name, checksum = _checksum_of(file_name)
     feed = FEEDS.get(feed_name)
     if feed is None:

@@ -18,21 +18,21 @@ def resident() -> int:
 
 @pytest.fixture
 def large(installation: Installation) -> Installation:
-    installation.publish(names_of(" ".join(f"=h{number}.{'a' * 60}.example" for number in range(60_000))))
+    installation.publish(names_of(" ".join(f"=h{number}.{'a' * 60}.example" for number in range(250_000))))
     return installation
 
 
 def test_clients_that_read_nothing_cost_no_copy_of_the_list(large: Installation, client: httpx.Client) -> None:
     size = len(client.get(TXT).content)
-    assert size > 4 * MIB
+    assert size > 16 * MIB, "more than the kernel buffers"
     before = resident()
     address = httpx.URL(large.url)
-    slow = [socket.create_connection((str(address.host), address.port or 0)) for _ in range(30)]
+    slow = [socket.create_connection((str(address.host), address.port or 0)) for _ in range(12)]
     for each in slow:
         each.sendall(f"GET {TXT} HTTP/1.1\r\nHost: {address.netloc.decode()}\r\n\r\n".encode())
     for each in slow:
         assert each.recv(1) == b"H"
-    assert resident() - before < 30 * size // 4
+    assert resident() - before < 12 * size // 4
     for each in slow[1:]:
         each.close()
     received = 0
