@@ -17,17 +17,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from children import tree_peak_kb
 
 from api.access.secrets import digest_of, new_id, new_secret, written
 from api.app import create_app
-from api.context import ApiContext, PolicyStatus
+from api.context import ApiContext, CatalogueStatus, PolicyStatus
 from api.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from db.values import Token, TokenScope
 from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot, digest
+from rules.catalogue import Catalogue
+from rules.policy import Policy
+from rules.ruleset import Ruleset
 
 PATH = "/feeds/unsanctioned-domains.txt"
 FIREWALLS = 1_000
@@ -70,6 +74,8 @@ def serve(entries: int, folder: Path, secrets: Path) -> None:
         store=store,
         snapshot=lambda asked, profile="": snapshot if asked is name else None,  # noqa: ARG005 - one profile
         catalogue_services=lambda: (),
+        catalogue_status=lambda: CatalogueStatus("", datetime.now(UTC).date()),
+        ruleset=lambda: Ruleset(Catalogue([], (), (), datetime.now(UTC).date()), Policy()),
         policy_status=lambda: PolicyStatus("", 0),
         now_ns=time.time_ns,
         version="bench",
