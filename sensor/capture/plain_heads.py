@@ -5,7 +5,8 @@ or IPv6, with one VLAN tag at most. Everything else goes to the pipeline, which 
 directions are forgotten, so that each gets another head, when there are too many, after the flow table's idle time, and
 when the clock goes back: that costs time and loses nothing.
 
-Cost by bench/offline.py: 0.9 us a packet that is passed over; of what this loop makes only the directions stay.
+Cost: some 0.6 us a packet that is passed over, 0.2 us of it a bare walk (bench/offline.py measures that, too); of what
+this loop makes only the directions stay.
 """
 
 import struct
