@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.caller import caller_of
 from api.context import ApiContext
 from api.problems import Kind, Problem
 from db.errors import DbError
@@ -23,6 +22,8 @@ HEADER = "Idempotency-Key"
 KEY = re.compile(r"[\x21-\x7e]{1,128}")
 KEPT_HEADERS = ("content-type", "location", "cache-control")
 FAILED = 500
+REFUSED = (401, 403, 429)
+APART = ("/v1/tokens", "/v1/events:batch")  # their answers hold secrets that are kept nowhere; events have ids
 IN_FLIGHT = "The request with this key is still being worked on: wait and send it again."
 MISMATCH = "Another request was sent with this key: give each request a key of its own."
 MALFORMED = f"{HEADER}: give 1 to 128 visible ASCII characters, such as a UUID."
@@ -38,13 +39,13 @@ class IdempotentRequests:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, from what was answered before where its key says so."""
         key = Headers(scope=scope).get(HEADER) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if key is None:
+        if key is None or scope["path"].startswith(APART):
             await self.app(scope, receive, send)
             return
         if not KEY.fullmatch(key):
             raise Problem(Kind.BAD_REQUEST, MALFORMED)
         request = Request(scope, receive)
-        body, context, caller = await request.body(), _context(scope), caller_of(request).name
+        body, context, caller = await request.body(), _context(scope), _asker(request)
         fingerprint = hashlib.sha256(
             b"\n".join((scope["raw_path"] or scope["path"].encode(), scope["query_string"], body))
         ).digest()
@@ -78,6 +79,16 @@ class _Kept:
         await self._send(message)
 
 
+def _asker(request: Request) -> str:
+    """Return a digest of the credential and address of a request, which is judged only behind this.
+
+    So an answer is repeated to none but who had it before.
+    """
+    address = request.client.host if request.client else ""
+    said = [request.headers.get(name, "") for name in ("authorization", "x-api-key", "cookie", "x-forwarded-for")]
+    return hashlib.sha256("\n".join([address, *said]).encode()).hexdigest()
+
+
 def _context(scope: Scope) -> ApiContext:
     context: ApiContext = scope["app"].state.context
     return context
@@ -94,7 +105,7 @@ def _repeat(earlier: Answered, fingerprint: bytes) -> Response:
 def _finish(context: ApiContext, caller: str, key: str, answer: _Kept) -> None:
     store = context.store.answered
     try:
-        if 0 < answer.status < FAILED:
+        if 0 < answer.status < FAILED and answer.status not in REFUSED:
             store.finish(caller, key, Answered(b"", 0, answer.status, answer.headers, answer.body))
         else:
             store.forget(caller, key)

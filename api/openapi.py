@@ -5,23 +5,25 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from api.output_queries import InboundBody
 from api.problems import MEDIA_TYPE
 from api.schemas import ProblemDocument
 
 SCHEMA_PATH = "#/components/schemas/{model}"
 _TITLES = {
     400: "The request, or its cursor, cannot be understood",
-    401: "A credential was given, or is needed here, and none that is good was",
-    403: "The credential is good, and does not open this",
+    401: "A credential was given, or is needed, and none that is good was; or a fresh sign-in is needed",
+    403: "Who asks may not, or not in this way",
     404: "There is nothing here",
     406: "The answer has another media type than those of Accept",
     409: "That is not how things stand now",
     421: "The Host header names no loopback host",
     422: "A parameter has a value that cannot be used",
+    429: "Too many requests; Retry-After says when to go on",
     500: "Something went wrong here; the log has the correlation id",
     503: "Not possible now; Retry-After says when to try again",
 }
-EVERYWHERE = (400, 421, 500)
+EVERYWHERE = (400, 401, 403, 421, 429, 500)
 SIMPLEST: dict[str, Any] = {"string": "text", "integer": 1, "number": 0.5, "boolean": True, "object": {}, "null": None}
 IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": "Idempotency-Key",
@@ -56,11 +58,14 @@ def _complete(description: dict[str, Any]) -> None:
     schemas = description.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(schema.pop("$defs", {}))
     schemas[ProblemDocument.__name__] = schema
+    inbound = InboundBody.model_json_schema(ref_template=SCHEMA_PATH)
+    schemas.update(inbound.pop("$defs", {}))
+    schemas[InboundBody.__name__] = inbound
     for path in description["paths"].values():
         for method, operation in path.items():
             if method == "post":
                 operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
-                operation["responses"].update({str(code): row for code, row in problems(409, 422).items()})
+                operation["responses"].update({str(code): problems(code)[code] for code in (409, 422)})
             for body in (operation.get("requestBody", {}), *operation["responses"].values()):
                 for content in body.get("content", {}).values():
                     if "schema" in content and not {"example", "examples"} & content.keys():
@@ -73,8 +78,8 @@ def example_of(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
         return example_of(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     if "examples" in schema:
         return schema["examples"][0]
-    if "anyOf" in schema:
-        return example_of(schema["anyOf"][0], schemas)
+    if choices := schema.get("anyOf", schema.get("oneOf")):
+        return example_of(choices[0], schemas)
     if schema.get("type") == "array":
         return [example_of(schema["items"], schemas)]
     if "properties" in schema:

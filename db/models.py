@@ -238,6 +238,62 @@ class TokenRow(Base):
     last_used_ns: Mapped[int | None]
 
 
+class SessionRow(Base):
+    """One `db.values.Session`."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index(None, "expires_at_ns"),)
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = mapped_column(unique=True)
+    issuer: Mapped[str]
+    subject: Mapped[str]
+    name: Mapped[str]
+    role: Mapped[str]
+    amr: Mapped[list[str]]
+    acr: Mapped[str]
+    address: Mapped[str]
+    authenticated_at_ns: Mapped[int]
+    created_at_ns: Mapped[int]
+    used_at_ns: Mapped[int]
+    expires_at_ns: Mapped[int]
+    revoked_at_ns: Mapped[int | None]
+
+
+class AccountRow(Base):
+    """One `db.values.Account`."""
+
+    __tablename__ = "accounts"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    password_hash: Mapped[str]
+    is_for_loopback_only: Mapped[bool]
+    created_at_ns: Mapped[int]
+    used_at_ns: Mapped[int | None]
+
+
+class AuditRow(Base):
+    """One `db.values.AuditEntry`. A trigger refuses to change one."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "at_ns"),)
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at_ns: Mapped[int]
+    actor_kind: Mapped[str]
+    actor_id: Mapped[str]
+    actor_name: Mapped[str]
+    address: Mapped[str]
+    action: Mapped[str]
+    target: Mapped[str]
+    outcome: Mapped[str]
+    before: Mapped[str]
+    after: Mapped[str]
+    detail: Mapped[str]
+    request_id: Mapped[str]
+    chain: Mapped[str]
+
+
 class MetaRow(Base):
     """A number that the store itself needs, by name: see below."""
 

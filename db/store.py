@@ -24,11 +24,13 @@ from db import (
     snapshots,
     tokens,
 )
+from db.access_store import AccessStore
 from db.answered import AnsweredStore
 from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.errors import DbError
 from db.evidence import DEFAULT_EVIDENCE_LIMIT
 from db.models import WRITE_PROBE, MetaRow
+from db.output_store import OutputStore
 from db.policy_store import PolicyStore
 from db.searches import SearchStore
 from db.values import (
@@ -82,10 +84,10 @@ def open_store(
     return Store(engine, evidence_limit)
 
 
-class Store:
+class Store(AccessStore):
     """Events, findings, sensors, snapshots, resolutions and tokens in one database.
 
-    `policy`, `searches` and `answered` are what people do over the API.
+    `policy`, `searches`, `answered` and `outputs` are what people do over the API.
     """
 
     def __init__(self, engine: Engine, evidence_limit: int = DEFAULT_EVIDENCE_LIMIT) -> None:
@@ -94,6 +96,7 @@ class Store:
         self.policy = PolicyStore(engine)
         self.searches = SearchStore(engine)
         self.answered = AnsweredStore(engine)
+        self.outputs = OutputStore(engine)
 
     def __enter__(self) -> Self:
         return self

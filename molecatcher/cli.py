@@ -60,7 +60,9 @@ CatalogueOption = Annotated[
 ListenOption = Annotated[
     str | None,
     typer.Option(
-        "--listen", metavar="HOST:PORT", help="Where API and page answer, loopback only [default: 127.0.0.1:8484]"
+        "--listen",
+        metavar="HOST:PORT",
+        help="Where API and page answer; beyond loopback see docs/security.md [default: 127.0.0.1:8484]",
     ),
 ]
 FeedsListenOption = Annotated[
@@ -70,7 +72,7 @@ FeedsListenOption = Annotated[
     ),
 ]
 CertificateOption = Annotated[
-    Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain for --feeds-listen (PEM)")
+    Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain for other hosts (PEM)")
 ]
 KeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key [default: in that file]")]
 ZoneListenOption = Annotated[
@@ -80,6 +82,18 @@ ZoneListenOption = Annotated[
         metavar="HOST:PORT",
         help="Where resolvers get the names as a policy zone: AXFR, IXFR, NOTIFY [default: nowhere]",
     ),
+]
+AccessOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--access",
+        metavar="FILE",
+        help="Who may ask (TOML, docs/security.md) [default: /etc/molecatcher/access.toml if it is there]",
+    ),
+]
+RequireOption = Annotated[
+    bool | None,
+    typer.Option("--require-auth", help="Ask everybody for a token or a sign-in, also on loopback", show_default=False),
 ]
 InterfaceOption = Annotated[
     list[str] | None,
@@ -153,6 +167,8 @@ def run(
     feeds_listen: FeedsListenOption = None,
     tls_cert: CertificateOption = None,
     tls_key: KeyOption = None,
+    access: AccessOption = None,
+    require_auth: RequireOption = None,
     zone_listen: ZoneListenOption = None,
     workers: WorkersOption = None,
     catalogue_dir: CatalogueOption = None,
@@ -169,7 +185,8 @@ def run(
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
     lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
     rules = {"policy": policy, "catalogue_dir": catalogue_dir}
-    sys.exit(supervise(_settings(**where, **lists, **rules, listen=listen, state=state)))
+    who = {"access": access, "require_auth": require_auth}
+    sys.exit(supervise(_settings(**where, **lists, **who, **rules, listen=listen, state=state)))
 
 
 @app.command()
@@ -198,6 +215,8 @@ def serve(
     feeds_listen: FeedsListenOption = None,
     tls_cert: CertificateOption = None,
     tls_key: KeyOption = None,
+    access: AccessOption = None,
+    require_auth: RequireOption = None,
     zone_listen: ZoneListenOption = None,
     catalogue_dir: CatalogueOption = None,
 ) -> None:
@@ -205,7 +224,8 @@ def serve(
     from molecatcher.api_process import run as run_api
 
     lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
-    run_api(_settings(**lists, listen=listen, state=state, policy=policy, catalogue_dir=catalogue_dir))
+    who = {"access": access, "require_auth": require_auth}
+    run_api(_settings(**lists, **who, listen=listen, state=state, policy=policy, catalogue_dir=catalogue_dir))
 
 
 @app.command()
@@ -313,6 +333,22 @@ def blocklist(
     from molecatcher.list_command import print_list
 
     print_list(output, _settings(policy=policy))
+
+
+@app.command()
+def sigma(
+    policy: PolicyOption = None,
+    output: Annotated[Path | None, typer.Option("--output", metavar="DIR", help="A file for each rule there")] = None,
+) -> None:
+    """Print the catalogue as Sigma rules, to look for tunnels in DNS, proxy and TLS logs that no sensor sees.
+
+    What the policy sanctions is left out.
+
+    Example: molecatcher sigma --policy policy.toml --output rules/
+    """
+    from molecatcher.sigma_command import write_rules
+
+    write_rules(_settings(policy=policy), output)
 
 
 @app.command()

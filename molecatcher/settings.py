@@ -11,11 +11,17 @@ from sensor.share import ALL, Share
 
 MAX_WORKERS = 32
 SYSTEM_POLICY = Path("/etc/molecatcher/policy.toml")
+SYSTEM_ACCESS = Path("/etc/molecatcher/access.toml")
 
 
 def default_policy() -> Path | None:
     """Return the system's policy file when there is one."""
     return SYSTEM_POLICY if SYSTEM_POLICY.exists() else None
+
+
+def default_access() -> Path | None:
+    """Return the system's access file when there is one."""
+    return SYSTEM_ACCESS if SYSTEM_ACCESS.exists() else None
 
 
 class Settings(BaseSettings):
@@ -35,6 +41,10 @@ class Settings(BaseSettings):
         default=None, description="public keys (PEM) whose catalogue updates are taken; none: no update is"
     )
     listen: str = Field(default="127.0.0.1:8484", description="address and port of the API and the page")
+    access: Path | None = Field(
+        default_factory=default_access, description="who may ask (TOML); none: whoever is on loopback, and tokens"
+    )
+    require_auth: bool = Field(default=False, description="trust nobody for being on loopback")
     feeds_listen: str | None = Field(
         default=None,
         description="where other hosts get lists, over TLS and with a token; none: nowhere",
@@ -63,6 +73,9 @@ class Settings(BaseSettings):
     evidence_mib: int = Field(default=256, gt=0, description="how much of such packets the database holds")
     exception_approval: bool = Field(
         default=False, description="an exception made over the API waits until another person approves it"
+    )
+    output_networks: tuple[str, ...] = Field(
+        default=(), description="private networks that outputs may speak to (CIDR); none: public addresses only"
     )
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
     resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")

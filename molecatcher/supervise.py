@@ -16,7 +16,7 @@ from types import FrameType
 
 import structlog
 
-from api.server import parse_listen
+from molecatcher.access_file import plan_listening
 from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.child import Child, inherited_environment
 from molecatcher.live_rules import read_policy
@@ -107,10 +107,11 @@ def run(settings: Settings) -> int:
     catalogue = CatalogueFolder(settings.state, settings.catalogue_dir).load()
     if settings.policy is not None:
         read_policy(settings.policy, catalogue, time.time_ns())
-    parse_listen(settings.listen)
+    certificate = plan_listening(settings)[2]
     check_permission()
     give_up_root(settings)
-    return Supervisor(_children(settings), lambda: log.info("ready", page=f"http://{settings.listen}/")).run(Notifier())
+    page = f"{'https' if certificate else 'http'}://{settings.listen}/"
+    return Supervisor(_children(settings), lambda: log.info("ready", page=page)).run(Notifier())
 
 
 def _children(settings: Settings) -> tuple[Child, ...]:

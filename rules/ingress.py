@@ -105,7 +105,8 @@ def _address(observation: Observation, service: Service, is_shared: Iterable[str
     known = observation.agent_address
     if known is None or known[0] != service.id or (service.id in is_shared and ingress_name(observation) is None):
         return []
-    detail = f"{known[1]}, a name of {service.short_name}'s agents, resolves to this address"
+    listed = f"{known[1]}, a name of {service.short_name}'s agents, resolves to this address"
+    detail = listed if known[1] else f"{service.short_name} publishes this address for its agents"
     address = address_text(observation.five_tuple.dst)
     return [Finding(Sign.PROVIDER_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access.audit import audit
 from api.cursors import CursorSigner
 from api.dependencies import Context
 from api.documents import json_response
@@ -55,7 +56,9 @@ def get_event(event_id: Annotated[str, Path(max_length=64)], context: Context, s
     response_class=Response,
     responses={200: {"description": "A pcapng file", "content": {PCAP: PCAP_SCHEMA}}, **problems(403, 404, 422, 503)},
 )
-def get_evidence(event_id: Annotated[str, Path(max_length=64)], context: Context, shown: Shown) -> Response:
+def get_evidence(
+    event_id: Annotated[str, Path(max_length=64)], context: Context, shown: Shown, request: Request
+) -> Response:
     """The few packets that an event rests on, as pcapng, each with a comment that says why it is there.
 
     Secrets in clear text are blanked and packets may be cut; lengths on the wire, tags and interface are as captured.
@@ -66,5 +69,6 @@ def get_evidence(event_id: Annotated[str, Path(max_length=64)], context: Context
         if context.store.event(event_id) is None:
             raise Problem(Kind.NOT_FOUND, NO_EVENT)
         raise Problem(Kind.NOT_FOUND, NO_EVIDENCE)
+    audit(request, "evidence.read", event_id)
     headers = {"Content-Disposition": f'attachment; filename="{event_id}.pcap"', "Cache-Control": "no-store"}
     return Response(octets, headers=headers, media_type=PCAP)

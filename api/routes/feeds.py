@@ -79,17 +79,17 @@ def get_feed_in_profile(
 
 @router.get("/feeds/t/{token}/{file_name}", response_class=Response, responses=ANSWERS)
 def get_feed_by_path(
-    token: Annotated[str, Path(max_length=100, description="For devices that can send no credential")],
+    token: Annotated[str, Path(max_length=100, description="For devices that can send no credential")],  # noqa: ARG001
     file_name: FileName,
     query: Annotated[FeedQuery, Query()],
     request: Request,
 ) -> Response:
     """The same with the token in the path."""
-    return _answer(request, file_name, query, token)
+    return _answer(request, file_name, query)
 
 
-def _answer(request: Request, file_name: str, query: FeedQuery, path_token: str = "") -> Response:
-    token = holder_of(request, path_token)
+def _answer(request: Request, file_name: str, query: FeedQuery) -> Response:
+    token = holder_of(request)
     feed_name, checksum = _checksum_of(file_name)
     feed = FEEDS.get(feed_name)
     if feed is None:

@@ -19,7 +19,7 @@ _REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z-]{0,31}) ([\x21-\x7e\x80-\xff]{1
 _BEGINNING: Final = re.compile(rb"[A-Z][A-Z-]{0,31}(?: (?:[\x21-\x7e\x80-\xff]{1,8000}(?: [HTP/1.0]{0,8}\r?)?)?)?")
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _FIELD: Final = re.compile(
-    rb"^(host|upgrade|sec-websocket-protocol|content-length|transfer-encoding)[ \t]*:([^\r\n]*)",
+    rb"^(host|upgrade|sec-websocket-protocol|content-length|transfer-encoding|x-inlets-id)[ \t]*:([^\r\n]*)",
     re.IGNORECASE | re.MULTILINE,
 )
 _HOST_AND_PORT: Final = re.compile(rb"(?:\[[^\]]*\]|[^:\[@]+):[0-9]+")
@@ -33,6 +33,7 @@ class HttpRequest(Value, frozen=True):
     `target` is the authority of a CONNECT, else the path without its query. `host` is folded, an IPv6 literal without
     its brackets; it comes from the target where that holds one (RFC 9112 section 3.2.2: `is_absolute`, for a proxy),
     else from the Host field. `other_host` is what other programs take for the host of a target that no standard allows.
+    `is_inlets`: it has the field by which inlets numbers its clients.
     `head_octets` is 0 where the head was cut off, `body_octets` None where the body's length is unknown.
     """
 
@@ -46,6 +47,7 @@ class HttpRequest(Value, frozen=True):
     body_octets: int | None = 0
     is_absolute: bool = False
     other_host: str | None = None
+    is_inlets: bool = False
 
 
 def read_request(stream: bytes, *, is_final: bool = False) -> HttpRequest:
@@ -92,6 +94,7 @@ def _as_request(method: bytes, target: bytes, fields: dict[bytes, bytes], head_o
         body_octets=_body_octets(fields),
         is_absolute=bool(authority) and method != b"CONNECT",
         other_host=other if other != host else None,
+        is_inlets=b"x-inlets-id" in fields,
     )
 
 

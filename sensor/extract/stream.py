@@ -23,6 +23,7 @@ from sensor.extract.tunnel_stream import (
     read_bore,
     read_frp_login,
     read_gsocket,
+    read_jprq,
     read_openvpn,
     read_zero_first,
     read_zerotier,
@@ -223,6 +224,8 @@ def _request_indicators(request: HttpRequest) -> tuple[Indicator, ...]:
     found = [Indicator(evidence, host) for host in (request.other_host, request.host) if host]
     if request.upgrade == "websocket":
         found += [Indicator(Evidence.PROTOCOL, f"websocket:{name}") for name in request.websocket_protocols]
+    if request.is_inlets:
+        found.append(Indicator(Evidence.PROTOCOL, "inlets"))
     tell = _HTTP_TELLS.get(request.target)
     if tell is not None and request.upgrade == tell[0]:
         found.append(Indicator(Evidence.PROTOCOL, tell[1]))
@@ -234,6 +237,8 @@ def _read_binary(stream: bytes, *, is_final: bool) -> _Layer:
     if stream[0] in _BINARY_TUNNELS:
         with suppress(MalformedInput):
             return _tunnel(_BINARY_TUNNELS[stream[0]](stream))
+    with suppress(MalformedInput):
+        return _tunnel(read_jprq(stream))
     try:
         return _read_dns(stream, is_final=is_final)
     except MalformedDns:
