@@ -52,6 +52,7 @@ bench: bench-setup ## Measure everything (slow; ARGS="--packets 200000 --rounds 
 	$(TIMED) $(BIN)/python bench/correlation.py
 	$(TIMED) $(BIN)/python bench/proxy_log.py
 	$(TIMED) $(BIN)/python bench/lists.py
+	$(TIMED) $(BIN)/python bench/list_pulls.py
 	[ "$$(id -u)" != 0 ] || $(TIMED) $(BIN)/python bench/engines.py
 
 bpf: ## Build the eBPF filter again (after a change of its source; commit the object with it)
