@@ -5,6 +5,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from api.page.render import render
 from api.problems import Kind, Problem
@@ -35,8 +36,8 @@ def answer_http_exception(request: Request, error: HTTPException) -> Response:
     """Return what the framework raised: no such path, no such method."""
     kind = _KINDS.get(error.status_code, Kind.OTHER)
     headers = dict(error.headers or {})
-    if headers.get("Allow") == "GET":
-        headers["Allow"] = "GET, HEAD"
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(_allowed(request))
     return _respond(request, Problem(kind, _FIXES[kind], headers), error.status_code)
 
 
@@ -66,6 +67,16 @@ def _respond(request: Request, problem: Problem, status: int | None = None) -> R
     page = render(request, "error.html", None, status or problem.kind.status.value, problem=problem)
     page.headers.update(problem.headers)
     return page
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return the methods of every route at this path; the framework names those of the first one only."""
+    methods: set[str] = set()
+    entries = (getattr(entry, "original_router", entry) for entry in request.app.routes)
+    for route in (route for entry in entries for route in getattr(entry, "routes", None) or [entry]):
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or {"GET"}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 def _explain(kind: str, message: str) -> str:

@@ -1,15 +1,22 @@
 """The application: routes, middleware, error answers and OpenAPI, put together for one context."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.exceptions import HTTPException
 
+from api.access.config import AccessConfig
+from api.access.control import AccessControl
 from api.access.credentials import Credentials
+from api.access.gate import authorize
+from api.access.proxies import TrustedProxies
+from api.access.sessions import Sessions
+from api.access.table import require_complete
 from api.answers import answer_database, answer_http_exception, answer_invalid, answer_problem
 from api.boundary import RequestBoundary
 from api.context import ApiContext
@@ -17,26 +24,38 @@ from api.decisions import DecisionStream
 from api.feeds.collections import Collections
 from api.feeds.publication import Publication
 from api.guard import RequestGuard
+from api.idempotency import IdempotentRequests
 from api.metrics import RequestMetrics, make_registry
-from api.openapi import describe_problems
+from api.openapi import describe
 from api.page.overview import KeptChart
 from api.page.templates import make_templates
 from api.problems import Problem
+from api.pseudonyms import Pseudonyms
+from api.pull_log import ConsumerStates, PullLog
 from api.routes import (
+    audit,
+    blocked,
+    consumers,
     decisions,
     demonstration,
     event_streams,
     events,
+    exceptions,
     feeds,
     findings,
     health,
+    inbound,
     lists,
+    me,
     misp,
+    outputs,
     pages,
     policy,
+    searches,
     sensors,
     services,
     taxii,
+    tokens,
 )
 from api.static_files import STATIC_PATH, make_static_files
 from api.tail import EventTail
@@ -52,54 +71,88 @@ Times are RFC 3339 UTC. Errors are `application/problem+json` (RFC 9457). Lists 
 log = structlog.get_logger("api")
 
 
-def create_app(context: ApiContext) -> FastAPI:
-    """Return the application that answers from `context`."""
+def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastAPI:
+    """Return the application that answers from `context`; without `config` whoever is on this host's loopback may."""
+    config = config or AccessConfig()
     app = FastAPI(
         title="Molecatcher",
         version=context.version,
         description=DESCRIPTION,
-        openapi_url="/v1/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
+        dependencies=[Depends(authorize)],
     )
     _answer_errors(app)
-    registry = make_registry(context)
+    pulls = PullLog(context.store, context.now_ns)
+    states = ConsumerStates(context.store, context.snapshot, pulls, context.behind_after_ns)
+    registry = make_registry(context, states)
     app.state.context = context
-    app.state.needs_credential = False
-    app.state.credentials = Credentials(context.store, context.now_ns)
+    app.state.trusts_loopback = True
+    sessions = Sessions(context.store, context.now_ns, config.sessions)
+    app.state.access = AccessControl(config, Credentials(context.store, context.now_ns), sessions)
     app.state.publication = Publication(context.snapshot)
     app.state.collections = Collections(context.snapshot)
+    app.state.pulls = pulls
+    app.state.consumers = states
     app.state.registry = registry
+    app.state.pseudonyms = Pseudonyms(context.name_key)
     app.state.tail = EventTail(context.store)
     app.state.decisions = DecisionStream(partial(decisions.earlier_bodies, context))
     app.state.kept_chart = KeptChart()
     app.state.templates = make_templates(context.version)
-    app.add_middleware(RequestGuard)
+    app.add_middleware(IdempotentRequests)
+    app.add_middleware(RequestGuard, hosts=config.hosts)
     app.state.metrics = RequestMetrics(registry)
-    app.add_middleware(RequestBoundary, metrics=app.state.metrics)
-    readers = (feeds, lists, decisions, taxii, misp)
-    for module in (event_streams, events, findings, services, sensors, policy, *readers, demonstration, health, pages):
+    _add_outermost(app, config, app.state.metrics)
+    readers = (feeds, lists, consumers, decisions, taxii, misp)
+    workflow = (findings, exceptions, services, blocked, searches, outputs, inbound)
+    watchers = (event_streams, events, *workflow, sensors, policy, demonstration)
+    for module in (*watchers, *readers, health, pages, me, tokens, audit):
         app.include_router(module.router)
+    require_complete(routes_of(app))
     app.mount(STATIC_PATH, make_static_files(), name="static")
-    describe_problems(app)
+    describe(app)
     return app
 
 
 def create_feed_app(main: FastAPI) -> FastAPI:
     """Return the application for other hosts: the lists of `main`, each with a credential, `/healthz`, nothing else."""
-    app = FastAPI(title="Molecatcher", version=main.version, openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Molecatcher",
+        version=main.version,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(authorize)],
+    )
     app.router.redirect_slashes = False
     _answer_errors(app)
-    app.state.needs_credential = True
-    for shared in ("context", "credentials", "publication", "collections", "decisions"):
+    app.state.trusts_loopback = False
+    for shared in ("context", "access", "publication", "collections", "decisions", "pulls"):
         setattr(app.state, shared, getattr(main.state, shared))
-    app.add_middleware(RequestGuard, only_loopback=False)
-    app.add_middleware(RequestBoundary, metrics=main.state.metrics)
+    app.add_middleware(RequestGuard, hosts=None)
+    _add_outermost(app, main.state.access.config, main.state.metrics)
     for router in (feeds.router, decisions.router, taxii.router, misp.router, health.alive):
         app.include_router(router)
     return app
+
+
+def _add_outermost(app: FastAPI, config: AccessConfig, metrics: RequestMetrics) -> None:
+    """Let proxies say who asks, inside of what answers their mistakes."""
+    if config.proxy is not None:
+        app.add_middleware(TrustedProxies, networks=config.proxy.networks, hops=config.proxy.hops)
+    app.add_middleware(RequestBoundary, metrics=metrics)
+
+
+def routes_of(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """Yield method and path of every route."""
+    for found in iter_route_contexts(app.routes):
+        route = found.original_route
+        if isinstance(route, APIRoute):
+            yield from ((method, found.path or route.path) for method in route.methods or ())
 
 
 def _answer_errors(app: FastAPI) -> None:
@@ -113,5 +166,6 @@ def _answer_errors(app: FastAPI) -> None:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     log.info("api_started", version=app.version)
     yield
-    app.state.credentials.flush()
+    app.state.access.credentials.flush()
+    app.state.pulls.flush()
     log.info("api_stopped")

@@ -11,12 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import RequestMetrics
 from api.problems import Kind, Problem
-from api.streaming import HEADERS_ONLY
+from api.streaming import ANSWER_HEADERS, HEADERS_ONLY, REQUEST_ID
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -25,6 +25,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+OVER_TLS = {"Strict-Transport-Security": "max-age=31536000"}
 
 log = structlog.get_logger("api")
 
@@ -45,7 +46,8 @@ class RequestBoundary:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        response = _Response(send, request_id=str(uuid.uuid4()), has_body=scope["method"] != "HEAD")
+        response = _Response(send, scope, request_id=str(uuid.uuid4()), has_body=scope["method"] != "HEAD")
+        scope[REQUEST_ID] = response.request_id
         method, started = scope["method"], time.perf_counter()
         if method == "HEAD":
             scope["method"] = "GET"
@@ -72,8 +74,9 @@ class RequestBoundary:
 class _Response:
     """The sending side of one request: adds the headers that every response has, and keeps its status."""
 
-    def __init__(self, send: Send, request_id: str, *, has_body: bool) -> None:
+    def __init__(self, send: Send, scope: Scope, request_id: str, *, has_body: bool) -> None:
         self._send = send
+        self._scope = scope
         self.request_id = request_id
         self.has_body = has_body
         self.status = 500
@@ -95,5 +98,6 @@ class _Response:
     def _add_headers(self, message: MutableMapping[str, Any]) -> None:
         headers = MutableHeaders(scope=message)
         headers["X-Request-Id"] = self.request_id
-        for name, value in SECURITY_HEADERS.items():
+        more = OVER_TLS if self._scope["scheme"] == "https" else {}
+        for name, value in (SECURITY_HEADERS | more | self._scope.get(ANSWER_HEADERS, {})).items():
             headers.setdefault(name, value)

@@ -11,6 +11,7 @@ from rules.blocklist import ListName, Snapshot
 from rules.dissected import DissectedPacket
 from rules.list_guards import HeldList
 from rules.profiles import AGENTS_ONLY, DEFAULT_PROFILE, Profile
+from rules.ruleset import Ruleset
 from rules.verdict import Decision
 
 
@@ -24,6 +25,22 @@ class ServiceRow:
     confidence: str
     decision: Decision
     homepage: str
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueStatus:
+    """The catalogue in force: its version and day, where it is from, the organisation's additions in it.
+
+    `warning` is a sentence where it is old.
+    """
+
+    version: str
+    generated: date
+    age_days: int = 0
+    is_old: bool = False
+    origin: str = "the program"
+    additions: tuple[str, ...] = ()
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +99,38 @@ def _nothing_to_confirm(name: ListName, digest: str, profile: str = DEFAULT_PROF
 class ApiContext:
     """Everything the API asks; the callables are asked on each request, so their answers may change.
 
+    `ruleset` are the rules in force, the policy file with what people changed over the API; `policy_changed` is called
+    after such a change, so that the next answer shows it. `needs_approval`: an exception waits for another person.
     `profiles` has each profile with whether it is in use; `use_profile` notes that somebody pulls one.
+    A consumer that has an older list `behind_after_ns` after it was superseded is behind.
 
+    `outputs_changed` is called when an output came or went; `replay_letters` delivers dead letters again and returns
+    how many were taken, and why no more. `output_key` seals the secrets of outputs.
     `dissect` puts the packets of an event into words. `demonstrate` plays a recorded agent and returns how many events
-    were stored; None where there is no recording. `cursor_secret` signs page cursors, which survive a restart only when
-    the caller keeps the secret.
+    were stored; None where there is no recording. `cursor_secret` signs page cursors, `name_key` makes pseudonyms. Both
+    survive a restart only when the caller keeps them.
     """
 
     store: Store
     snapshot: Snapshots
     catalogue_services: Callable[[], Sequence[ServiceRow]]
+    catalogue_status: Callable[[], CatalogueStatus]
     policy_status: Callable[[], PolicyStatus]
     now_ns: Callable[[], int]
     version: str
+    ruleset: Callable[[], Ruleset]
+    policy_changed: Callable[[], None] = lambda: None
+    needs_approval: Callable[[], bool] = lambda: False
+    outputs_changed: Callable[[], None] = lambda: None
+    replay_letters: Callable[[str], tuple[int, str]] = lambda _output_id: (0, "outputs do not run here")
     held_list: HeldLists = _no_list
     confirm_list: ConfirmList = _nothing_to_confirm
     profiles: Callable[[], Sequence[tuple[Profile, bool]]] = lambda: ((AGENTS_ONLY, True),)
     use_profile: Callable[[str], None] = lambda _profile: None
+    behind_after_ns: int = 30 * 60 * 1_000_000_000
     dissect: Callable[[bytes], Sequence[DissectedPacket]] = lambda _evidence: ()
     zone_counts: Callable[[], Mapping[str, int]] = dict
     demonstrate: Callable[[], int] | None = None
     cursor_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    output_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    name_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from api.problems import Kind, Problem
-from db.values import EventFilter, FindingFilter
+from db.values import AuditFilter, EventFilter, FindingFilter
 
 SIGNATURE_OCTETS = 16
 MAX_CURSOR_LENGTH = 512
@@ -35,12 +35,12 @@ class CursorSigner:
     secret: bytes
     resource: str
 
-    def encode(self, position: Position, asked: EventFilter | FindingFilter) -> str:
+    def encode(self, position: Position, asked: EventFilter | FindingFilter | AuditFilter) -> str:
         """Return the cursor for the page below `position` of the query `asked`."""
         payload = msgspec.json.encode(position)
         return f"{_to_text(payload)}.{_to_text(self._sign(payload, asked))}"
 
-    def decode(self, cursor: str, asked: EventFilter | FindingFilter) -> Position:
+    def decode(self, cursor: str, asked: EventFilter | FindingFilter | AuditFilter) -> Position:
         """Return where the page begins.
 
         Raises:
@@ -55,7 +55,7 @@ class CursorSigner:
             raise _refusal()
         return msgspec.json.decode(payload, type=Position)
 
-    def _sign(self, payload: bytes, asked: EventFilter | FindingFilter) -> bytes:
+    def _sign(self, payload: bytes, asked: EventFilter | FindingFilter | AuditFilter) -> bytes:
         parts = (self.resource.encode(), msgspec.json.encode(asked), payload)
         message = b"".join(len(part).to_bytes(4) + part for part in parts)
         return hmac.digest(self.secret, message, hashlib.sha256)[:SIGNATURE_OCTETS]

@@ -3,6 +3,8 @@
 ApiError
 ├── Problem                an answer other than success, as RFC 9457 describes it (`api.problems`)
 ├── RefusedListenAddress   an address the server must not listen on
+├── SealBroken             secrets that were sealed with another key
+├── UnusableAccessConfig   an access configuration that says what cannot be
 ├── UnusableCertificate    a certificate or key that TLS cannot use
 └── UnrenderableSnapshot   a snapshot that a feed format cannot carry; firewalls keep the list they have
 """
@@ -22,3 +24,11 @@ class UnrenderableSnapshot(ApiError):
 
 class UnusableCertificate(ApiError):
     """A certificate or key that TLS cannot use; the message says what to give instead."""
+
+
+class SealBroken(ApiError):
+    """Secrets that were sealed with another key; the message says what to do."""
+
+
+class UnusableAccessConfig(ApiError):
+    """An access configuration that says what cannot be; the message names the place."""

@@ -6,6 +6,7 @@ The Host check is what keeps a web page elsewhere from reading the API through a
 
 import ipaddress
 import unicodedata
+from collections.abc import Collection
 from urllib.parse import unquote_to_bytes
 
 from starlette.exceptions import HTTPException
@@ -21,31 +22,32 @@ LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 class RequestGuard:
     """ASGI middleware that refuses, by raising `Problem`, what no handler should see."""
 
-    def __init__(self, app: ASGIApp, *, only_loopback: bool = True) -> None:
-        """Guard `app`; `only_loopback` false: other hosts may ask too, each request having to prove who it is from."""
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str] | None = ()) -> None:
+        """Guard `app`, which answers for loopback names and `hosts`; None: for all, each request proving who it is."""
         self.app = app
-        self.only_loopback = only_loopback
+        self.hosts = None if hosts is None else frozenset(map(str.lower, hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on that may be read."""
         if scope["type"] == "http":
             headers = dict(scope["headers"])
-            if self.only_loopback:
-                check_host(headers.get(b"host", b"").decode("latin-1"))
+            if self.hosts is not None:
+                check_host(headers.get(b"host", b"").decode("latin-1"), self.hosts)
             check_target(scope["raw_path"] or scope["path"].encode(), scope["query_string"])
             check_declared_length(headers.get(b"content-length", b"0"))
             receive = _bounded(receive)
         await self.app(scope, receive, send)
 
 
-def check_host(host: str) -> None:
-    """Refuse a Host header that is not a loopback name or address, with or without a port."""
+def check_host(host: str, hosts: Collection[str] = ()) -> None:
+    """Refuse a Host header that is no loopback name or address and none of `hosts`, with or without a port."""
     name = host.lower()
     bare, colon, port = name.rpartition(":")
     if colon and not name.endswith("]"):
         name = bare if port.isdecimal() else ""
-    if not is_loopback(name.removeprefix("[").removesuffix("]")):
-        detail = "Ask for http://localhost or http://127.0.0.1 with the port of this server."
+    name = name.removeprefix("[").removesuffix("]")
+    if not is_loopback(name) and name not in hosts:
+        detail = "Ask for http://localhost or http://127.0.0.1 with the port of this server, or by a name it was given."
         raise Problem(Kind.WRONG_HOST, detail)
 
 

@@ -115,3 +115,33 @@ class DiffDocument(Document):
     added: list[str] = Field(examples=[["*.new.example"]])
     removed: list[str] = Field(examples=[[]])
     is_truncated: bool
+
+
+class ConsumerDocument(Document):
+    """What a consumer pulled last of one list; `consumer` is the name of its token."""
+
+    consumer: str | None = Field(examples=["paloalto-berlin-1"])
+    token_id: str | None
+    address: str = Field(examples=["10.1.0.1"])
+    user_agent: str = Field(examples=["unbound/1.17.1"])
+    list_name: ListName
+    profile: str = Field(examples=["agents-only"])
+    format: str = Field(examples=["pan-os.txt"])
+    serial: int | None = Field(examples=[7], description="What it was handed last")
+    serial_in_force: int | None = Field(examples=[7])
+    is_behind: bool = Field(description="It has an older state, for longer than `behind_minutes`")
+    last_status: int = Field(examples=[304])
+    first_pull: datetime
+    last_pull: datetime
+    last_change: datetime | None
+    pulls: int
+    failures: int
+
+
+class ConsumerPage(Document):
+    """Consumers, the one that pulled last first; `next` is the `offset` of the next page."""
+
+    items: list[ConsumerDocument]
+    total: int
+    behind: int
+    next: int | None

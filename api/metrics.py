@@ -1,5 +1,6 @@
 """Prometheus metrics: what the sensors reported, what the lists hold, how requests went. Labels are few and bounded."""
 
+from collections import Counter as Counts
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -10,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from api.context import ApiContext
 from api.feeds import count_entries
+from api.pull_log import ConsumerStates
 from api.times import NS_PER_S
 from rules.blocklist import ListName
 from rules.sensor_status import SensorState, SensorStatus
@@ -62,6 +64,13 @@ GAUGES = (
 )
 
 
+OUTPUT_COUNTERS = {
+    "delivered": "Events that an output delivered",
+    "failures": "Deliveries that failed, each try",
+    "dead": "Events that became dead letters",
+}
+
+
 class RequestMetrics:
     """Counts and latencies of requests by method, route template and status."""
 
@@ -79,10 +88,11 @@ class RequestMetrics:
 
 
 class StateCollector(Collector):
-    """Reads sensors, lists and policy when it is asked."""
+    """Reads sensors, lists, their consumers and policy when it is asked."""
 
-    def __init__(self, context: ApiContext) -> None:
+    def __init__(self, context: ApiContext, consumers: ConsumerStates) -> None:
         self._context = context
+        self._consumers = consumers
 
     def collect(self) -> Iterator[Metric]:
         """Return the current values."""
@@ -94,8 +104,10 @@ class StateCollector(Collector):
         yield self._state(sensors)
         yield _policy_error(sensors, has_error=bool(self._context.policy_status().error))
         yield from self._lists()
+        yield from self._pulls()
         yield from self._zone()
         yield from self._evidence()
+        yield from self._outputs()
 
     def describe(self) -> list[Metric]:
         """Return nothing: registering must not read the database."""
@@ -149,6 +161,38 @@ class StateCollector(Collector):
             family.add_metric((kind,), count)
         yield family
 
+    def _pulls(self) -> Iterator[Metric]:
+        labels = ("list", "profile")
+        pulling = GaugeMetricFamily("molecatcher_feed_consumers", "Who pulls the list (90 days)", labels=labels)
+        behind = GaugeMetricFamily("molecatcher_feed_consumers_behind", "Those that have an older state", labels=labels)
+        states = self._consumers.states(self._context.now_ns())
+        counts = Counts((row.list_name, row.profile) for row, _serial, _is_behind in states)
+        late = Counts((row.list_name, row.profile) for row, _serial, is_behind in states if is_behind)
+        for key, number in sorted(counts.items()):
+            pulling.add_metric(key, number)
+            behind.add_metric(key, late[key])
+        yield pulling
+        yield behind
+        dropped = "Consumers that were forgotten because there were too many"
+        yield CounterMetricFamily("molecatcher_feed_consumers_dropped", dropped, value=self._consumers.dropped)
+
+    def _outputs(self) -> Iterator[Metric]:
+        outputs, newest = self._context.store.outputs.outputs(), self._context.store.last_ingest_seq()
+        lag = GaugeMetricFamily("molecatcher_output_lag", "Commits that an output has not come to", labels=("output",))
+        text = "How long deliveries have failed, 0 where they do not"
+        failing = GaugeMetricFamily("molecatcher_output_failing_seconds", text, labels=("output",))
+        counters = {
+            name: CounterMetricFamily(f"molecatcher_output_{name}", text, labels=("output",))
+            for name, text in OUTPUT_COUNTERS.items()
+        }
+        now_ns = self._context.now_ns()
+        for row in outputs:
+            lag.add_metric((row.name,), max(0, newest - row.place))
+            failing.add_metric((row.name,), max(0, now_ns - (row.failing_since_ns or now_ns)) / NS_PER_S)
+            for name, family in counters.items():
+                family.add_metric((row.name,), getattr(row, name))
+        yield from (lag, failing, *counters.values())
+
     def _evidence(self) -> Iterator[Metric]:
         usage = self._context.store.evidence_usage()
         yield GaugeMetricFamily("molecatcher_evidence_octets", "Kept packets in the database", value=usage.octets)
@@ -156,10 +200,10 @@ class StateCollector(Collector):
         yield CounterMetricFamily("molecatcher_evidence_evicted", evicted, value=usage.evicted)
 
 
-def make_registry(context: ApiContext) -> CollectorRegistry:
+def make_registry(context: ApiContext, consumers: ConsumerStates) -> CollectorRegistry:
     """Return a registry of this application's own, with the state of `context` in it."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StateCollector(context))
+    registry.register(StateCollector(context, consumers))
     return registry
 
 

@@ -1,26 +1,37 @@
 """The OpenAPI description: the framework's, with every error as the problem document that it is."""
 
+import threading
 from typing import Any
 
 from fastapi import FastAPI
 
+from api.output_queries import InboundBody
 from api.problems import MEDIA_TYPE
 from api.schemas import ProblemDocument
 
 SCHEMA_PATH = "#/components/schemas/{model}"
 _TITLES = {
     400: "The request, or its cursor, cannot be understood",
-    401: "A credential was given, or is needed here, and none that is good was",
-    403: "The credential is good, and does not open this",
+    401: "A credential was given, or is needed, and none that is good was; or a fresh sign-in is needed",
+    403: "Who asks may not, or not in this way",
     404: "There is nothing here",
     406: "The answer has another media type than those of Accept",
     409: "That is not how things stand now",
     421: "The Host header names no loopback host",
     422: "A parameter has a value that cannot be used",
+    429: "Too many requests; Retry-After says when to go on",
     500: "Something went wrong here; the log has the correlation id",
     503: "Not possible now; Retry-After says when to try again",
 }
-EVERYWHERE = (400, 421, 500)
+EVERYWHERE = (400, 401, 403, 421, 429, 500)
+SIMPLEST: dict[str, Any] = {"string": "text", "integer": 1, "number": 0.5, "boolean": True, "object": {}, "null": None}
+IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Sent again with the same key within 24 hours, the request is answered again and does nothing again",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
+}
 
 
 def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
@@ -29,10 +40,49 @@ def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"description": _TITLES[code], "content": content} for code in sorted({*codes, *EVERYWHERE})}
 
 
-def describe_problems(app: FastAPI) -> None:
-    """Build the description once, with the problem document among its schemas."""
-    description = app.openapi()
+def describe(app: FastAPI) -> None:
+    """Have the description made when it is first asked for: with problems, idempotency keys and examples."""
+    made, generate = threading.Lock(), app.openapi
+
+    def description() -> dict[str, Any]:
+        with made:
+            if app.openapi_schema is None:
+                _complete(generate())
+            return app.openapi_schema or {}
+
+    app.openapi = description  # type: ignore[method-assign]  # the framework's own way to change it
+
+
+def _complete(description: dict[str, Any]) -> None:
     schema = ProblemDocument.model_json_schema(ref_template=SCHEMA_PATH)
     schemas = description.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(schema.pop("$defs", {}))
     schemas[ProblemDocument.__name__] = schema
+    inbound = InboundBody.model_json_schema(ref_template=SCHEMA_PATH)
+    schemas.update(inbound.pop("$defs", {}))
+    schemas[InboundBody.__name__] = inbound
+    for path in description["paths"].values():
+        for method, operation in path.items():
+            if method == "post":
+                operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
+                operation["responses"].update({str(code): problems(code)[code] for code in (409, 422)})
+            for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+                for content in body.get("content", {}).values():
+                    if "schema" in content and not {"example", "examples"} & content.keys():
+                        content["example"] = example_of(content["schema"], schemas)
+
+
+def example_of(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """Return an example of what `schema` describes, put together from those of its parts."""
+    if "$ref" in schema:
+        return example_of(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    if "examples" in schema:
+        return schema["examples"][0]
+    if choices := schema.get("anyOf", schema.get("oneOf")):
+        return example_of(choices[0], schemas)
+    if schema.get("type") == "array":
+        return [example_of(schema["items"], schemas)]
+    if "properties" in schema:
+        return {name: example_of(part, schemas) for name, part in schema["properties"].items()}
+    known = (*schema.get("enum", ()), *(schema[name] for name in ("const", "default") if name in schema))
+    return known[0] if known else SIMPLEST.get(schema.get("type", ""))

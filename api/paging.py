@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from api.cursors import CursorSigner, Position
 from api.documents import json_response
-from db.values import EventFilter, FindingFilter
+from db.values import AuditFilter, EventFilter, FindingFilter
 
-Filter = TypeVar("Filter", EventFilter, FindingFilter)
+Filter = TypeVar("Filter", EventFilter, FindingFilter, AuditFilter)
 
 
 @dataclass(frozen=True, slots=True)

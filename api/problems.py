@@ -14,6 +14,8 @@ from api.errors import ApiError
 
 MEDIA_TYPE = "application/problem+json"
 BOUNCERS_PATH = "/v1/decisions"
+BOUNCERS_PATHS = (BOUNCERS_PATH, "/v1/usage-metrics")
+FORBIDDEN = {"message": "access forbidden"}  # the words of CrowdSec's own API, which bouncers know
 TYPE_PREFIX = "urn:molecatcher:problem:"
 
 
@@ -29,11 +31,16 @@ class Kind(Enum):
     )
     NOT_KNOWN = ("not-authenticated", HTTPStatus.UNAUTHORIZED, "A credential that is good here is needed")
     NOT_ALLOWED = ("not-allowed", HTTPStatus.FORBIDDEN, "The credential does not open this")
+    OTHER_SITE = ("other-site", HTTPStatus.FORBIDDEN, "The request may come from another site's page")
+    STEP_UP = ("step-up-needed", HTTPStatus.UNAUTHORIZED, "A fresh sign-in is needed for this")
+    RATE_LIMITED = ("too-many-requests", HTTPStatus.TOO_MANY_REQUESTS, "Too many requests")
     NOT_FOUND = ("not-found", HTTPStatus.NOT_FOUND, "There is nothing here")
     EMPTY_LIST = ("empty-list", HTTPStatus.NOT_FOUND, "The list is empty")
     NOT_ACCEPTABLE = ("not-acceptable", HTTPStatus.NOT_ACCEPTABLE, "The answer has another media type")
     METHOD_NOT_ALLOWED = ("method-not-allowed", HTTPStatus.METHOD_NOT_ALLOWED, "The method is not allowed here")
     CONFLICT = ("conflict", HTTPStatus.CONFLICT, "That is not how things stand now")
+    NOT_SIGNED = ("not-signed", HTTPStatus.BAD_REQUEST, "The webhook is not signed as it must be")
+    KEY_REUSED = ("key-reused", HTTPStatus.UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request")
     TOO_LARGE = ("request-too-large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request body is too large")
     TARGET_TOO_LONG = ("target-too-long", HTTPStatus.REQUEST_URI_TOO_LONG, "The request target is too long")
     WRONG_HOST = ("wrong-host", HTTPStatus.MISDIRECTED_REQUEST, "This server does not answer for that host")
@@ -74,6 +81,8 @@ class Problem(ApiError):
 
         CrowdSec's bouncers end with a trace when an error has no `message`.
         """
+        if path.startswith(BOUNCERS_PATHS) and self.kind in {Kind.NOT_KNOWN, Kind.NOT_ALLOWED}:
+            return Response(msgspec.json.encode(FORBIDDEN), 403, {"Cache-Control": "no-store"}, "application/json")
         code = status or self.kind.status.value
         body: dict[str, object] = {
             "type": self.kind.uri,

@@ -33,7 +33,7 @@ DEFAULT_LIMIT = 100
 MAX_TEXT = 128
 MAX_GROUPS = 10_000
 _INTERVALS_NS = {"m": 60 * NS_PER_S, "h": HOUR_NS, "d": DAY_NS}
-_FIELDS = set(EventFilter.__struct_fields__)
+_FIELDS = set(EventFilter.__struct_fields__) - {"q_finds_sources"}
 
 
 def _address(text: str) -> str:
@@ -91,6 +91,7 @@ class FilterQuery(WindowQuery):
     severity: Severity | None = None
     sensor: Text | None = Field(None, description="A sensor id")
     q: Text | None = Field(None, description="Part of a destination name, a service or a source, in any case")
+    names: bool = Field(True, description="False: sources and people under stable pseudonyms")
 
 
 class Paging(BaseModel):
@@ -153,10 +154,13 @@ class FindingQuery(FilterQuery, Paging):
 
     state: FindingState | None = Field(None, description="What became of the finding")
     tunnel_state: FlowState | None = Field(None, description="Whether the tunnel got through when last seen")
+    assignee: Annotated[str, Field(max_length=MAX_TEXT)] | None = Field(
+        None, description="Who is to look into it; empty for nobody"
+    )
 
     def to_filter(self) -> FindingFilter:
         """Return the filter as it was asked."""
-        return FindingFilter(**self.model_dump(exclude={"limit", "cursor"}))
+        return FindingFilter(**self.model_dump(exclude={"limit", "cursor", "names"}))
 
 
 ProfileName = Annotated[str, Field(min_length=1, max_length=32, examples=["agents-only"])]
@@ -190,6 +194,17 @@ class FeedQuery(BaseModel):
         return self
 
 
+class ConsumerQuery(BaseModel):
+    """Which consumers of lists are asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    profile: ProfileName | None = None
+    behind: bool | None = Field(None, description="Those that have an older state, or those that do not")
+    offset: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+
+
 class EntryQuery(ProfileQuery):
     """The parameters of a list's entries."""
 
@@ -214,19 +229,6 @@ class ConfirmBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="`held.digest` of the list")]
-
-
-class StateBody(BaseModel):
-    """What became of a finding."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    state: FindingState
-
-    @field_validator("state")
-    @classmethod
-    def _is_decided_by_people(cls, state: FindingState) -> FindingState:
-        if state is FindingState.EXCEPTED:
-            raise ValueError("a finding becomes excepted through an exception in the policy")
-        return state
+    digest: Annotated[
+        str, Field(pattern="^[0-9a-f]{64}$", description="`held.digest` of the list", examples=["0" * 64])
+    ]

@@ -1,10 +1,12 @@
 """The documents that the API answers with, for its OpenAPI description. Handlers build them from the store's values."""
 
+import builtins
 from datetime import date, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from db.values import FindingState, Metric
+from db.values import AccessRole, ActorKind, AuditOutcome, FindingState, Metric, TokenScope
+from rules.blocklist import ListName
 from rules.observation import FlowState, Kind, Transport
 from rules.sensor_status import SensorState
 from rules.verdict import Decision, Outcome, Role, Severity
@@ -126,7 +128,10 @@ class FindingDocument(Document):
     severity: Severity
     confidence: int = Field(ge=0, le=100, examples=[95])
     state: FindingState
-    tunnel_state: FlowState
+    tunnel_state: FlowState = Field(description="Of the connection seen last, or of a look-up that was blocked later")
+    tunnel_state_at: datetime | None = Field(
+        description="When the tunnel was in that state last; null: a name was looked up, no more", examples=[TIME]
+    )
     first_seen: datetime = Field(examples=[TIME])
     last_seen: datetime = Field(examples=[TIME])
     events: int = Field(examples=[4])
@@ -141,6 +146,7 @@ class FindingDocument(Document):
     )
     exception_id: str | None = Field(examples=[None])
     decided_at: datetime | None = Field(examples=[None])
+    assignee: str | None = Field(description="Who is to look into it", examples=["alice"])
 
 
 class FindingPage(Document):
@@ -171,9 +177,22 @@ class ServiceDocument(Document):
     seen: SeenDocument
 
 
+class CatalogueDocument(Document):
+    """The catalogue in force; `warning` is a sentence where it is old."""
+
+    version: str = Field(examples=["2026.11.23"])
+    generated: date = Field(examples=["2026-11-23"])
+    age_days: int = Field(examples=[6])
+    is_old: bool
+    origin: str = Field(description="the program, or an update", examples=["the program"])
+    additions: list[str] = Field(description="Files of the organisation's own in it", examples=[["partner.toml"]])
+    warning: str = Field(examples=[""])
+
+
 class ServiceList(Document):
     """Services, the most recently seen first, then by name."""
 
+    catalogue: CatalogueDocument
     seen_from: datetime = Field(examples=[TIME])
     seen_to: datetime = Field(examples=[TIME])
     items: list[ServiceDocument]
@@ -304,3 +323,73 @@ class ProblemDocument(BaseModel):
     errors: list[InvalidParameter] | None = None
     checks: list[CheckDocument] | None = None
     correlation_id: str | None = Field(None, description="Names the log entry of an internal error")
+
+
+class MeDocument(Document):
+    """Who the server takes the caller for."""
+
+    kind: ActorKind
+    id: str = Field(examples=["3f9a0c5be1d2"])
+    name: str = Field(examples=["paloalto-berlin-1"])
+    role: AccessRole | None
+    scopes: list[TokenScope]
+    may: list[str] = Field(examples=[["GET /v1/events"]])
+    authenticated_at: datetime | None
+    expires_at: datetime | None
+    csrf_token: str | None
+
+
+class TokenDocument(Document):
+    """A token of a machine, without its secret."""
+
+    id: str = Field(examples=["3f9a0c5be1d2"])
+    name: str = Field(examples=["paloalto-berlin-1"])
+    scopes: list[TokenScope]
+    list: ListName | None
+    profile: str | None
+    sensor: str | None
+    allow: builtins.list[str]
+    deny: builtins.list[str]
+    secrets: int = Field(description="How many secrets are good", examples=[1])
+    created_at: datetime = Field(examples=[TIME])
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used: datetime | None
+
+
+class NewTokenDocument(TokenDocument):
+    """A token with its secret, which is shown once."""
+
+    token: str | None = Field(examples=["mc_3f9a0c5be1d2_SECRET"])
+
+
+class TokenList(Document):
+    """Every token."""
+
+    items: list[TokenDocument]
+
+
+class AuditDocument(Document):
+    """One entry of the audit log; `before` and `after` are SHA-256 of what stood there."""
+
+    seq: int = Field(examples=[1])
+    at: datetime = Field(examples=[TIME])
+    actor_kind: ActorKind
+    actor_id: str
+    actor_name: str
+    address: str = Field(examples=["192.0.2.7"])
+    action: str = Field(examples=["token.create"])
+    target: str
+    outcome: AuditOutcome
+    before: str
+    after: str
+    detail: str
+    request_id: str
+    chain: str
+
+
+class AuditPage(Document):
+    """A page of the audit log, newest first."""
+
+    items: list[AuditDocument]
+    next: str | None = Field(description="Cursor of the next page; null at the end")

@@ -5,6 +5,7 @@ import logging
 import resource
 import socket
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import RefusedListenAddress
-from api.slow_clients import BoundedProtocol
+from api.slow_clients import BoundedProtocol, PatientProtocol
 from api.streaming import IS_STOPPING
 from api.tls import Certificate
 
@@ -41,6 +42,24 @@ class ListenAddress:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Reach(Enum):
+    """Who may reach a socket: this host; strangers, of whom each has a small share; those who work with the program."""
+
+    LOOPBACK = "loopback"
+    LISTS = "lists"
+    EVERYTHING = "everything"
+
+
+def is_loopback_address(host: str) -> bool:
+    """Tell whether nobody but this host reaches an address."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    is_mapped = isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None
+    return address.is_loopback and not is_mapped
 
 
 def parse_listen(text: str, *, only_loopback: bool = True) -> ListenAddress:
@@ -87,13 +106,19 @@ def bind(address: ListenAddress) -> socket.socket:
 class ApiServer:
     """Serves an application on a listening socket until it is stopped; the socket is closed in the end."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, certificate: Certificate | None = None) -> None:
-        """Serve `app` to this host; with a certificate, over TLS and to any host that reaches the socket."""
-        if certificate is None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        certificate: Certificate | None = None,
+        *,
+        reach: Reach = Reach.LOOPBACK,
+    ) -> None:
+        """Serve `app` over TLS if there is a certificate; `reach` says who may reach the socket."""
+        if reach is Reach.LOOPBACK:
             _require_loopback(listener.getsockname()[0], "the socket")
         self._listener = listener
-        announcing = self._announcing(app)
-        self._server = uvicorn.Server(_open_config(announcing, certificate) if certificate else _config(announcing))
+        self._server = uvicorn.Server(_config(self._announcing(app), reach, certificate))
 
     def _announcing(self, app: ASGIApp) -> ASGIApp:
         """Return `app` with each request told how to know that the server is about to stop."""
@@ -138,40 +163,30 @@ def serve(app: ASGIApp, listen: str = DEFAULT_LISTEN, listener: socket.socket | 
 
 
 def _require_loopback(host: str, text: str) -> None:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        raise RefusedListenAddress(f"{text!r} names no loopback address: give 127.0.0.1 or [::1].") from None
-    is_mapped = isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None
-    if is_mapped or not address.is_loopback:
+    if not is_loopback_address(host):
         raise RefusedListenAddress(
-            f"Refusing to listen on {text}: access control does not exist yet, so whoever reaches it could read "
-            "everything. Listen on 127.0.0.1 or [::1]; put an authenticating proxy in front for other hosts."
+            f"Refusing to listen on {text} without TLS or a trusted proxy: whoever reaches it could read along. "
+            "Listen on 127.0.0.1 or [::1], or see docs/security.md, 'Beyond loopback'."
         )
 
 
-def _config(app: ASGIApp, **more: Any) -> uvicorn.Config:
-    common: dict[str, Any] = {
+def _config(app: ASGIApp, reach: Reach, certificate: Certificate | None) -> uvicorn.Config:
+    """Return the settings of a listener; where others reach it, clients have deadlines and a share of the places."""
+    options: dict[str, Any] = {
         "log_config": None,
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,
         "ws": "none",
         "lifespan": "on",
-        "limit_concurrency": MAX_CONNECTIONS,
+        "limit_concurrency": MAX_OPEN_CONNECTIONS if reach is Reach.LISTS else MAX_CONNECTIONS,
         "timeout_graceful_shutdown": GRACE_S,
     }
-    return uvicorn.Config(app, **(common | more))
-
-
-def _open_config(app: ASGIApp, certificate: Certificate) -> uvicorn.Config:
-    """Return the settings of a listener that strangers reach."""
-    return _config(
-        app,
-        http=BoundedProtocol,
-        limit_concurrency=MAX_OPEN_CONNECTIONS,
-        ssl_context_factory=lambda _config, _default: certificate.context,
-    )
+    if reach is not Reach.LOOPBACK:
+        options["http"] = BoundedProtocol if reach is Reach.LISTS else PatientProtocol
+    if certificate is not None:
+        options["ssl_context_factory"] = lambda _config, _default: certificate.context
+    return uvicorn.Config(app, **options)
 
 
 def _allow_connections() -> None:

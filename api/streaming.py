@@ -6,6 +6,8 @@ from typing import cast
 from starlette.requests import Request
 
 HEADERS_ONLY = "molecatcher.headers_only"
+ANSWER_HEADERS = "molecatcher.answer_headers"
+REQUEST_ID = "molecatcher.request_id"
 IS_STOPPING = "molecatcher.is_stopping"
 
 

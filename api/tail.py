@@ -15,6 +15,7 @@ import msgspec
 from anyio import CapacityLimiter, to_thread
 
 from api.problems import Kind, Problem
+from api.veil import Veil
 from db.store import Store
 from db.values import EventFilter
 from rules.event import to_document
@@ -31,6 +32,14 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a stream wants, and how it is shown; streams of equal ones share their pages."""
+
+    events: EventFilter
+    veil: Veil
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Encoded events after some place in the order of commits, and the place up to which nothing else is wanted."""
 
@@ -43,7 +52,7 @@ class EventTail:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._pages: dict[tuple[int, EventFilter, int], asyncio.Future[Page]] = {}
+        self._pages: dict[tuple[int, Wanted, int], asyncio.Future[Page]] = {}
         self._newest: asyncio.Future[int] | None = None
         self._asked_at_s = 0.0
         self._readers = CapacityLimiter(READERS)
@@ -73,7 +82,7 @@ class EventTail:
             self._newest = asyncio.ensure_future(self._ask(self._store.last_ingest_seq))
         return await asyncio.shield(self._newest)
 
-    async def follow(self, after: int, wanted: EventFilter, is_stopping: Callable[[], bool]) -> AsyncIterator[bytes]:
+    async def follow(self, after: int, wanted: Wanted, is_stopping: Callable[[], bool]) -> AsyncIterator[bytes]:
         """Yield server-sent events after the place `after`, and a sign of life while there are none.
 
         Raises:
@@ -94,7 +103,7 @@ class EventTail:
                 yield b": still here\nid: %d\n\n" % after
             await asyncio.sleep(POLL_S)
 
-    async def _page(self, after: int, wanted: EventFilter, newest: int) -> Page:
+    async def _page(self, after: int, wanted: Wanted, newest: int) -> Page:
         key = (after, wanted, newest)
         reading = self._pages.get(key)
         if reading is None:
@@ -104,14 +113,15 @@ class EventTail:
             reading.add_done_callback(partial(self._forget_failure, key))
         return await asyncio.shield(reading)
 
-    def _forget_failure(self, key: tuple[int, EventFilter, int], reading: "asyncio.Future[Page]") -> None:
+    def _forget_failure(self, key: tuple[int, Wanted, int], reading: "asyncio.Future[Page]") -> None:
         if reading.cancelled() or reading.exception() is not None:
             self._pages.pop(key, None)
 
-    def _read(self, after: int, wanted: EventFilter, newest: int) -> Page:
-        found = self._store.ingested_after(after, PAGE_EVENTS, wanted)
+    def _read(self, after: int, wanted: Wanted, newest: int) -> Page:
+        found = self._store.ingested_after(after, PAGE_EVENTS, wanted.events)
         frames = b"".join(
-            b"event: event\nid: %d\ndata: %b\n\n" % (row.ingest_seq, msgspec.json.encode(to_document(row.event)))
+            b"event: event\nid: %d\ndata: %b\n\n"
+            % (row.ingest_seq, msgspec.json.encode(to_document(wanted.veil.event(row.event))))
             for row in found
         )
         last_seq = found[-1].ingest_seq if found else newest

@@ -13,14 +13,15 @@ log = structlog.get_logger("api")
 class Certificate:
     """A certificate chain and its key in PEM files, and the TLS settings (1.2 and later) that use them."""
 
-    def __init__(self, chain: Path, key: Path | None) -> None:
-        """Read the files; without `key` the chain's file holds it.
+    def __init__(self, chain: Path, key: Path | None, client_ca: Path | None = None) -> None:
+        """Read the files; without `key` the chain's file holds it. Clients may show certificates of `client_ca`.
 
         Raises:
             UnusableCertificate: they cannot be read, or do not belong together.
         """
         self._chain = chain
         self._key = key
+        self._client_ca = client_ca
         self._seen = self._stamp()
         self.context = self._load()
 
@@ -48,6 +49,8 @@ class Certificate:
             raise UnusableCertificate(
                 f"the certificate {self._chain} cannot be used ({error}): give PEM files, the key without a password"
             ) from None
+        if self._client_ca is not None:
+            _trust_clients(context, self._client_ca)
         return context
 
     def _stamp(self) -> tuple[int, ...]:
@@ -56,3 +59,12 @@ class Certificate:
             return tuple(path.stat().st_mtime_ns for path in (self._chain, self._key or self._chain))
         except OSError:
             return ()
+
+
+def _trust_clients(context: ssl.SSLContext, authority: Path) -> None:
+    """Ask clients for a certificate, and check one that is shown; whether one is needed, the gate knows."""
+    try:
+        context.load_verify_locations(authority)
+    except (OSError, ValueError) as error:
+        raise UnusableCertificate(f"the authority of clients {authority} cannot be used ({error}): give PEM") from None
+    context.verify_mode = ssl.CERT_OPTIONAL

@@ -18,11 +18,11 @@ from statistics import median
 
 from chart import bar_chart
 from children import Cost, run
-from peers import molecatcher, ndpi, nfstream, suricata, tcpdump, tshark
+from peers import molecatcher, ndpi, nfstream, python_walk, suricata, tcpdump, tshark
 from peers.program import Ends, Program, Work
 from truth import Truth, read_truth
 
-MODULES = (tcpdump, molecatcher, suricata, ndpi, nfstream, tshark)
+MODULES = (tcpdump, python_walk, molecatcher, suricata, ndpi, nfstream, tshark)
 START_PACKETS = 100
 FLOOR = tcpdump.PROGRAMS[0].name
 

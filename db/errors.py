@@ -2,6 +2,7 @@
 
 DbError
 ├── StoreUnavailable       cannot be opened, locked or written just now: keep what you have and try again
+├── HistoryFull            a finding holds no more comments
 └── StoreUnusable          will not get better by itself: corrupt, read-only, a newer schema, not a database of ours
 """
 
@@ -16,3 +17,7 @@ class StoreUnavailable(DbError):
 
 class StoreUnusable(DbError):
     """The store needs a person: corrupt, not writable, another program's file, or written by a newer version."""
+
+
+class HistoryFull(DbError):
+    """A finding has as many comments as there is room for; nothing was written."""

@@ -32,7 +32,8 @@ def event_conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
         is_name = not is_address(wanted.dst)
         found.append(_EVENTS.dst_name == fold(wanted.dst) if is_name else _EVENTS.dst_ip == _address(wanted.dst))
     if wanted.q:
-        found.append(_contains(wanted.q, _EVENTS.dst_name, _EVENTS.service, _EVENTS.src_ip))
+        sources = (_EVENTS.src_ip,) if wanted.q_finds_sources else ()
+        found.append(_contains(wanted.q, _EVENTS.dst_name, _EVENTS.service, *sources))
     return found
 
 
@@ -50,9 +51,12 @@ def finding_conditions(wanted: FindingFilter) -> list[ColumnElement[bool]]:
             _FINDINGS.sensor_id: wanted.sensor,
         }
     )
+    if wanted.assignee is not None:
+        found.append(_FINDINGS.assignee == wanted.assignee if wanted.assignee else _FINDINGS.assignee.is_(None))
     found += _between(_FINDINGS.last_seen_ns, wanted.from_ns, wanted.to_ns)
     if wanted.q:
-        found.append(_contains(wanted.q, _FINDINGS.dst_name, _FINDINGS.service, _FINDINGS.src_ip))
+        sources = (_FINDINGS.src_ip,) if wanted.q_finds_sources else ()
+        found.append(_contains(wanted.q, _FINDINGS.dst_name, _FINDINGS.service, *sources))
     return found
 
 

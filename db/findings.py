@@ -1,15 +1,19 @@
 """Findings: kept up with the events in the same transaction, asked for, decided on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, delete, select, tuple_
 
+from db import history
 from db.engine import upsert
+from db.errors import HistoryFull
 from db.filters import finding_conditions
 from db.models import EventRow, FindingRow
 from db.tally import Contribution, FindingKey, Tally
 from db.values import Finding, FindingCursor, FindingFilter, FindingState
+from db.workflow_values import EntryKind, FindingChange, HistoryEntry
+from rules.event import uuid7
 
 Change = tuple[Contribution | None, Contribution]
 
@@ -40,12 +44,14 @@ def update_findings(connection: Connection, changes: Iterable[Change]) -> None:
         if now:
             added.setdefault(now, []).append((earlier if before == now else None, new))
     tallies = _tallies(connection, {*added, *taken_back})
+    states = {tally.finding_id: tally.state for tally in tallies.values()}
     for key in taken_back:
         _recount(connection, key, tallies)
     for key, pairs in added.items():
         if key not in taken_back:
             _add(key, pairs, tallies)
     _write(connection, list(tallies.values()))
+    _note_states(connection, tallies.values(), states)
 
 
 def findings_page(
@@ -66,15 +72,55 @@ def finding(connection: Connection, finding_id: str) -> Finding | None:
     return _tally(row).to_finding() if row else None
 
 
-def decide(connection: Connection, finding_id: str, state: FindingState, at_ns: int) -> Finding | None:
-    """Set what a person decided at `at_ns` and return the finding, None when there is none."""
-    row = connection.execute(select(_FINDINGS).where(_FINDINGS.c.finding_id == finding_id)).mappings().first()
-    if row is None:
+def change(connection: Connection, finding_id: str, wanted: FindingChange, actor: str, at_ns: int) -> Finding | None:
+    """Do to a finding what a person wants, note it in its history, and return it; None when there is none.
+
+    Raises:
+        HistoryFull: it has as many comments as there is room for.
+    """
+    tally = _tally_of(connection, finding_id)
+    if tally is None:
         return None
-    tally = _tally(row)
-    tally.decide(state, at_ns)
+    entries = []
+    if wanted.state is not msgspec.UNSET:
+        was = tally.state
+        tally.decide(wanted.state, at_ns)
+        entries.append(_entry(finding_id, at_ns, actor, EntryKind.STATE, before=was, after=tally.state))
+    if wanted.assignee is not msgspec.UNSET and wanted.assignee != tally.assignee:
+        entries.append(
+            _entry(finding_id, at_ns, actor, EntryKind.ASSIGNEE, before=tally.assignee, after=wanted.assignee)
+        )
+        tally.assignee = wanted.assignee
+    if wanted.comment:
+        if history.count_comments(connection, finding_id) >= history.MAX_COMMENTS:
+            raise HistoryFull(f"A finding holds {history.MAX_COMMENTS} comments: write this one elsewhere.")
+        entries.append(_entry(finding_id, at_ns, actor, EntryKind.COMMENT, text=wanted.comment))
     _write(connection, [tally])
+    history.add(connection, entries)
     return tally.to_finding()
+
+
+def set_exceptions(connection: Connection, wanted: Mapping[str, str | None], at_ns: int) -> int:
+    """Let the exceptions hold that are named for each finding (None: none any more); return how many states changed."""
+    tallies = {tally.finding_id: tally for tally in _tallies_of(connection, list(wanted))}
+    before = {finding_id: tally.state for finding_id, tally in tallies.items()}
+    for finding_id, tally in tallies.items():
+        tally.exception_id = wanted[finding_id]
+    _write(connection, list(tallies.values()))
+    return _note_states(connection, tallies.values(), before, at_ns)
+
+
+def exceptions_in_use(connection: Connection) -> dict[str, str]:
+    """Return the ids of findings that an exception holds for, with that exception's id."""
+    query = select(_FINDINGS.c.finding_id, _FINDINGS.c.exception_id).where(_FINDINGS.c.exception_id.is_not(None))
+    return {row.finding_id: row.exception_id for row in connection.execute(query)}
+
+
+def unexcepted(connection: Connection, services: Sequence[str], after: str, limit: int) -> list[tuple[str, str]]:
+    """Return up to `limit` findings of these services without an exception, by id above `after`, with their event's."""
+    wanted = (_FINDINGS.c.exception_id.is_(None), _FINDINGS.c.service.in_(services), _FINDINGS.c.finding_id > after)
+    query = select(_FINDINGS.c.finding_id, _FINDINGS.c.event_id).where(*wanted)
+    return [(row[0], row[1]) for row in connection.execute(query.order_by(_FINDINGS.c.finding_id).limit(limit))]
 
 
 def _tally(row: RowMapping) -> Tally:
@@ -82,14 +128,20 @@ def _tally(row: RowMapping) -> Tally:
 
 
 def _tallies(connection: Connection, keys: Iterable[FindingKey]) -> dict[FindingKey, Tally]:
-    ids = [key.finding_id for key in keys]
-    found: dict[FindingKey, Tally] = {}
+    found = _tallies_of(connection, [key.finding_id for key in keys])
+    return {FindingKey(tally.src_ip, tally.service, tally.role): tally for tally in found}
+
+
+def _tallies_of(connection: Connection, ids: Sequence[str]) -> list[Tally]:
+    found: list[Tally] = []
     for start in range(0, len(ids), _IDS_A_STATEMENT):
         query = select(_FINDINGS).where(_FINDINGS.c.finding_id.in_(ids[start : start + _IDS_A_STATEMENT]))
-        for row in connection.execute(query).mappings():
-            tally = _tally(row)
-            found[FindingKey(tally.src_ip, tally.service, tally.role)] = tally
+        found += map(_tally, connection.execute(query).mappings())
     return found
+
+
+def _tally_of(connection: Connection, finding_id: str) -> Tally | None:
+    return next(iter(_tallies_of(connection, [finding_id])), None)
 
 
 def _add(key: FindingKey, pairs: Sequence[Change], tallies: dict[FindingKey, Tally]) -> None:
@@ -109,10 +161,52 @@ def _recount(connection: Connection, key: FindingKey, tallies: dict[FindingKey, 
     if key not in tallies:
         connection.execute(delete(_FINDINGS).where(_FINDINGS.c.finding_id == key.finding_id))
     elif decided is not None:
-        tallies[key].decision = decided.decision
-        tallies[key].decided_at_ns = decided.decided_at_ns
+        tallies[key].keep_decisions(decided)
 
 
 def _write(connection: Connection, tallies: Sequence[Tally]) -> None:
     if tallies:
         connection.execute(upsert(connection, _FINDINGS), [tally.to_row() for tally in tallies])
+
+
+def _note_states(
+    connection: Connection, tallies: Iterable[Tally], before: Mapping[str, FindingState], at_ns: int | None = None
+) -> int:
+    """Keep in the history which findings' states changed without a person, and return how many did."""
+    changed = [tally for tally in tallies if before.get(tally.finding_id, tally.state) is not tally.state]
+    entries = [
+        _entry(
+            tally.finding_id,
+            tally.last_seen_ns if at_ns is None else at_ns,
+            "",
+            EntryKind.STATE,
+            before=before[tally.finding_id],
+            after=tally.state,
+            text=tally.exception_id or "",
+        )
+        for tally in changed
+    ]
+    history.add(connection, entries)
+    return len(changed)
+
+
+def _entry(
+    finding_id: str,
+    at_ns: int,
+    actor: str,
+    kind: EntryKind,
+    *,
+    before: str | None = None,
+    after: str | None = None,
+    text: str = "",
+) -> HistoryEntry:
+    return HistoryEntry(
+        entry_id=uuid7(at_ns),
+        finding_id=finding_id,
+        at_ns=at_ns,
+        actor=actor,
+        kind=kind,
+        before=None if before is None else str(before),
+        after=None if after is None else str(after),
+        text=text,
+    )

@@ -25,6 +25,7 @@ class Base(DeclarativeBase):
         list[str]: JSON(),
         list[dict[str, str]]: JSON(),
         dict[str, object]: JSON(),
+        dict[str, str]: JSON(),
     }
 
 
@@ -115,7 +116,8 @@ class EvidenceRow(Base):
 class FindingRow(Base):
     """One `db.values.Finding`; an absent service is "" because NULL would not be unique.
 
-    `state` follows from `decision`, `decided_at_ns`, `exception_id` and `last_seen_ns` and is kept for filtering.
+    `state` follows from `decision`, `decided_at_ns`, `exception_id` and `last_seen_ns` and is kept for filtering;
+    `tunnel_state_at_ns` is 0 where no connection was seen.
     """
 
     __tablename__ = "findings"
@@ -125,6 +127,8 @@ class FindingRow(Base):
         Index(None, "service", "last_seen_ns", "finding_id"),
         Index(None, "state", "last_seen_ns", "finding_id"),
         Index(None, "src_ip", "last_seen_ns", "finding_id"),
+        Index(None, "assignee", "last_seen_ns", "finding_id"),
+        Index(None, "exception_id", "service"),
     )
 
     finding_id: Mapped[str] = mapped_column(primary_key=True)
@@ -136,6 +140,7 @@ class FindingRow(Base):
     confidence: Mapped[int]
     state: Mapped[str]
     tunnel_state: Mapped[str]
+    tunnel_state_at_ns: Mapped[int]
     first_seen_ns: Mapped[int]
     last_seen_ns: Mapped[int]
     events: Mapped[int]
@@ -149,6 +154,7 @@ class FindingRow(Base):
     exception_id: Mapped[str | None]
     decision: Mapped[str | None]
     decided_at_ns: Mapped[int | None]
+    assignee: Mapped[str | None]
 
 
 class SensorRow(Base):
@@ -175,6 +181,29 @@ class PublishedRow(Base):
     created_at_ns: Mapped[int]
     digest: Mapped[str]
     body: Mapped[bytes]
+
+
+class PullRow(Base):
+    """One `db.values.PullRecord`."""
+
+    __tablename__ = "pulls"
+    __table_args__ = (Index(None, "last_pull_ns"),)
+
+    pull_id: Mapped[str] = mapped_column(primary_key=True)
+    token_id: Mapped[str]
+    consumer: Mapped[str]
+    address: Mapped[str]
+    user_agent: Mapped[str]
+    list_name: Mapped[str]
+    profile: Mapped[str]
+    format: Mapped[str]
+    serial: Mapped[int]
+    status: Mapped[int]
+    first_pull_ns: Mapped[int]
+    last_pull_ns: Mapped[int]
+    changed_ns: Mapped[int]
+    pulls: Mapped[int]
+    failures: Mapped[int]
 
 
 class ResolutionRow(Base):
@@ -209,6 +238,62 @@ class TokenRow(Base):
     last_used_ns: Mapped[int | None]
 
 
+class SessionRow(Base):
+    """One `db.values.Session`."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index(None, "expires_at_ns"),)
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = mapped_column(unique=True)
+    issuer: Mapped[str]
+    subject: Mapped[str]
+    name: Mapped[str]
+    role: Mapped[str]
+    amr: Mapped[list[str]]
+    acr: Mapped[str]
+    address: Mapped[str]
+    authenticated_at_ns: Mapped[int]
+    created_at_ns: Mapped[int]
+    used_at_ns: Mapped[int]
+    expires_at_ns: Mapped[int]
+    revoked_at_ns: Mapped[int | None]
+
+
+class AccountRow(Base):
+    """One `db.values.Account`."""
+
+    __tablename__ = "accounts"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    password_hash: Mapped[str]
+    is_for_loopback_only: Mapped[bool]
+    created_at_ns: Mapped[int]
+    used_at_ns: Mapped[int | None]
+
+
+class AuditRow(Base):
+    """One `db.values.AuditEntry`. A trigger refuses to change one."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "at_ns"),)
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at_ns: Mapped[int]
+    actor_kind: Mapped[str]
+    actor_id: Mapped[str]
+    actor_name: Mapped[str]
+    address: Mapped[str]
+    action: Mapped[str]
+    target: Mapped[str]
+    outcome: Mapped[str]
+    before: Mapped[str]
+    after: Mapped[str]
+    detail: Mapped[str]
+    request_id: Mapped[str]
+    chain: Mapped[str]
+
+
 class MetaRow(Base):
     """A number that the store itself needs, by name: see below."""
 
@@ -223,3 +308,4 @@ WRITE_PROBE = "write_probe"
 EVIDENCE_OCTETS = "evidence_octets"  # the sum of `EvidenceRow.size`
 EVIDENCE_EVICTED = "evidence_evicted"  # how many made room for newer ones
 TOKEN_REVISION = "token_revision"  # noqa: S105 - the name of a number
+OVERLAY_REVISION = "overlay_revision"

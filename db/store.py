@@ -10,11 +10,29 @@ from typing import Self
 
 from sqlalchemy import Engine, update
 
-from db import aggregates, events, evidence, findings, resolutions, schema, sensors, sightings, snapshots, tokens
+from db import (
+    aggregates,
+    events,
+    evidence,
+    findings,
+    history,
+    pulls,
+    resolutions,
+    schema,
+    sensors,
+    sightings,
+    snapshots,
+    tokens,
+)
+from db.access_store import AccessStore
+from db.answered import AnsweredStore
 from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.errors import DbError
 from db.evidence import DEFAULT_EVIDENCE_LIMIT
 from db.models import WRITE_PROBE, MetaRow
+from db.output_store import OutputStore
+from db.policy_store import PolicyStore
+from db.searches import SearchStore
 from db.values import (
     ALL_EVENTS,
     Aggregation,
@@ -30,11 +48,13 @@ from db.values import (
     IngestedEvent,
     IntervalCount,
     NameSighting,
+    PullRecord,
     Resolution,
     ServiceCount,
     SnapshotRow,
     Token,
 )
+from db.workflow_values import FindingChange, HistoryEntry
 from rules.event import Event
 from rules.profiles import DEFAULT_PROFILE
 from rules.sensor_status import SensorStatus
@@ -64,12 +84,19 @@ def open_store(
     return Store(engine, evidence_limit)
 
 
-class Store:
-    """Events, findings, sensors, snapshots, resolutions and tokens in one database."""
+class Store(AccessStore):
+    """Events, findings, sensors, snapshots, resolutions and tokens in one database.
+
+    `policy`, `searches`, `answered` and `outputs` are what people do over the API.
+    """
 
     def __init__(self, engine: Engine, evidence_limit: int = DEFAULT_EVIDENCE_LIMIT) -> None:
         self._engine = engine
         self._evidence_limit = evidence_limit
+        self.policy = PolicyStore(engine)
+        self.searches = SearchStore(engine)
+        self.answered = AnsweredStore(engine)
+        self.outputs = OutputStore(engine)
 
     def __enter__(self) -> Self:
         return self
@@ -180,16 +207,42 @@ class Store:
         with reading(self._engine) as connection:
             return findings.findings_page(connection, wanted, limit, after)
 
-    def decide_finding(self, finding_id: str, state: FindingState, at_ns: int) -> Finding | None:
-        """Set what a person decided and return the finding, None when there is none.
+    def change_finding(self, finding_id: str, wanted: FindingChange, actor: str, at_ns: int) -> Finding | None:
+        """Do to a finding what `actor` wants, note it in its history, and return it; None when there is none.
 
         Raises:
-            ValueError: `excepted`, which only an exception in the policy brings about.
+            ValueError: `excepted`, which only an exception brings about.
+            HistoryFull: it has as many comments as there is room for.
         """
-        if state is FindingState.EXCEPTED:
-            raise ValueError("a finding becomes excepted through an exception in the policy")
+        if wanted.state is FindingState.EXCEPTED:
+            raise ValueError("a finding becomes excepted through an exception")
         with writing(self._engine) as connection:
-            return findings.decide(connection, finding_id, state, at_ns)
+            return findings.change(connection, finding_id, wanted, actor, at_ns)
+
+    def finding_history(self, finding_id: str, after: str | None, limit: int) -> list[HistoryEntry]:
+        """Return up to `limit` entries of a finding's history, the newest first, below the entry `after`."""
+        with reading(self._engine) as connection:
+            return history.page(connection, finding_id, after, limit)
+
+    def exceptions_in_use(self) -> dict[str, str]:
+        """Return the ids of findings that an exception holds for, with that exception's id."""
+        with reading(self._engine) as connection:
+            return findings.exceptions_in_use(connection)
+
+    def unexcepted_findings(self, services: Sequence[str], after: str, limit: int) -> list[tuple[str, Event]]:
+        """Return up to `limit` findings of these services that no exception holds for, by id above `after`.
+
+        Each comes with the event seen last, which says who it is; without that event it is left out.
+        """
+        with reading(self._engine) as connection:
+            found = findings.unexcepted(connection, services, after, limit)
+            pairs = ((finding_id, events.event(connection, event_id)) for finding_id, event_id in found)
+            return [(finding_id, event) for finding_id, event in pairs if event is not None]
+
+    def set_finding_exceptions(self, wanted: Mapping[str, str | None], at_ns: int) -> int:
+        """Let the exceptions hold that are named for each finding, None for none; return how many states changed."""
+        with writing(self._engine) as connection:
+            return findings.set_exceptions(connection, wanted, at_ns)
 
     def save_heartbeat(self, status: SensorStatus) -> None:
         """Keep a sensor's heartbeat unless a later one is there."""
@@ -223,6 +276,16 @@ class Store:
         """Return the list's newest snapshot, None before the first."""
         with reading(self._engine) as connection:
             return snapshots.latest_snapshot(connection, list_name, profile)
+
+    def save_pulls(self, records: Sequence[PullRecord], now_ns: int) -> None:
+        """Keep what consumers pulled last; who has not pulled for 90 days is forgotten."""
+        with writing(self._engine) as connection:
+            pulls.save(connection, records, now_ns)
+
+    def pulls(self, limit: int) -> list[PullRecord]:
+        """Return up to `limit` records of what consumers pulled, those of the newest pulls."""
+        with reading(self._engine) as connection:
+            return pulls.pulls(connection, limit)
 
     def save_resolution(self, *answers: Resolution) -> None:
         """Keep good answers unless later ones are there; a failure only marks the last good answer as not `ok`."""

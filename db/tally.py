@@ -13,10 +13,12 @@ from typing import NamedTuple
 import msgspec
 
 from db.values import Finding, FindingState
+from rules.observation import FlowState, Kind
 from rules.verdict import Outcome, Severity
 
 _NAMESPACE = uuid.UUID("0192f0c1-6d0e-7c55-9a54-9d6d5f1c2ab7")
 _SEVERITIES = {name: rank for rank, name in enumerate(Severity)}
+_STATES = {FlowState.ATTEMPTED: 0, FlowState.BLOCKED: 1, FlowState.LIVE: 2}
 _VERDICTS = {Outcome.SUSPICIOUS: 1, Outcome.UNSANCTIONED: 2}
 
 
@@ -39,8 +41,9 @@ class Contribution:
 
     event_id: str
     revision: int
+    kind: Kind
     verdict: Outcome
-    state: str
+    state: FlowState
     service: str | None
     role: str
     severity: Severity
@@ -61,6 +64,12 @@ class Contribution:
         """The finding that the event belongs to, None when its verdict makes none."""
         return FindingKey(self.src_ip, self.service or "", self.role) if self.verdict in _VERDICTS else None
 
+    @property
+    def state_at(self) -> tuple[int, int]:
+        """When it says its state, and what that weighs beside another of that time; a look-up alone says none."""
+        says_none = self.kind == Kind.DNS and self.state == FlowState.ATTEMPTED
+        return 0 if says_none else self.last_seen_ns, _STATES[FlowState(self.state)]
+
     def covers(self, earlier: "Contribution") -> bool:
         """Tell whether this revision takes nothing back of what `earlier`, of the same event, added."""
         return (
@@ -71,6 +80,7 @@ class Contribution:
             and self.first_seen_ns <= earlier.first_seen_ns
             and self.last_seen_ns >= earlier.last_seen_ns
             and self.sensor_loss >= earlier.sensor_loss
+            and self.state_at >= earlier.state_at
         )
 
 
@@ -84,7 +94,8 @@ class Tally(msgspec.Struct, kw_only=True):
     verdict: Outcome
     severity: Severity
     confidence: int
-    tunnel_state: str
+    tunnel_state: FlowState
+    tunnel_state_at_ns: int
     first_seen_ns: int
     last_seen_ns: int
     events: int = 0
@@ -98,6 +109,7 @@ class Tally(msgspec.Struct, kw_only=True):
     exception_id: str | None
     decision: FindingState | None = None
     decided_at_ns: int | None = None
+    assignee: str | None = None
 
     @classmethod
     def begin(cls, key: FindingKey, first: Contribution) -> "Tally":
@@ -110,7 +122,8 @@ class Tally(msgspec.Struct, kw_only=True):
             verdict=first.verdict,
             severity=first.severity,
             confidence=first.confidence,
-            tunnel_state=first.state,
+            tunnel_state=FlowState.ATTEMPTED,
+            tunnel_state_at_ns=0,
             first_seen_ns=first.first_seen_ns,
             last_seen_ns=first.last_seen_ns,
             dst_name=first.dst_name,
@@ -130,14 +143,20 @@ class Tally(msgspec.Struct, kw_only=True):
         self.severity = max(self.severity, new.severity, key=_SEVERITIES.__getitem__)
         self.confidence = max(self.confidence, new.confidence)
         self.sensor_loss = max(self.sensor_loss, new.sensor_loss)
+        if new.state_at >= (self.tunnel_state_at_ns, _STATES[self.tunnel_state]):
+            self.tunnel_state_at_ns = new.state_at[0]
+            self.tunnel_state = FlowState(new.state)
         self.first_seen_ns = min(self.first_seen_ns, new.first_seen_ns)
         if (new.last_seen_ns, new.event_id) >= (self.last_seen_ns, self.event_id):
             self.last_seen_ns = new.last_seen_ns
             self.event_id = new.event_id
-            self.tunnel_state = new.state
             self.dst_name = new.dst_name
             self.sensor_id = new.sensor_id
             self.exception_id = new.exception_id
+
+    def keep_decisions(self, earlier: "Tally") -> None:
+        """Take over what people decided on the finding when it was counted before."""
+        self.decision, self.decided_at_ns, self.assignee = earlier.decision, earlier.decided_at_ns, earlier.assignee
 
     def decide(self, state: FindingState, at_ns: int) -> None:
         """Note what a person decided; a sensor's clock ahead of ours does not undo it."""
@@ -164,4 +183,5 @@ class Tally(msgspec.Struct, kw_only=True):
         """Return the finding as it is served."""
         row = self.to_row()
         row["service"] = self.service or None
+        row["tunnel_state_at_ns"] = self.tunnel_state_at_ns or None
         return msgspec.convert(row, Finding)

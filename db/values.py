@@ -24,8 +24,8 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which events are asked for; None asks for all.
 
     `from_ns` is included, `to_ns` is not; both speak of `observed_at_ns`. `dst` is an address or an exact name.
-    `service` "" asks for events without a service. `q` is a part of the destination's name, the service or the source,
-    in any case.
+    `service` "" asks for events without a service. `q` is a part of the destination's name, the service or (where
+    `q_finds_sources`) the source, in any case.
     """
 
     from_ns: int | None = None
@@ -39,6 +39,7 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     state: FlowState | None = None
     sensor: str | None = None
     q: str | None = None
+    q_finds_sources: bool = True
 
 
 ALL_EVENTS = EventFilter()
@@ -95,7 +96,10 @@ class EventCursor(msgspec.Struct, frozen=True):
 
 
 class FindingFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which findings are asked for, as in `EventFilter`; `from_ns` and `to_ns` speak of `last_seen_ns`."""
+    """Which findings are asked for, as in `EventFilter`; `from_ns` and `to_ns` speak of `last_seen_ns`.
+
+    `assignee` "" asks for findings that are nobody's.
+    """
 
     from_ns: int | None = None
     to_ns: int | None = None
@@ -106,18 +110,22 @@ class FindingFilter(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity | None = None
     state: FindingState | None = None
     tunnel_state: FlowState | None = None
+    assignee: str | None = None
     sensor: str | None = None
     q: str | None = None
+    q_finds_sources: bool = True
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What one source does with one service in one role, over all its events.
 
     `finding_id` follows from source, service and role, so it never changes. `severity` and `confidence` are the highest
-    of its events and `verdict` the surer one (`unsanctioned` before `suspicious`); `tunnel_state`, `dst_name`,
-    `event_id`, `sensor_id` and `exception_id` are those of the event seen last. `events` counts events; `sightings`,
-    `bytes_out` and `bytes_in` sum their counts. `sensor_loss` is the highest of its events, which overlap: so many
-    packets at least were lost while it was seen. `decided_at_ns` is when a person last set the state.
+    of its events and `verdict` the surer one (`unsanctioned` before `suspicious`); `dst_name`, `event_id`, `sensor_id`
+    and `exception_id` are those of the event seen last. `tunnel_state` is that of the connection seen last, or of a
+    look-up that was blocked later, and `tunnel_state_at_ns` when; None: a name was looked up, no more. `events` counts
+    events; `sightings`, `bytes_out` and `bytes_in` sum their counts. `sensor_loss` is the highest of its events, which
+    overlap: so many packets at least were lost while it was seen. `decided_at_ns` is when a person last set the state,
+    `assignee` who is to look into it.
     """
 
     finding_id: str
@@ -129,6 +137,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     confidence: int
     state: FindingState
     tunnel_state: FlowState
+    tunnel_state_at_ns: int | None
     first_seen_ns: int
     last_seen_ns: int
     events: int
@@ -141,6 +150,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     sensor_loss: int
     exception_id: str | None
     decided_at_ns: int | None
+    assignee: str | None = None
 
 
 class FindingCursor(msgspec.Struct, frozen=True):
@@ -229,6 +239,30 @@ class SnapshotRow(msgspec.Struct, frozen=True):
     profile: str = DEFAULT_PROFILE
 
 
+class PullRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What one consumer pulled of one list in one profile and format.
+
+    `consumer` is the token's name, empty without a token; `serial` the one that it was handed last (0: none), at
+    `changed_ns` for the first time; `status` that of its last pull; `pulls` counts those that were served.
+    """
+
+    pull_id: str
+    token_id: str
+    consumer: str
+    address: str
+    user_agent: str
+    list_name: str
+    profile: str
+    format: str
+    serial: int
+    status: int
+    first_pull_ns: int
+    last_pull_ns: int
+    changed_ns: int
+    pulls: int
+    failures: int
+
+
 class Resolution(msgspec.Struct, frozen=True):
     """The last good answer for a name.
 
@@ -249,7 +283,13 @@ class TokenScope(StrEnum):
     ZONE_READ = "zone:read"
     EVENTS_WRITE = "events:write"
     EVENTS_READ = "events:read"
+    EVIDENCE_READ = "evidence:read"
+    FINDINGS_WRITE = "findings:write"
+    POLICY_READ = "policy:read"
     POLICY_WRITE = "policy:write"
+    METRICS_READ = "metrics:read"
+    AUDIT_READ = "audit:read"
+    ADMIN = "admin"
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -273,3 +313,98 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ns: int | None = None
     revoked_at_ns: int | None = None
     last_used_ns: int | None = None
+
+
+class AccessRole(StrEnum):
+    """What a person may do; each role may do what those before it may."""
+
+    VIEWER = "viewer"
+    ANALYST = "analyst"
+    POLICY_EDITOR = "policy-editor"
+    ADMIN = "admin"
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """A person who signed in. `digest` is SHA-256 of what the cookie holds.
+
+    `subject` is who that is for `issuer` ("break-glass": an account of our own). `authenticated_at_ns` is when the
+    person last proved it, `amr` and `acr` are how. A session is over at `expires_at_ns`, or when it was not used for
+    long, or when it was revoked.
+    """
+
+    digest: bytes
+    session_id: str
+    issuer: str
+    subject: str
+    name: str
+    role: AccessRole
+    amr: tuple[str, ...] = ()
+    acr: str = ""
+    address: str = ""
+    authenticated_at_ns: int
+    created_at_ns: int
+    used_at_ns: int
+    expires_at_ns: int
+    revoked_at_ns: int | None = None
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """The account for the first use and for emergencies. `password_hash` is argon2's text form."""
+
+    name: str
+    password_hash: str
+    is_for_loopback_only: bool = True
+    created_at_ns: int
+    used_at_ns: int | None = None
+
+
+class ActorKind(StrEnum):
+    """Who can do something: nobody known, somebody on this host, a person, a machine, the program itself."""
+
+    NOBODY = "nobody"
+    LOCAL = "local"
+    PERSON = "person"
+    TOKEN = "token"  # noqa: S105 - the name of a kind
+    SYSTEM = "system"
+
+
+class AuditOutcome(StrEnum):
+    """How it ended."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One change, or one look at evidence: who, from where, what, on what, with which effect.
+
+    `before` and `after` are SHA-256 of what stood there, "" for nothing. `chain` is SHA-256 over the chain of the entry
+    before and this one, so that an entry that was altered or taken out shows. `seq` counts up from 1.
+    """
+
+    seq: int = 0
+    at_ns: int
+    actor_kind: ActorKind
+    actor_id: str = ""
+    actor_name: str = ""
+    address: str = ""
+    action: str
+    target: str = ""
+    outcome: AuditOutcome = AuditOutcome.DONE
+    before: str = ""
+    after: str = ""
+    detail: str = ""
+    request_id: str = ""
+    chain: str = ""
+
+
+class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries are asked for; `from_ns` is included, `to_ns` is not."""
+
+    from_ns: int | None = None
+    to_ns: int | None = None
+    actor: str | None = None
+    action: str | None = None
+    target: str | None = None
+    outcome: AuditOutcome | None = None

@@ -7,10 +7,11 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.live_rules import read_policy
 from molecatcher.settings import Settings
 from molecatcher.tables import console, services_table
-from rules.catalogue import Catalogue, load_catalogue
+from rules.catalogue import Catalogue
 from rules.list_building import build_names
 from rules.policy import Policy
 
@@ -21,7 +22,7 @@ def print_check(settings: Settings, *, as_json: bool, with_services: bool) -> No
     Raises:
         InvalidPolicy: the policy cannot be used.
     """
-    catalogue, now_ns = load_catalogue(), time.time_ns()
+    catalogue, now_ns = CatalogueFolder(settings.state, settings.catalogue_dir).load(), time.time_ns()
     policy = read_policy(settings.policy, catalogue, now_ns) if settings.policy else Policy()
     if as_json:
         document = msgspec.json.encode(_document(settings, catalogue, policy, now_ns))
@@ -32,9 +33,13 @@ def print_check(settings: Settings, *, as_json: bool, with_services: bool) -> No
     out.print(_policy_table(policy, now_ns))
     for warning in policy.warnings:
         out.print(f"warning: {warning}", style="yellow", markup=False)
+    if warning := catalogue.warning(now_ns):
+        out.print(f"warning: {warning}", style="yellow", markup=False)
     names = build_names(catalogue, policy, now_ns)
     out.print(
-        f"{len(catalogue.services)} services of {catalogue.generated}; {len(names.blocked)} names on the block list"
+        f"catalogue {catalogue.version} from {catalogue.origin}, {catalogue.age_days(now_ns)} days old: "
+        f"{len(catalogue.services)} services, {len(catalogue.additions)} additions of your own; "
+        f"{len(names.blocked)} names on the block list"
     )
     if with_services:
         out.print(services_table(catalogue, policy))
@@ -79,5 +84,13 @@ def _document(settings: Settings, catalogue: Catalogue, policy: Policy, now_ns: 
         "exceptions": [{"id": row.id, "service": row.service, "owner": row.owner} for row in policy.exceptions],
         "decisions": {service.id: policy.decide(service).value for service in catalogue.services.values()},
         "warnings": list(policy.warnings),
-        "catalogue": {"services": len(catalogue.services), "generated": catalogue.generated.isoformat()},
+        "catalogue": {
+            "version": catalogue.version,
+            "generated": catalogue.generated.isoformat(),
+            "age_days": catalogue.age_days(now_ns),
+            "is_old": catalogue.is_old(now_ns),
+            "origin": catalogue.origin,
+            "services": len(catalogue.services),
+            "additions": list(catalogue.additions),
+        },
     }

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from molecatcher import __version__, enforce_command, fetch_command, token_command, zone_command
+from molecatcher import (
+    __version__,
+    catalogue_command,
+    enforce_command,
+    fetch_command,
+    token_command,
+    zone_command,
+)
 from molecatcher.errors import MolecatcherError, SetupError
 from molecatcher.format_help import FormatHelp
 
@@ -27,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(catalogue_command.app)
 app.add_typer(enforce_command.app)
 app.add_typer(token_command.app)
 app.add_typer(zone_command.app)
@@ -43,10 +51,18 @@ PolicyOption = Annotated[
     Path | None,
     typer.Option("--policy", metavar="FILE", help="What is sanctioned (TOML, docs/policy.md); without one nothing is"),
 ]
+CatalogueOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--catalogue-dir", metavar="DIR", help="Your own additions to the catalogue [default: catalogue.d in --state]"
+    ),
+]
 ListenOption = Annotated[
     str | None,
     typer.Option(
-        "--listen", metavar="HOST:PORT", help="Where API and page answer, loopback only [default: 127.0.0.1:8484]"
+        "--listen",
+        metavar="HOST:PORT",
+        help="Where API and page answer; beyond loopback see docs/security.md [default: 127.0.0.1:8484]",
     ),
 ]
 FeedsListenOption = Annotated[
@@ -56,7 +72,7 @@ FeedsListenOption = Annotated[
     ),
 ]
 CertificateOption = Annotated[
-    Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain for --feeds-listen (PEM)")
+    Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain for other hosts (PEM)")
 ]
 KeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key [default: in that file]")]
 ZoneListenOption = Annotated[
@@ -66,6 +82,18 @@ ZoneListenOption = Annotated[
         metavar="HOST:PORT",
         help="Where resolvers get the names as a policy zone: AXFR, IXFR, NOTIFY [default: nowhere]",
     ),
+]
+AccessOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--access",
+        metavar="FILE",
+        help="Who may ask (TOML, docs/security.md) [default: /etc/molecatcher/access.toml if it is there]",
+    ),
+]
+RequireOption = Annotated[
+    bool | None,
+    typer.Option("--require-auth", help="Ask everybody for a token or a sign-in, also on loopback", show_default=False),
 ]
 InterfaceOption = Annotated[
     list[str] | None,
@@ -139,8 +167,11 @@ def run(
     feeds_listen: FeedsListenOption = None,
     tls_cert: CertificateOption = None,
     tls_key: KeyOption = None,
+    access: AccessOption = None,
+    require_auth: RequireOption = None,
     zone_listen: ZoneListenOption = None,
     workers: WorkersOption = None,
+    catalogue_dir: CatalogueOption = None,
 ) -> None:
     """The main job: sensor, API and page on this host.
 
@@ -153,7 +184,9 @@ def run(
 
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
     lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
-    sys.exit(supervise(_settings(**where, **lists, listen=listen, state=state, policy=policy)))
+    rules = {"policy": policy, "catalogue_dir": catalogue_dir}
+    who = {"access": access, "require_auth": require_auth}
+    sys.exit(supervise(_settings(**where, **lists, **who, **rules, listen=listen, state=state)))
 
 
 @app.command()
@@ -163,12 +196,14 @@ def sensor(
     state: StateOption = None,
     policy: PolicyOption = None,
     workers: WorkersOption = None,
+    *,
+    catalogue_dir: CatalogueOption = None,
 ) -> None:
     """Only the sensor: capture and classify into the database under the state directory."""
     from molecatcher.workers import run as run_sensor
 
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
-    run_sensor(_settings(**where, state=state, policy=policy))
+    run_sensor(_settings(**where, state=state, policy=policy, catalogue_dir=catalogue_dir))
 
 
 @app.command()
@@ -180,13 +215,17 @@ def serve(
     feeds_listen: FeedsListenOption = None,
     tls_cert: CertificateOption = None,
     tls_key: KeyOption = None,
+    access: AccessOption = None,
+    require_auth: RequireOption = None,
     zone_listen: ZoneListenOption = None,
+    catalogue_dir: CatalogueOption = None,
 ) -> None:
     """Only the API, the block lists and the page, from the database under the state directory."""
     from molecatcher.api_process import run as run_api
 
     lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
-    run_api(_settings(**lists, listen=listen, state=state, policy=policy))
+    who = {"access": access, "require_auth": require_auth}
+    run_api(_settings(**lists, **who, listen=listen, state=state, policy=policy, catalogue_dir=catalogue_dir))
 
 
 @app.command()
@@ -297,11 +336,29 @@ def blocklist(
 
 
 @app.command()
+def sigma(
+    policy: PolicyOption = None,
+    output: Annotated[Path | None, typer.Option("--output", metavar="DIR", help="A file for each rule there")] = None,
+) -> None:
+    """Print the catalogue as Sigma rules, to look for tunnels in DNS, proxy and TLS logs that no sensor sees.
+
+    What the policy sanctions is left out.
+
+    Example: molecatcher sigma --policy policy.toml --output rules/
+    """
+    from molecatcher.sigma_command import write_rules
+
+    write_rules(_settings(policy=policy), output)
+
+
+@app.command()
 def check(
     policy: PolicyOption = None,
     state: StateOption = None,
     output: Annotated[str, typer.Option("--format", metavar="table|json")] = "table",
     services: Annotated[bool, typer.Option("--services", help="List the services that a policy may name")] = False,
+    *,
+    catalogue_dir: CatalogueOption = None,
 ) -> None:
     """Validate the policy and print the configuration in effect.
 
@@ -309,7 +366,11 @@ def check(
     """
     from molecatcher.check_command import print_check
 
-    print_check(_settings(policy=policy, state=state), as_json=output == "json", with_services=services)
+    print_check(
+        _settings(policy=policy, state=state, catalogue_dir=catalogue_dir),
+        as_json=output == "json",
+        with_services=services,
+    )
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """The errors of this package.
 
 MolecatcherError            one sentence for the person at the terminal; the program ends with status 1
+├── CatalogueError          a catalogue could not be updated, signed or verified
 ├── FetchError              a list could not be pulled into its file
 └── SetupError              the program cannot start as it was asked to
 """
@@ -16,3 +17,7 @@ class SetupError(MolecatcherError):
 
 class FetchError(MolecatcherError):
     """A list that could not be pulled, or whose hook failed; the message says what became of the file."""
+
+
+class CatalogueError(MolecatcherError):
+    """A catalogue that could not be updated, signed or verified; the message says what to do."""

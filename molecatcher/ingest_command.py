@@ -17,6 +17,7 @@ from rich.console import Console
 
 from db.errors import DbError
 from db.store import Store, open_store
+from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.errors import MolecatcherError
 from molecatcher.ingest import Ingest, IngestSummary
 from molecatcher.live_rules import LiveRules, read_policy
@@ -26,7 +27,6 @@ from molecatcher.notify import Notifier
 from molecatcher.progress import progress_of
 from molecatcher.replay_command import print_lines
 from molecatcher.tables import console, detections_table
-from rules.catalogue import load_catalogue
 from rules.event import Event, make_event, uuid7
 from rules.policy import Policy
 from rules.ruleset import Ruleset
@@ -52,7 +52,7 @@ def ingest_files(
     files: list[str], policy_path: Path | None, name: str, *, as_json: bool, store_in: "Settings | None"
 ) -> None:
     """Read `files` to their end, print what was detected, and store it if `store_in` says where."""
-    catalogue = load_catalogue()
+    catalogue = CatalogueFolder().load()
     policy = read_policy(policy_path, catalogue, time.time_ns()) if policy_path else Policy()
     ruleset = Ruleset(catalogue, policy)
     messages = Console(stderr=True)
@@ -130,7 +130,8 @@ class Following:
     """
 
     def __init__(self, files: list[str], name: str, settings: "Settings") -> None:
-        self._rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
+        catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
+        self._rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._positions = settings.state / "ingest"
         self._positions.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._window_s = settings.window_s

@@ -8,12 +8,12 @@ from rich.console import Console
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.registry import REGISTRY
 from api.feeds.render import render
+from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.errors import SetupError
 from molecatcher.live_rules import LiveRules
 from molecatcher.resolve import NameResolver
 from molecatcher.settings import Settings
 from rules.blocklist import AddressList, ListName, NameList, Snapshot, digest
-from rules.catalogue import load_catalogue
 from rules.list_building import build_addresses, build_names, names_to_resolve
 from rules.ruleset import Ruleset
 
@@ -31,7 +31,8 @@ def print_list(wanted: str, settings: Settings) -> None:
         SetupError: there is no such list, or its names cannot be resolved here.
     """
     list_name, feed_format = _parse(wanted)
-    rules, now_ns = LiveRules(load_catalogue(), settings.policy, time.time_ns).current, time.time_ns()
+    catalogue = CatalogueFolder(settings.state, settings.catalogue_dir).load()
+    rules, now_ns = LiveRules(catalogue, settings.policy, time.time_ns).current, time.time_ns()
     body = _names(rules, now_ns) if list_name is ListName.UNSANCTIONED_DOMAINS else _addresses(rules, settings, now_ns)
     snapshot = Snapshot(list_name, now_ns // 1_000_000_000, now_ns, digest(body), body)
     sys.stdout.buffer.write(render(snapshot, feed_format))

@@ -1,14 +1,17 @@
-"""The rules in force, reloaded when the policy file changes or on request; a broken new policy keeps the old one."""
+"""The rules in force, reloaded when policy or catalogue change or on request; what is broken keeps the old ones."""
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from rules.catalogue import Catalogue
-from rules.errors import InvalidPolicy
+from rules.errors import InvalidCatalogue, InvalidPolicy
+from rules.overlay import EMPTY, Overlay, apply_overlay
 from rules.policy import Policy, parse_policy
 from rules.ruleset import Ruleset
 
@@ -33,11 +36,30 @@ def read_policy(path: Path, catalogue: Catalogue, now_ns: int) -> Policy:
     return parse_policy(text, str(path), catalogue, now_ns)
 
 
-class LiveRules:
-    """Holds the `Ruleset` in force. `poll` costs one `stat`; a reload swaps one reference."""
+class CatalogueSource(Protocol):
+    """Where the catalogue comes from (`molecatcher.catalogue_folder`)."""
 
-    def __init__(self, catalogue: Catalogue, path: Path | None, now_ns: Callable[[], int]) -> None:
-        """Load the policy.
+    def load(self) -> Catalogue:
+        """Return the catalogue in force, or raise InvalidCatalogue."""
+
+    def stamp(self) -> object:
+        """Return what changes when the catalogue may have."""
+
+
+class LiveRules:
+    """Holds the `Ruleset` in force: the policy file with the overlay over it, under the catalogue.
+
+    `poll` costs a `stat` for each file; a reload swaps one reference. Several threads may call.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        path: Path | None,
+        now_ns: Callable[[], int],
+        source: CatalogueSource | None = None,
+    ) -> None:
+        """Load the policy; `catalogue` is what `source` holds, and stays for good where there is none.
 
         Raises:
             InvalidPolicy: the file cannot be read or used.
@@ -45,42 +67,89 @@ class LiveRules:
         self.path = path
         self.error = ""
         self._now_ns = now_ns
+        self._source = source
+        self._overlay: Callable[[], Overlay] = lambda: EMPTY
+        self._laid: Overlay = EMPTY
+        self._changing = threading.Lock()
         self._stamp = _stamp(path)
-        policy = read_policy(path, catalogue, now_ns()) if path else Policy()
-        self.current = Ruleset(catalogue, policy)
+        self._catalogue_stamp = source.stamp() if source else None
+        self._file = read_policy(path, catalogue, now_ns()) if path else Policy()
+        self.current = Ruleset(catalogue, self._file)
         self.loaded_at_ns = now_ns()
-        _log_warnings(policy)
+        _log_warnings(self._file)
+
+    def follow(self, overlay: Callable[[], Overlay]) -> None:
+        """Lay `overlay` over the file from now on; it is asked at each `poll` and must answer at once."""
+        self._overlay = overlay
+        with self._changing:
+            self._lay(self.current.catalogue)
 
     def __call__(self) -> Ruleset:
         """Return the rules in force."""
         return self.current
 
     def poll(self) -> bool:
-        """Reload if the file changed since the last look; tell whether other rules are now in force."""
+        """Reload what changed since the last look, a file or the overlay; tell whether other rules are now in force."""
         stamp = _stamp(self.path)
-        if stamp == self._stamp:
+        if stamp != self._stamp or self._is_catalogue_changed():
+            self._stamp = stamp
+            return self.reload()
+        if self._overlay() is self._laid:
             return False
-        self._stamp = stamp
-        return self.reload()
+        with self._changing:
+            return self._lay(self.current.catalogue)
 
     def reload(self) -> bool:
-        """Read the file again; tell whether other rules are now in force. On an error the old ones stay."""
-        if self.path is None:
-            return False
+        """Read the files again; tell whether other rules are now in force. On an error the old ones stay."""
+        with self._changing:
+            return self._lay(self._read())
+
+    def _read(self) -> Catalogue:
+        """Take up the policy file, and return the catalogue; where one cannot be used, both stay as they are."""
+        before, catalogue = self._file, self.current.catalogue
         try:
-            policy = read_policy(self.path, self.current.catalogue, self._now_ns())
-            _refuse_empty(self.path, policy, self.current.policy)
-        except InvalidPolicy as error:
-            self.error = str(error)
-            log.warning("policy_refused", error=self.error, in_force=self.current.policy.digest[:12])
-            return False
-        self.error = ""
-        has_changed = policy != self.current.policy
-        self.current = Ruleset(self.current.catalogue, policy)
+            catalogue = self._read_catalogue()
+            policy = read_policy(self.path, catalogue, self._now_ns()) if self.path else before
+            if self.path:
+                _refuse_empty(self.path, policy, before)
+        except (InvalidPolicy, InvalidCatalogue) as error:
+            self.error, catalogue = str(error), self.current.catalogue
+            what = "policy_refused" if isinstance(error, InvalidPolicy) else "catalogue_refused"
+            log.warning(what, error=self.error, in_force=before.digest[:12], catalogue=catalogue.version)
+            return catalogue
+        self.error, self._file = "", policy
         self.loaded_at_ns = self._now_ns()
-        log.info("policy_loaded", path=str(self.path), sanctioned=len(policy.sanctions), digest=policy.digest[:12])
+        if catalogue is not self.current.catalogue:
+            log.info("catalogue_loaded", version=catalogue.version, services=len(catalogue.services))
+        if self.path:
+            log.info("policy_loaded", path=str(self.path), sanctioned=len(policy.sanctions), digest=policy.digest[:12])
         _log_warnings(policy)
-        return has_changed
+        return catalogue
+
+    def _lay(self, catalogue: Catalogue) -> bool:
+        """Put the file with the overlay in force; tell whether that differs from what was."""
+        before, overlay = self.current, self._overlay()
+        policy = apply_overlay(self._file, overlay, catalogue, self._now_ns()) if overlay is not EMPTY else self._file
+        if overlay is not self._laid:
+            log.info("overlay_in_force", revision=overlay.revision, exceptions=len(overlay.exceptions))
+            for warning in policy.warnings[len(self._file.warnings) :]:
+                log.warning("policy_warning", warning=warning)
+        self._laid = overlay
+        self.current = Ruleset(catalogue, policy)
+        return policy != before.policy or catalogue is not before.catalogue
+
+    def _is_catalogue_changed(self) -> bool:
+        return self._source is not None and self._source.stamp() != self._catalogue_stamp
+
+    def _read_catalogue(self) -> Catalogue:
+        """Return the catalogue, the one in force unless its files changed or could not be used before."""
+        if self._source is None:
+            return self.current.catalogue
+        stamp = self._source.stamp()
+        if stamp == self._catalogue_stamp and not self.error:
+            return self.current.catalogue
+        self._catalogue_stamp = stamp
+        return self._source.load()
 
 
 def _refuse_empty(path: Path, policy: Policy, in_force: Policy) -> None:

@@ -2,12 +2,14 @@
 
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastapi import FastAPI
 
 from api.app import create_feed_app
-from api.server import ApiServer, bind, parse_listen
+from api.server import ApiServer, Reach, bind, parse_listen
 from api.tls import Certificate
+from molecatcher.access_file import load_access
 from molecatcher.errors import SetupError
 from molecatcher.listener_thread import ListenerThread
 from molecatcher.settings import Settings
@@ -31,7 +33,8 @@ def listen_openly(settings: Settings) -> OpenListener | None:
         return None
     if settings.tls_cert is None:
         raise SetupError("--feeds-listen needs --tls-cert (and --tls-key): no token goes in the clear")
-    certificate = Certificate(settings.tls_cert, settings.tls_key)
+    tls = load_access(settings).tls
+    certificate = Certificate(settings.tls_cert, settings.tls_key, Path(tls.client_ca) if tls else None)
     return OpenListener(bind(parse_listen(settings.feeds_listen, only_loopback=False)), certificate)
 
 
@@ -40,7 +43,8 @@ class OpenFeeds(ListenerThread):
 
     def __init__(self, main: FastAPI, listener: OpenListener) -> None:
         self.certificate = listener.certificate
-        super().__init__(ApiServer(create_feed_app(main), listener.socket, listener.certificate), "open-feeds")
+        app = create_feed_app(main)
+        super().__init__(ApiServer(app, listener.socket, listener.certificate, reach=Reach.LISTS), "open-feeds")
 
     def poll(self) -> None:
         """Take up a changed certificate."""

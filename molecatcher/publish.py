@@ -188,7 +188,7 @@ class Publisher:
         addresses = map(ipaddress.ip_network, self._spared_addresses(rules, known, now_ns))
         spared = Spared(networks=(*pins, *addresses))
         with self._changing:
-            if rules.policy == self._ruleset().policy:
+            if _is_same(rules, self._ruleset()):
                 for profile, body in zip(profiles, built, strict=True):
                     self._lists.publish(ADDRESSES, profile, body, spared)
         return True
@@ -279,6 +279,10 @@ class Publisher:
         """
         seen = self._store.observed_names(Outcome.SANCTIONED, now_ns - OBSERVED_FOR_NS)
         return {name for name in seen if rules.policy.sanction_for(name, now_ns) is not None}
+
+
+def _is_same(one: Ruleset, other: Ruleset) -> bool:
+    return one.catalogue is other.catalogue and one.policy == other.policy
 
 
 def _sanctioned_domains(rules: Ruleset, now_ns: int) -> list[str]:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich.console import Console
 
+from molecatcher.catalogue_folder import CatalogueFolder
+from molecatcher.collector import spare_collector
 from molecatcher.progress import progress_of
 from molecatcher.replay import Replay
 from molecatcher.tables import console, detections_table, print_summary
-from rules.catalogue import Catalogue, load_catalogue
+from rules.catalogue import Catalogue
 from rules.event import Event, to_document
 from rules.policy import Policy
 from rules.ruleset import Ruleset
@@ -25,12 +27,13 @@ if TYPE_CHECKING:
 
 def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, store_in: "Settings | None") -> None:
     """Replay `files` one after the other and print what was detected."""
-    catalogue = load_catalogue()
+    catalogue = CatalogueFolder().load()
     policy = read_policy_file(policy_path, catalogue) if policy_path else Policy()
     messages = Console(stderr=True)
     with _opened(store_in) as store:
         keeps_packets = store_in is not None and store_in.evidence
         replay = Replay(Ruleset(catalogue, policy), store, keeps_packets=keeps_packets)
+        spare_collector()
         events = _play(replay, files, messages)
         if as_json:
             print_lines(events)

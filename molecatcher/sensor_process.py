@@ -16,28 +16,32 @@ from msgspec.structs import replace
 
 from db.store import open_store
 from molecatcher import __version__
+from molecatcher.catalogue_folder import CatalogueFolder
+from molecatcher.collector import spare_collector
 from molecatcher.delivery import Delivery
 from molecatcher.errors import SetupError
 from molecatcher.health import Health, of_spool, of_tables
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
+from molecatcher.overlay import OverlayFollower
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept, kept_secret
 from molecatcher.zone_questions import ZoneQuestions
-from rules.catalogue import load_catalogue
 from rules.event import Event, uuid7
 from rules.sensor_status import SensorStatus
 from rules.zones import ZoneAnswer
 from sensor.attribution.attributor import Attributor
 from sensor.attribution.leases import LeaseFiles
+from sensor.attribution.seen_leases import SeenLeases
 from sensor.capture.engine import open_source
 from sensor.capture.interfaces import Choice
 from sensor.capture.listening import Listening
-from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces
+from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces, split_name
 from sensor.detect import Detector
+from sensor.extract.dhcp import DhcpMessage
 from sensor.packet import Packet
 from sensor.pipeline import Limits, Pipeline
 from sensor.report import Reporter
@@ -71,11 +75,14 @@ class Sensor:
             RulesError, DbError, SensorError: a policy, database or interface that cannot be used.
         """
         self.settings = settings
-        self.rules = LiveRules(load_catalogue(), settings.policy, time.time_ns)
+        catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
+        self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._claim = claim(settings.state / _lock_name(settings))
         self.sensor_id = kept_sensor_id(settings)
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
+        self.overlay = OverlayFollower(self.store.policy)
+        self.rules.follow(self.overlay)
         self.spool = _open_spool(settings)
         self.delivery = Delivery(self.spool, self.store)
         self._tell = tell if tell is not None else self.delivery.notify
@@ -87,7 +94,8 @@ class Sensor:
         self.choice = self.listening.choose()
         self.source = open_source(self.choice.interfaces, namespaces=self.namespaces, share=settings.share)
         limits = Limits() if settings.evidence else Limits(kept_octets=0)
-        pipeline = Pipeline(limits, is_own_lookup=own_lookups.is_own)
+        self._seen_leases = SeenLeases()
+        pipeline = Pipeline(limits, is_own_lookup=own_lookups.is_own, on_dhcp=self._learn_lease)
         self.zones = ZoneQuestions(
             SharedFile(settings.zone_questions, list[str]), SharedFile(settings.zone_answers, list[ZoneAnswer])
         )
@@ -101,7 +109,9 @@ class Sensor:
             losses=self.health.losses,
             evidence_of=self.detector.evidence,
         )
-        self.attributor = Attributor(self.namespaces, settings.attribution_socket, LeaseFiles(settings.leases))
+        self.attributor = Attributor(
+            self.namespaces, settings.attribution_socket, LeaseFiles(settings.leases), self._seen_leases
+        )
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
         self._gathered: list[Event] = []
@@ -113,6 +123,7 @@ class Sensor:
     def run(self, notifier: Notifier) -> None:
         """Capture until told to stop; then report what is open and deliver what can be delivered at once."""
         self.delivery.start()
+        self.overlay.start()
         log.info("sensor_started", sensor_id=self.sensor_id, engine=self.source.engine, version=__version__)
         self._announce(self.choice)
         self._beat(time.time_ns())
@@ -120,7 +131,7 @@ class Sensor:
         try:
             while not self._is_stopping:
                 self._turn()
-                if self.delivery.is_alive:
+                if self.delivery.is_alive and self.overlay.is_alive:
                     notifier.alive()
         finally:
             notifier.stopping()
@@ -133,6 +144,9 @@ class Sensor:
     def reload(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Read the policy again on the next turn (a signal handler)."""
         self._wants_reload = True
+
+    def _learn_lease(self, message: DhcpMessage, interface: str, now_ns: int) -> None:
+        self._seen_leases.learn(message, split_name(interface)[0], now_ns)
 
     def _turn(self) -> None:
         packets = self.source.read(READ_TIMEOUT_S) or []
@@ -254,6 +268,7 @@ class Sensor:
         self._beat(now_ns)
         self.attributor.close()
         self.delivery.stop()
+        self.overlay.stop()
         self.source.close()
         self.listening.close()
         self.namespaces.close()
@@ -320,6 +335,7 @@ def run(settings: Settings) -> None:
     notifier = Notifier()
     is_alone = settings.worker is None
     sensor = Sensor(settings, None if is_alone else lambda status: notifier.status(encode(status).decode()))
+    spare_collector()
     signal.signal(signal.SIGTERM, sensor.stop)
     signal.signal(signal.SIGINT, sensor.stop)
     signal.signal(signal.SIGHUP, sensor.reload)

@@ -1,30 +1,27 @@
 """Settings: from the environment (`MOLECATCHER_STATE=...`), overridden by command line options."""
 
-import os
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from molecatcher.state import default_state
 from sensor.attribution.leases import DEFAULT_FILES
 from sensor.share import ALL, Share
 
 MAX_WORKERS = 32
-SYSTEM_STATE = Path("/var/lib/molecatcher")
 SYSTEM_POLICY = Path("/etc/molecatcher/policy.toml")
-
-
-def default_state() -> Path:
-    """Return the state directory: the system's for root and for services, the user's own otherwise."""
-    if os.geteuid() == 0:
-        return SYSTEM_STATE
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "molecatcher"
+SYSTEM_ACCESS = Path("/etc/molecatcher/access.toml")
 
 
 def default_policy() -> Path | None:
     """Return the system's policy file when there is one."""
     return SYSTEM_POLICY if SYSTEM_POLICY.exists() else None
+
+
+def default_access() -> Path | None:
+    """Return the system's access file when there is one."""
+    return SYSTEM_ACCESS if SYSTEM_ACCESS.exists() else None
 
 
 class Settings(BaseSettings):
@@ -36,13 +33,27 @@ class Settings(BaseSettings):
     policy: Path | None = Field(
         default_factory=default_policy, description="policy file (TOML); none: nothing is sanctioned"
     )
+    catalogue_dir: Path | None = Field(
+        default=None,
+        description="your own additions to the catalogue (*.toml); none: catalogue.d in the state directory",
+    )
+    catalogue_key: Path | None = Field(
+        default=None, description="public keys (PEM) whose catalogue updates are taken; none: no update is"
+    )
     listen: str = Field(default="127.0.0.1:8484", description="address and port of the API and the page")
+    access: Path | None = Field(
+        default_factory=default_access, description="who may ask (TOML); none: whoever is on loopback, and tokens"
+    )
+    require_auth: bool = Field(default=False, description="trust nobody for being on loopback")
     feeds_listen: str | None = Field(
         default=None,
         description="where other hosts get lists, over TLS and with a token; none: nowhere",
     )
     tls_cert: Path | None = Field(default=None, description="certificate chain of that listener (PEM)")
     tls_key: Path | None = Field(default=None, description="its key (PEM); none: in the certificate's file")
+    behind_minutes: int = Field(
+        default=30, gt=0, description="so long after a list changed, who still has the older one is shown as behind"
+    )
     zone_listen: str | None = Field(
         default=None,
         description="where resolvers get the list of names as a response policy zone (UDP and TCP); none: nowhere",
@@ -60,6 +71,12 @@ class Settings(BaseSettings):
     spool_mib: int = Field(default=512, gt=0, description="how much may wait on disk while the database is away")
     evidence: bool = Field(default=True, description="keep the few packets that decided with each event")
     evidence_mib: int = Field(default=256, gt=0, description="how much of such packets the database holds")
+    exception_approval: bool = Field(
+        default=False, description="an exception made over the API waits until another person approves it"
+    )
+    output_networks: tuple[str, ...] = Field(
+        default=(), description="private networks that outputs may speak to (CIDR); none: public addresses only"
+    )
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
     resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")
     resolvers: tuple[str, ...] = Field(default=(), description="DNS servers to ask; none: the system's")

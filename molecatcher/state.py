@@ -9,9 +9,18 @@ from pathlib import Path
 
 from molecatcher.errors import SetupError
 
+SYSTEM_STATE = Path("/var/lib/molecatcher")
 SECRET_OCTETS = 32
 CLAIM_WAIT_S = 10.0
 CLAIM_LOOK_S = 0.1
+
+
+def default_state() -> Path:
+    """Return the state directory: the system's for root and for services, the user's own otherwise."""
+    if os.geteuid() == 0:
+        return SYSTEM_STATE
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "molecatcher"
 
 
 def kept(path: Path, make: Callable[[], bytes]) -> bytes:

@@ -16,7 +16,8 @@ from types import FrameType
 
 import structlog
 
-from api.server import parse_listen
+from molecatcher.access_file import plan_listening
+from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.child import Child, inherited_environment
 from molecatcher.live_rules import read_policy
 from molecatcher.logs import configure_logging
@@ -30,7 +31,6 @@ from molecatcher.privileges import (
     without_rights,
 )
 from molecatcher.settings import Settings
-from rules.catalogue import load_catalogue
 from sensor.capture.tap import check_permission
 
 log = structlog.get_logger()
@@ -104,12 +104,14 @@ def run(settings: Settings) -> int:
         RulesError, ApiError, CaptureError: the policy, the listen address or the rights of this process are of no use.
     """
     configure_logging()
+    catalogue = CatalogueFolder(settings.state, settings.catalogue_dir).load()
     if settings.policy is not None:
-        read_policy(settings.policy, load_catalogue(), time.time_ns())
-    parse_listen(settings.listen)
+        read_policy(settings.policy, catalogue, time.time_ns())
+    certificate = plan_listening(settings)[2]
     check_permission()
     give_up_root(settings)
-    return Supervisor(_children(settings), lambda: log.info("ready", page=f"http://{settings.listen}/")).run(Notifier())
+    page = f"{'https' if certificate else 'http'}://{settings.listen}/"
+    return Supervisor(_children(settings), lambda: log.info("ready", page=page)).run(Notifier())
 
 
 def _children(settings: Settings) -> tuple[Child, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="token",
-    help="Credentials for firewalls and other machines: shown once, kept as a digest, good for what they are made for.",
+    help="Credentials for firewalls, sensors and other machines: shown once, kept as a digest, good for one purpose.",
     no_args_is_help=True,
 )
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 # ruff: noqa: PLC0415
 
 MAX_PREFIXES = 64
+MAX_ID = 64
 LIFETIME = re.compile(r"([1-9][0-9]{0,4})([hd])", re.ASCII)
 HOURS = {"h": 1, "d": 24}
 
@@ -85,6 +86,7 @@ def create(
         expires_at_ns=_expiry(expires, now_ns),
     )
     with _store(state) as store:
+        _audit(store, "token.create", token.token_id)
         if not store.add_token(token, MAX_TOKENS):
             raise SetupError(f"there are {MAX_TOKENS} tokens already")
     _show_secret(token.token_id, secret, output)
@@ -118,6 +120,7 @@ def rotate(
 
     token_id, secret = _token_id(token), new_secret()
     with _store(state) as store:
+        _audit(store, "token.finish" if finish else "token.rotate", token_id)
         if finish:
             _require(store.drop_previous_secret(token_id), token)
         else:
@@ -132,6 +135,7 @@ def rotate(
 def revoke(token: TokenArgument, state: StateOption = None) -> None:
     """End a token for good, within a second. A firewall that uses it may stop enforcing its list."""
     with _store(state) as store:
+        _audit(store, "token.revoke", _token_id(token))
         _require(store.revoke_token(_token_id(token), time.time_ns()), token)
     typer.echo("revoked", err=True)
 
@@ -143,6 +147,14 @@ def _store(state: Path | None) -> "Store":
     settings = Settings(state=state) if state else Settings()
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     return open_store(settings.database)
+
+
+def _audit(store: "Store", action: str, token_id: str) -> None:
+    import getpass
+
+    from api.access.audit import audit_local
+
+    audit_local(store, time.time_ns(), getpass.getuser(), action, token_id[:MAX_ID])
 
 
 def _token_id(text: str) -> str:

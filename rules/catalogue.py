@@ -1,14 +1,16 @@
 """The catalogue of tunnel services: one TOML file a service, loaded, validated and indexed once."""
 
 import ipaddress
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -20,6 +22,10 @@ from rules.verdict import Decision
 CATEGORIES = ("reverse-tunnel", "ssh-tunnel", "mesh-vpn", "remote-access", "dns-tunnel")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 KNOWN_NAMES = 16_384
+OLD_AFTER_DAYS = 90
+NS_PER_S = 1_000_000_000
+SHARED_FILE, SERVICE_FOLDER = "shared_infrastructure.toml", "services/"
+_VERSION = re.compile(r"(\d{4})\.(\d{2})\.(\d{2})(?:\.(\d{1,4}))?", re.ASCII)
 BLOCKED_BY_DEFAULT = ("reverse-tunnel", "ssh-tunnel")
 
 
@@ -40,8 +46,16 @@ class ListKind(StrEnum):
     EXCLUDED = "excluded"
 
 
+class Examples(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Names that a service's lists must hold, for `molecatcher catalogue test`."""
+
+    agent: tuple[str, ...] = ()
+    endpoint: tuple[str, ...] = ()
+    auxiliary: tuple[str, ...] = ()
+
+
 class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One service, as its file says it; `id` is the file's name."""
+    """One service, as its file says it; `id` is the file's name. `near_misses` are names that it must not match."""
 
     id: str
     name: str
@@ -59,10 +73,13 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     alpn: tuple[str, ...] = ()
     ja4: tuple[str, ...] = ()
     ns_domains: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
     ssh: bool = False
     addresses: tuple[str, ...] = ()
     wire: str = ""
     notes: str = ""
+    examples: Examples = Examples()
+    near_misses: tuple[str, ...] = ()
 
     def entries(self) -> Iterable[tuple[ListKind, str]]:
         """Return every listed name with the list that holds it."""
@@ -108,17 +125,35 @@ class Match(msgspec.Struct, frozen=True, gc=False):
 
 
 class Catalogue:
-    """All services, indexed by name, by name server, by ALPN and by their agents' JA4. Immutable once built."""
+    """All services, indexed by name, by name server, by ALPN and by their agents' JA4. Immutable once built.
+
+    `additions` are the files of the organisation's own in it; `is_updated`: it did not come with the program.
+    """
 
     def __init__(
-        self, services: Iterable[Service], shared: Iterable[str], shared_networks: Iterable[Network], generated: date
+        self,
+        services: Iterable[Service],
+        shared: Iterable[str],
+        shared_networks: Iterable[Network],
+        generated: date,
+        *,
+        version: str = "",
+        additions: Iterable[str] = (),
+        is_updated: bool = False,
     ) -> None:
         self.services: Mapping[str, Service] = MappingProxyType({service.id: service for service in services})
         self.shared: frozenset[str] = frozenset(shared)
         self.shared_networks = tuple(shared_networks)
         self.generated = generated
+        self.version = version
+        self.additions = tuple(additions)
+        self.is_updated = is_updated
         self.by_alpn = {alpn: service for service in self.services.values() for alpn in service.alpn}
         self.by_ja4 = {ja4: service for service in self.services.values() for ja4 in service.ja4}
+        self.by_fallback: dict[str, tuple[Service, ...]] = {}  # by name, or address and port
+        for service in self.services.values():
+            for place in service.fallbacks:
+                self.by_fallback[place] = (*self.by_fallback.get(place, ()), service)
         self._table: NameTable[Listing] = NameTable()
         self._servers: NameTable[Service] = NameTable()
         self._known: dict[str, Match | None] = {}  # answers of `match`: names come again and again
@@ -127,6 +162,29 @@ class Catalogue:
                 self._add(service, kind, entry)
             for entry in service.ns_domains:
                 self._add_server(service, entry)
+
+    @property
+    def origin(self) -> str:
+        """Return where the catalogue is from, for people."""
+        return "an update" if self.is_updated else "the program"
+
+    def age_days(self, now_ns: int) -> int:
+        """Return how many days ago it was made; 0 where that lies ahead."""
+        today = datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date()
+        return max(0, (today - self.generated).days)
+
+    def is_old(self, now_ns: int) -> bool:
+        """Tell whether services are likely to have other names by now."""
+        return self.age_days(now_ns) > OLD_AFTER_DAYS
+
+    def warning(self, now_ns: int) -> str:
+        """Return a sentence if the catalogue is old, else nothing."""
+        if not self.is_old(now_ns):
+            return ""
+        advice = "`molecatcher catalogue update` takes a newer one, or upgrade Molecatcher"
+        return (
+            f"the catalogue {self.version} is {self.age_days(now_ns)} days old, and names of tunnels change: {advice}"
+        )
 
     def match(self, name: str) -> Match | None:
         """Return the most specific entry for folded `name`, or None. Costs O(labels), the second time one look-up."""
@@ -173,21 +231,67 @@ def load_catalogue(root: Traversable | None = None) -> Catalogue:
     Raises:
         InvalidCatalogue: a file is missing or wrong.
     """
+    return build_catalogue(read_files(root))
+
+
+def read_files(root: Traversable | None = None) -> dict[str, str]:
+    """Return the text of the files below `root`, by their path from there; None: those shipped here.
+
+    Raises:
+        InvalidCatalogue: a file is missing or cannot be read.
+    """
     base = root or files("rules")
     try:
-        paths = sorted(
-            (path for path in (base / "services").iterdir() if path.name.endswith(".toml")), key=lambda p: p.name
-        )
-        shared = tomllib.loads((base / "shared_infrastructure.toml").read_text(encoding="utf-8"))
-        services = [parse_service(path.read_text(encoding="utf-8"), path.name) for path in paths]
+        paths = [path for path in (base / "services").iterdir() if path.name.endswith(".toml")]
+        services = {f"{SERVICE_FOLDER}{path.name}": path.read_text(encoding="utf-8") for path in paths}
+        return {SHARED_FILE: (base / SHARED_FILE).read_text(encoding="utf-8"), **services}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidCatalogue(f"the catalogue in {base} cannot be read: {error}; reinstall Molecatcher") from error
+
+
+def build_catalogue(
+    texts: Mapping[str, str], additions: Mapping[str, str] = MappingProxyType({}), *, is_updated: bool = False
+) -> Catalogue:
+    """Return the catalogue that files hold, with `additions` of the organisation's own (`rules.additions`).
+
+    Raises:
+        InvalidCatalogue: a file is wrong; the message names file and key.
+    """
+    shared = _read_table(texts.get(SHARED_FILE, ""), SHARED_FILE)
+    rows = {
+        path.removeprefix(SERVICE_FOLDER).removesuffix(".toml"): _read_table(text, path.removeprefix(SERVICE_FOLDER))
+        for path, text in sorted(texts.items())
+        if path.startswith(SERVICE_FOLDER)
+    }
+    if not rows:
+        raise InvalidCatalogue("the catalogue holds no service; reinstall Molecatcher")
+    services = {service_id: read_service(table, f"{service_id}.toml", service_id) for service_id, table in rows.items()}
+    if additions:
+        from rules.additions import with_additions  # noqa: PLC0415 - it reads services as this module does
+
+        services = with_additions(rows, services, additions)
+    try:
         names = [normalise(row["domain"]) for row in shared["shared"]]
         networks = [ipaddress.ip_network(prefix) for row in shared["shared_network"] for prefix in row["prefixes"]]
-        generated = shared["generated"]
-    except (OSError, tomllib.TOMLDecodeError, KeyError, ValueError, InvalidName) as error:
-        raise InvalidCatalogue(f"the catalogue in {base} cannot be read: {error}; reinstall Molecatcher") from error
-    if not services:
-        raise InvalidCatalogue(f"the catalogue in {base} holds no service; reinstall Molecatcher")
-    return Catalogue(services, names, networks, generated)
+        generated, version = shared["generated"], shared["version"]
+        version_key(version)
+    except (KeyError, TypeError, ValueError, InvalidName) as error:
+        raise InvalidCatalogue(f"{SHARED_FILE}: {error} is missing or wrong; reinstall Molecatcher") from None
+    return Catalogue(
+        services.values(), names, networks, generated, version=version, additions=additions, is_updated=is_updated
+    )
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Return what orders versions, such as 2026.11.23 and 2026.11.23.2.
+
+    Raises:
+        ValueError: it is no version.
+    """
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        raise ValueError(f"version {version!r}, which is not written as 2026.11.23 or 2026.11.23.2,")
+    return tuple(int(part or 0) for part in found.groups())
 
 
 def parse_service(text: str, file_name: str) -> Service:
@@ -196,15 +300,30 @@ def parse_service(text: str, file_name: str) -> Service:
     Raises:
         InvalidCatalogue: a key is missing, unknown or of the wrong type, or a value cannot be.
     """
+    return read_service(_read_table(text, file_name), file_name, file_name.removesuffix(".toml"))
+
+
+def read_service(table: Mapping[str, object], file_name: str, service_id: str) -> Service:
+    """Return the service that a file's table describes; errors name `file_name`.
+
+    Raises:
+        InvalidCatalogue: a key is missing, unknown or of the wrong type, or a value cannot be.
+    """
     try:
-        table = tomllib.loads(text)
-        service = msgspec.convert({"id": file_name.removesuffix(".toml"), **table}, Service)
+        service = msgspec.convert({**table, "id": service_id}, Service)
         for address in service.addresses:
             ipaddress.ip_network(address)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, ValueError) as error:
+    except ValueError as error:
         raise InvalidCatalogue(f"{file_name}: {error}") from None
     if service.category not in CATEGORIES:
         raise InvalidCatalogue(f"{file_name}: category {service.category!r} is none of {', '.join(CATEGORIES)}")
     if not service.sources:
         raise InvalidCatalogue(f"{file_name}: `sources` is empty: say where the names come from")
     return service
+
+
+def _read_table(text: str, file_name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidCatalogue(f"{file_name}: {error}") from None

@@ -12,6 +12,7 @@ import msgspec
 from rules.catalogue import Catalogue, ListKind, Match, Service, unnamed_service
 from rules.event import address_text
 from rules.evidence import LISTED, WEIGHTS, Finding, Sign, alias_sign, confidence, reasons
+from rules.fallbacks import fallback_findings
 from rules.ingress import find_ingress, is_candidate
 from rules.lies import contradiction, inner_lie, outside_the_pin
 from rules.naming import NAME_EVIDENCE, PROXY_EVIDENCE, WHAT_A_ROLE_DOES, WHERE_IT_WAS_SEEN
@@ -107,7 +108,7 @@ def _by_name(listed: list[_Listed], observation: Observation, catalogue: Catalog
     role = strongest.role
     sign = LISTED[service.confidence]
     found = [Finding(sign, _name_reason(row)) for row in listed if row.match.service.id == service.id]
-    found += _agreeing(observation, strongest.indicator.value)
+    found += _agreeing(observation, strongest.indicator.value) + fallback_findings(observation, service)
     tell = _agreeing_tell(observation, service, catalogue)
     if tell is not None:
         is_proof = tell.role is Role.AGENT and tell.reason.evidence is Evidence.PROTOCOL

@@ -34,6 +34,7 @@ class Sign(StrEnum):
     ANSWER_AGREES = "answer_agrees"
     AGENT_HELLO = "agent_hello"
     NOT_ASKED = "not_asked"
+    FALLBACK = "fallback"
     UNEXPECTED_ADDRESS = "unexpected_address"
 
 
@@ -64,6 +65,7 @@ WEIGHTS = {
     Sign.ANSWER_AGREES: Weight(20, "the look-up and the flow tell the same story"),
     Sign.AGENT_HELLO: Weight(15, "a known agent says hello like this; so does every program on the same TLS library"),
     Sign.NOT_ASKED: Weight(10, "somebody evades the resolver; so does every browser with DNS over HTTPS"),
+    Sign.FALLBACK: Weight(5, "agents turn there when their names do not resolve; so do many others, for other reasons"),
     Sign.UNEXPECTED_ADDRESS: Weight(0, "answers are partial and regional: worth a sentence, no more"),
 }
 CAPS = {Outcome.SANCTIONED: 99, Outcome.UNSANCTIONED: 99, Outcome.SUSPICIOUS: 90, Outcome.UNKNOWN: 0}

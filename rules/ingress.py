@@ -105,7 +105,8 @@ def _address(observation: Observation, service: Service, is_shared: Iterable[str
     known = observation.agent_address
     if known is None or known[0] != service.id or (service.id in is_shared and ingress_name(observation) is None):
         return []
-    detail = f"{known[1]}, a name of {service.short_name}'s agents, resolves to this address"
+    listed = f"{known[1]}, a name of {service.short_name}'s agents, resolves to this address"
+    detail = listed if known[1] else f"{service.short_name} publishes this address for its agents"
     address = address_text(observation.five_tuple.dst)
     return [Finding(Sign.PROVIDER_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
 
@@ -128,7 +129,7 @@ def _auxiliary(observation: Observation, service: Service) -> list[Finding]:
     """Return the auxiliary look-ups of this client that no known agent of `service` beside it explains."""
     beside = [row for row in observation.beside if row.service == service.id]
     names = [row.name for row in beside if row.kind is BesideKind.AUXILIARY]
-    if not names or any(row.kind is not BesideKind.AUXILIARY for row in beside):
+    if not names or any(row.kind in (BesideKind.AGENT, BesideKind.SANCTIONED) for row in beside):
         return []
     detail = f"the same client used {names[0]}, as agents of {service.short_name} do, and no known agent name"
     return [Finding(Sign.AUXILIARY_BESIDE, Reason(Evidence.DNS_QUERY, names[0], detail))]

@@ -43,6 +43,7 @@ class Evidence(StrEnum):
     PROTOCOL = "protocol"
     NS_DELEGATION = "ns_delegation"
     HEARTBEAT = "heartbeat"
+    FALLBACK = "fallback"
 
 
 class FlowState(StrEnum):
@@ -129,6 +130,7 @@ class BesideKind(StrEnum):
     SANCTIONED = "sanctioned"
     AGENT = "agent"
     AUXILIARY = "auxiliary"
+    FALLBACK = "fallback"
 
 
 class Beside(msgspec.Struct, frozen=True, gc=False):
@@ -149,7 +151,8 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     to a service; `agent_address`, a service and the name of its agents that resolves to the responder's address;
     `beats`, how often in a row it was heard at an idle agent's interval. `is_alone`: no sanctioned agent explains it.
     `traffic` alone may grow without a new revision.
-    `via_proxy`: a proxy told of it; the responder is where it went (0.0.0.0 if it did not say), `user` who signed in.
+    `via_proxy`: a proxy is to make the request; where it told of that itself, the responder is where it went (0.0.0.0
+    if it did not say) and `user` who signed in.
     """
 
     key: int

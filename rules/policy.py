@@ -5,19 +5,21 @@ Parsing is pure: text and the day in, an immutable `Policy` out. A reload replac
 
 import hashlib
 import ipaddress
-import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from enum import StrEnum
 
 import msgspec
 
 from rules.catalogue import CATEGORIES, Catalogue, Network, Service
+from rules.covered import covered_entries
 from rules.errors import InvalidName, InvalidPolicy
 from rules.matcher import EXACT_MARK, WILDCARDS
 from rules.names import ancestors, fold, is_address, is_at_or_below, normalise
 from rules.policy_tables import BlockedTable, ExceptionTable, PolicyFile, SanctionTable, explain, nearest
+from rules.policy_who import read_who
 from rules.profiles import BUILT_IN, MAX_PROFILES, Profile, ProfileTable
 from rules.public_suffix import is_public_suffix
 from rules.source import NOBODY, Source
@@ -27,11 +29,13 @@ from rules.verdict import Decision
 NS_PER_S = 1_000_000_000
 DAY_NS = 86_400 * NS_PER_S
 WIDEST = {4: 8, 6: 19}  # prefix lengths by IP version: no list holds anything wider
-_USER = re.compile(r"[^\s:/,\x00-\x1f]+")
-_HOST = re.compile(r"[a-z0-9_.-]+")
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_PATH = re.compile(r"/[^\x00-\x1f]*[^\x00-\x1f/]")
-_CONTAINER = re.compile(r"[a-z]+:[\w.@:\\-]+")
+
+
+class PolicyOrigin(StrEnum):
+    """Where an entry of the policy in force stands."""
+
+    FILE = "file"
+    DATABASE = "database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Sanction:
 
     def is_active(self, now_ns: int) -> bool:
         """Tell whether the sanction holds at `now_ns`."""
-        return self.expires is None or _day(now_ns) <= self.expires
+        return self.expires is None or day_of(now_ns) <= self.expires
 
     def covers_address(self, packed: bytes) -> bool:
         """Tell whether a packed address is inside the pin; without a pin every address is."""
@@ -69,13 +73,17 @@ class PolicyException:
     reason: str
     expires: date | None = None
     who: tuple[tuple[str, frozenset[str]], ...] = ()
+    origin: PolicyOrigin = PolicyOrigin.FILE
+
+    def is_active(self, now_ns: int) -> bool:
+        """Tell whether the exception holds at `now_ns`."""
+        return self.expires is None or day_of(now_ns) <= self.expires
 
     def covers(self, source: bytes, service: Service, now_ns: int, who: Source = NOBODY) -> bool:
         """Tell whether `source` (packed), which is `who`, may use `service` at `now_ns`."""
-        is_active = self.expires is None or _day(now_ns) <= self.expires
         return (
-            is_active
-            and self.service in (service.id, service.category)
+            self.service in (service.id, service.category)
+            and self.is_active(now_ns)
             and (not self.sources or _is_inside(source, self.sources))
             and all(_selected(who, field_name) in values for field_name, values in self.who)
         )
@@ -102,6 +110,7 @@ class Blocked:
     network: Network | None = None
     expires: date | None = None
     path: str = ""
+    origin: PolicyOrigin = PolicyOrigin.FILE
 
     @property
     def ends_at_ns(self) -> int:
@@ -112,12 +121,15 @@ class Blocked:
 
     def is_active(self, now_ns: int) -> bool:
         """Tell whether the entry holds at `now_ns`."""
-        return self.expires is None or _day(now_ns) <= self.expires
+        return self.expires is None or day_of(now_ns) <= self.expires
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is sanctioned, excepted and decided; `warnings` are sentences for whoever keeps the file."""
+    """What is sanctioned, excepted and decided; `warnings` are sentences for whoever keeps the file.
+
+    `decided_in_database` are those keys of `decisions` that the file does not speak of.
+    """
 
     sanctions: tuple[Sanction, ...] = ()
     exceptions: tuple[PolicyException, ...] = ()
@@ -126,6 +138,7 @@ class Policy:
     profiles: tuple[Profile, ...] = BUILT_IN
     warnings: tuple[str, ...] = ()
     digest: str = ""
+    decided_in_database: frozenset[str] = frozenset()
     _by_domain: dict[str, Sanction] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -185,7 +198,7 @@ def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -
         raise InvalidPolicy(f"{file_name}: {explain(str(error))}") from None
     except (ValueError, RecursionError) as error:  # also numbers of 4,300 digits and brackets nested by the thousand
         raise InvalidPolicy(f"{file_name} is not TOML: {error}") from None
-    reader = _Reader(file_name, catalogue, _day(now_ns))
+    reader = PolicyReader(file_name, catalogue, day_of(now_ns))
     sanctions = tuple(reader.sanction(at, row) for at, row in enumerate(tables.sanctioned))
     reader.refuse_twice([sanction.domain for sanction in sanctions], "sanctioned")
     return Policy(
@@ -199,17 +212,21 @@ def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -
     )
 
 
-class _Reader:
-    """Checks the rows of one file; collects warnings."""
+class PolicyReader:
+    """Checks the rows of one file or of the database; collects warnings.
+
+    Its methods raise `InvalidPolicy` with a message that names the key and says what to do.
+    """
 
     def __init__(self, file_name: str, catalogue: Catalogue, today: date) -> None:
         self.file_name = file_name
         self.catalogue = catalogue
         self.today = today
         self.warnings: list[str] = []
-        self._covered = _covered_entries(catalogue)
+        self._covered = covered_entries(catalogue)
 
     def sanction(self, at: int, row: SanctionTable) -> Sanction:
+        """Return the sanction that row `at` of the file describes."""
         key = f"sanctioned[{at}]"
         domain = self._domain(f"{key}.domain", row.domain)
         if row.service not in self.catalogue.services:
@@ -222,8 +239,9 @@ class _Reader:
         return Sanction(domain, row.service, row.owner, row.reason, row.expires, addresses)
 
     def exception(self, at: int, row: ExceptionTable) -> PolicyException:
+        """Return the exception that row `at` describes."""
         key = f"exception[{at}]"
-        who = tuple((field_name, values) for field_name, values in self._who(key, row) if values)
+        who = tuple((field_name, values) for field_name, values in read_who(key, row, self._error) if values)
         if not row.sources and not who:
             advice = 'is empty: name the networks that may, such as ["10.20.0.0/16"], or users, hosts, macs, ...'
             raise self._error(f"{key}.sources", advice)
@@ -237,6 +255,7 @@ class _Reader:
         return PolicyException(exception_id, sources, service, row.owner, row.reason, row.expires, who)
 
     def blocked(self, at: int, row: BlockedTable, sanctions: Iterable[Sanction]) -> Blocked:
+        """Return the entry that row `at` describes; it must not block what `sanctions` allow."""
         key = f"blocked[{at}]"
         self._check_texts(key, row.owner, row.reason)
         self._warn_if_expired(key, row.entry, row.expires)
@@ -264,6 +283,7 @@ class _Reader:
         return Blocked(row.owner, row.reason, host, is_subtree=False, expires=row.expires, path=path)
 
     def profiles(self, rows: list[ProfileTable]) -> list[Profile]:
+        """Return the built-in profiles with those of `rows`."""
         if len(rows) > MAX_PROFILES:
             raise self._error("profile", f"{len(rows)} are more than are built ({MAX_PROFILES}): leave some out")
         self.refuse_twice([row.name for row in rows], "profile")
@@ -289,35 +309,22 @@ class _Reader:
             raise self._error(key, f"{name} is everybody's: name the one that is meant below it")
         return name, is_subtree
 
-    def _who(self, key: str, row: ExceptionTable) -> Iterator[tuple[str, frozenset[str]]]:
-        """Yield the fields of a source with the values that an exception names for them, in the form compared."""
-        yield "user", frozenset(self._checked(f"{key}.users", row.users, _USER, "alice"))
-        yield "host", frozenset(self._checked(f"{key}.hosts", [fold(text) for text in row.hosts], _HOST, "build-7"))
-        macs = [text.lower().replace("-", ":") for text in row.macs]
-        yield "mac", frozenset(self._checked(f"{key}.macs", macs, _MAC, "02:00:5e:10:00:01"))
-        yield "exe", frozenset(self._checked(f"{key}.executables", row.executables, _PATH, "/usr/bin/cloudflared"))
-        example = "docker:4f1c2a9b7d3e"
-        yield "container", frozenset(self._checked(f"{key}.containers", row.containers, _CONTAINER, example))
-
-    def _checked(self, key: str, texts: list[str], pattern: re.Pattern[str], example: str) -> list[str]:
-        for text in texts:
-            if not pattern.fullmatch(text):
-                raise self._error(key, f"{text!r} cannot be one; write it as {example}")
-        return texts
-
     def decision(self, key: str, value: str) -> tuple[str, Decision]:
+        """Return a service or category with what is decided of it."""
         known = [decision.value for decision in Decision]
         if value not in known:
             raise self._error(f"services.{key}", f"{value!r} is no decision: choose {', '.join(known)}")
         return self.service_or_category("services", key), Decision(value)
 
     def service_or_category(self, key: str, value: str) -> str:
+        """Return `value` if it is a service or a category."""
         known = [*self._services(), *CATEGORIES]
         if value not in known:
             raise self._error(key, f"{value!r} is neither a service nor a category{nearest(value, known)}")
         return value
 
     def refuse_twice(self, names: Iterable[str], table: str) -> None:
+        """Refuse a name that stands in a table twice."""
         seen: set[str] = set()
         for name in names:
             if name in seen:
@@ -367,18 +374,8 @@ class _Reader:
         return InvalidPolicy(f"{self.file_name}: {key}: {message}")
 
 
-def _covered_entries(catalogue: Catalogue) -> dict[str, str]:
-    """Return for every name at or above a catalogue entry the first entry there."""
-    covered: dict[str, str] = {}
-    for service in catalogue.services.values():
-        for _, entry in service.entries():
-            name = entry.removeprefix(EXACT_MARK)
-            for parent in ancestors(name):
-                covered.setdefault(parent, name)
-    return covered
-
-
-def _day(now_ns: int) -> date:
+def day_of(now_ns: int) -> date:
+    """Return the day (UTC) of a time."""
     return datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date()
 
 

@@ -20,8 +20,8 @@ class SanctionTable(msgspec.Struct, forbid_unknown_fields=True):
     addresses: list[str] = []
 
 
-class ExceptionTable(msgspec.Struct, forbid_unknown_fields=True):
-    """An `[[exception]]`."""
+class ExceptionTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """An `[[exception]]`, or one of the database."""
 
     service: str
     owner: str
@@ -35,8 +35,8 @@ class ExceptionTable(msgspec.Struct, forbid_unknown_fields=True):
     expires: date | None = None
 
 
-class BlockedTable(msgspec.Struct, forbid_unknown_fields=True):
-    """A `[[blocked]]`."""
+class BlockedTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A `[[blocked]]`, or an entry of the database."""
 
     entry: str
     owner: str

@@ -75,6 +75,10 @@ PROTOCOLS: Final = {
         "rathole", 50, "octets as rathole's hello without encryption has them", severity=Severity.LOW
     ),
     "gsocket": _Row("gsocket", 85, "the first message to a Global Socket relay"),
+    "playit-ping": _Row("playit", 80, "a ping of playit's control protocol, not answered"),
+    "playit-control": _Row("playit", 95, "a ping of playit's control protocol, answered"),
+    "jprq": _Row("jprq", 95, "jprq's request for a tunnel"),
+    "inlets": _Row("inlets", 90, "the field by which inlets numbers its clients"),
     "bore": _Row("bore", 90, "bore's first message"),
     "reverse-http": _Row(None, 80, "who opened the connection answers the other end's requests", carries=REVERSE),
     "wstunnel": _Row(None, 60, "the path and upgrade of wstunnel", carries=REVERSE),

@@ -62,10 +62,15 @@ class Clients:
         kind = _kind(verdict)
         if kind is None or verdict.service is None:
             return False
-        client = self._client(observation.five_tuple.src)
-        key = verdict.service, kind
+        source, now_ns = observation.five_tuple.src, observation.observed_at_ns
+        return self.note(source, Beside(verdict.service, kind, verdict.dst_name or ""), now_ns)
+
+    def note(self, source: bytes, seen: Beside, now_ns: int) -> bool:
+        """Note what a client was seen to do; tell whether it is news."""
+        client = self._client(source)
+        key = seen.service, seen.kind
         is_news = key not in client.beside
-        client.beside[key] = verdict.dst_name or "", observation.observed_at_ns
+        client.beside[key] = seen.name, now_ns
         client.beside.move_to_end(key)
         if len(client.beside) > MAX_BESIDE:
             client.beside.popitem(last=False)

@@ -17,6 +17,9 @@ WATCH_NS: Final = 3600 * _S  # what a client asked before it was watched for so 
 LIMIT_OCTETS: Final = 16 << 20
 _PAIR_OCTETS: Final = 288  # key, tuple and place in the table
 _NAME_OCTETS: Final = 176  # a name with its time, besides its characters
+_DNS: Final = NameSource.DNS
+_NO_DNS_SEEN: Final = NameSource.NO_DNS_SEEN
+_NOT_ASKED: Final = NameSource.NOT_ASKED
 
 Chain = tuple[str, ...]  # the name asked for, then its aliases in order
 _Pair = bytes
@@ -43,16 +46,18 @@ class ToldNames:
 
     def learn(self, client: bytes, message: DnsMessage, now_ns: int) -> None:
         """Remember for each address of the response `message` the chain that led to it."""
-        names = list(dict.fromkeys((message.qname, *message.cnames)))
-        self.evicted += max(0, len(names) - MAX_NAMES)
-        chain = tuple(names[:MAX_NAMES])
+        chain = _chain(message)
+        self.evicted += max(0, len(chain) - MAX_NAMES)
+        chain = chain[:MAX_NAMES]
         for address, ttl_s in message.addresses:
             expires_ns = now_ns + min(max(ttl_s, MIN_TTL_S), MAX_TTL_S) * _S
             self._tell(_pair(client, address), (chain, expires_ns), now_ns)
 
     def chains(self, client: bytes, address: bytes, now_ns: int) -> tuple[Chain, ...]:
         """Return the chains that led `client` to `address` and that are valid at `now_ns`, the newest first."""
-        told = self._pairs.get(_pair(client, address), ())
+        told = self._pairs.get(_pair(client, address))
+        if told is None:
+            return ()
         return tuple(chain for chain, expires_ns in told if expires_ns > now_ns)
 
     def has_told(self, client: bytes, address: bytes, now_ns: int) -> bool:
@@ -60,7 +65,12 @@ class ToldNames:
         return bool(self.chains(client, address, now_ns))
 
     def _tell(self, pair: _Pair, newest: _Told, now_ns: int) -> None:
-        known = self._pairs.get(pair, ())
+        known = self._pairs.get(pair)
+        if known is None:
+            self._pairs[pair] = (newest,)  # at the end: it was not there
+            self.held_octets += _octets((newest,))
+            self._make_room(now_ns)
+            return
         asked = newest[0][0]
         told = [newest, *(row for row in known if row[0][0] != asked and row[1] > now_ns)]
         self.evicted += max(0, len(told) - MAX_CHAINS)
@@ -68,6 +78,9 @@ class ToldNames:
         kept = self._pairs[pair] = tuple(told[:MAX_CHAINS])
         self.held_octets += _octets(kept)
         self._pairs.move_to_end(pair)
+        self._make_room(now_ns)
+
+    def _make_room(self, now_ns: int) -> None:
         while len(self._pairs) > self._limit or (self.held_octets > self._limit_octets and len(self._pairs) > 1):
             _, dropped = self._pairs.popitem(last=False)
             self.held_octets -= _octets(dropped)
@@ -105,11 +118,11 @@ class AskedNames:
         """Return where a flow of `client` that began at `now_ns` has `name` from."""
         asked_ns = self._names.get((client, name))
         if asked_ns is not None and now_ns - asked_ns <= ASKED_FOR_NS:
-            return NameSource.DNS
+            return _DNS
         since_ns = self._watched.get(client)
         if since_ns is None or now_ns - since_ns < WATCH_NS:
-            return NameSource.NO_DNS_SEEN
-        return NameSource.NOT_ASKED
+            return _NO_DNS_SEEN
+        return _NOT_ASKED
 
     def _note(self, client: bytes, name: str, now_ns: int) -> None:
         key = client, name
@@ -120,6 +133,13 @@ class AskedNames:
             if now_ns - asked_ns <= ASKED_FOR_NS:
                 self.evicted += 1
                 self._watched[loser] = now_ns
+
+
+def _chain(message: DnsMessage) -> Chain:
+    """Return the name asked for and its aliases, each once."""
+    if not message.cnames:
+        return (message.qname,)
+    return tuple(dict.fromkeys((message.qname, *message.cnames)))
 
 
 def _pair(client: bytes, address: bytes) -> _Pair:

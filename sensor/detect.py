@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from msgspec.structs import replace
 
 from rules.classify import classify
+from rules.fallbacks import find_fallback
 from rules.ingress import BEATS_ENOUGH, ingress_name, is_candidate
 from rules.observation import Observation
 from rules.ruleset import Ruleset
@@ -84,11 +85,14 @@ class Detector:
         if observation.dns is not None and observation.dns.delegations:
             self._learn_zones(observation, rules)
         name = ingress_name(observation) if is_candidate(observation) else None
-        verdict = classify(self._in_context(observation, name), rules.policy, rules.catalogue)
+        known = self._in_context(observation, name)
+        verdict = classify(known, rules.policy, rules.catalogue)
         if verdict.is_stored:
             detections.append(self._follow(Detection(observation, verdict)))
         else:
             self.unknown += 1
+            if known.beside and (fallback := find_fallback(known, rules.catalogue)) is not None:
+                self.clients.note(known.five_tuple.src, fallback, known.observed_at_ns)
         if not verdict.is_stored and verdict.role is Role.AUXILIARY and verdict.service is not None:
             self.auxiliaries.hold(observation)
         else:

@@ -29,6 +29,14 @@ class Rcode(IntEnum):
     REFUSED = 5
 
 
+_REFUSALS: Final = frozenset(map(int, Rcode))
+# Members of enumerations, bound once: looking one up costs a multiple.
+_DNS_QUERY: Final = Evidence.DNS_QUERY
+_DNS_CNAME: Final = Evidence.DNS_CNAME
+_DNS: Final = Kind.DNS
+_BLOCKED: Final = FlowState.BLOCKED
+_ATTEMPTED: Final = FlowState.ATTEMPTED
+
 _Key = tuple[bytes, int, bytes, int, int, str, int]
 
 
@@ -71,6 +79,7 @@ class DnsTransactions:
         self._next_key = next_key
         self._limit = limit
         self._transactions: OrderedDict[_Key, _Transaction] = OrderedDict()  # by start
+        self._expire_ns = 0  # until then no transaction is too old
         self._waiting: deque[_Transaction] = deque()  # by start, unanswered when they were put there
 
     def __len__(self) -> int:
@@ -132,10 +141,17 @@ class DnsTransactions:
         self._transactions[key] = transaction
         self._transactions.move_to_end(key)
         self._waiting.append(transaction)
+        if len(self._transactions) > self._limit or now_ns > self._expire_ns:
+            return self._forget_old(now_ns)
+        return []
+
+    def _forget_old(self, now_ns: int) -> list[Observation]:
+        """Forget the transactions that are too old or too many."""
         observations: list[Observation] = []
         while self._transactions:
             oldest = next(iter(self._transactions.values()))
-            if len(self._transactions) <= self._limit and now_ns - oldest.started_ns <= TRANSACTION_NS:
+            self._expire_ns = oldest.started_ns + TRANSACTION_NS
+            if len(self._transactions) <= self._limit and now_ns <= self._expire_ns:
                 break
             self._transactions.popitem(last=False)
             self.evicted += not oldest.is_answered and now_ns - oldest.started_ns <= TRANSACTION_NS
@@ -156,18 +172,18 @@ class DnsTransactions:
 
     def _observe(self, transaction: _Transaction, dns: DnsTransaction) -> Observation:
         transaction.revision += 1
-        found = [Indicator(Evidence.DNS_QUERY, dns.qname)]
-        found += [Indicator(Evidence.DNS_CNAME, name) for name in dns.cnames]
+        found = [Indicator(_DNS_QUERY, dns.qname)]
+        found += [Indicator(_DNS_CNAME, name) for name in dns.cnames]
         if shape := self._shapes.find(transaction.five_tuple.src, dns.qname):
             found.append(Indicator(Evidence.PROTOCOL, f"dns-tunnel:{shape}"))
         return Observation(
             key=transaction.key,
             revision=transaction.revision,
             observed_at_ns=transaction.started_ns,
-            kind=Kind.DNS,
+            kind=_DNS,
             five_tuple=transaction.five_tuple,
             indicators=tuple(found),
-            state=FlowState.BLOCKED if _is_blocked(dns) else FlowState.ATTEMPTED,
+            state=_BLOCKED if _is_blocked(dns) else _ATTEMPTED,
             dns=dns,
             interface=transaction.interface,
             traffic=Traffic(transaction.octets_out, transaction.octets_in, transaction.packets, transaction.last_ns),
@@ -180,7 +196,7 @@ def _answered(message: DnsMessage) -> DnsTransaction:
 
 
 def _is_blocked(dns: DnsTransaction) -> bool:
-    if dns.rcode in (Rcode.NXDOMAIN, Rcode.REFUSED):
+    if dns.rcode in _REFUSALS:
         return True
     return bool(dns.addresses) and all(_is_sinkhole(address) for address in dns.addresses)
 

@@ -33,6 +33,7 @@ NOTHING_READ: Final = StreamFacts(is_complete=False)
 Report = tuple[tuple[Indicator, ...], FlowState, Kind]
 
 _UDP_MARK: Final = b"u"
+_DNS_PORT: Final = b"\0\x35"
 _IPV4_KEY_OCTETS: Final = 12
 _TAGS: Final = frozenset((b"\x81\x00", b"\x88\xa8", b"\x91\x00"))
 _IPV4_WITHOUT_OPTIONS: Final = b"\x08\x00\x45"
@@ -300,6 +301,8 @@ class FlowTable:
         else:
             return False
         if protocol == _UDP:
+            if _DNS_PORT in (key[-4:-2], key[-2:]):  # never quiet: another question may come at any time
+                return False
             key += _UDP_MARK
         elif protocol != _TCP or flags & _FIN_SYN_RST:
             return False

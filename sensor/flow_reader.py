@@ -109,10 +109,15 @@ class FlowReader:
         flow.count(side, packet)
         if segment.flags & _FIN_RST:
             flow.closed |= BOTH if segment.flags & _RST else 1 << side
-        if flow.head is not None and (segment.flags & _SYN_FIN_RST or not flow.quiet >> side & 1):
-            if segment.wire_payload_octets or segment.flags & _SYN_FIN_RST:
-                self._kept.add(flow.number, packet)
-            observations += self._read_head(flow, flow.head, side, segment)
+        head = flow.head
+        if head is None:
+            return observations
+        if segment.flags & _SYN_FIN_RST or (segment.wire_payload_octets and not flow.quiet >> side & 1):
+            self._kept.add(flow.number, packet)
+            return observations + self._read_head(flow, head, side, segment)
+        if head.is_overdue and not head.sides[side].has_sent:  # else an acknowledgement alone changes no report
+            return observations + self._read_head(flow, head, side, segment)
+        head.sides[side].has_sent = True
         return observations
 
     def read_datagram(self, datagram: Datagram, packet: Packet, *, is_dns_port: bool) -> list[Observation]:

@@ -9,9 +9,15 @@ from sensor.flow import Flow, FlowHead, Report, Side
 
 _NAMES: Final = frozenset((Evidence.TLS_SNI, Evidence.QUIC_SNI, Evidence.HTTP_HOST))
 _BY_PROXY: Final = frozenset((Evidence.HTTP_CONNECT, Evidence.SOCKS))
-_CLIENT_PROTOCOLS: Final = frozenset(("tls", "http", "connect", "socks", "quic"))
+_CLIENT_PROTOCOLS: Final = frozenset(("tls", "http", "http-proxy", "connect", "socks", "quic"))
 _TUNNELLING_PROTOCOLS: Final = frozenset(("connect", "socks"))
 _REVERSE_HTTP: Final = Indicator(Evidence.PROTOCOL, "reverse-http")
+# Members of enumerations, bound once: looking one up costs a multiple.
+_CONNECTION: Final = Kind.CONNECTION
+_LIVE: Final = FlowState.LIVE
+_BLOCKED: Final = FlowState.BLOCKED
+_ATTEMPTED: Final = FlowState.ATTEMPTED
+_NO_DNS_SEEN: Final = NameSource.NO_DNS_SEEN
 _TLS_ALERT: Final = 0x15  # RFC 8446 section 5.1
 _MAX_SOCKS_REPLY_OCTETS: Final = 26  # method, credentials' answer, an IPv6 address (RFC 1928, RFC 1929)
 _CONNECT_ACCEPTED: Final = re.compile(rb"HTTP/1\.[01] 2\d\d[^\r\n]*")
@@ -83,6 +89,7 @@ def _observation(  # noqa: PLR0917 - the parts of one report
     if not indicators and not told:
         return None
     head.revision += 1
+    via_proxy = head.sides[initiator].facts.protocol == "http-proxy"
     return Observation(
         key=flow.number,
         revision=head.revision,
@@ -93,9 +100,10 @@ def _observation(  # noqa: PLR0917 - the parts of one report
         state=state,
         hello=head.sides[initiator].facts.hello or head.sides[1 - initiator].facts.hello,
         told=told,
-        name_source=_name_source(flow, five_tuple.src, indicators, told_names),
+        name_source=NameSource.NO_DNS_SEEN if via_proxy else _name_source(flow, five_tuple.src, indicators, told_names),
         interface=head.interface,
         traffic=flow.traffic(initiator),
+        via_proxy=via_proxy,
     )
 
 
@@ -104,11 +112,11 @@ def _name_source(flow: Flow, client: bytes, indicators: tuple[Indicator, ...], t
     name = ""
     for row in indicators:
         if row.evidence in _BY_PROXY:
-            return NameSource.NO_DNS_SEEN
+            return _NO_DNS_SEEN
         if row.evidence in _NAMES:
             name = row.value
     if not name or name[-1].isdigit() or ":" in name:  # an address
-        return NameSource.NO_DNS_SEEN
+        return _NO_DNS_SEEN
     return told_names.asked.source(client, name, flow.first_ns)
 
 
@@ -121,7 +129,7 @@ def _kind(request: Side, reply: Side) -> Kind:
     for side in (request, reply):
         if side.facts.indicators:
             return side.facts.kind
-    return Kind.CONNECTION
+    return _CONNECTION
 
 
 def _is_client(side: Side) -> bool:
@@ -134,11 +142,11 @@ def _state(head: FlowHead, initiator: int) -> FlowState:
     if reply.payload_octets:
         is_live = request.payload_octets and _is_real_reply(request, reply)
         is_forbidden = request.facts.protocol == "connect" and _CONNECT_FORBIDDEN.match(_octets(reply))
-        return FlowState.LIVE if is_live else FlowState.BLOCKED if is_forbidden else FlowState.ATTEMPTED
+        return _LIVE if is_live else _BLOCKED if is_forbidden else _ATTEMPTED
     is_unanswered = head.is_overdue and not reply.has_sent and not request.has_sent
     if reply.has_reset or head.unreachable == initiator or is_unanswered:
-        return FlowState.BLOCKED
-    return FlowState.ATTEMPTED
+        return _BLOCKED
+    return _ATTEMPTED
 
 
 def _is_real_reply(request: Side, reply: Side) -> bool:

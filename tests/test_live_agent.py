@@ -2,7 +2,9 @@
 
 import os
 import pwd
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +18,12 @@ from main_job import BASE, open_folder, running, wait_for
 from netns import needs_root
 from stand_ins import CLIENT, GATEWAY, SERVER, Internet, get_json, internet, internet_behind_a_gateway, require_agent
 
+from rules.catalogue import load_catalogue
 from sensor.packet import Packet
 
 pytestmark = needs_root
 
+RULES = Path(__file__).parents[1] / "rules"
 LISTED, SANCTIONED = "connect.ngrok-agent.com", "tunnels.example.com"
 RECORDS = {LISTED: (SERVER,), SANCTIONED: (SERVER,)}
 POLICY = f'[[sanctioned]]\ndomain = "{SANCTIONED}"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
@@ -215,3 +219,43 @@ def child_of(parent: int, name: str) -> int:
 def status_of(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def test_an_addition_and_an_update_take_effect_while_the_program_runs(world: Internet, state: Path) -> None:
+    own = state.parent / "catalogue.d"
+    own.mkdir()
+    with running(world, state, "--interface", "eth0", "--catalogue-dir", str(own)):
+        assert catalogue_of(world)["additions"] == []
+        (own / "partner.toml").write_text(f'extends = "ngrok"\n[add]\nagent_domains = ["{SANCTIONED}"]\n')
+        wait_for(lambda: catalogue_of(world)["additions"] == ["partner.toml"], 10)
+        wait_for(lambda: SANCTIONED in block_list(world), 10)
+        with world.agent(SANCTIONED):
+            wait_for(lambda: {row["verdict"] for row in events(world)} == {"unsanctioned"}, 10)
+        take_update(state, "2099.01.01")
+        wait_for(lambda: catalogue_of(world)["version"] == "2099.01.01", 10)
+        page = world.monitor.run(["curl", "--silent", "--fail", f"{BASE}/"]).stdout
+    assert "2099.01.01" in page
+
+
+def catalogue_of(world: Internet) -> dict[str, Any]:
+    return dict(get_json(world.monitor, f"{BASE}/v1/services")["catalogue"])
+
+
+def block_list(world: Internet) -> str:
+    return str(world.monitor.run(["curl", "--silent", f"{BASE}/feeds/unsanctioned-domains.txt"]).stdout)
+
+
+def take_update(state: Path, version: str) -> None:
+    """Sign what is shipped as another version, and take it as root while the program runs as somebody else."""
+    private, public, bundle = (state.parent / name for name in ("private.pem", "public.pem", "catalogue.json"))
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True)
+    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
+    source = state.parent / "rules"
+    shutil.copytree(RULES / "services", source / "services")
+    shared = (RULES / "shared_infrastructure.toml").read_text()
+    (source / "shared_infrastructure.toml").write_text(shared.replace(load_catalogue().version, version))
+    for argv in (
+        ["sign", source, "--key", private, "--output", bundle],
+        ["update", bundle, "--key", public, "--state", state],
+    ):
+        subprocess.run([sys.executable, "-m", "molecatcher", "catalogue", *argv], check=True, capture_output=True)

@@ -128,4 +128,5 @@ class Credentials:
 def may_read_feed(token: Token, list_name: str, profile: str | None) -> bool:
     """Tell whether a token opens this list in this profile."""
     is_bound_elsewhere = token.list_name not in (None, list_name) or token.profile not in (None, profile)
-    return TokenScope.FEEDS_READ in token.scopes and not is_bound_elsewhere
+    is_for_feeds = not {TokenScope.FEEDS_READ, TokenScope.ADMIN}.isdisjoint(token.scopes)
+    return is_for_feeds and not is_bound_elsewhere

@@ -1,19 +1,76 @@
-"""The gate in front of feeds: who asks, and may they have this list?
+"""The gate in front of every route: who asks, and may they?
 
 Wrong secret, unknown token, wrong address, expired and revoked are one answer. It is never given because the database
 is away: then there is 503, on which firewalls keep the list they have.
 """
 
+import hashlib
+
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from api.access.credentials import Credentials, may_read_feed
-from api.access.presented import has_credential, presented_token
+from api.access.audit import audit
+from api.access.config import AccessConfig
+from api.access.control import AccessControl, client_address
+from api.access.credentials import may_read_feed
+from api.access.principal import NOBODY, Principal, principal_of
+from api.access.table import ACTIONS, rule_of
+from api.caller import LOCAL as LOCAL_CALLER
+from api.caller import SCOPE_KEY, Caller
 from api.problems import Kind, Problem
-from db.values import Token
+from api.streaming import ANSWER_HEADERS
+from db.values import ActorKind, AuditOutcome, Token
 from rules.profiles import DEFAULT_PROFILE
 
-RETRY_AFTER_S = 30
-CHALLENGE = {"WWW-Authenticate": 'Basic realm="molecatcher", charset="UTF-8", Bearer realm="molecatcher"'}
+SAFE_METHODS = ("GET", "HEAD")
+
+
+async def authorize(request: Request) -> None:
+    """Let a request pass to its handler, which finds in `principal_of` who it comes from.
+
+    Raises:
+        Problem: nobody we know, or somebody who may not, or not in this way.
+    """
+    rule = rule_of(request)
+    request.state.principal = NOBODY
+    if rule.is_open:
+        return
+    control = access_of(request)
+    try:
+        principal = await run_in_threadpool(control.identify, request, rule)
+    except Problem as problem:
+        if problem.kind is Kind.NOT_KNOWN:
+            control.rates.count_unknown(client_address(request))
+        raise
+    request.state.principal = principal
+    request.scope[SCOPE_KEY] = _caller(principal, control.config)
+    request.scope[ANSWER_HEADERS] = control.rates.count(principal)
+    if not principal.may(rule):
+        if request.method not in SAFE_METHODS:
+            await run_in_threadpool(audit, request, "access.refused", request.url.path, outcome=AuditOutcome.REFUSED)
+        raise Problem(Kind.NOT_ALLOWED, "Ask somebody who may, or for a role or token that is for this.")
+    if request.method not in SAFE_METHODS:
+        await control.require_own_site(request, principal)
+    if rule.is_dangerous:
+        control.require_fresh(principal)
+    if action := ACTIONS.get(f"{request.method} {request.scope['route'].path}"):
+        body = hashlib.sha256(await request.body()).hexdigest()
+        target = "/".join(map(str, request.path_params.values()))
+        await run_in_threadpool(audit, request, action, target, after=body)
+
+
+def _caller(principal: Principal, config: AccessConfig) -> Caller:
+    """Return how history calls whoever asks; two people are never called the same."""
+    if principal.kind is ActorKind.LOCAL:
+        return LOCAL_CALLER
+    name = f"{principal.name} ({principal.id})"
+    return Caller(name, sees_names=principal.role not in config.pseudonyms)
+
+
+def access_of(request: Request) -> AccessControl:
+    """Return what judges requests here."""
+    control: AccessControl = request.app.state.access
+    return control
 
 
 def require_feed(token: Token | None, list_name: str, profile: str) -> None:
@@ -48,20 +105,6 @@ def profile_of(request: Request, token: Token | None, asked: str | None = None) 
     return str(profile)
 
 
-def holder_of(request: Request, path_token: str = "") -> Token | None:
-    """Return the token of a request, None where none is needed and none was given.
-
-    Raises:
-        Problem: none that is good was given, or that cannot be known now.
-    """
-    if not request.app.state.needs_credential and not has_credential(request.headers, path_token):
-        return None
-    credentials: Credentials = request.app.state.credentials
-    if not credentials.is_ready:
-        detail = "Keep the list you have and ask again: no token is known here. `molecatcher token create` makes one."
-        raise Problem(Kind.CREDENTIALS_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_S)})
-    address = request.client.host if request.client else ""
-    token = credentials.holder(presented_token(request.headers, path_token), address)
-    if token is None:
-        raise Problem(Kind.NOT_KNOWN, "Give a token of this server, from an address that it is for.", CHALLENGE)
-    return token
+def holder_of(request: Request) -> Token | None:
+    """Return the token of a request, None when somebody else asks, who may read every list."""
+    return principal_of(request).token

@@ -26,8 +26,9 @@ def render(
 ) -> HTMLResponse:
     """Return the page, of no section when that is None; `here` is the address that shows it again."""
     here = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
-    now_ns = request.app.state.context.now_ns()
-    text: str = request.app.state.templates.render(template, section=section, here=here, now_ns=now_ns, **values)
+    context = request.app.state.context
+    common = {"section": section, "here": here, "now_ns": context.now_ns(), "catalogue": context.catalogue_status()}
+    text: str = request.app.state.templates.render(template, **common, **values)
     return HTMLResponse(text, status, headers=NO_STORE)
 
 

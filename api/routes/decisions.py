@@ -2,36 +2,40 @@
 
 import ipaddress
 from collections.abc import Iterator
-from typing import Annotated
+from http import HTTPStatus
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.gate import holder_of, profile_of
+from api.access.gate import profile_of
+from api.access.principal import principal_of
 from api.context import ApiContext
 from api.decisions import DEFAULT_SCOPES, Decision, DecisionStream, Wanted, decisions
 from api.dependencies import Context
 from api.documents import json_response
 from api.openapi import problems
-from api.problems import Kind, Problem
-from db.values import TokenScope
+from api.problems import FORBIDDEN, Kind, Problem
+from api.pull_log import Pulled, note_pull
+from db.values import ActorKind, Token
 from rules.blocklist import Body, ListName, Snapshot, decode
 from rules.profiles import DEFAULT_PROFILE
 
 RETRY_AFTER_S = 30
 MAX_KEY = 256
-OUR_KEYS = "mc_"
 MAX_WORDS = 512
-FORBIDDEN = {"message": "access forbidden"}  # the words of the original, which bouncers know
+REFUSED: dict[int | str, dict[str, Any]] = {
+    403: {"description": "The key does not open this", "content": {"application/json": {"example": FORBIDDEN}}}
+}
 
 router = APIRouter(tags=["decisions"])
 Words = Annotated[str, Query(max_length=MAX_WORDS)]
 ApiKey = Annotated[str | None, Header(alias="X-Api-Key", max_length=MAX_KEY)]
 
 
-@router.get("/v1/decisions/stream", response_class=Response, responses=problems(422, 503))
+@router.get("/v1/decisions/stream", response_class=Response, responses=problems(422, 503) | REFUSED)
 def stream_decisions(  # noqa: PLR0917 - the parameters of the original
     request: Request,
     context: Context,
@@ -44,9 +48,6 @@ def stream_decisions(  # noqa: PLR0917 - the parameters of the original
 ) -> Response:
     """What a bouncer is to ban: everything at `startup`, then what changed since the same key asked before."""
     bouncer = _bouncer(request, x_api_key)
-    if bouncer is None:
-        return json_response(FORBIDDEN, status=403)
-    key, profile = bouncer
     wanted = Wanted(
         scopes=frozenset(_words(scopes.lower())) or DEFAULT_SCOPES,
         containing=_words(scenarios_containing),
@@ -54,11 +55,15 @@ def stream_decisions(  # noqa: PLR0917 - the parameters of the original
         origins=_words(origins),
     )
     stream: DecisionStream = request.app.state.decisions
-    new, deleted = stream.pull(key, wanted, _snapshots(context, profile, wanted), startup=startup.lower() == "true")
+    snapshots = _snapshots(context, bouncer.profile, wanted)
+    new, deleted = stream.pull(bouncer.key, wanted, snapshots, startup=startup.lower() == "true")
+    for snapshot in snapshots:
+        what = Pulled(snapshot.list_name, snapshot.profile, "decisions")
+        note_pull(request, bouncer.token, what, snapshot.serial, HTTPStatus.OK)
     return json_response({"new": new or None, "deleted": deleted or None})
 
 
-@router.get("/v1/decisions", response_class=Response, responses=problems(422, 503))
+@router.get("/v1/decisions", response_class=Response, responses=problems(422, 503) | REFUSED)
 def list_decisions(  # noqa: PLR0917 - as above
     request: Request,
     context: Context,
@@ -69,24 +74,21 @@ def list_decisions(  # noqa: PLR0917 - as above
 ) -> Response:
     """The decisions about one address or value, null when there are none."""
     bouncer = _bouncer(request, x_api_key)
-    if bouncer is None:
-        return json_response(FORBIDDEN, status=403)
     wanted = Wanted(scopes=frozenset({scope.lower()})) if scope else Wanted()
     address = _address(ip) if ip else None
     found = [
         row
-        for snapshot in _snapshots(context, bouncer[1], wanted)
+        for snapshot in _snapshots(context, bouncer.profile, wanted)
         for row in decisions(snapshot.body)
         if wanted.has(row) and _is_about(row, address, value)
     ]
     return json_response(found or None)
 
 
-@router.post("/v1/usage-metrics", status_code=201, response_class=Response, responses=problems(422))
+@router.post("/v1/usage-metrics", status_code=201, response_class=Response, responses=problems(422) | REFUSED)
 def take_usage_metrics(request: Request, x_api_key: ApiKey = None) -> Response:
     """Taken from newer bouncers and not kept."""
-    if _bouncer(request, x_api_key) is None:
-        return json_response(FORBIDDEN, status=403)
+    _bouncer(request, x_api_key)
     return json_response({"message": "not kept"}, status=201)
 
 
@@ -101,27 +103,26 @@ def earlier_bodies(context: ApiContext, snapshot: Snapshot) -> Iterator[Body]:
                 continue
 
 
-def _bouncer(request: Request, key: str | None) -> tuple[str, str] | None:
-    """Return who pulls and in which profile, None for nobody we know.
+class _Bouncer(NamedTuple):
+    """Who pulls, in which profile, and the token if it has one."""
 
-    A token must be good; on loopback any other word tells bouncers apart.
+    key: str
+    profile: str
+    token: Token | None
+
+
+def _bouncer(request: Request, key: str | None) -> _Bouncer:
+    """Return who pulls and in which profile: a token or a person, on trusted loopback whoever has a word for itself.
 
     Raises:
-        Problem: Tokens cannot be judged now; the bouncer keeps what it has.
+        Problem: Nobody that can be told from others.
     """
+    principal = principal_of(request)
+    if principal.kind is not ActorKind.LOCAL:
+        return _Bouncer(principal.id, profile_of(request, principal.token), principal.token)
     if not key:
-        return None
-    if not request.app.state.needs_credential and not key.startswith(OUR_KEYS):
-        return key, DEFAULT_PROFILE
-    try:
-        token = holder_of(request)
-    except Problem as problem:
-        if problem.kind is Kind.NOT_KNOWN:
-            return None
-        raise
-    if token is None or TokenScope.DECISIONS_READ not in token.scopes:
-        return None
-    return token.token_id, profile_of(request, token)
+        raise Problem(Kind.NOT_ALLOWED, "Send a key.")
+    return _Bouncer(key, DEFAULT_PROFILE, None)
 
 
 def _snapshots(context: ApiContext, profile: str, wanted: Wanted) -> tuple[Snapshot, ...]:

@@ -17,7 +17,9 @@ from api.problems import Kind, Problem
 from api.queries import AggregateQuery, EventFilterQuery, ExportQuery
 from api.schemas import AggregateDocument
 from api.streaming import is_headers_only, stopping
+from api.tail import Wanted
 from api.times import DAY_NS
+from api.veil import Shown, Veil
 from db.values import EventCursor, EventFilter
 from rules.event import rfc3339
 
@@ -30,7 +32,7 @@ router = APIRouter(tags=["events"])
 
 
 @router.get("/v1/events/aggregate", response_model=AggregateDocument, responses=problems(422, 503))
-def count_events(query: Annotated[AggregateQuery, Query()], context: Context) -> Response:
+def count_events(query: Annotated[AggregateQuery, Query()], context: Context, shown: Shown) -> Response:
     """Events counted by what they have in common; those of the last 24 hours unless `from` or `to` is given."""
     wanted, how = _windowed(query.to_filter(), context), query.to_aggregation()
     if how.interval_ns:
@@ -38,7 +40,7 @@ def count_events(query: Annotated[AggregateQuery, Query()], context: Context) ->
         if span_ns > MAX_INTERVALS * how.interval_ns:
             detail = f"interval: the window would have more than {MAX_INTERVALS} of them; take a longer interval"
             raise Problem(Kind.INVALID_PARAMETER, detail)
-    groups = context.store.aggregate(wanted, how, query.limit + 1)
+    groups = context.store.aggregate(shown.events(wanted), how, query.limit + 1)
     return json_response(
         {
             "counted_from": _time(wanted.from_ns),
@@ -47,7 +49,7 @@ def count_events(query: Annotated[AggregateQuery, Query()], context: Context) ->
             "groups": [
                 {
                     "start": _time(group.start_ns),
-                    "values": dict(zip(how.by, group.values, strict=True)),
+                    "values": {by: shown.group(by, value) for by, value in zip(how.by, group.values, strict=True)},
                     "value": group.value,
                 }
                 for group in groups[: query.limit]
@@ -63,7 +65,7 @@ def count_events(query: Annotated[AggregateQuery, Query()], context: Context) ->
     responses=problems(422, 503)
     | {200: {"content": {export.media_type.split(";")[0]: {} for export in EXPORTS.values()}}},
 )
-def export_events(query: Annotated[ExportQuery, Query()], context: Context, request: Request) -> Response:
+def export_events(query: Annotated[ExportQuery, Query()], context: Context, shown: Shown, request: Request) -> Response:
     """All events of a filter, newest first, in one answer; those of the last 24 hours unless `from` or `to` is given.
 
     What is stored while the answer runs is not in it. An answer that breaks off was not complete.
@@ -74,7 +76,7 @@ def export_events(query: Annotated[ExportQuery, Query()], context: Context, requ
         return Response(headers=headers, media_type=export.media_type)
     wanted = _windowed(query.to_filter(), context)
     wanted = msgspec.structs.replace(wanted, to_ns=wanted.to_ns or context.now_ns() + 1)
-    lines = _export(context, wanted, query.format)
+    lines = _export(context, shown.events(wanted), query.format, shown)
     return StreamingResponse(lines, headers=headers, media_type=export.media_type)
 
 
@@ -87,6 +89,7 @@ def export_events(query: Annotated[ExportQuery, Query()], context: Context, requ
 async def stream_events(
     query: Annotated[EventFilterQuery, Query()],
     tail: Tail,
+    shown: Shown,
     request: Request,
     last_event_id: Annotated[str | None, Header(max_length=20, pattern="^[0-9]+$")] = None,
 ) -> Response:
@@ -100,7 +103,8 @@ async def stream_events(
         return Response(headers=headers, media_type=media_type)
     newest = await tail.newest()
     after = int(last_event_id) if last_event_id else newest
-    frames = _stream(tail, query.to_filter(), min(after, newest), stopping(request))
+    wanted = Wanted(shown.events(query.to_filter()), shown)
+    frames = _stream(tail, wanted, min(after, newest), stopping(request))
     first = await anext(frames)  # a place is taken, or refused, before the answer begins
     if after > newest:
         first += b"event: reset\ndata: {}\n\n"
@@ -117,18 +121,18 @@ def _time(at_ns: int | None) -> str | None:
     return None if at_ns is None else rfc3339(at_ns)
 
 
-def _export(context: ApiContext, wanted: EventFilter, name: ExportFormat) -> Iterator[bytes]:
+def _export(context: ApiContext, wanted: EventFilter, name: ExportFormat, shown: Veil) -> Iterator[bytes]:
     """Yield the export, a page at a time: memory stays that of one page."""
     export = EXPORTS[name]
     if export.header:
         yield export.header
     after: EventCursor | None = None
     while page := context.store.events(wanted, EXPORT_PAGE, after):
-        yield b"".join(export.write(event, context.version) for event in page)
+        yield b"".join(export.write(shown.event(event), context.version) for event in page)
         after = EventCursor.of(page[-1])
 
 
-async def _stream(tail: Tail, wanted: EventFilter, after: int, is_stopping: Callable[[], bool]) -> AsyncIterator[bytes]:
+async def _stream(tail: Tail, wanted: Wanted, after: int, is_stopping: Callable[[], bool]) -> AsyncIterator[bytes]:
     with tail.place():
         yield b": events after %d\nid: %d\n\n" % (after, after)
         async for frames in tail.follow(after, wanted, is_stopping):

@@ -12,16 +12,27 @@ from api.errors import UnrenderableSnapshot
 from api.feeds import FORMATS, FeedFormat
 from api.feeds.conditions import accepts_gzip, is_unchanged
 from api.feeds.publication import CHECKSUMS, Edition, Publication
+from api.feeds.registry import REGISTRY
 from api.openapi import problems
 from api.problems import Kind, Problem
+from api.pull_log import Pulled, note_pull
 from api.queries import FeedQuery, ProfileName
+from api.streaming import HEADERS_ONLY
+from db.values import Token
 from rules.blocklist import ListName
 
 RETRY_AFTER_S = 30
 MEDIA_TYPE = "text/plain; charset=utf-8"
+OTHER_TYPES = {feed.media_type for feed in REGISTRY} - {MEDIA_TYPE}
 EXAMPLE = "# Molecatcher unsanctioned-domains\nconnect.ngrok-agent.com\n*.connect.ngrok-agent.com\n"
 FEED_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The whole list", "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE}}},
+    200: {
+        "description": "The whole list",
+        "content": {
+            MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE},
+            **{media_type: {} for media_type in sorted(OTHER_TYPES)},
+        },
+    },
     304: {"description": "The list is the one that If-None-Match or If-Modified-Since names"},
 }
 
@@ -68,22 +79,38 @@ def get_feed_in_profile(
 
 @router.get("/feeds/t/{token}/{file_name}", response_class=Response, responses=ANSWERS)
 def get_feed_by_path(
-    token: Annotated[str, Path(max_length=100, description="For devices that can send no credential")],
+    token: Annotated[str, Path(max_length=100, description="For devices that can send no credential")],  # noqa: ARG001
     file_name: FileName,
     query: Annotated[FeedQuery, Query()],
     request: Request,
 ) -> Response:
     """The same with the token in the path."""
-    return _answer(request, file_name, query, token)
+    return _answer(request, file_name, query)
 
 
-def _answer(request: Request, file_name: str, query: FeedQuery, path_token: str = "") -> Response:
-    token = holder_of(request, path_token)
+def _answer(request: Request, file_name: str, query: FeedQuery) -> Response:
+    token = holder_of(request)
     feed_name, checksum = _checksum_of(file_name)
     feed = FEEDS.get(feed_name)
     if feed is None:
         raise Problem(Kind.NOT_FOUND, f"The lists are {', '.join(FEEDS)}.")
     profile = profile_of(request, token, query.profile)
+    if checksum or request.scope.get(HEADERS_ONLY):  # neither hands out a list
+        return _serve(request, feed, token, profile, query, checksum)[0]
+    pulled = Pulled(feed.list_name, profile, feed.feed_format)
+    try:
+        response, serial = _serve(request, feed, token, profile, query)
+    except Problem as problem:
+        note_pull(request, token, pulled, None, problem.kind.status)
+        raise
+    note_pull(request, token, pulled, serial, response.status_code)
+    return response
+
+
+def _serve(  # noqa: PLR0917 - what an answer depends on
+    request: Request, feed: Feed, token: Token | None, profile: str, query: FeedQuery, checksum: str = ""
+) -> tuple[Response, int]:
+    """Return the answer and the serial that it is of."""
     require_feed(token, feed.list_name, profile)
     edition = _edition(request.app.state.publication, feed, profile, query)
     chosen = edition.gzipped if accepts_gzip(request.headers.get("accept-encoding", "")) else edition.plain
@@ -91,9 +118,10 @@ def _answer(request: Request, file_name: str, query: FeedQuery, path_token: str 
         chosen = edition.checksums[checksum]
     headers = edition.headers | {"ETag": chosen.etag}
     if is_unchanged(request.headers, chosen.etag, edition.created_at_s):
-        return Response(status_code=304, headers=headers)
+        return Response(status_code=304, headers=headers), edition.serial
     encoding = {"Content-Encoding": "gzip"} if chosen is edition.gzipped else {}
-    return Response(chosen.body, 200, headers | encoding, MEDIA_TYPE if checksum else edition.media_type)
+    media_type = MEDIA_TYPE if checksum else edition.media_type
+    return Response(chosen.body, 200, headers | encoding, media_type), edition.serial
 
 
 def _checksum_of(file_name: str) -> tuple[str, str]:

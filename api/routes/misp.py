@@ -1,5 +1,6 @@
 """A MISP feed: the directory that MISP pulls, with a manifest, an event for each list, and the hashes of all values."""
 
+from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
@@ -15,6 +16,7 @@ from api.feeds.formats import misp
 from api.feeds.formats.base import FeedFormat
 from api.openapi import problems
 from api.problems import Kind, Problem
+from api.pull_log import Pulled, note_pull
 from rules.blocklist import ListName, Snapshot
 
 RETRY = {"Retry-After": "30"}
@@ -57,6 +59,7 @@ def get_misp_event(event_id: EventId, request: Request, context: Context) -> Res
         edition = request.app.state.publication.edition(name, FeedFormat.MISP, profile, comments=False)
     except UnrenderableSnapshot as error:
         raise Problem(Kind.UNRENDERABLE_LIST, f"Keep what you have: {error}.", RETRY) from error
+    note_pull(request, token, Pulled(name, profile, "misp"), edition.serial, HTTPStatus.OK)
     return Response(edition.plain.body, media_type=edition.media_type)
 
 

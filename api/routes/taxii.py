@@ -5,6 +5,7 @@ that keep indicators should compare with the manifest.
 """
 
 import re
+from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
@@ -19,6 +20,7 @@ from api.feeds.collections import COLLECTION_IDS, Collection, Member
 from api.feeds.formats import stix
 from api.openapi import problems
 from api.problems import Kind, Problem
+from api.pull_log import Pulled, note_pull
 from api.queries import Time
 from rules.blocklist import ListName
 from rules.event import rfc3339
@@ -63,7 +65,6 @@ Filter = Annotated[ObjectQuery, Query()]
 @router.get("/taxii2/", response_class=Response, responses=ERRORS)
 def discover(request: Request) -> Response:
     """Where the collections are."""
-    holder_of(request)
     root = f"{str(request.base_url).rstrip('/')}{ROOT}"
     return _answer(request, {"title": "Molecatcher", "default": root, "api_roots": [root]})
 
@@ -71,7 +72,6 @@ def discover(request: Request) -> Response:
 @router.get(ROOT, response_class=Response, responses=ERRORS)
 def get_root(request: Request) -> Response:
     """What the API root speaks."""
-    holder_of(request)
     return _answer(
         request, {"title": "Molecatcher's block lists", "versions": [MEDIA_TYPE], "max_content_length": 65_536}
     )
@@ -97,6 +97,7 @@ def get_collection(collection_id: CollectionId, request: Request) -> Response:
 def list_objects(collection_id: CollectionId, query: Filter, request: Request) -> Response:
     """Indicators in the order in which they were listed."""
     collection = _collection(request, collection_id)
+    _note(request, collection)
     members, more = _select(collection, query)
     return _page(request, members, more, [stix.indicator(row.entry, collection.snapshot) for row in members])
 
@@ -123,6 +124,12 @@ def list_versions(collection_id: CollectionId, object_id: ObjectId, request: Req
     """The versions of an indicator: one."""
     member = _member(_collection(request, collection_id), object_id)
     return _answer(request, {"versions": [rfc3339(member.added_ns)]}, _dates((member,)))
+
+
+def _note(request: Request, collection: Collection) -> None:
+    snapshot = collection.snapshot
+    what = Pulled(snapshot.list_name, snapshot.profile, "taxii")
+    note_pull(request, holder_of(request), what, snapshot.serial, HTTPStatus.OK)
 
 
 def _list_of(collection_id: str) -> ListName:

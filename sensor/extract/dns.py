@@ -73,7 +73,9 @@ class SvcParam(IntEnum):
 
 
 _CLASSES: Final = frozenset(map(int, RecordClass))
-_NAMES: Final = frozenset({int(RecordType.NS), int(RecordType.CNAME)})
+_IN: Final = int(RecordClass.IN)
+_CNAME: Final = int(RecordType.CNAME)
+_NAMES: Final = frozenset({int(RecordType.NS), _CNAME})
 _SERVICE_BINDINGS: Final = frozenset({int(RecordType.SVCB), int(RecordType.HTTPS)})
 _ADDRESS_OCTETS: Final[dict[int, int]] = {int(RecordType.A): 4, int(RecordType.AAAA): 16}
 _HINT_OCTETS: Final[dict[int, int]] = {SvcParam.IPV4HINT: 4, SvcParam.IPV6HINT: 16}
@@ -256,7 +258,7 @@ def _read_record(data: bytes, at: int, qname: str, found: _Answers) -> int:
     if end > len(data):
         raise NeedMoreData
     ttl = ttl if ttl <= _LONGEST_TTL else 0  # RFC 2181 section 8
-    if record_class & ~_CACHE_FLUSH != RecordClass.IN:
+    if record_class & ~_CACHE_FLUSH != _IN:
         return end
     if kind in _ADDRESS_OCTETS:
         _note_addresses(found, owner, ttl, data[start:end], _ADDRESS_OCTETS[kind])
@@ -272,10 +274,10 @@ def _read_record(data: bytes, at: int, qname: str, found: _Answers) -> int:
 
 
 def _note_name(found: _Answers, owner: str, kind: int, name: str, ttl: int) -> None:
-    if kind == RecordType.NS:
-        found.servers.append((owner, name))
-    else:
+    if kind == _CNAME:
         found.targets.setdefault(owner, []).append((name, ttl))
+    else:
+        found.servers.append((owner, name))
 
 
 def _note_addresses(found: _Answers, owner: str, ttl: int, packed: bytes, size: int) -> None:

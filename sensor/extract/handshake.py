@@ -44,6 +44,13 @@ _ZEROTIER_UNENCRYPTED: Final = 0x07  # what the flags octet may hold beside the 
 _ZEROTIER_LEAST_OCTETS: Final = 128
 _ZEROTIER_VERSIONS: Final = range(4, 32)
 
+_PLAYIT_PING: Final = b"\0\0\0\x06"
+_PLAYIT_PONG: Final = b"\0\0\0\x01"
+_PLAYIT_KIND_AT: Final = 8  # behind the number of the request
+_PLAYIT_TIME_AT: Final = 12
+_PLAYIT_PING_OCTETS: Final = {22: b"\0\0", 26: b"\x01\0", 46: b"\0\x01", 50: b"\x01\x01"}  # by what is given
+_PLAYIT_TIMES_MS: Final = range(1_577_836_800_000, 4_102_444_800_000)  # 2020 to 2100
+
 _HYPERDHT_OCTETS: Final = 10
 _IPV4_OCTETS: Final = 4
 
@@ -137,6 +144,23 @@ def _read_stun(payload: bytes, _expected: bytes) -> Handshake | None:
     return Handshake("tailscale-stun") if is_request and _STUN_SOFTWARE_TAILNODE in payload else None
 
 
+def _read_zero_first(payload: bytes, expected: bytes) -> Handshake | None:
+    return _read_stun(payload, expected) or _read_playit(payload, expected)
+
+
+def _read_playit(payload: bytes, expected: bytes) -> Handshake | None:
+    """Read a ping (request, kind 6, time in ms, whether round trip and session are given) or the pong to it."""
+    kind, time = payload[_PLAYIT_KIND_AT:_PLAYIT_TIME_AT], payload[_PLAYIT_TIME_AT : _PLAYIT_TIME_AT + 8]
+    if kind == _PLAYIT_PONG:
+        return Handshake("playit-control") if expected and time == expected else None
+    given = _PLAYIT_PING_OCTETS.get(len(payload))
+    if kind != _PLAYIT_PING or given is None or int.from_bytes(time, "big") not in _PLAYIT_TIMES_MS:
+        return None
+    session_at = 25 if given[0] else 21
+    is_ping = payload[20] == given[0] and payload[session_at] == given[1]
+    return Handshake("playit-ping", time) if is_ping else None
+
+
 def _read_nebula(payload: bytes, expected: bytes) -> Handshake | None:
     """Read a handshake's header: version 1, type 0, index, counter 1 or, in the answer, 2.
 
@@ -176,7 +200,7 @@ def _names_its_destination(payload: bytes, dst: bytes, dst_port: int) -> bool:
 
 _HYPERDHT_FIRST: Final = frozenset((0x03, 0x13))  # protocol version 3: a request, a response
 _READERS: Final[dict[int, _Reader]] = {
-    0x00: _read_stun,
+    0x00: _read_zero_first,
     0x01: _read_wireguard_initiation,
     0x02: _read_wireguard_response,
     0x10: _read_nebula,

@@ -19,9 +19,10 @@ _REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z-]{0,31}) ([\x21-\x7e\x80-\xff]{1
 _BEGINNING: Final = re.compile(rb"[A-Z][A-Z-]{0,31}(?: (?:[\x21-\x7e\x80-\xff]{1,8000}(?: [HTP/1.0]{0,8}\r?)?)?)?")
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _FIELD: Final = re.compile(
-    rb"^(host|upgrade|sec-websocket-protocol|content-length|transfer-encoding)[ \t]*:([^\r\n]*)",
+    rb"^(host|upgrade|sec-websocket-protocol|content-length|transfer-encoding|x-inlets-id)[ \t]*:([^\r\n]*)",
     re.IGNORECASE | re.MULTILINE,
 )
+_HOST_AND_PORT: Final = re.compile(rb"(?:\[[^\]]*\]|[^:\[@]+):[0-9]+")
 _HIGHEST_PORT: Final = 65535
 _BEARER_PROTOCOL: Final = b"base64url.bearer."  # Kubernetes carries a token there
 
@@ -30,7 +31,9 @@ class HttpRequest(Value, frozen=True):
     """A request as far as it says where it goes.
 
     `target` is the authority of a CONNECT, else the path without its query. `host` is folded, an IPv6 literal without
-    its brackets; it comes from the target where that holds one (RFC 9112 section 3.2.2), else from the Host field.
+    its brackets; it comes from the target where that holds one (RFC 9112 section 3.2.2: `is_absolute`, for a proxy),
+    else from the Host field. `other_host` is what other programs take for the host of a target that no standard allows.
+    `is_inlets`: it has the field by which inlets numbers its clients.
     `head_octets` is 0 where the head was cut off, `body_octets` None where the body's length is unknown.
     """
 
@@ -42,6 +45,9 @@ class HttpRequest(Value, frozen=True):
     websocket_protocols: tuple[str, ...] = ()
     head_octets: int = 0
     body_octets: int | None = 0
+    is_absolute: bool = False
+    other_host: str | None = None
+    is_inlets: bool = False
 
 
 def read_request(stream: bytes, *, is_final: bool = False) -> HttpRequest:
@@ -72,7 +78,9 @@ def read_request(stream: bytes, *, is_final: bool = False) -> HttpRequest:
 
 def _as_request(method: bytes, target: bytes, fields: dict[bytes, bytes], head_octets: int) -> HttpRequest:
     authority, path = split_target(method, target)
-    host, port = split_authority(authority or fields.get(b"host", b""))
+    split = split_connect if method == b"CONNECT" else split_authority
+    host, port = split(authority or fields.get(b"host", b""))
+    other = _other_reading(method, authority)
     if method == b"CONNECT" and not host:
         raise MalformedHttp(0, "CONNECT without a host")
     return HttpRequest(
@@ -84,13 +92,16 @@ def _as_request(method: bytes, target: bytes, fields: dict[bytes, bytes], head_o
         websocket_protocols=_websocket_protocols(fields.get(b"sec-websocket-protocol", b"")),
         head_octets=head_octets,
         body_octets=_body_octets(fields),
+        is_absolute=bool(authority) and method != b"CONNECT",
+        other_host=other if other != host else None,
+        is_inlets=b"x-inlets-id" in fields,
     )
 
 
 def split_target(method: bytes, target: bytes) -> tuple[bytes, str]:
     """Return authority and path of a request target (RFC 9112 section 3.2), without the query."""
     if method == b"CONNECT":
-        return target, ""
+        return re.split(rb"[/?#]", target, maxsplit=1)[0], ""
     scheme, separator, rest = target.partition(b"://")
     if not separator or not scheme.isalpha():
         return b"", escape(re.split(rb"[?#]", target, maxsplit=1)[0])
@@ -111,6 +122,28 @@ def split_authority(authority: bytes) -> tuple[str, int | None]:
     is_port = port.isdigit() and len(port) <= len(str(_HIGHEST_PORT)) and int(port) <= _HIGHEST_PORT
     host = unquote_to_bytes(host) if b"%" in host else host
     return fold_host(host), int(port) if is_port else None
+
+
+def split_connect(authority: bytes) -> tuple[str, int | None]:
+    """Return host and port of a CONNECT's `host:port` (RFC 9112 section 3.2.3), which has no user information.
+
+    What stands behind the port is passed over, as Squid does.
+    """
+    found = _HOST_AND_PORT.match(authority)
+    return split_authority(found[0] if found is not None else authority)
+
+
+def _other_reading(method: bytes, authority: bytes) -> str | None:
+    """Return the host that other programs take from an authority that no standard allows.
+
+    A CONNECT with an `@`: Go's net/url takes what stands before it for user information. A backslash: browsers and
+    Node.js take it for a slash (WHATWG URL), where the host ends; Squid takes no notice of it.
+    """
+    if method == b"CONNECT" and b"@" in authority:
+        return split_authority(authority)[0] or None
+    if b"\\" in authority:
+        return split_authority(authority.partition(b"\\")[0])[0] or None
+    return None
 
 
 def _websocket_protocols(value: bytes) -> tuple[str, ...]:

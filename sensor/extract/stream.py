@@ -23,6 +23,7 @@ from sensor.extract.tunnel_stream import (
     read_bore,
     read_frp_login,
     read_gsocket,
+    read_jprq,
     read_openvpn,
     read_zero_first,
     read_zerotier,
@@ -30,6 +31,10 @@ from sensor.extract.tunnel_stream import (
 
 MAX_LAYERS: Final = 16
 
+# Members of enumerations, bound once: looking one up costs a multiple.
+_ALPN: Final = Evidence.ALPN
+_JA4: Final = Evidence.JA4
+_TLS: Final = Kind.TLS
 _FRP_FIRST_OCTET: Final = 0x17  # frp's `transport.tls.disableCustomTLSFirstByte = false`
 _TLS_MAJOR_VERSION: Final = 3
 _TLS_MAJOR: Final = b"\x03"
@@ -54,10 +59,10 @@ _HTTP_RESPONSE_OCTETS: Final = 13
 class StreamFacts(Value, frozen=True):
     """What is known of one direction.
 
-    `protocol` is the outermost one (`tls`, `http`, `http-response`, `connect`, `socks`, `ssh`, `dns`, or the name of a
-    tunnel's tell; empty: none of ours), `kind` the innermost. `indicators` stand in the order of their octets.
-    `is_complete`: nothing more of this direction's head can add facts. `token`: what an answer to this handshake
-    repeats; only who begins one has it.
+    `protocol` is the outermost one (`tls`, `http`, `http-proxy` (a request that a proxy is to make), `http-response`,
+    `connect`, `socks`, `ssh`, `dns`, or the name of a tunnel's tell; empty: none of ours), `kind` the innermost.
+    `indicators` stand in the order of their octets. `is_complete`: nothing more of this direction's head can add facts.
+    `token`: what an answer to this handshake repeats; only who begins one has it.
     """
 
     indicators: tuple[Indicator, ...] = ()
@@ -122,9 +127,9 @@ def read_stream(head: bytes, *, is_final: bool = False) -> StreamFacts:
 def hello_indicators(hello: ClientHello, sni_evidence: Evidence = Evidence.TLS_SNI) -> tuple[Indicator, ...]:
     """Return a hello's server name, protocol names and fingerprint as indicators."""
     found = [Indicator(sni_evidence, hello.sni)] if hello.sni else []
-    found += [Indicator(Evidence.ALPN, name) for name in hello.alpn]
+    found += [Indicator(_ALPN, name) for name in hello.alpn]
     if hello.ja4:
-        found.append(Indicator(Evidence.JA4, hello.ja4))
+        found.append(Indicator(_JA4, hello.ja4))
     return tuple(found)
 
 
@@ -163,7 +168,7 @@ def _read_tls(stream: bytes, *, is_final: bool) -> _Layer:
         if is_final and len(stream) > 2 and stream[1] == _TLS_MAJOR_VERSION:  # noqa: PLR2004 - type and version octets
             return _Layer(StreamFacts(protocol="tls", kind=Kind.TLS))
         raise
-    return _Layer(StreamFacts(hello_indicators(hello), hello, Kind.TLS, protocol="tls"))
+    return _Layer(StreamFacts(hello_indicators(hello), hello, _TLS, protocol="tls"))
 
 
 def _tunnel(protocol: str) -> _Layer:
@@ -208,18 +213,19 @@ def _read_http_response(stream: bytes) -> _Layer:
 
 def _read_http(stream: bytes, *, is_final: bool) -> _Layer:
     request = read_request(stream, is_final=is_final)
-    facts = StreamFacts(
-        _request_indicators(request), kind=Kind.HTTP, protocol="connect" if request.method == "CONNECT" else "http"
-    )
+    protocol = "connect" if request.method == "CONNECT" else "http-proxy" if request.is_absolute else "http"
+    facts = StreamFacts(_request_indicators(request), kind=Kind.HTTP, protocol=protocol)
     is_end = not request.head_octets or request.upgrade or request.body_octets is None
     return _Layer(facts, None if is_end else request.head_octets + (request.body_octets or 0))
 
 
 def _request_indicators(request: HttpRequest) -> tuple[Indicator, ...]:
     evidence = Evidence.HTTP_CONNECT if request.method == "CONNECT" else Evidence.HTTP_HOST
-    found = [Indicator(evidence, request.host)] if request.host else []
+    found = [Indicator(evidence, host) for host in (request.other_host, request.host) if host]
     if request.upgrade == "websocket":
         found += [Indicator(Evidence.PROTOCOL, f"websocket:{name}") for name in request.websocket_protocols]
+    if request.is_inlets:
+        found.append(Indicator(Evidence.PROTOCOL, "inlets"))
     tell = _HTTP_TELLS.get(request.target)
     if tell is not None and request.upgrade == tell[0]:
         found.append(Indicator(Evidence.PROTOCOL, tell[1]))
@@ -231,6 +237,8 @@ def _read_binary(stream: bytes, *, is_final: bool) -> _Layer:
     if stream[0] in _BINARY_TUNNELS:
         with suppress(MalformedInput):
             return _tunnel(_BINARY_TUNNELS[stream[0]](stream))
+    with suppress(MalformedInput):
+        return _tunnel(read_jprq(stream))
     try:
         return _read_dns(stream, is_final=is_final)
     except MalformedDns:

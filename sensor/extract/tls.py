@@ -26,7 +26,14 @@ RECORD_HEADER: Final = 5
 _HANDSHAKE_HEADER: Final = 4
 _RANDOM_OCTETS: Final = 32
 _HOST_NAME: Final = 0
-_EXTENSION_HEAD: Final = struct.Struct(">HH")
+_EXTENSION_HEAD_OCTETS: Final = 4
+_read_extension_head: Final = struct.Struct(">HH").unpack_from
+# As plain integers: comparing enumeration members costs a multiple.
+_SERVER_NAME: Final = int(ExtensionType.SERVER_NAME)
+_ALPN: Final = int(ExtensionType.ALPN)
+_SUPPORTED_VERSIONS: Final = int(ExtensionType.SUPPORTED_VERSIONS)
+_SIGNATURE_ALGORITHMS: Final = int(ExtensionType.SIGNATURE_ALGORITHMS)
+_ENCRYPTED_CLIENT_HELLO: Final = int(ExtensionType.ENCRYPTED_CLIENT_HELLO)
 _EXTENSIONS_READ: Final = frozenset(map(int, ExtensionType))
 
 
@@ -157,12 +164,12 @@ def _read_offer(offer: _Offer, message: bytes, end: int) -> None:
         raise MalformedTls(at, "the extensions do not end with the message")
     available = len(message)
     while at < end:
-        start = at + _EXTENSION_HEAD.size
+        start = at + _EXTENSION_HEAD_OCTETS
         if start > end:
             raise MalformedTls(at, "an extension runs over its enclosure")
         if start > available:
             raise NeedMoreData
-        kind, length = _EXTENSION_HEAD.unpack_from(message, at)
+        kind, length = _read_extension_head(message, at)
         at = start + length
         if at > end:
             raise MalformedTls(start, "an extension runs over its enclosure")
@@ -174,18 +181,18 @@ def _read_offer(offer: _Offer, message: bytes, end: int) -> None:
 
 
 def _read_extension(offer: _Offer, kind: int, body: bytes) -> None:
-    if kind == ExtensionType.SERVER_NAME:
+    if kind == _SERVER_NAME:
         offer.sni = offer.sni if offer.sni is not None else _read_host_name(body)
-    elif kind == ExtensionType.ALPN:
+    elif kind == _ALPN:
         offer.alpn = offer.alpn or _read_protocol_names(body)
-    elif kind == ExtensionType.SUPPORTED_VERSIONS:
+    elif kind == _SUPPORTED_VERSIONS:
         start, stop = _whole(body, 1)
         values = (body[at] << 8 | body[at + 1] for at in range(start, stop - 1, 2))
         offer.versions = tuple(value for value in values if value not in GREASE)
-    elif kind == ExtensionType.SIGNATURE_ALGORITHMS:
+    elif kind == _SIGNATURE_ALGORITHMS:
         start, stop = _whole(body, 2)
         offer.signature_algorithms = body[start : stop - (stop - start) % 2]
-    elif kind == ExtensionType.ENCRYPTED_CLIENT_HELLO:
+    elif kind == _ENCRYPTED_CLIENT_HELLO:
         offer.has_ech = True
 
 

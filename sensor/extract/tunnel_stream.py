@@ -30,6 +30,10 @@ _OPENVPN_MOST_OCTETS: Final = 1500
 
 _BORE: Final = re.compile(rb'\{"(?:Hello":[0-9]{1,5}|Accept":"[0-9a-f-]{36}"|Authenticate":"[0-9a-f]{64}")\}\0')
 
+_JPRQ: Final = re.compile(rb"...\xff[\x81-\xff]\x03\x01\x01\x0fTunnelRequested", re.DOTALL)
+_JPRQ_OCTETS: Final = 24
+_JPRQ_TYPE_AT: Final = 3  # behind the length of the event and that of the type
+
 _ZEROTIER_HELLO: Final = b"\x17\x03\x03\0\x04"
 
 
@@ -102,6 +106,20 @@ def read_bore(stream: bytes) -> str:
     if _BORE.match(stream):
         return "bore"
     raise MalformedInput(0, "no message of bore")
+
+
+def read_jprq(stream: bytes) -> str:
+    """Return `jprq` for the client's request: a length in 2 octets, then the type's name as Go's gob writes it.
+
+    As DNS over TCP it would have more than one question.
+    """
+    if stream[_JPRQ_TYPE_AT : _JPRQ_TYPE_AT + 1] != b"\xff" or stream[5:9] != b"\x03\x01\x01\x0f"[: len(stream[5:9])]:
+        raise MalformedInput(_JPRQ_TYPE_AT, "no request of jprq")
+    if _JPRQ.match(stream):
+        return "jprq"
+    if len(stream) >= _JPRQ_OCTETS:
+        raise MalformedInput(_JPRQ_TYPE_AT, "no request of jprq")
+    raise NeedMoreData
 
 
 def read_zerotier(stream: bytes) -> str:

@@ -8,7 +8,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from sensor.errors import MalformedLogLine
-from sensor.extract.http import split_authority, split_target
+from sensor.extract.http import split_authority, split_connect, split_target
 from sensor.extract.text import escape, fold_host
 from sensor.proxy_log.clock import common_time_ns
 from sensor.proxy_log.record import (
@@ -103,7 +103,7 @@ def read_target(method: bytes, target: bytes) -> tuple[str, int]:
         MalformedLogLine: it names no host, such as `error:invalid-request`.
     """
     authority = split_target(method, target)[0]
-    host, port = split_authority(authority)
+    host, port = split_connect(authority) if method == b"CONNECT" else split_authority(authority)
     if not host:
         raise MalformedLogLine(0, "no host in the request")
     return host, port or DEFAULT_PORTS.get(target.partition(b"://")[0].lower(), 0)

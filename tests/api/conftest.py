@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from installation import Installation, event_of, names_of, snapshot_of, wait_until
+from installation import Installation, event_of, names_of, snapshot_of, wait_until, with_callers
 
 from api.app import create_app
 from api.server import ApiServer, bind, parse_listen
@@ -35,7 +35,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
     path = tmp_path / "events.db"
     with open_store(path) as store:
         installation = Installation(store, path)
-        server = ApiServer(create_app(installation.context()), bind(parse_listen("127.0.0.1:0")))
+        server = ApiServer(with_callers(create_app(installation.context())), bind(parse_listen("127.0.0.1:0")))
         thread = threading.Thread(target=server.run)
         thread.start()
         wait_until(lambda: server.is_started)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 
 PATHS = {
@@ -26,11 +27,36 @@ PATHS = {
     "/v1/findings",
     "/v1/findings/{finding_id}",
     "/v1/findings/{finding_id}/state",
+    "/v1/findings/{finding_id}/assignee",
+    "/v1/findings/{finding_id}/comments",
+    "/v1/findings/{finding_id}/history",
+    "/v1/findings:bulk",
+    "/v1/exceptions",
+    "/v1/exceptions/{exception_id}",
+    "/v1/exceptions/{exception_id}/approve",
+    "/v1/exceptions/{exception_id}/reject",
+    "/v1/exceptions/{exception_id}/revoke",
+    "/v1/blocked",
+    "/v1/blocked/{entry_id}",
+    "/v1/searches",
+    "/v1/searches/{search_id}",
+    "/v1/services/{service_id}",
+    "/v1/outputs",
+    "/v1/outputs/{output_id}",
+    "/v1/outputs/{output_id}/rotate",
+    "/v1/outputs/{output_id}/dead-letters",
+    "/v1/outputs/{output_id}/dead-letters/replay",
+    "/v1/webhook-sources",
+    "/v1/webhook-sources/{source_id}",
+    "/v1/webhooks/{source_id}",
     "/v1/services",
     "/v1/sensors",
     "/v1/policy",
     "/feeds/{file_name}",
     "/feeds/t/{token}/{file_name}",
+    "/feeds/p/{profile}/{file_name}",
+    "/v1/consumers",
+    "/v1/lists/{list_name}/consumers",
     "/misp/hashes.csv",
     "/misp/manifest.json",
     "/misp/{event_id}.json",
@@ -42,6 +68,13 @@ PATHS = {
     "/taxii2/lists/collections/{collection_id}/objects/",
     "/taxii2/lists/collections/{collection_id}/objects/{object_id}/",
     "/taxii2/lists/collections/{collection_id}/objects/{object_id}/versions/",
+    "/v1/me",
+    "/v1/tokens",
+    "/v1/tokens/{token_id}",
+    "/v1/tokens/{token_id}/rotate",
+    "/v1/tokens/{token_id}/revoke",
+    "/v1/audit",
+    "/v1/audit/export",
     "/healthz",
     "/readyz",
     "/metrics",
@@ -59,10 +92,12 @@ def test_every_route_is_described(description: dict[str, Any]) -> None:
 
 
 def test_every_error_is_a_problem(description: dict[str, Any]) -> None:
-    for path in description["paths"].values():
-        for status, answer in next(iter(path.values()))["responses"].items():
+    for path, operations in description["paths"].items():
+        for status, answer in next(iter(operations.values()))["responses"].items():
             if int(status) >= 400:
-                assert list(answer["content"]) == ["application/problem+json"], (path, status)
+                is_bouncers = path.startswith(("/v1/decisions", "/v1/usage")) and status == "403"
+                expected = "application/json" if is_bouncers else "application/problem+json"
+                assert list(answer["content"]) == [expected], (path, status)
     assert "HTTPValidationError" not in description["components"]["schemas"]
 
 
@@ -94,8 +129,28 @@ def test_parameters_have_bounds(description: dict[str, Any]) -> None:
         "state",
         "sensor",
         "q",
+        "names",
         "limit",
         "cursor",
     }
     assert set(parameters) == expected
     assert parameters["limit"]["schema"]["maximum"] == 500
+
+
+def test_every_operation_has_an_example_of_what_it_takes_and_answers(description: dict[str, Any]) -> None:
+    bodies = 0
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+                for media_type, content in body.get("content", {}).items():
+                    if "json" in media_type and "schema" in content:
+                        schema = content["schema"] | {"components": description["components"]}
+                        jsonschema_rs.Draft202012Validator(schema).validate(content["example"]), (method, path)
+                        bodies += 1
+    assert bodies > 200
+
+
+def test_every_post_takes_an_idempotency_key(description: dict[str, Any]) -> None:
+    posts = [operations["post"] for operations in description["paths"].values() if "post" in operations]
+    assert len(posts) > 8
+    assert all("Idempotency-Key" in {row["name"] for row in post["parameters"]} for post in posts)

@@ -49,7 +49,7 @@ def test_loopback_addresses_are_taken(text: str, host: str, port: int) -> None:
     "text", ["0.0.0.0:8484", "[::]:8484", "10.0.0.1:80", "[2001:db8::1]:80", "[::ffff:127.0.0.1]:80"]
 )
 def test_addresses_that_others_reach_are_refused(text: str) -> None:
-    with pytest.raises(RefusedListenAddress, match="access control does not exist yet"):
+    with pytest.raises(RefusedListenAddress, match="without TLS"):
         parse_listen(text)
 
 

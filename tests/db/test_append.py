@@ -126,6 +126,7 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
     "severity": st.sampled_from(SEVERITIES),
     "confidence": st.integers(0, 100),
     "state": st.sampled_from(list(FlowState)),
+    "kind": st.sampled_from([Kind.DNS, Kind.TLS]),
     "exception_id": st.sampled_from([None, "pilot"]),
     "sensor_loss": st.integers(0, 9),
     "dst_name": st.sampled_from([None, "a.example", "b.example"]),
@@ -185,6 +186,7 @@ def expected_findings(final: list[Event], found: dict[object, Finding]) -> dict[
 
 def expected_finding(events: list[Event], found: Finding) -> Finding:
     latest = max(events, key=lambda each: (each.last_seen_ns, each.event_id))
+    decides = max(events, key=state_at)
     is_certain = any(each.verdict is Outcome.UNSANCTIONED for each in events)
     return Finding(
         finding_id=found.finding_id,
@@ -195,7 +197,8 @@ def expected_finding(events: list[Event], found: Finding) -> Finding:
         severity=max((each.severity for each in events), key=SEVERITIES.index),
         confidence=max(each.confidence for each in events),
         state=FindingState.EXCEPTED if latest.exception_id else FindingState.OPEN,
-        tunnel_state=latest.state,
+        tunnel_state=FlowState(decides.state),
+        tunnel_state_at_ns=state_at(decides)[0] or None,
         first_seen_ns=min(each.first_seen_ns for each in events),
         last_seen_ns=latest.last_seen_ns,
         events=len(events),
@@ -209,6 +212,12 @@ def expected_finding(events: list[Event], found: Finding) -> Finding:
         exception_id=latest.exception_id,
         decided_at_ns=None,
     )
+
+
+def state_at(event: Event) -> tuple[int, int]:
+    is_look_up = event.kind is Kind.DNS and event.state is FlowState.ATTEMPTED
+    weight = [FlowState.ATTEMPTED, FlowState.BLOCKED, FlowState.LIVE].index(event.state)
+    return 0 if is_look_up else event.last_seen_ns, weight
 
 
 def test_every_field_of_an_event_has_its_column(store: Store, path: Path) -> None:

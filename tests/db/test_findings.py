@@ -3,10 +3,15 @@ from stored_events import SECOND_NS, T0_NS, make_event
 
 from db.store import Store
 from db.values import Finding, FindingCursor, FindingFilter, FindingState
-from rules.observation import FlowState
+from db.workflow_values import FindingChange
+from rules.observation import FlowState, Kind
 from rules.verdict import Outcome, Role, Severity
 
 LATER_NS = T0_NS + 100 * SECOND_NS
+
+
+def decide(store: Store, finding_id: str, state: FindingState, at_ns: int) -> Finding | None:
+    return store.change_finding(finding_id, FindingChange(state=state), "alice", at_ns)
 
 
 def only(store: Store) -> Finding:
@@ -31,6 +36,35 @@ def test_a_source_a_service_and_a_role_make_one_finding(store: Store) -> None:
     assert (found.first_seen_ns, found.last_seen_ns) == (T0_NS + SECOND_NS, T0_NS + 2 * SECOND_NS)
     assert store.finding(found.finding_id) == found
     assert store.finding("none") is None
+
+
+@pytest.mark.parametrize(
+    ("turns", "state", "at"),
+    [
+        ([(Kind.TLS, FlowState.LIVE), (Kind.TLS, FlowState.BLOCKED)], FlowState.BLOCKED, 2),
+        ([(Kind.TLS, FlowState.LIVE), (Kind.DNS, FlowState.BLOCKED)], FlowState.BLOCKED, 2),
+        ([(Kind.DNS, FlowState.BLOCKED), (Kind.TLS, FlowState.LIVE)], FlowState.LIVE, 2),
+        ([(Kind.TLS, FlowState.LIVE), (Kind.TLS, FlowState.ATTEMPTED)], FlowState.ATTEMPTED, 2),
+        ([(Kind.TLS, FlowState.LIVE), (Kind.DNS, FlowState.ATTEMPTED)], FlowState.LIVE, 1),
+        ([(Kind.TLS, FlowState.BLOCKED), (Kind.DNS, FlowState.ATTEMPTED)], FlowState.BLOCKED, 1),
+        ([(Kind.DNS, FlowState.ATTEMPTED)], FlowState.ATTEMPTED, None),
+    ],
+)
+def test_whether_it_is_blocked_follows_the_newest_that_says_so(
+    store: Store, turns: list[tuple[Kind, FlowState]], state: FlowState, at: int | None
+) -> None:
+    for number, (kind, said) in enumerate(turns, 1):
+        store.append([make_event(number, kind=kind, state=said)])
+    assert only(store).tunnel_state is state
+    assert only(store).tunnel_state_at_ns == (T0_NS + at * SECOND_NS if at else None)
+
+
+def test_a_tunnel_that_goes_on_is_live_again_and_one_event_may_turn(store: Store) -> None:
+    store.append([make_event(1, state=FlowState.LIVE), make_event(2, state=FlowState.BLOCKED)])
+    store.append([make_event(1, revision=2, state=FlowState.LIVE, last_seen_ns=LATER_NS)])
+    assert (only(store).tunnel_state, only(store).tunnel_state_at_ns) == (FlowState.LIVE, LATER_NS)
+    store.append([make_event(1, revision=3, state=FlowState.BLOCKED, last_seen_ns=LATER_NS)])
+    assert only(store).tunnel_state is FlowState.BLOCKED
 
 
 def test_sanctioned_events_are_kept_without_a_finding(store: Store) -> None:
@@ -87,7 +121,9 @@ def test_the_most_that_was_lost_around_one_event_was_lost_at_least(store: Store)
 
 def test_what_was_resolved_opens_when_it_is_seen_again(store: Store) -> None:
     store.append([make_event(1)])
-    resolved = store.decide_finding(only(store).finding_id, FindingState.RESOLVED, T0_NS + 10 * SECOND_NS)
+    resolved = store.change_finding(
+        only(store).finding_id, FindingChange(state=FindingState.RESOLVED), "alice", T0_NS + 10 * SECOND_NS
+    )
     assert resolved == only(store)
     assert only(store).state is FindingState.RESOLVED
     store.append([make_event(2)])
@@ -98,22 +134,22 @@ def test_what_was_resolved_opens_when_it_is_seen_again(store: Store) -> None:
 
 def test_a_sensor_clock_ahead_does_not_undo_a_decision(store: Store) -> None:
     store.append([make_event(60)])
-    store.decide_finding(only(store).finding_id, FindingState.RESOLVED, T0_NS)
+    decide(store, only(store).finding_id, FindingState.RESOLVED, T0_NS)
     assert only(store).state is FindingState.RESOLVED
 
 
 def test_what_was_acknowledged_stays_so_until_it_is_decided_otherwise(store: Store) -> None:
     store.append([make_event(1)])
-    store.decide_finding(only(store).finding_id, FindingState.ACKNOWLEDGED, T0_NS)
+    decide(store, only(store).finding_id, FindingState.ACKNOWLEDGED, T0_NS)
     store.append([make_event(2)])
     assert only(store).state is FindingState.ACKNOWLEDGED
-    store.decide_finding(only(store).finding_id, FindingState.OPEN, LATER_NS)
+    decide(store, only(store).finding_id, FindingState.OPEN, LATER_NS)
     assert only(store).state is FindingState.OPEN
 
 
 def test_a_decision_outlives_a_recount(store: Store) -> None:
     store.append([make_event(1, confidence=90), make_event(2, confidence=50)])
-    store.decide_finding(only(store).finding_id, FindingState.ACKNOWLEDGED, LATER_NS)
+    decide(store, only(store).finding_id, FindingState.ACKNOWLEDGED, LATER_NS)
     store.append([make_event(1, confidence=40, revision=2)])
     assert (only(store).confidence, only(store).state) == (50, FindingState.ACKNOWLEDGED)
 
@@ -127,9 +163,9 @@ def test_an_exception_holds_while_the_newest_event_carries_it(store: Store) -> N
 
 def test_nobody_decides_an_exception_or_a_finding_that_is_not_there(store: Store) -> None:
     store.append([make_event(1)])
-    with pytest.raises(ValueError, match="exception in the policy"):
-        store.decide_finding(only(store).finding_id, FindingState.EXCEPTED, T0_NS)
-    assert store.decide_finding("none", FindingState.OPEN, T0_NS) is None
+    with pytest.raises(ValueError, match="through an exception"):
+        decide(store, only(store).finding_id, FindingState.EXCEPTED, T0_NS)
+    assert decide(store, "none", FindingState.OPEN, T0_NS) is None
 
 
 @pytest.mark.parametrize(

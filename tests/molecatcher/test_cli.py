@@ -100,7 +100,7 @@ def test_stored_replays_are_events_in_the_database(tmp_path: Path) -> None:
         (["replay", str(AGENT), "--format", "xml"], 2, "table or json"),
         (["replay", str(AGENT), "--policy", "missing.toml"], 1, "--policy"),
         (["blocklist", "nothing"], 1, "domains.txt"),
-        (["serve", "--listen", "0.0.0.0:8484"], 1, "access control"),
+        (["serve", "--listen", "0.0.0.0:8484"], 1, "name the server"),
         (["serve", "--listen", "nonsense"], 1, "HOST:PORT"),
         (["check", "--policy", str(AGENT)], 1, "UTF-8"),
         (["nonsense"], 2, "nonsense"),

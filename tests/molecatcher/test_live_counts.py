@@ -32,7 +32,7 @@ def wire() -> Iterator[Wire]:
         yield cable
 
 
-def unavailable(_limits: object) -> FlowHeads:
+def unavailable(_limits: object, **_options: object) -> FlowHeads:
     raise BpfUnavailable("the test says so")
 
 

@@ -93,7 +93,9 @@ def test_a_wrong_service_file_says_what_is_wrong(broken: str, says: str) -> None
 def test_a_wrong_name_names_file_and_list(tmp_path: Path) -> None:
     (tmp_path / "services").mkdir()
     (tmp_path / "services" / "x.toml").write_text(GOOD.replace('["x.example"]', '["x..example"]'))
-    (tmp_path / "shared_infrastructure.toml").write_text("generated = 2026-11-23\nshared = []\nshared_network = []\n")
+    (tmp_path / "shared_infrastructure.toml").write_text(
+        'version = "2026.11.23"\ngenerated = 2026-11-23\nshared = []\nshared_network = []\n'
+    )
     with pytest.raises(InvalidCatalogue, match=r"x\.toml: agent name 'x\.\.example'"):
         load_catalogue(tmp_path)
 

@@ -50,6 +50,8 @@ def test_a_bare_syn_is_no_flow_yet_and_any_packet_makes_it_one() -> None:
         ([tcp(S + 950 * MS, ENDS, (1000, 0, SYN))], FlowState.BLOCKED),
         ([tcp(S + MS, (SERVER, 443, CLIENT, 40000), (0, 1001, RST | ACK))], FlowState.BLOCKED),
         ([packet(5 * S, bytes(60))], FlowState.BLOCKED),
+        ([tcp(S + MS, ENDS, (1001, 1, ACK)), packet(5 * S, bytes(60))], FlowState.ATTEMPTED),  # answered, unseen here
+        ([packet(5 * S, bytes(60)), tcp(6 * S, ENDS, (1001, 1, ACK))], FlowState.ATTEMPTED),
     ],
 )
 def test_a_syn_to_an_address_the_client_was_told_is_reported(later: list[object], state: FlowState) -> None:

@@ -16,6 +16,8 @@ sys.path[:0] = [str(ROOT)]
 import dns.message  # noqa: E402 - the paths come first
 import dns.rrset  # noqa: E402 - the same
 from frames import Conversation, S, dns_answer, dns_query, read_packets, udp  # noqa: E402 - the same
+from hellos import extension, hello_message, records, server_name, vector  # noqa: E402 - the same
+from initials import crypto, initial  # noqa: E402 - the same
 
 from sensor.decode import Segment, decode  # noqa: E402 - the same
 from sensor.packet import Packet  # noqa: E402 - the same
@@ -156,6 +158,55 @@ def ngrok_delegated() -> list[Packet]:
     return [udp(NS, ends, dns_query(OWN_INGRESS)), told, *idle(agent_hello(OWN_INGRESS), 10, 2)]
 
 
+def cloudflared_dot() -> list[Packet]:
+    """The resolver does not answer for the regions; DNS over TLS does, and the agent dials."""
+    packets = []
+    for number, name in enumerate(("region1.v2.argotunnel.com", "region2.v2.argotunnel.com")):
+        ends = (CLIENT, 40001 + number, RESOLVER, 53)
+        packets.append(udp(NS + number * 10**6, ends, dns_query(name)))
+        packets.append(udp(NS + number * 10**6 + 10**5, (RESOLVER, 53, *ends[:2]), dns_answer(name, rcode=2)))
+    over_tls = Conversation((CLIENT, 45000, "1.1.1.1", 853), start_ns=NS + S)
+    packets += over_tls.open() + over_tls.send(records(hello_message(server_name(b"cloudflare-dns.com"))))
+    packets += over_tls.answer(b"\x16\x03\x03\x00\x40\x02" + octets(63))
+    edge = Conversation((CLIENT, 45001, "198.51.100.44", 7844), start_ns=NS + 2 * S)
+    packets += edge.open() + edge.send(records(hello_message(server_name(b"h2.cftunnel.com"))))
+    return packets + edge.answer(b"\x16\x03\x03\x00\x40\x02" + octets(63))
+
+
+def ssh_to(name: str, port: int) -> list[Packet]:
+    return stream(port, b"SSH-2.0-OpenSSH_9.2\r\n", b"SSH-2.0-Go\r\n", octets(500), name=name)
+
+
+def tls_to(name: str, port: int = 443, *alpn: bytes) -> list[Packet]:
+    hello = hello_message(server_name(name.encode()), *([with_alpn(*alpn)] if alpn else []))
+    return stream(port, records(hello), b"\x16\x03\x03\x00\x40\x02" + octets(63), name=name)
+
+
+def quic_to(name: str, port: int, alpn: bytes) -> list[Packet]:
+    hello = hello_message(server_name(name.encode()), with_alpn(alpn))
+    return look_up(name) + datagrams(port, initial(crypto(0, hello)), b"\x40" + octets(60))
+
+
+def with_alpn(*names: bytes) -> bytes:
+    return extension(16, vector(2, b"".join(vector(1, name) for name in names)))
+
+
+def playit() -> list[Packet]:
+    """A look-up of the API, then pings to an address that only the API told."""
+    now = struct.pack(">Q", START_S * 1000)
+    ping = struct.pack(">QI", 1, 6) + now + b"\0\0"
+    address = b"\x04" + bytes((10, 77, 0, 2)) + b"\xaf\xc8"
+    pong = struct.pack(">QI", 1, 1) + now + now + octets(8) + b"\0\0\0\x05" + address + address + b"\0"
+    return look_up("api.playit.gg", "10.77.1.61") + datagrams(5525, ping, pong)
+
+
+def jprq() -> list[Packet]:
+    fields = b"".join(vector(1, name) + b"\x01\x0c\0\x01" for name in (b"Protocol", b"Subdomain", b"CanonName"))
+    kind = b"\xff\x81\x03\x01\x01\x0fTunnelRequested\x01\xff\x82\0\x01\x05\x01" + fields
+    event = vector(1, kind) + vector(1, b"\xff\x82\x01\x04http\x03" + octets(40) + b"\0") + bytes(60)
+    return stream(4321, struct.pack("<H", len(event)) + event, b"\x90\0" + octets(144), name="tunnels.example.org")
+
+
 CRAFTED: dict[str, Callable[[], Iterable[Packet]]] = {
     "frp-login": frp_login,
     "frp-websocket": lambda: stream(80, upgrade("/~!frp"), switching()),
@@ -179,6 +230,20 @@ CRAFTED: dict[str, Callable[[], Iterable[Packet]]] = {
     "ngrok-idle": ngrok_idle,
     "ngrok-delegated": ngrok_delegated,
     "benign-keep-alive": keep_alive,
+    "cloudflared-dot": cloudflared_dot,
+    "ssh-pinggy-443": lambda: ssh_to("a.pinggy.io", 443),
+    "ssh-pinggy-80": lambda: ssh_to("a.pinggy.io", 80),
+    "ssh-loophole-8022": lambda: ssh_to("gateway.loophole.host", 8022),
+    "playit": playit,
+    "jprq": jprq,
+    "inlets": lambda: stream(
+        8080, upgrade("/tunnel", X_Inlets_Id="3f1a2b", X_Inlets_Upstream="=http://127.0.0.1:8000"), switching()
+    ),
+    "tailscale-derp-tls": lambda: tls_to("derp4.tailscale.com"),
+    "teleport": lambda: tls_to("proxy.example.org", 3024, b"teleport-reversetunnelv2"),
+    "netbird-quic": lambda: quic_to("relay.example.org", 443, b"nb-quic"),
+    "frp-quic": lambda: quic_to("frps.example.org", 7000, b"frp"),
+    "devtunnels": lambda: tls_to("euw-data.rel.tunnels.api.visualstudio.com"),
 }
 
 

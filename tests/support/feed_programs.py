@@ -4,7 +4,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import which
 
@@ -18,6 +18,8 @@ import pytest
 from free_ports import free_port
 from main_job import wait_for
 
+from molecatcher.errors import FetchError
+from molecatcher.fetch import Pull
 from rules.blocklist import NameEntry, NameList, Scope
 from rules.catalogue import load_catalogue
 from rules.list_building import build_names
@@ -71,6 +73,16 @@ def shipped_names(*, without: str = "", added: str = "") -> NameList:
     return NameList(blocked=change(body.blocked), wide=change(body.wide), allowed=body.allowed)
 
 
+def pulling(url: str, file: Path, hook: str = "") -> Callable[[], None]:
+    """Return what has `molecatcher fetch` look once; it says in its own words that it could not."""
+
+    def pull() -> None:
+        with suppress(FetchError):
+            Pull(url, file, hook=hook).run()
+
+    return pull
+
+
 @contextmanager
 def upstream(aliases: Mapping[str, str] | None = None) -> Iterator[int]:
     """Yield the port of a name server that has an address for every name; for an alias its CNAME."""
@@ -78,9 +90,11 @@ def upstream(aliases: Mapping[str, str] | None = None) -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=_answer_all, args=(listener, aliases or {}))
         thread.start()
-        yield listener.getsockname()[1]
-        listener.sendto(b"", listener.getsockname())
-        thread.join(10)
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.sendto(b"", listener.getsockname())
+            thread.join(10)
 
 
 def _answer_all(listener: socket.socket, aliases: Mapping[str, str]) -> None:

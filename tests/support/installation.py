@@ -8,8 +8,12 @@ from datetime import date
 from operator import attrgetter
 from pathlib import Path
 
+from starlette import types
+from starlette.datastructures import Headers
+
 from api.access.secrets import digest_of, new_id, new_secret, written
-from api.context import ApiContext, PolicyStatus, SanctionedDomain, ServiceRow
+from api.caller import LOCAL, SCOPE_KEY, Caller
+from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDomain, ServiceRow
 from db.store import Store
 from db.values import Token, TokenScope
 from molecatcher.dissection import dissect
@@ -25,10 +29,14 @@ from rules.blocklist import (
     UrlList,
     digest,
 )
+from rules.catalogue import load_catalogue
 from rules.event import Event, EventReason, uuid7
 from rules.list_guards import HeldList
 from rules.observation import FlowState, Kind, Transport
+from rules.overlay import apply_overlay
+from rules.policy import Policy
 from rules.profiles import AGENTS_ONLY, DEFAULT_PROFILE, STRICT, Profile
+from rules.ruleset import Ruleset
 from rules.sensor_status import SensorStatus
 from rules.verdict import Decision, Outcome, Role, Severity
 
@@ -41,6 +49,8 @@ LISTS = {
     UrlList: ListName.UNSANCTIONED_URLS,
 }
 
+CATALOGUE = CatalogueStatus("2026.11.23", date(2026, 11, 23), age_days=6)
+RULES = Ruleset(load_catalogue(), Policy())
 SERVICES = (
     ServiceRow("ngrok", "ngrok (agent and SDKs)", "reverse-tunnel", "high", Decision.BLOCK, "https://tunnel.example/"),
     ServiceRow("bore", "bore", "reverse-tunnel", "medium", Decision.BLOCK, "https://bore.example/"),
@@ -123,11 +133,15 @@ class Installation:
     now_ns: int = NOW_NS
     policy: PolicyStatus = POLICY
     services: tuple[ServiceRow, ...] = SERVICES
+    catalogue: CatalogueStatus = CATALOGUE
     snapshots: dict[tuple[ListName, str], Snapshot] = field(default_factory=dict)
     profiles: tuple[tuple[Profile, bool], ...] = ((AGENTS_ONLY, True), (STRICT, False))
     used: list[str] = field(default_factory=list)
     held: dict[ListName, HeldList] = field(default_factory=dict)
     confirmed: list[tuple[ListName, str]] = field(default_factory=list)
+    needs_approval: bool = False
+    file_policy: Policy = field(default_factory=Policy)
+    name_key: bytes = bytes(32)
     stop: Callable[[], None] = lambda: None
     ask_policy: Callable[["Installation"], PolicyStatus] = attrgetter("policy")
 
@@ -139,13 +153,22 @@ class Installation:
             profiles=lambda: self.profiles,
             use_profile=self.used.append,
             catalogue_services=lambda: self.services,
+            catalogue_status=lambda: self.catalogue,
             dissect=dissect,
             policy_status=lambda: self.ask_policy(self),
             now_ns=lambda: self.now_ns,
             version="0.1.0",
+            ruleset=self.ruleset,
+            needs_approval=lambda: self.needs_approval,
+            name_key=self.name_key,
             held_list=self.held_list,
             confirm_list=self.confirm,
         )
+
+    def ruleset(self) -> Ruleset:
+        """Return the file's policy with what was changed over the API."""
+        catalogue = RULES.catalogue
+        return Ruleset(catalogue, apply_overlay(self.file_policy, self.store.policy.overlay(), catalogue, self.now_ns))
 
     def snapshot(self, name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot | None:
         """Return the list in force."""
@@ -228,3 +251,16 @@ def wait_until(is_true: Callable[[], object], timeout_s: float = 15) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError("what was waited for did not happen")
         time.sleep(0.02)
+
+
+def with_callers(app: types.ASGIApp) -> types.ASGIApp:
+    """Return `app` where requests come from whom `X-Test-Caller` names, who sees names unless `X-Test-Names` is no."""
+
+    async def name_caller(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            sees_names = headers.get("X-Test-Names") != "no"
+            scope[SCOPE_KEY] = Caller(headers.get("X-Test-Caller", LOCAL.name), sees_names)
+        await app(scope, receive, send)
+
+    return name_caller

@@ -64,6 +64,34 @@ DETECTED = (
         lambda: t.through_proxies(t.http(f"GET http://u:p@{t.AGENT}/ HTTP/1.1", f"Host: {t.UNLISTED}")),
     ),
     Trap(
+        "the sanctioned name as user information before the host of a URI",
+        "what stands behind the last `@` counts (RFC 3986 section 3.2.1), as Squid has it",
+        lambda: t.through_proxies(t.http(f"GET http://{t.SANCTIONED}:80@{t.AGENT}/ HTTP/1.1", f"Host: {t.SANCTIONED}")),
+    ),
+    Trap(
+        "a backslash in the authority of a URI, before the sanctioned name",
+        "Squid takes what stands behind `@`, browsers and Node.js what stands before the backslash: suspicious",
+        lambda: t.through_proxies(t.http(rf"GET http://{t.AGENT}\@{t.SANCTIONED}/ HTTP/1.1", f"Host: {t.SANCTIONED}")),
+        NGROK_SUSPECT,
+    ),
+    Trap(
+        "a backslash and labels of the sanctioned name behind the host",
+        "as above; Squid refuses it",
+        lambda: t.through_proxies(t.http(rf"GET http://{t.AGENT}\.{t.SANCTIONED}/ HTTP/1.1", f"Host: {t.SANCTIONED}")),
+        NGROK_SUSPECT,
+    ),
+    Trap(
+        "a CONNECT to the listed name, `@` and the sanctioned name behind its port",
+        "Squid dials what stands before the first port, Go's parser what stands behind `@`: suspicious",
+        lambda: t.through_proxies(t.connect(f"{t.AGENT}:443@{t.SANCTIONED}:443"), t.hello(t.SANCTIONED)),
+        NGROK_SUSPECT,
+    ),
+    Trap(
+        "a CONNECT with a path or a fragment behind its port",
+        "what stands behind the port does not count, as Squid has it",
+        lambda: t.through_proxies(t.connect(f"{t.AGENT}:443/@{t.SANCTIONED}:443"), t.hello(t.UNLISTED)),
+    ),
+    Trap(
         "an alias of one's own domain (CNAME cloaking)",
         "the chain in the answer ends in a listed name",
         t.cloaked_by_alias,
@@ -284,6 +312,19 @@ UNSEEN = (
 )
 
 QUIET = (
+    Trap(
+        "a request to a proxy for the sanctioned name, the policy pins addresses",
+        "the proxy's address is no lie: an absolute URI is for a proxy, as a CONNECT is",
+        lambda: t.through_proxies(t.http(f"GET http://{t.SANCTIONED}/crl HTTP/1.1", f"Host: {t.SANCTIONED}")),
+        SANCTIONED_AGENT,
+        PINNED,
+    ),
+    Trap(
+        "user information before the sanctioned name of a URI",
+        "it names no host",
+        lambda: t.through_proxies(t.http(f"GET http://u:p@{t.SANCTIONED}/ HTTP/1.1", f"Host: {t.SANCTIONED}")),
+        SANCTIONED_AGENT,
+    ),
     Trap(
         "sites for people: documentation, dashboard, log-in",
         "not agents' names",

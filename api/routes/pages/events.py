@@ -6,6 +6,9 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from api.access.audit import audit
+from api.access.principal import principal_of
+from api.access.table import TABLE
 from api.dependencies import Context
 from api.explained import explained
 from api.page.filters import EVENT_CHOICES, read_query
@@ -17,6 +20,8 @@ from api.queries import EventQuery
 from api.routes.events import NO_EVENT, NO_EVIDENCE
 from api.times import DAY_NS
 from db.values import EventCursor
+
+NOT_FOR_YOU = "Packets are shown to analysts, whose looks are logged; your role is below that."
 
 router = APIRouter()
 
@@ -56,13 +61,16 @@ def get_event_page(event_id: Annotated[str, Path(max_length=64)], context: Conte
     if event is None:
         raise Problem(Kind.NOT_FOUND, NO_EVENT)
     evidence = context.store.evidence(event_id)
+    may_look = principal_of(request).may(TABLE["GET", "/v1/events/{event_id}/evidence.pcap"])
+    if evidence is not None and may_look:
+        audit(request, "evidence.read", event_id)
     return render(
         request,
         "event.html",
         Section.EVENTS,
         event=event,
         sentences=explained(event, context),
-        has_evidence=evidence is not None,
-        packets=context.dissect(evidence) if evidence is not None else (),
-        no_evidence=NO_EVIDENCE,
+        has_evidence=evidence is not None and may_look,
+        packets=context.dissect(evidence) if evidence is not None and may_look else (),
+        no_evidence=NO_EVIDENCE if may_look else NOT_FOR_YOU,
     )

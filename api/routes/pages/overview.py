@@ -7,6 +7,7 @@ from starlette.responses import HTMLResponse
 from api.dependencies import Context
 from api.page.overview import make_view
 from api.page.render import NO_STORE, Section, origin_of, render
+from api.pull_log import consumers_of
 
 router = APIRouter()
 
@@ -32,5 +33,5 @@ def get_blocked(context: Context, request: Request) -> HTMLResponse:
 
 
 def _render(template: str, context: Context, request: Request) -> HTMLResponse:
-    view = make_view(context, request.app.state.kept_chart)
+    view = make_view(context, request.app.state.kept_chart, consumers_of(request))
     return render(request, template, Section.OVERVIEW, view=view, origin=origin_of(request))

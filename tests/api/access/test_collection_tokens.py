@@ -41,7 +41,7 @@ def test_a_token_opens_its_list_only(client: httpx.Client, headers: dict[str, st
     assert {client.get(path, headers=headers).status_code for path in (*ALL, *paths(ADDRESSES))} == {200}
     assert {client.get(path, headers=headers).status_code for path in paths(NAMES)} == {403}
     collections = client.get("/taxii2/lists/collections/", headers=headers).json()["collections"]
-    assert {row["title"]: row["can_read"] for row in collections} == {NAMES: False, ADDRESSES: True}
+    assert [row["title"] for row in collections if row["can_read"]] == [ADDRESSES]
     assert set(client.get("/misp/manifest.json", headers=headers).json()) == {EVENT_IDS[ADDRESSES]}
     assert EVENT_IDS[NAMES] not in client.get("/misp/hashes.csv", headers=headers).text
 

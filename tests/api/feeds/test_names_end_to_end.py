@@ -1,11 +1,17 @@
-"""Real resolvers and a real proxy read the shipped catalogue's list: it blocks, spares, and follows what changes."""
+"""Real resolvers and a real proxy read the shipped catalogue's list: they block, spare, follow what changes, and keep
+their protection while our server is stopped, answers 500 or SERVFAIL, or has lost its database.
+"""
 
-import signal
-import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
+import dns.exception
+import dns.flags
+import dns.message
+import dns.opcode
+import dns.query
 import pytest
 from feed_programs import (
     ADDED,
@@ -13,31 +19,32 @@ from feed_programs import (
     BLOCKED_WIDE,
     PASSED,
     dnsmasq,
+    pulling,
     resolves,
     shipped_names,
     squid,
     unbound,
     upstream,
 )
-from installation import Eventually, Installation, snapshot_of, wait_until
+from following import Judgement, Reader, State, follow
+from free_ports import free_port
+from installation import Installation
+from list_service import ListService
 from main_job import open_folder
 from proxies import ask, echo_server
-from starlette.requests import Request
-from starlette.responses import Response
+from resolvers import bind, knot_resolver, powerdns
+from zone_service import KEY, ORIGIN, signing_key
 
-from api.app import create_app
-from api.feeds import FeedFormat, render
-from api.server import ApiServer, bind, parse_listen
-from rules.blocklist import NameEntry, NameList, Scope
+from db.store import open_store
+from molecatcher.resolver_configuration import configurations
 
-REMOVED = "tunnel.ngrok.com"
-RPZ = "rpz:\n  name: rpz.invalid\n"
+REMOVED, LATER = "tunnel.ngrok.com", "later.tunnel.example"
+WANTED = dict.fromkeys((*BLOCKED, *BLOCKED_WIDE), False) | dict.fromkeys((*PASSED, ADDED, LATER), True)
+FIRST = State(shipped_names(), WANTED)
+SECOND = State(shipped_names(without=REMOVED, added=ADDED), WANTED | {REMOVED: True, ADDED: False})
+THIRD = State(shipped_names(added=f"{ADDED} {LATER}"), WANTED | {ADDED: False, LATER: False})
 
-
-@pytest.fixture
-def name_server() -> Iterator[int]:
-    with upstream() as port:
-        yield port
+Reading = Callable[[Path, int, ListService], AbstractContextManager[Reader]]
 
 
 @pytest.fixture
@@ -47,128 +54,121 @@ def folder() -> Iterator[Path]:
         yield folder
 
 
-def write(path: Path, feed_format: FeedFormat, body: NameList) -> Path:
-    path.write_bytes(render(snapshot_of(body), feed_format))
-    path.chmod(0o644)
-    return path
+@pytest.fixture
+def service(folder: Path) -> Iterator[ListService]:
+    path = folder / "events.db"
+    with open_store(path) as store:
+        service = ListService(Installation(store, path), folder)
+        service.publish(FIRST.body)
+        service.start()
+        yield service
+        service.stop()
 
 
-def changed() -> NameList:
-    return shipped_names(without=REMOVED, added=ADDED)
-
-
-def judged(port: int) -> dict[str, bool | None]:
-    return {name: resolves(port, name) for name in (*BLOCKED, *BLOCKED_WIDE, *PASSED)}
-
-
-WANTED = dict.fromkeys((*BLOCKED, *BLOCKED_WIDE), False) | dict.fromkeys(PASSED, True)
-
-
-@pytest.mark.parametrize(
-    ("feed_format", "more"),
-    [
-        (FeedFormat.UNBOUND, 'include: "{file}"'),
-        (FeedFormat.RPZ, RPZ + '  zonefile: "{file}"'),
-    ],
-)
-def test_unbound_with_a_file(
-    folder: Path, name_server: int, feed_format: FeedFormat, more: str, eventually: Eventually
-) -> None:
-    file = write(folder / "list", feed_format, shipped_names())
-    with unbound(folder, name_server, more.format(file=file)) as (port, control):
-        assert judged(port) == WANTED
-        assert resolves(port, ADDED)
-        write(file, feed_format, changed())
-        control("reload")
-        eventually(lambda: resolves(port, ADDED) is False)  # while it reads the list it answers nobody
-        assert judged(port) == WANTED | {REMOVED: True}
-
-
-def test_dnsmasq_with_a_servers_file(folder: Path, name_server: int, eventually: Eventually) -> None:
-    file = write(folder / "list", FeedFormat.DNSMASQ, shipped_names())
-    with dnsmasq(file, name_server) as (port, process):
-        assert judged(port) == WANTED
-        assert resolves(port, ADDED)
-        write(file, FeedFormat.DNSMASQ, changed())
-        process.send_signal(signal.SIGHUP)
-        eventually(lambda: resolves(port, ADDED) is False)
-        assert judged(port) == WANTED | {REMOVED: True}
-
-
-def test_unbound_that_pulls_keeps_its_list_whatever_the_server_does(
-    folder: Path, name_server: int, installation: Installation, eventually: Eventually
-) -> None:
-    installation.publish(shipped_names(), serial=7)
-    asked: list[int] = []
-    with ExitStack() as stack:
-        server = stack.enter_context(ExitStack())
-        url = server.enter_context(served(installation, asked))
-        port, control = stack.enter_context(unbound(folder, name_server, f'{RPZ}  url: "{url}"'))
-
-        def pull(status: int) -> None:
-            asked.clear()
-            control("auth_zone_transfer", "rpz.invalid")
-            eventually(lambda: status in asked)
-
-        eventually(lambda: resolves(port, BLOCKED[0]) is False)
-        assert judged(port) == WANTED
-        installation.publish(changed(), serial=8)
-        pull(200)
-        eventually(lambda: resolves(port, ADDED) is False)
-        installation.publish(NameList(wide=(NameEntry("no name", Scope.EXACT, "s"),)), serial=9)
-        pull(503)
-        installation.publish(NameList(), serial=10)
-        pull(404)
-        installation.break_database()
-        installation.snapshots.clear()
-        pull(503)
-        assert judged(port) == WANTED | {REMOVED: True}
-        server.close()
-        control("auth_zone_transfer", "rpz.invalid")
-        assert judged(port) == WANTED | {REMOVED: True}
+def judge(port: int) -> Judgement:
+    return {name: resolves(port, name) for name in WANTED}
 
 
 @contextmanager
-def served(installation: Installation, asked: list[int]) -> Iterator[str]:
-    """Yield the address of the zone on a server whose answers' statuses are added to `asked`."""
-    application = create_app(installation.context())
+def unbound_with(more: Callable[[ListService], str], folder: Path, up: int, service: ListService) -> Iterator[Reader]:
+    with unbound(folder, up, f"rpz:\n  name: molecatcher.rpz\n  {more(service)}\n") as (port, control):
+        yield Reader(partial(judge, port), partial(control, "auth_zone_transfer", "molecatcher.rpz"))
 
-    @application.middleware("http")
-    async def count(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await proceed(request)
-        asked.append(response.status_code)
-        return response
 
-    server = ApiServer(application, bind(parse_listen("127.0.0.1:0")))
-    thread = threading.Thread(target=server.run)
-    thread.start()
+@contextmanager
+def unbound_with_a_file(name: str, more: str, folder: Path, up: int, service: ListService) -> Iterator[Reader]:
+    file, hook = folder / "list", f"unbound-control -c {folder}/unbound.conf reload"
+    pulling(service.feed(name), file)()
+    with unbound(folder, up, more.format(file=file)) as (port, _):
+        pull = pulling(service.feed(name), file, hook)
+        yield Reader(partial(judge, port), pull)
+
+
+@contextmanager
+def bind_with_a_key(folder: Path, up: int, service: ListService) -> Iterator[Reader]:
+    port = free_port()
+    printed = configurations(KEY, "molecatcher.rpz", "127.0.0.1", service.zone_port)["BIND: named.conf"]
+    with bind(folder, up, printed, port):
+        yield Reader(partial(judge, port), partial(notify, port), partial(says, folder / "named.log", "refused"))
+
+
+def notify(port: int) -> None:
+    """Tell a secondary to look, as our server does at a new serial."""
+    message = dns.message.make_query(ORIGIN, "SOA")
+    message.flags = dns.flags.AA
+    message.set_opcode(dns.opcode.NOTIFY)
+    message.use_tsig(signing_key())
+    dns.query.udp(message, "127.0.0.1", 5, port)
+
+
+def says(log: Path, word: str) -> bool:
+    return word in log.read_text()
+
+
+@contextmanager
+def powerdns_with_a_key(folder: Path, up: int, service: ListService) -> Iterator[Reader]:
+    found = configurations(KEY, "molecatcher.rpz", "127.0.0.1", service.zone_port)
+    lua = next(text for resolver, text in found.items() if resolver.startswith("PowerDNS"))
+    quick = lua.replace("refresh = 60", "refresh = 1").replace("/var/lib/powerdns", str(folder))
+    with powerdns(folder, up, quick) as port:
+        yield Reader(partial(judge, port), complains=partial(says, folder / "recursor.log", "refused"))
+
+
+@contextmanager
+def knot_resolver_that_watches(folder: Path, up: int, service: ListService) -> Iterator[Reader]:
+    file = folder / "zone.rpz"
+    pull = pulling(service.feed("unsanctioned-domains.rpz"), file)
+    pull()
+    with knot_resolver(folder, up, file) as port:
+        yield Reader(partial(judge, port), pull)
+
+
+@contextmanager
+def dnsmasq_with_a_servers_file(folder: Path, up: int, service: ListService) -> Iterator[Reader]:
+    url, file = service.feed("unsanctioned-domains.dnsmasq.conf"), folder / "list"
+    pulling(url, file)()
+    with dnsmasq(file, up) as (port, process):
+        yield Reader(partial(judge, port), pulling(url, file, f"kill -HUP {process.pid}"))
+
+
+@contextmanager
+def squid_with_an_acl(folder: Path, up: int, service: ListService) -> Iterator[Reader]:
+    del up
+    url, file = service.feed("unsanctioned-domains.squid.txt"), folder / "list"
+    pulling(url, file)()
+    with squid(folder, file, tuple(WANTED)) as (proxy, process), echo_server() as target:
+
+        def judge() -> Judgement:
+            names = [name for name in WANTED if name not in BLOCKED_WIDE]  # an ACL has no exemptions
+            return {name: is_let_through(proxy, f"{name}:{target}") for name in names}
+
+        yield Reader(judge, pulling(url, file, f"kill -HUP {process.pid}"))
+
+
+def is_let_through(proxy: int, target: str) -> bool | None:
+    """Tell what the proxy says; None while it reads its configuration and does not listen."""
     try:
-        wait_until(lambda: server.is_started)
-        yield f"http://{server.address}/feeds/unsanctioned-domains.rpz"
-    finally:
-        server.stop()
-        thread.join(10)
+        return {b"200": True, b"403": False}.get(ask(proxy, target).split()[1])
+    except (OSError, IndexError):
+        return None
 
 
-def test_squid_with_an_acl(folder: Path, eventually: Eventually) -> None:
-    file = write(folder / "list", FeedFormat.SQUID, shipped_names())
-    names = (*BLOCKED, *PASSED, ADDED)
-    with squid(folder, file, names) as (proxy, process), echo_server() as target:
+READERS: dict[str, Reading] = {
+    "unbound, file": partial(
+        unbound_with_a_file, "unsanctioned-domains.rpz", 'rpz:\n  name: molecatcher.rpz\n  zonefile: "{file}"'
+    ),
+    "unbound, local zones": partial(unbound_with_a_file, "unsanctioned-domains.unbound.conf", 'include: "{file}"'),
+    "unbound, http": partial(unbound_with, lambda service: f'url: "{service.feed("unsanctioned-domains.rpz")}"'),
+    "unbound, transfer": partial(unbound_with, lambda service: f"primary: 127.0.0.1@{service.zone_port}"),
+    "bind": bind_with_a_key,
+    "powerdns": powerdns_with_a_key,
+    "knot resolver": knot_resolver_that_watches,
+    "dnsmasq": dnsmasq_with_a_servers_file,
+    "squid": squid_with_an_acl,
+}
 
-        def statuses() -> dict[str, int]:
-            return {name: int(ask(proxy, f"{name}:{target}").split()[1]) for name in names}
 
-        wanted = dict.fromkeys(BLOCKED, 403) | dict.fromkeys((*PASSED, ADDED), 200)
-        assert statuses() == wanted
-        write(file, FeedFormat.SQUID, changed())
-        process.send_signal(signal.SIGHUP)
-        eventually(lambda: is_refused(proxy, f"{ADDED}:{target}"))
-        assert statuses() == wanted | {ADDED: 403, REMOVED: 200}
-
-
-def is_refused(proxy: int, target: str) -> bool:
-    """Tell whether the proxy refuses the target; not while it reads its configuration and does not listen."""
-    try:
-        return b" 403 " in ask(proxy, target)
-    except OSError:
-        return False
+@pytest.mark.parametrize("reading", READERS.values(), ids=READERS.keys())
+def test_a_reader_follows_the_list_and_keeps_it(reading: Reading, folder: Path, service: ListService) -> None:
+    with upstream() as name_server, reading(folder, name_server, service) as reader:
+        follow(service, reader, FIRST, SECOND, THIRD)

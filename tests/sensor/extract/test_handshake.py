@@ -28,6 +28,10 @@ NEBULA_ANSWER = b"\x10\0\0\0" + KEYS[:4] + bytes(7) + b"\x02" + KEYS[:150]
 ADDRESS = KEYS[20:25]
 ZEROTIER = KEYS[:8] + KEYS[30:35] + ADDRESS + b"\0" + KEYS[:8] + b"\x01\x0d\x01\x0c\0\x01" + bytes(8)
 ZEROTIER = ZEROTIER[:41] + ADDRESS + b"\0" + KEYS[:90]
+PLAYIT_NOW = struct.pack(">Q", 1_795_000_000_000)
+PLAYIT = struct.pack(">QI", 7, 6) + PLAYIT_NOW + b"\0\0"
+PLAYIT_SESSION = struct.pack(">QI", 7, 6) + PLAYIT_NOW + b"\x01\0\0\0\x20\x01" + KEYS[:24]
+PONG = struct.pack(">QI", 7, 1) + PLAYIT_NOW + KEYS[:40]
 HYPERDHT = b"\x03\x0c\x12\x34" + SERVER + PORT.to_bytes(2, "little") + KEYS[:33]
 
 
@@ -48,6 +52,8 @@ def read(payload: bytes, expected: bytes = b"") -> Handshake | None:
         (NEBULA, "nebula-handshake"),
         (ZEROTIER, "zerotier-hello"),
         (HYPERDHT, "hyperdht"),
+        (PLAYIT, "playit-ping"),
+        (PLAYIT_SESSION, "playit-ping"),
     ],
 )
 def test_the_first_datagram_of_each_protocol(payload: bytes, protocol: str) -> None:
@@ -133,3 +139,25 @@ def test_ordinary_programs_send_none() -> None:
     for name in ("benign-chromium", "benign-dns-udp-tcp", "cf2025-token-quic"):
         for _, payload in read_recording(name).datagrams:
             assert read(payload) is None
+
+
+def test_a_pong_of_playit_repeats_the_time_of_its_ping() -> None:
+    ping = read(PLAYIT)
+    assert ping is not None
+    assert read(PONG, ping.token) == Handshake("playit-control")
+    assert read(PONG) is read(PONG, KEYS[:8]) is None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        PLAYIT + b"\0",
+        PLAYIT[:-1],
+        PLAYIT[:11] + b"\x07" + PLAYIT[12:],
+        PLAYIT[:12] + struct.pack(">Q", 1_795_000_000) + PLAYIT[20:],
+        PLAYIT[:20] + b"\x02\0",
+        PLAYIT_SESSION[:25] + b"\0" + PLAYIT_SESSION[26:],
+    ],
+)
+def test_what_is_nearly_a_ping_of_playit_is_none(payload: bytes) -> None:
+    assert read(payload) is None

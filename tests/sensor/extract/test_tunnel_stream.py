@@ -12,7 +12,9 @@ RATHOLE = bytes(4) + b"\x01" + TOKEN
 OPENVPN = b"\0\x0e\x38" + TOKEN[:8] + bytes(5)
 OPENVPN_ANSWER = b"\0\x1a\x40" + TOKEN[:8] + b"\x01" + bytes(4) + TOKEN[8:16] + bytes(4)
 UPGRADE = b"GET %b HTTP/1.1\r\nHost: x.example\r\nUpgrade: %b\r\nConnection: Upgrade\r\n\r\n"
+JPRQ = b"\xb5\0\x5c\xff\x81\x03\x01\x01\x0fTunnelRequested\x01\xff\x82\0\x01\x05\x01\x08Protocol"
 STREAMS = {
+    "jprq": JPRQ,
     "frp-login": LOGIN,
     "gsocket": GSOCKET,
     "rathole-hello": RATHOLE,
@@ -66,6 +68,8 @@ def test_paths_with_what_they_upgrade_to(path: bytes, upgrade: bytes, tell: list
     "stream",
     [
         b"order 66, please\r\n" * 5,
+        JPRQ.replace(b"TunnelRequested", b"TunnelRequestee"),
+        JPRQ.replace(b"\xff\x81\x03\x01", b"\xff\x81\x03\x02"),
         b'{"Hello":"world"}\0',
         b'{"jsonrpc":"2.0","method":"mining.subscribe"}\n',
         b"\x01\x01\x03\x07" + bytes(124),
@@ -80,3 +84,9 @@ def test_paths_with_what_they_upgrade_to(path: bytes, upgrade: bytes, tell: list
 )
 def test_near_misses_tell_nothing(stream: bytes) -> None:
     assert tells(stream, is_final=True) == []
+
+
+def test_the_field_by_which_inlets_numbers_its_clients() -> None:
+    request = UPGRADE.replace(b"Host", b"X-Inlets-Id: 1\r\nHost") % (b"/tunnel", b"websocket")
+    assert tells(request) == ["inlets"]
+    assert tells(UPGRADE % (b"/tunnel", b"websocket")) == []

@@ -1,0 +1,80 @@
+"""Behind a proxy: who asks is what the trusted proxies say, and nobody else.
+
+Each of the last `hops` hops must be trusted: the one that connects, and those before it in `X-Forwarded-For`. The
+address that the first of them saw is who asks.
+"""
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.access.addresses import Network, is_within, parse_address
+from api.problems import Kind, Problem
+
+SCHEMES = ("http", "https")
+
+
+class TrustedProxies:
+    """ASGI middleware that replaces client and scheme by what trusted proxies say of them."""
+
+    def __init__(self, app: ASGIApp, networks: tuple[Network, ...], hops: int) -> None:
+        self.app = app
+        self.networks = networks
+        self.hops = hops
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on as the one whom the proxies serve sent it."""
+        if scope["type"] == "http":
+            peer = scope["client"][0] if scope["client"] else ""
+            if self._is_trusted(peer):
+                self._believe(scope)
+            elif scope["scheme"] != "https" and not _is_loopback(peer):
+                raise Problem(Kind.NOT_ALLOWED, "Ask through the proxy: in the clear only it is answered.")
+        await self.app(scope, receive, send)
+
+    def _believe(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        scope["client"] = (self._client(headers), 0)
+        scheme = headers.get("x-forwarded-proto", "").split(",")[-1].strip().lower()
+        scope["scheme"] = scheme if scheme in SCHEMES else scope["scheme"]
+
+    def _client(self, headers: Headers) -> str:
+        """Return who asks.
+
+        Raises:
+            Problem: the proxies do not say.
+        """
+        said = ",".join(headers.getlist("x-forwarded-for")) or _forwarded(",".join(headers.getlist("forwarded")))
+        chain = [_bare(part) for part in said.split(",")][-self.hops :]
+        is_whole = len(chain) == self.hops and all(parse_address(part) for part in chain)
+        if not is_whole or not all(map(self._is_trusted, chain[1:])):
+            detail = f"The proxy must send X-Forwarded-For with {self.hops} or more addresses of clients and proxies."
+            raise Problem(Kind.BAD_REQUEST, detail)
+        return chain[0]
+
+    def _is_trusted(self, text: str) -> bool:
+        address = parse_address(text)
+        return address is not None and is_within(address, self.networks)
+
+
+def _is_loopback(text: str) -> bool:
+    address = parse_address(text)
+    return address is not None and address.is_loopback
+
+
+def _forwarded(value: str) -> str:
+    """Return the `for` members of a Forwarded header (RFC 7239), one for each element, as X-Forwarded-For has them."""
+    members = [dict(_pair(it) for it in element.split(";")) for element in value.split(",")]
+    return ",".join(member.get("for", "") for member in members)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.strip().partition("=")
+    return name.lower(), value.strip('"')
+
+
+def _bare(text: str) -> str:
+    """Return an address without port and brackets."""
+    text = text.strip()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text

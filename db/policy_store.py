@@ -1,0 +1,158 @@
+"""What people decided over the API: the overlay of the policy file. Every change counts `OVERLAY_REVISION` up."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+
+from db.engine import reading, upsert, writing
+from db.models import OVERLAY_REVISION, MetaRow
+from db.workflow_models import BlockedRow, DecisionRow, ExceptionRow
+from db.workflow_values import ExceptionStatus, StoredBlocked, StoredDecision, StoredException
+from rules.overlay import Overlay
+from rules.policy_tables import BlockedTable
+
+MAX_EXCEPTIONS = 1000  # requested and active; ended ones leave with their retention
+MAX_BLOCKED = 1000
+
+_EXCEPTIONS = ExceptionRow.metadata.tables[ExceptionRow.__tablename__]
+_DECISIONS = DecisionRow.metadata.tables[DecisionRow.__tablename__]
+_BLOCKED = BlockedRow.metadata.tables[BlockedRow.__tablename__]
+_OPEN = (ExceptionStatus.REQUESTED.value, ExceptionStatus.ACTIVE.value)
+
+
+class PolicyStore:
+    """Exceptions, decisions about services and entries of our own lists, one transaction a method."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def revision(self) -> int:
+        """Return a number that differs after every change. Costs one row."""
+        with reading(self._engine) as connection:
+            return _revision(connection)
+
+    def overlay(self) -> Overlay:
+        """Return everything that has an effect, in one state of the database."""
+        with reading(self._engine) as connection:
+            active = select(_EXCEPTIONS).where(_EXCEPTIONS.c.status == ExceptionStatus.ACTIVE.value)
+            exceptions = [_exception(row) for row in _rows(connection, active.order_by(_EXCEPTIONS.c.exception_id))]
+            blocked = [_blocked(row) for row in _rows(connection, select(_BLOCKED).order_by(_BLOCKED.c.entry_id))]
+            decisions = connection.execute(select(_DECISIONS.c.service, _DECISIONS.c.decision))
+            return Overlay(
+                revision=_revision(connection),
+                exceptions=tuple((row.exception_id, row.to_table()) for row in exceptions),
+                blocked=tuple(
+                    BlockedTable(entry=row.entry, owner=row.owner, reason=row.reason, expires=row.expires)
+                    for row in blocked
+                ),
+                decisions=tuple((row.service, row.decision) for row in decisions),
+            )
+
+    def exceptions(
+        self, status: ExceptionStatus | None, service: str | None, after: str | None, limit: int
+    ) -> list[StoredException]:
+        """Return up to `limit` exceptions, the newest first; the next page is `after` the id of the last one."""
+        query = select(_EXCEPTIONS).order_by(_EXCEPTIONS.c.exception_id.desc()).limit(limit)
+        if status is not None:
+            query = query.where(_EXCEPTIONS.c.status == status.value)
+        if service is not None:
+            query = query.where(_EXCEPTIONS.c.service == service)
+        if after is not None:
+            query = query.where(_EXCEPTIONS.c.exception_id < after)
+        with reading(self._engine) as connection:
+            return [_exception(row) for row in _rows(connection, query)]
+
+    def exception(self, exception_id: str) -> StoredException | None:
+        """Return one exception, None when there is none."""
+        query = select(_EXCEPTIONS).where(_EXCEPTIONS.c.exception_id == exception_id)
+        with reading(self._engine) as connection:
+            return next((_exception(row) for row in _rows(connection, query)), None)
+
+    def add_exception(self, wanted: StoredException) -> bool:
+        """Keep a new exception; tell whether there was room for it among `MAX_EXCEPTIONS`."""
+        with writing(self._engine) as connection:
+            is_open = _EXCEPTIONS.c.status.in_(_OPEN)
+            if connection.execute(select(func.count()).where(is_open)).scalar_one() >= MAX_EXCEPTIONS:
+                return False
+            connection.execute(insert(_EXCEPTIONS).values(msgspec.to_builtins(wanted)))
+            _count_change(connection)
+            return True
+
+    def decide_exception(self, exception_id: str, actor: str, at_ns: int, *, is_approved: bool) -> bool:
+        """Approve or reject a requested exception; tell whether there is one that waits for it.
+
+        Who asked for an exception cannot approve it: to them there is none that waits.
+        """
+        status = ExceptionStatus.ACTIVE if is_approved else ExceptionStatus.REJECTED
+        waits = (_EXCEPTIONS.c.exception_id == exception_id, _EXCEPTIONS.c.status == ExceptionStatus.REQUESTED.value)
+        changed = update(_EXCEPTIONS).where(*waits).values(status=status.value, decided_by=actor, decided_at_ns=at_ns)
+        return self._change(changed.where(_EXCEPTIONS.c.requested_by != actor) if is_approved else changed)
+
+    def end_exception(self, exception_id: str, actor: str, at_ns: int) -> bool:
+        """Revoke an exception that is active or requested; tell whether there is one."""
+        is_open = (_EXCEPTIONS.c.exception_id == exception_id, _EXCEPTIONS.c.status.in_(_OPEN))
+        values = {"status": ExceptionStatus.REVOKED.value, "ended_by": actor, "ended_at_ns": at_ns}
+        return self._change(update(_EXCEPTIONS).where(*is_open).values(values))
+
+    def decisions(self) -> list[StoredDecision]:
+        """Return what was decided of services and categories, by their ids."""
+        with reading(self._engine) as connection:
+            rows = _rows(connection, select(_DECISIONS).order_by(_DECISIONS.c.service))
+            return [msgspec.convert(row, StoredDecision) for row in rows]
+
+    def decide_service(self, decision: StoredDecision) -> None:
+        """Keep what was decided of a service or category, in place of what was decided before."""
+        with writing(self._engine) as connection:
+            connection.execute(upsert(connection, _DECISIONS), [msgspec.to_builtins(decision)])
+            _count_change(connection)
+
+    def forget_decision(self, service: str) -> bool:
+        """Take a decision back; tell whether there was one."""
+        return self._change(delete(_DECISIONS).where(_DECISIONS.c.service == service))
+
+    def blocked(self) -> list[StoredBlocked]:
+        """Return the entries of our own lists, the newest first."""
+        with reading(self._engine) as connection:
+            return [_blocked(row) for row in _rows(connection, select(_BLOCKED).order_by(_BLOCKED.c.entry_id.desc()))]
+
+    def add_blocked(self, wanted: StoredBlocked) -> bool:
+        """Keep a new entry; tell whether there was room for it among `MAX_BLOCKED`."""
+        with writing(self._engine) as connection:
+            if connection.execute(select(func.count()).select_from(_BLOCKED)).scalar_one() >= MAX_BLOCKED:
+                return False
+            connection.execute(insert(_BLOCKED).values(msgspec.to_builtins(wanted)))
+            _count_change(connection)
+            return True
+
+    def remove_blocked(self, entry_id: str) -> bool:
+        """Remove an entry; tell whether there was one."""
+        return self._change(delete(_BLOCKED).where(_BLOCKED.c.entry_id == entry_id))
+
+    def _change(self, statement: Any) -> bool:
+        with writing(self._engine) as connection:
+            is_changed = connection.execute(statement).rowcount > 0
+            if is_changed:
+                _count_change(connection)
+            return bool(is_changed)
+
+
+def _rows(connection: Connection, query: Any) -> list[Mapping[str, Any]]:
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _exception(row: Mapping[str, Any]) -> StoredException:
+    return msgspec.convert(row, StoredException)
+
+
+def _blocked(row: Mapping[str, Any]) -> StoredBlocked:
+    return msgspec.convert(row, StoredBlocked)
+
+
+def _revision(connection: Connection) -> int:
+    return int(connection.execute(select(MetaRow.value).where(MetaRow.name == OVERLAY_REVISION)).scalar_one())
+
+
+def _count_change(connection: Connection) -> None:
+    connection.execute(update(MetaRow).where(MetaRow.name == OVERLAY_REVISION).values(value=MetaRow.value + 1))

@@ -1,0 +1,136 @@
+"""What people do, as it goes into and comes out of the store; times are nanoseconds since the epoch."""
+
+from datetime import date
+from enum import StrEnum
+
+import msgspec
+
+from db.values import FindingState
+from rules.policy_tables import ExceptionTable
+from rules.verdict import Decision
+
+
+class EntryKind(StrEnum):
+    """What happened to a finding."""
+
+    STATE = "state"
+    ASSIGNEE = "assignee"
+    COMMENT = "comment"
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to a finding. `actor` "" is the program: seen again, excepted, the exception's end.
+
+    `before` and `after` are states or assignees; `text` is a comment, or why.
+    """
+
+    entry_id: str
+    finding_id: str
+    at_ns: int
+    actor: str
+    kind: EntryKind
+    before: str | None = None
+    after: str | None = None
+    text: str = ""
+
+
+class FindingChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person does to a finding at once; what is unset stays. An `assignee` None is nobody."""
+
+    state: FindingState | msgspec.UnsetType = msgspec.UNSET
+    assignee: str | msgspec.UnsetType | None = msgspec.UNSET
+    comment: str = ""
+
+
+class ExceptionStatus(StrEnum):
+    """Where an exception stands; only an active one has an effect, until it expires."""
+
+    REQUESTED = "requested"
+    ACTIVE = "active"
+    REJECTED = "rejected"
+    REVOKED = "revoked"
+
+
+class StoredException(msgspec.Struct, frozen=True, kw_only=True):
+    """An exception that was made over the API, with who asked for it, who decided on it and who ended it.
+
+    `expires` is the last day (UTC) that it holds.
+    """
+
+    exception_id: str
+    service: str
+    sources: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    macs: tuple[str, ...] = ()
+    executables: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
+    owner: str
+    reason: str
+    expires: date | None = None
+    status: ExceptionStatus
+    requested_by: str
+    requested_at_ns: int
+    decided_by: str | None = None
+    decided_at_ns: int | None = None
+    ended_by: str | None = None
+    ended_at_ns: int | None = None
+
+    def to_table(self) -> ExceptionTable:
+        """Return what the policy reads."""
+        return msgspec.convert({name: getattr(self, name) for name in TABLE_FIELDS}, ExceptionTable)
+
+
+TABLE_FIELDS = ExceptionTable.__struct_fields__
+
+
+class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided over the API about a service or a category."""
+
+    service: str
+    decision: Decision
+    owner: str
+    reason: str
+    changed_by: str
+    changed_at_ns: int
+
+
+class StoredBlocked(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of our own lists that was made over the API."""
+
+    entry_id: str
+    entry: str
+    owner: str
+    reason: str
+    expires: date | None = None
+    created_by: str
+    created_at_ns: int
+
+
+class SearchedResource(StrEnum):
+    """What a search is of."""
+
+    EVENTS = "events"
+    FINDINGS = "findings"
+
+
+class SavedSearch(msgspec.Struct, frozen=True, kw_only=True):
+    """A filter with a name: its owner's alone, or everybody's to read."""
+
+    search_id: str
+    owner: str
+    name: str
+    resource: SearchedResource
+    query: dict[str, str]
+    is_shared: bool = False
+    changed_at_ns: int
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """The answer to an earlier request; `status` 0: it is being worked on."""
+
+    fingerprint: bytes
+    at_ns: int
+    status: int
+    headers: dict[str, str]
+    body: bytes

@@ -1,0 +1,43 @@
+"""Schemathesis, from the description alone, on a running server: what is answered is what is described."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from installation import Installation, add_token
+
+NOT_ENDING = "/v1/events/stream"
+NOT_SAID_IN_A_SCHEMA = "positive_data_acceptance"  # `from` before `to`, a cursor's query, a key's own request
+COMMAND = (str(Path(sys.executable).with_name("schemathesis")), "run", "--no-color")
+CHECKS = ("--checks", "all", "--exclude-checks", NOT_SAID_IN_A_SCHEMA)
+
+
+def run(installation: Installation, tmp_path: Path, *how: str) -> subprocess.CompletedProcess[str]:
+    for at in range(5):
+        installation.add(src_ip=f"10.20.1.{at}")
+    installation.publish_both()
+    installation.beat()
+    add_token(installation.store)
+    url = f"{installation.url}/v1/openapi.json"
+    options = (*how, "--exclude-path", NOT_ENDING, "--generation-deterministic")
+    command, environment = [*COMMAND, *CHECKS, *options, url], os.environ | {"NO_PROXY": "*"}
+    return subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.timeout(400)
+def test_a_few_cases_of_every_operation(installation: Installation, tmp_path: Path) -> None:
+    ended = run(installation, tmp_path, "--max-examples", "2", "--phases", "examples,coverage")
+    assert ended.returncode == 0, ended.stdout[-6000:]
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3000)
+def test_ten_thousand_cases(installation: Installation, tmp_path: Path) -> None:
+    ended = run(installation, tmp_path, "--max-examples", "150")
+    assert ended.returncode == 0, ended.stdout[-6000:]
+    cases = re.search(r"(\d+) generated", ended.stdout)
+    assert cases
+    assert int(cases[1]) >= 10_000

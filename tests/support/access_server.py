@@ -1,0 +1,26 @@
+"""A second server of an installation, with an access configuration of its own."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from installation import Installation, wait_until
+
+from api.access.config import AccessConfig
+from api.app import create_app
+from api.server import ApiServer, bind, parse_listen
+
+
+@contextmanager
+def serving(installation: Installation, config: AccessConfig) -> Iterator[httpx.Client]:
+    """Yield a client of a second server of the installation, with this access configuration."""
+    server = ApiServer(create_app(installation.context(), config), bind(parse_listen("127.0.0.1:0")))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_until(lambda: server.is_started)
+    with httpx.Client(base_url=f"http://{server.address}", trust_env=False) as client:
+        yield client
+    server.stop()
+    thread.join(10)
+    assert not thread.is_alive()
