@@ -108,6 +108,10 @@ class StateCollector(Collector):
         yield from self._zone()
         yield from self._evidence()
         yield from self._outputs()
+        purged = CounterMetricFamily("molecatcher_purged", "Rows that left by age", labels=("table",))
+        for table, number in self._context.store.retention.purged().items():
+            purged.add_metric((table.value,), number)
+        yield purged
 
     def describe(self) -> list[Metric]:
         """Return nothing: registering must not read the database."""

@@ -32,6 +32,7 @@ from db.evidence import DEFAULT_EVIDENCE_LIMIT
 from db.models import WRITE_PROBE, MetaRow
 from db.output_store import OutputStore
 from db.policy_store import PolicyStore
+from db.retention import RetentionStore
 from db.searches import SearchStore
 from db.values import (
     ALL_EVENTS,
@@ -97,6 +98,7 @@ class Store(AccessStore):
         self.searches = SearchStore(engine)
         self.answered = AnsweredStore(engine)
         self.outputs = OutputStore(engine)
+        self.retention = RetentionStore(engine)
 
     def __enter__(self) -> Self:
         return self

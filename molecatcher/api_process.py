@@ -37,6 +37,7 @@ from molecatcher.overlay import OverlayFollower
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
+from molecatcher.retention import Retention
 from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept_secret
@@ -70,6 +71,7 @@ class ApiProcess:
         self.overlay = OverlayFollower(self.store.policy)
         self.rules.follow(self.overlay)
         self.upkeep = ExceptionUpkeep(self.store, self.rules)
+        self.retention = Retention(self.store, settings, time.time_ns)
         self._output_key = kept_secret(settings.state / "output_key")
         self.outputs = Outputs(self.store, Seal(self._output_key), _means(settings))
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
@@ -104,6 +106,7 @@ class ApiProcess:
             signal.signal(number, lambda _signal, _frame: self.server.stop())
         self.publisher.start()
         self.overlay.start()
+        self.retention.start()
         if self._checks_zones:
             self.zone_checks.start()
         keeper = threading.Thread(target=self._keep_house, args=(notifier,), name="housekeeping")
@@ -120,6 +123,7 @@ class ApiProcess:
             keeper.join()
             self.overlay.stop()
             self.outputs.stop()
+            self.retention.stop()
             self.publisher.stop()
             self.zone_checks.stop()
             self.store.close()

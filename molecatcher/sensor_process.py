@@ -253,7 +253,7 @@ class Sensor:
             copies=source.copies,
             policy_error=self.rules.error,
             workers=self.settings.workers,
-            **of_tables(self.detector, self.reporter, self.counters["evidence_shed"]),
+            **of_tables(self.detector, self.reporter, self.counters["evidence_shed"], self.zones.shed),
             **of_spool(self.spool, self._pending, now_ns),
             **self.health.of_capture(self.source, self.counters["shed"], now_ns),
         )

@@ -36,6 +36,10 @@ class AccessControl:
         self.sessions = sessions
         self.rates = Rates(config.limits.known, config.limits.unknown)
 
+    def is_in_memory(self, request: Request) -> bool:
+        """Tell whether `identify` needs no database now: sessions do, and tokens once a second."""
+        return "cookie" not in request.headers and self.credentials.is_current
+
     def identify(self, request: Request, rule: Rule) -> Principal:
         """Return who a request comes from.
 
