@@ -47,7 +47,7 @@ def main(state: Path, size: int, names: list[str]) -> None:
     for name in names:
         for batch in floods.batches(FLOODS[name](clock, size)):
             now_ns = batch[-1].ts_ns if batch else now_ns
-            events = sensor._observe(batch, now_ns)
+            events = sensor._observe(batch, now_ns, now_ns)
             found.update((event.src_ip, event.src_port) for event in events if event.tls_sni == floods.TUNNEL)
             sensor.keep(events)
     counters = asdict(sensor.detector.pipeline.counters) | dict(sensor.counters)
