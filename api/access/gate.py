@@ -33,9 +33,11 @@ async def authorize(request: Request) -> None:
     """
     rule = rule_of(request)
     request.state.principal = NOBODY
+    control = access_of(request)
+    if rule.is_door:
+        control.require_address(request, rule)
     if rule.is_open:
         return
-    control = access_of(request)
     try:
         principal = await run_in_threadpool(control.identify, request, rule)
     except Problem as problem:
