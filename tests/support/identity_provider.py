@@ -1,4 +1,4 @@
-"""A real OpenID provider on loopback (npm `oidc-provider`, tests/oidc), and a browser that follows its redirects."""
+"""A real OpenID provider on loopback (npm `oidc-provider`, tests/npm), and a browser that follows its redirects."""
 
 import shutil
 import subprocess
@@ -13,11 +13,11 @@ import httpx
 import pytest
 from free_ports import free_port
 
-FOLDER = Path(__file__).parents[1] / "oidc"
+FOLDER = Path(__file__).parents[1] / "npm"
 SECRET = "secret-of-the-client"  # noqa: S105 - of the tests' own provider
 needs_provider = pytest.mark.skipif(
-    shutil.which("node") is None or not (FOLDER / "node_modules").exists(),
-    reason="apt-get install nodejs npm; npm ci --prefix tests/oidc",
+    shutil.which("node") is None or not (FOLDER / "node_modules" / "oidc-provider").exists(),
+    reason="apt-get install nodejs npm; npm ci --prefix tests/npm",
 )
 
 
@@ -36,7 +36,7 @@ class IdentityProvider:
 def identity_provider(redirect_uri: str) -> Iterator[IdentityProvider]:
     """Yield a provider that sends browsers back to `redirect_uri`."""
     port = free_port()
-    command = ["node", "provider.mjs", str(port), redirect_uri]
+    command = ["node", "oidc_provider.mjs", str(port), redirect_uri]
     with (
         tempfile.TemporaryFile() as complaints,
         subprocess.Popen(command, cwd=FOLDER, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,
