@@ -13,7 +13,7 @@ RUN_PACKAGES := libbpf1 python3-venv util-linux
 # Node's own packages bring npm and refuse the distribution's.
 NPM := $(shell command -v npm >/dev/null || echo npm)
 TEST_PACKAGES := bind9 chromium chromium-driver clang crowdsec-custom-bouncer crowdsec-firewall-bouncer curl dnsmasq-base fonts-dejavu-core gcc git haproxy iproute2 ipset iptables \
-	knot-resolver libbpf-dev libc6-dev llvm lua-cqueues nftables nsd openssh-client openssl pdns-recursor python3-dev skopeo squid systemd tcpdump tshark unbound wget $(NPM)
+	knot-resolver libbpf-dev libc6-dev llvm lua-cqueues nftables nsd openssh-client openssl pdns-recursor prometheus python3-dev skopeo squid syslog-ng-core systemd tcpdump tshark udhcpc unbound wget $(NPM)
 TIMED := timeout 3600
 BPF := sensor/capture/bpf/flow_heads.bpf
 
@@ -52,6 +52,7 @@ bench: bench-setup ## Measure everything (slow; ARGS="--packets 200000 --rounds 
 	$(TIMED) $(BIN)/python bench/correlation.py
 	$(TIMED) $(BIN)/python bench/proxy_log.py
 	$(TIMED) $(BIN)/python bench/lists.py
+	$(TIMED) $(BIN)/python bench/list_pulls.py
 	[ "$$(id -u)" != 0 ] || $(TIMED) $(BIN)/python bench/engines.py
 
 bpf: ## Build the eBPF filter again (after a change of its source; commit the object with it)

@@ -46,9 +46,11 @@ from api.routes import (
     feeds,
     findings,
     health,
+    inbound,
     lists,
     me,
     misp,
+    outputs,
     pages,
     policy,
     searches,
@@ -113,10 +115,20 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.add_middleware(RequestGuard, hosts=config.all_hosts)
     app.state.metrics = RequestMetrics(registry)
     _add_outermost(app, config, app.state.metrics)
-    readers = (feeds, lists, consumers, decisions, taxii, misp)
-    workflow = (findings, exceptions, services, blocked, searches)
+    readers = (feeds, decisions, lists, consumers, taxii, misp)
+    workflow = (findings, exceptions, services, blocked, searches, outputs, inbound)
     watchers = (event_streams, events, *workflow, sensors, policy, demonstration)
-    for module in (*watchers, *readers, health, pages, me, tokens, audit, sessions, sign_in):
+    for module in (
+        *readers,
+        *watchers,
+        health,
+        pages,
+        me,
+        tokens,
+        audit,
+        sessions,
+        sign_in,
+    ):  # tried in turn: readers ask most
         app.include_router(module.router)
     require_complete(routes_of(app))
     app.mount(STATIC_PATH, make_static_files(), name="static")

@@ -104,6 +104,8 @@ class ApiContext:
     `profiles` has each profile with whether it is in use; `use_profile` notes that somebody pulls one.
     A consumer that has an older list `behind_after_ns` after it was superseded is behind.
 
+    `outputs_changed` is called when an output came or went; `replay_letters` delivers dead letters again and returns
+    how many were taken, and why no more. `output_key` seals the secrets of outputs.
     `dissect` puts the packets of an event into words. `demonstrate` plays a recorded agent and returns how many events
     were stored; None where there is no recording. `cursor_secret` signs page cursors, `name_key` makes pseudonyms. Both
     survive a restart only when the caller keeps them.
@@ -119,6 +121,8 @@ class ApiContext:
     ruleset: Callable[[], Ruleset]
     policy_changed: Callable[[], None] = lambda: None
     needs_approval: Callable[[], bool] = lambda: False
+    outputs_changed: Callable[[], None] = lambda: None
+    replay_letters: Callable[[str], tuple[int, str]] = lambda _output_id: (0, "outputs do not run here")
     held_list: HeldLists = _no_list
     confirm_list: ConfirmList = _nothing_to_confirm
     profiles: Callable[[], Sequence[tuple[Profile, bool]]] = lambda: ((AGENTS_ONLY, True),)
@@ -128,4 +132,5 @@ class ApiContext:
     zone_counts: Callable[[], Mapping[str, int]] = dict
     demonstrate: Callable[[], int] | None = None
     cursor_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    output_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     name_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

@@ -4,6 +4,7 @@ ApiError
 ├── Problem                an answer other than success, as RFC 9457 describes it (`api.problems`)
 ├── RefusedListenAddress   an address the server must not listen on
 ├── RefusedSignIn          a sign-in that proves nothing, or not enough
+├── SealBroken             secrets that were sealed with another key
 ├── UnusableAccessConfig   an access configuration that says what cannot be
 ├── UnusableCertificate    a certificate or key that TLS cannot use
 └── UnrenderableSnapshot   a snapshot that a feed format cannot carry; firewalls keep the list they have
@@ -24,6 +25,10 @@ class UnrenderableSnapshot(ApiError):
 
 class UnusableCertificate(ApiError):
     """A certificate or key that TLS cannot use; the message says what to give instead."""
+
+
+class SealBroken(ApiError):
+    """Secrets that were sealed with another key; the message says what to do."""
 
 
 class UnusableAccessConfig(ApiError):

@@ -64,6 +64,13 @@ GAUGES = (
 )
 
 
+OUTPUT_COUNTERS = {
+    "delivered": "Events that an output delivered",
+    "failures": "Deliveries that failed, each try",
+    "dead": "Events that became dead letters",
+}
+
+
 class RequestMetrics:
     """Counts and latencies of requests by method, route template and status."""
 
@@ -100,6 +107,11 @@ class StateCollector(Collector):
         yield from self._pulls()
         yield from self._zone()
         yield from self._evidence()
+        yield from self._outputs()
+        purged = CounterMetricFamily("molecatcher_purged", "Rows that left by age", labels=("table",))
+        for table, number in self._context.store.retention.purged().items():
+            purged.add_metric((table.value,), number)
+        yield purged
 
     def describe(self) -> list[Metric]:
         """Return nothing: registering must not read the database."""
@@ -167,6 +179,23 @@ class StateCollector(Collector):
         yield behind
         dropped = "Consumers that were forgotten because there were too many"
         yield CounterMetricFamily("molecatcher_feed_consumers_dropped", dropped, value=self._consumers.dropped)
+
+    def _outputs(self) -> Iterator[Metric]:
+        outputs, newest = self._context.store.outputs.outputs(), self._context.store.last_ingest_seq()
+        lag = GaugeMetricFamily("molecatcher_output_lag", "Commits that an output has not come to", labels=("output",))
+        text = "How long deliveries have failed, 0 where they do not"
+        failing = GaugeMetricFamily("molecatcher_output_failing_seconds", text, labels=("output",))
+        counters = {
+            name: CounterMetricFamily(f"molecatcher_output_{name}", text, labels=("output",))
+            for name, text in OUTPUT_COUNTERS.items()
+        }
+        now_ns = self._context.now_ns()
+        for row in outputs:
+            lag.add_metric((row.name,), max(0, newest - row.place))
+            failing.add_metric((row.name,), max(0, now_ns - (row.failing_since_ns or now_ns)) / NS_PER_S)
+            for name, family in counters.items():
+                family.add_metric((row.name,), getattr(row, name))
+        yield from (lag, failing, *counters.values())
 
     def _evidence(self) -> Iterator[Metric]:
         usage = self._context.store.evidence_usage()

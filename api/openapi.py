@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from api.output_queries import InboundBody
 from api.problems import MEDIA_TYPE
 from api.schemas import ProblemDocument
 
@@ -57,6 +58,9 @@ def _complete(description: dict[str, Any]) -> None:
     schemas = description.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(schema.pop("$defs", {}))
     schemas[ProblemDocument.__name__] = schema
+    inbound = InboundBody.model_json_schema(ref_template=SCHEMA_PATH)
+    schemas.update(inbound.pop("$defs", {}))
+    schemas[InboundBody.__name__] = inbound
     for path in description["paths"].values():
         for method, operation in path.items():
             if method == "post":
@@ -74,8 +78,8 @@ def example_of(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
         return example_of(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     if "examples" in schema:
         return schema["examples"][0]
-    if "anyOf" in schema:
-        return example_of(schema["anyOf"][0], schemas)
+    if choices := schema.get("anyOf", schema.get("oneOf")):
+        return example_of(choices[0], schemas)
     if schema.get("type") == "array":
         return [example_of(schema["items"], schemas)]
     if "properties" in schema:

@@ -39,6 +39,7 @@ class Kind(Enum):
     NOT_ACCEPTABLE = ("not-acceptable", HTTPStatus.NOT_ACCEPTABLE, "The answer has another media type")
     METHOD_NOT_ALLOWED = ("method-not-allowed", HTTPStatus.METHOD_NOT_ALLOWED, "The method is not allowed here")
     CONFLICT = ("conflict", HTTPStatus.CONFLICT, "That is not how things stand now")
+    NOT_SIGNED = ("not-signed", HTTPStatus.BAD_REQUEST, "The webhook is not signed as it must be")
     KEY_REUSED = ("key-reused", HTTPStatus.UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request")
     TOO_LARGE = ("request-too-large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request body is too large")
     TARGET_TOO_LONG = ("target-too-long", HTTPStatus.REQUEST_URI_TOO_LONG, "The request target is too long")

@@ -76,6 +76,11 @@ class PullLog:
         self._is_loaded = False
         self._due_ns = 0
 
+    @property
+    def is_due(self) -> bool:
+        """Tell whether the next pull that is noted is written to the database, with those before it."""
+        return self._now_ns() >= self._due_ns
+
     def note(self, consumer: Consumer, what: Pulled, serial: int | None, status: int) -> None:
         """Note a pull, served with `serial`; None where it was not served."""
         now_ns = self._now_ns()

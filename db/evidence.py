@@ -6,7 +6,7 @@ that a write need not add up the table.
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from db.engine import upsert
 from db.models import EVIDENCE_EVICTED, EVIDENCE_OCTETS, EvidenceRow, MetaRow
@@ -42,6 +42,15 @@ def evidence(connection: Connection, event_id: str) -> bytes | None:
         select(_EVIDENCE.c.octets).where(_EVIDENCE.c.event_id == event_id)
     ).scalar_one_or_none()
     return found
+
+
+def remove(connection: Connection, event_ids: Sequence[str]) -> None:
+    """Remove the packets of events that leave."""
+    is_theirs = _EVIDENCE.c.event_id.in_(event_ids)
+    octets = int(connection.execute(select(func.coalesce(func.sum(_EVIDENCE.c.size), 0)).where(is_theirs)).scalar_one())
+    connection.execute(delete(_EVIDENCE).where(is_theirs))
+    if octets:
+        _add(connection, EVIDENCE_OCTETS, -octets)
 
 
 def usage(connection: Connection) -> EvidenceUsage:

@@ -30,7 +30,9 @@ from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, r
 from db.errors import DbError
 from db.evidence import DEFAULT_EVIDENCE_LIMIT
 from db.models import WRITE_PROBE, MetaRow
+from db.output_store import OutputStore
 from db.policy_store import PolicyStore
+from db.retention import RetentionStore
 from db.searches import SearchStore
 from db.values import (
     ALL_EVENTS,
@@ -86,7 +88,7 @@ def open_store(
 class Store(AccessStore):
     """Events, findings, sensors, snapshots, resolutions and tokens in one database.
 
-    `policy`, `searches` and `answered` are what people do over the API.
+    `policy`, `searches`, `answered` and `outputs` are what people do over the API.
     """
 
     def __init__(self, engine: Engine, evidence_limit: int = DEFAULT_EVIDENCE_LIMIT) -> None:
@@ -95,6 +97,8 @@ class Store(AccessStore):
         self.policy = PolicyStore(engine)
         self.searches = SearchStore(engine)
         self.answered = AnsweredStore(engine)
+        self.outputs = OutputStore(engine)
+        self.retention = RetentionStore(engine)
 
     def __enter__(self) -> Self:
         return self

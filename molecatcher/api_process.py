@@ -1,6 +1,8 @@
 """The API as a process: feeds, events and the page from the database, until told to stop."""
 
+import ipaddress
 import signal
+import ssl
 import threading
 import time
 
@@ -8,14 +10,17 @@ import structlog
 
 from api.app import create_app
 from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDomain, ServiceRow
+from api.sealed import Seal
 from api.server import ApiServer, bind, parse_listen
 from db.errors import DbError
+from db.output_store import MAX_DEAD
 from db.store import open_store
 from molecatcher import __version__
 from molecatcher.access_file import plan_listening
 from molecatcher.catalogue_folder import CatalogueFolder
 from molecatcher.demonstration import RECORDING, Demonstration
 from molecatcher.dissection import dissect
+from molecatcher.errors import SetupError
 from molecatcher.exception_upkeep import ExceptionUpkeep
 from molecatcher.list_files import ListFiles
 from molecatcher.listener_thread import ListenerThread
@@ -24,10 +29,15 @@ from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
 from molecatcher.open_feeds import OpenFeeds, listen_openly
 from molecatcher.open_zone import OpenZone, listen_for_zone
+from molecatcher.outputs.errors import DeliveryFailed
+from molecatcher.outputs.runner import Outputs
+from molecatcher.outputs.senders import Means, own_hostname
+from molecatcher.outputs.target import TargetGuard
 from molecatcher.overlay import OverlayFollower
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.publish import Publisher
 from molecatcher.resolve import NameResolver
+from molecatcher.retention import Retention
 from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept_secret
@@ -61,6 +71,9 @@ class ApiProcess:
         self.overlay = OverlayFollower(self.store.policy)
         self.rules.follow(self.overlay)
         self.upkeep = ExceptionUpkeep(self.store, self.rules)
+        self.retention = Retention(self.store, settings, time.time_ns)
+        self._output_key = kept_secret(settings.state / "output_key")
+        self.outputs = Outputs(self.store, Seal(self._output_key), _means(settings))
         resolver = NameResolver(settings.resolvers, spell=own_lookups.mark)
         self._demonstration = Demonstration(self.store, self.rules, time.time_ns)
         files = ListFiles(settings.lists)
@@ -93,6 +106,7 @@ class ApiProcess:
             signal.signal(number, lambda _signal, _frame: self.server.stop())
         self.publisher.start()
         self.overlay.start()
+        self.retention.start()
         if self._checks_zones:
             self.zone_checks.start()
         keeper = threading.Thread(target=self._keep_house, args=(notifier,), name="housekeeping")
@@ -108,6 +122,8 @@ class ApiProcess:
                 listener.stop()
             keeper.join()
             self.overlay.stop()
+            self.outputs.stop()
+            self.retention.stop()
             self.publisher.stop()
             self.zone_checks.stop()
             self.store.close()
@@ -131,6 +147,7 @@ class ApiProcess:
                 self._wants_lists.clear()
                 self.publisher.rules_changed()
             self._keep_findings()
+            self._keep_outputs()
 
     def _is_alive(self) -> bool:
         listeners = all(listener.is_alive for listener in self._listeners)
@@ -142,6 +159,20 @@ class ApiProcess:
             self.upkeep.look(time.time_ns())
         except DbError as error:
             log.warning("findings_not_kept", reason=str(error))
+
+    def _keep_outputs(self) -> None:
+        """Have every output delivered to; without the database those that run go on."""
+        try:
+            self.outputs.look()
+        except DbError as error:
+            log.warning("outputs_not_kept", reason=str(error))
+
+    def _replay_letters(self, output_id: str) -> tuple[int, str]:
+        before = len(self.store.outputs.dead_letters(output_id, None, MAX_DEAD))
+        try:
+            return self.outputs.replay(output_id), ""
+        except DeliveryFailed as error:
+            return before - len(self.store.outputs.dead_letters(output_id, None, MAX_DEAD)), str(error)
 
     def _policy_changed(self) -> None:
         """Put in force what was just written, so that the next answer shows it; lists follow within a second."""
@@ -170,6 +201,8 @@ class ApiProcess:
             ruleset=self.rules,
             policy_changed=self._policy_changed,
             needs_approval=lambda: settings.exception_approval,
+            replay_letters=self._replay_letters,
+            output_key=self._output_key,
             name_key=kept_secret(settings.state / "name_key"),
             held_list=self.publisher.held,
             confirm_list=self.publisher.confirm,
@@ -215,6 +248,19 @@ class ApiProcess:
             error=self.rules.error,
             warnings=policy.warnings,
         )
+
+
+def _means(settings: Settings) -> Means:
+    """Return what outputs use.
+
+    Raises:
+        SetupError: a network that they may speak to is none.
+    """
+    try:
+        allowed = [ipaddress.ip_network(text) for text in settings.output_networks]
+    except ValueError as error:
+        raise SetupError(f"MOLECATCHER_OUTPUT_NETWORKS: {error}; give networks such as 10.20.0.0/16") from None
+    return Means(TargetGuard(allowed), ssl.create_default_context(), time.time_ns, __version__, own_hostname())
 
 
 def run(settings: Settings) -> None:

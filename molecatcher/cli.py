@@ -338,6 +338,22 @@ def blocklist(
 
 
 @app.command()
+def sigma(
+    policy: PolicyOption = None,
+    output: Annotated[Path | None, typer.Option("--output", metavar="DIR", help="A file for each rule there")] = None,
+) -> None:
+    """Print the catalogue as Sigma rules, to look for tunnels in DNS, proxy and TLS logs that no sensor sees.
+
+    What the policy sanctions is left out.
+
+    Example: molecatcher sigma --policy policy.toml --output rules/
+    """
+    from molecatcher.sigma_command import write_rules
+
+    write_rules(_settings(policy=policy), output)
+
+
+@app.command()
 def check(
     policy: PolicyOption = None,
     state: StateOption = None,

@@ -4,6 +4,7 @@ Scapy takes a third of a second to import and 1 ms or so a packet, so it is impo
 """
 
 import io
+import logging
 import struct
 import warnings
 from itertools import islice
@@ -23,12 +24,13 @@ def dissect(evidence: bytes) -> list[DissectedPacket]:
 
     Of what is no pcapng file, or a damaged one, what comes before the damage.
     """
-    from scapy.error import Scapy_Exception  # noqa: PLC0415 - see above
+    from scapy.error import Scapy_Exception, log_runtime  # noqa: PLC0415 - see above
     from scapy.utils import RawPcapNgReader  # noqa: PLC0415
 
     found: list[DissectedPacket] = []
     if not evidence:
         return found
+    log_runtime.setLevel(logging.ERROR)  # it wonders about octets of which it sees no beginning
     stream: Any = io.BytesIO(evidence)
     try:
         reader: Any = RawPcapNgReader(stream)

@@ -64,12 +64,39 @@ def _print(rows: list[Numbered], rules: Ruleset, output: str) -> None:
     if output == "table":
         console().print(_table(rows))
         return
+    if output == "json":
+        for number, event in rows:
+            _print_json(number, event, rules, dissect(event.evidence))
+    else:
+        _print_all(rows, rules)
+
+
+def _print_all(rows: list[Numbered], rules: Ruleset) -> None:
+    """Print each detection; one that says the same as another before it only refers to that."""
+    explained: dict[tuple[object, ...], int] = {}
+    out, was_short = _plain_console(), False
     for number, event in rows:
-        packets = dissect(event.evidence)
-        if output == "json":
-            _print_json(number, event, rules, packets)
+        same = explained.setdefault(_what_it_says(event), number)
+        if same != number:
+            out.print(f"{_title(number, event)}: the same as {same}; --event {number} shows its packets")
         else:
-            _print_plain(number, event, rules, packets)
+            if was_short:
+                out.print()
+            _print_plain(number, event, rules, dissect(event.evidence))
+        was_short = same != number
+
+
+def _what_it_says(event: Event) -> tuple[object, ...]:
+    return (
+        event.src_ip,
+        event.verdict,
+        event.service,
+        event.role,
+        event.dst_name,
+        event.state,
+        event.kind,
+        event.reasons,
+    )
 
 
 def _sentences(event: Event, rules: Ruleset) -> tuple[str, ...]:
@@ -86,10 +113,8 @@ def _print_json(number: int, event: Event, rules: Ruleset, packets: list[Dissect
 
 
 def _print_plain(number: int, event: Event, rules: Ruleset, packets: list[DissectedPacket]) -> None:
-    out = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
-    destination = f"{event.dst_ip} port {event.dst_port}" + (f" ({event.dst_name})" if event.dst_name else "")
-    title = f"{number}. {event.src_ip} port {event.src_port} to {destination}, {event.transport.value}"
-    out.print(Text(title, style="bold"))
+    out = _plain_console()
+    out.print(Text(_title(number, event), style="bold"))
     for sentence in _sentences(event, rules):
         out.print(f"   {sentence}")
     for place, packet in enumerate(packets, start=1):
@@ -101,6 +126,15 @@ def _print_plain(number: int, event: Event, rules: Ruleset, packets: list[Dissec
     if not packets:
         out.print("   No packets of it were kept.")
     out.print()
+
+
+def _plain_console() -> Console:
+    return Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
+
+
+def _title(number: int, event: Event) -> str:
+    destination = f"{event.dst_ip} port {event.dst_port}" + (f" ({event.dst_name})" if event.dst_name else "")
+    return f"{number}. {event.src_ip} port {event.src_port} to {destination}, {event.transport.value}"
 
 
 def _table(rows: list[Numbered]) -> Table:

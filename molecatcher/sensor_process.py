@@ -35,11 +35,13 @@ from rules.sensor_status import SensorStatus
 from rules.zones import ZoneAnswer
 from sensor.attribution.attributor import Attributor
 from sensor.attribution.leases import LeaseFiles
+from sensor.attribution.seen_leases import SeenLeases
 from sensor.capture.engine import open_source
 from sensor.capture.interfaces import Choice
 from sensor.capture.listening import Listening
-from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces
+from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces, split_name
 from sensor.detect import Detector
+from sensor.extract.dhcp import DhcpMessage
 from sensor.packet import Packet
 from sensor.pipeline import Limits, Pipeline
 from sensor.report import Reporter
@@ -92,7 +94,8 @@ class Sensor:
         self.choice = self.listening.choose()
         self.source = open_source(self.choice.interfaces, namespaces=self.namespaces, share=settings.share)
         limits = Limits() if settings.evidence else Limits(kept_octets=0)
-        pipeline = Pipeline(limits, is_own_lookup=own_lookups.is_own)
+        self._seen_leases = SeenLeases()
+        pipeline = Pipeline(limits, is_own_lookup=own_lookups.is_own, on_dhcp=self._learn_lease)
         self.zones = ZoneQuestions(
             SharedFile(settings.zone_questions, list[str]), SharedFile(settings.zone_answers, list[ZoneAnswer])
         )
@@ -106,7 +109,9 @@ class Sensor:
             losses=self.health.losses,
             evidence_of=self.detector.evidence,
         )
-        self.attributor = Attributor(self.namespaces, settings.attribution_socket, LeaseFiles(settings.leases))
+        self.attributor = Attributor(
+            self.namespaces, settings.attribution_socket, LeaseFiles(settings.leases), self._seen_leases
+        )
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
         self._gathered: list[Event] = []
@@ -139,6 +144,9 @@ class Sensor:
     def reload(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Read the policy again on the next turn (a signal handler)."""
         self._wants_reload = True
+
+    def _learn_lease(self, message: DhcpMessage, interface: str, now_ns: int) -> None:
+        self._seen_leases.learn(message, split_name(interface)[0], now_ns)
 
     def _turn(self) -> None:
         packets = self.source.read(READ_TIMEOUT_S) or []
@@ -245,7 +253,7 @@ class Sensor:
             copies=source.copies,
             policy_error=self.rules.error,
             workers=self.settings.workers,
-            **of_tables(self.detector, self.reporter, self.counters["evidence_shed"]),
+            **of_tables(self.detector, self.reporter, self.counters["evidence_shed"], self.zones.shed),
             **of_spool(self.spool, self._pending, now_ns),
             **self.health.of_capture(self.source, self.counters["shed"], now_ns),
         )

@@ -74,6 +74,16 @@ class Settings(BaseSettings):
     exception_approval: bool = Field(
         default=False, description="an exception made over the API waits until another person approves it"
     )
+    output_networks: tuple[str, ...] = Field(
+        default=(), description="private networks that outputs may speak to (CIDR); none: public addresses only"
+    )
+    keep_events_days: int = Field(
+        default=180, ge=31, description="days an event is kept after it was last seen (lists look back 30)"
+    )
+    keep_findings_days: int = Field(
+        default=400, ge=31, description="days a finding is kept after it was last seen, an exception after it ended"
+    )
+    keep_sensors_days: int = Field(default=90, ge=1, description="days a sensor is listed that reports no more")
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
     resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")
     resolvers: tuple[str, ...] = Field(default=(), description="DNS servers to ask; none: the system's")

@@ -39,13 +39,16 @@ HOW_SURE: tuple[tuple[frozenset[str], str], ...] = (
         "only the address or the client's library ties it to the service; others may share both",
     ),
 )
+SIGNS_BESIDE = frozenset({Evidence.JA4, Evidence.HEARTBEAT, Evidence.FALLBACK})
+TOGETHER = "no sign of it says much by itself, together they do; each has other explanations"
+EXPECTED_ADDRESS = "the address is the one that was expected; who answers there is not to be seen"
 WHETHER_IT_GOT_THROUGH = {
     FlowState.LIVE: "It got through: octets went both ways.",
     FlowState.BLOCKED: "It was blocked.",
     FlowState.ATTEMPTED: "Whether it got through was not seen.",
 }
 WHAT_IS_DECIDED = {
-    Decision.BLOCK: "{service} is on the block lists.",
+    Decision.BLOCK: "{service} is to be blocked: what names and addresses are known of it are on the block lists.",
     Decision.MONITOR: "{service} is watched and not on the block lists.",
     Decision.IGNORE: "{service} is ignored by the policy.",
 }
@@ -53,6 +56,7 @@ WHAT_IS_DECIDED = {
 
 def explain(event: Event, service: str, decision: Decision | None) -> tuple[str, ...]:
     """Return the sentences that explain `event`; `service` is what people call it, `decision` what is decided of it."""
+    service = service.partition(" (")[0]
     sentences = [
         _what(event, service),
         *(f"{reason.detail[:1].upper()}{reason.detail[1:]}." for reason in event.reasons),
@@ -78,10 +82,16 @@ def _what(event: Event, service: str) -> str:
 
 def _how_sure(event: Event) -> str:
     found = {reason.evidence for reason in event.reasons}
+    if event.verdict is Outcome.SUSPICIOUS and found & SIGNS_BESIDE:
+        return f": {TOGETHER}"
+    if event.verdict is Outcome.SANCTIONED and Evidence.ADDRESS in found and not found & HOW_SURE[0][0]:
+        return f": {EXPECTED_ADDRESS}"
     return next((f": {text}" for kinds, text in HOW_SURE if kinds & found), "")
 
 
 def _whether_it_got_through(event: Event) -> str:
+    if event.kind is Kind.DNS and any(reason.evidence == Evidence.PROTOCOL for reason in event.reasons):
+        return "What it carries goes in the look-ups themselves."
     if event.state is FlowState.ATTEMPTED and event.kind is Kind.DNS:
         return "The name was looked up; connections are events of their own."
     if event.state is FlowState.BLOCKED and event.kind is Kind.DNS:
@@ -110,4 +120,7 @@ def _what_would_change_it(event: Event) -> tuple[str, ...]:
     allow = f"an [[exception]] for {event.src_ip} and the service {event.service} allows it for a while"
     if event.role in {Role.AGENT, Role.UNCLEAR} and event.verdict is Outcome.UNSANCTIONED:
         return (f"If it is wanted: {allow}; a domain of your own in [[sanctioned]] allows that ingress for all.",)
+    if event.dst_name is None:
+        pin = f'a [[sanctioned]] entry for that service with {event.dst_ip} among its "addresses"'
+        return (f"If it is wanted: {allow}; {pin} allows that server for all.",)
     return (f"If it is wanted: {allow}.",)

@@ -103,7 +103,7 @@ def _name_list(
     listed: Sequence[NameEntry], services: Sequence[Service], catalogue: Catalogue, policy: Policy, now_ns: int
 ) -> NameList:
     protected = protected_names(catalogue, policy, now_ns)
-    untouchable = {**protected, **_shared(catalogue)}
+    untouchable = {**_shared(catalogue), **protected}
     wide = [entry for entry in listed if not _is_protected(entry.name, untouchable)]
     exempt = [entry for service in services for entry in _entries(service.exclude_domains, service.id, Role.AGENT)]
     above = {parent for name in untouchable for parent in ancestors(name)}
@@ -123,7 +123,8 @@ def protected_names(catalogue: Catalogue, policy: Policy, now_ns: int) -> dict[s
     for sanction in sanctions:
         needed = catalogue.services[sanction.service].auxiliary_domains
         for entry in _entries(needed, sanction.service, Role.AUXILIARY):
-            protected.setdefault(entry.name, entry)
+            if entry.scope is Scope.SUBTREE or entry.name not in protected:  # of two that say the same name, the wider
+                protected[entry.name] = entry
     return protected
 
 
@@ -146,7 +147,7 @@ def names_to_resolve(
     the vendor's web site. Services in `withheld_services` are left out whole.
     """
     withheld = withheld_services(policy, now_ns)
-    untouchable = {**protected_names(catalogue, policy, now_ns), **_shared(catalogue)}
+    untouchable = {**_shared(catalogue), **protected_names(catalogue, policy, now_ns)}
     return {
         name: service.id
         for service in listed_services(catalogue, policy, profile, now_ns)

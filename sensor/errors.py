@@ -8,6 +8,7 @@ SensorError
     ├── MalformedPacket     link, network or transport header
     ├── MalformedCapture    a pcap or pcapng structure
     ├── MalformedDns
+    ├── MalformedDhcp
     ├── MalformedTls
     ├── MalformedQuic
     ├── MalformedHttp
@@ -50,6 +51,10 @@ class MalformedCapture(MalformedInput):
 
 class MalformedDns(MalformedInput):
     """Not a DNS message (RFC 1035)."""
+
+
+class MalformedDhcp(MalformedInput):
+    """Not a DHCP message (RFC 2131)."""
 
 
 class MalformedTls(MalformedInput):

@@ -17,6 +17,7 @@ from sensor.decode import Datagram, Decoded, Fragment, Segment, Unreachable, dec
 from sensor.dns_shapes import DnsShapes
 from sensor.dns_transactions import DnsTransactions
 from sensor.errors import MalformedInput, NeedMoreData
+from sensor.extract.dhcp import SERVER_PORT, DhcpMessage, is_likely_dhcp, read_dhcp
 from sensor.extract.dns import DnsMessage, is_likely_dns, parse_message
 from sensor.flow import Count, Flow, FlowTable, flow_key
 from sensor.flow_reader import FlowReader
@@ -28,6 +29,7 @@ from sensor.packet import Packet
 DNS_PORTS: Final = frozenset((53, 5353, 5355))  # DNS, multicast DNS (RFC 6762), LLMNR (RFC 4795)
 DNS_HEADER_OCTETS: Final = 12
 IsOwnLookup = Callable[[str, bytes], bool]
+OnDhcp = Callable[[DhcpMessage, str, int], None]
 
 _UDP: Final = Transport.UDP
 _NEVER_NS: Final = 1 << 63
@@ -52,9 +54,18 @@ class Limits:
 class Pipeline:
     """The way from packets to observations. `counters` is current after each call."""
 
-    def __init__(self, limits: Limits | None = None, is_own_lookup: IsOwnLookup | None = None) -> None:
-        """Make the tables; `is_own_lookup(qname, name on the wire)` says which questions are the program's own."""
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        is_own_lookup: IsOwnLookup | None = None,
+        on_dhcp: OnDhcp | None = None,
+    ) -> None:
+        """Make the tables; `is_own_lookup(qname, name on the wire)` says which questions are the program's own.
+
+        `on_dhcp(message, interface, its time)` is told who has which address.
+        """
         self._is_own_lookup = is_own_lookup
+        self._on_dhcp = on_dhcp
         self.limits = limits = limits if limits is not None else Limits()
         keys = count(1)
         self.kept = KeptPackets(limits.kept_octets)
@@ -174,6 +185,9 @@ class Pipeline:
 
     def _take_datagram(self, datagram: Datagram, packet: Packet) -> list[Observation]:
         is_dns_port = datagram.src_port in DNS_PORTS or datagram.dst_port in DNS_PORTS
+        if SERVER_PORT in (datagram.src_port, datagram.dst_port) and is_likely_dhcp(datagram.payload):
+            self._take_dhcp(datagram, packet.interface)
+            return []
         if not is_likely_dns(datagram.payload):
             return self._flows.read_datagram(datagram, packet, is_dns_port=is_dns_port)
         message = parse_message(datagram.payload)
@@ -188,6 +202,11 @@ class Pipeline:
         if not _is_multicast(five_tuple.src):
             self.kept.add(self._dns.newest_key, packet)
         return observations
+
+    def _take_dhcp(self, datagram: Datagram, interface: str) -> None:
+        message = read_dhcp(datagram.payload)
+        if message is not None and self._on_dhcp is not None:
+            self._on_dhcp(message, interface, datagram.ts_ns)
 
     def _take_dns(
         self, message: DnsMessage, five_tuple: FiveTuple, now_ns: int, interface: str, wire_octets: int = 0

@@ -1,11 +1,12 @@
 """Who is behind what a running sensor sees: real processes of several users, and hosts behind a gateway."""
 
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ pytestmark = [needs_root, pytest.mark.timeout(90)]
 
 DEFAULT = "connect.ngrok-agent.com"
 RECORDS = {DEFAULT: (SERVER,)}
-PILOT = """
+EXCEPTION = """
 [[exception]]
 service = "ngrok"
 owner = "o"
 reason = "r"
-users = ["games"]
 """
+PILOT = f'{EXCEPTION}users = ["games"]\n'
+CONTAINER = "3f" * 32
+LEASE_SCRIPT = "#!/bin/sh\nexit 0\n"  # the address is there already
 HELLO = """
 import socket, ssl, sys
 context = ssl.create_default_context()
@@ -61,13 +64,15 @@ def tls_events(world: Internet) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def agent_of(world: Internet, user: str) -> Iterator[None]:
+def agent_of(world: Internet, user: str, group: Path | None = None) -> Iterator[None]:
     """The real agent SDK run by an ordinary user; it never gets a session and gives up after 4 seconds."""
     found = pwd.getpwnam(user)
     identity = ["setpriv", f"--reuid={found.pw_uid}", f"--regid={found.pw_gid}", "--clear-groups", "--"]
     rights = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]  # the SDK lies where only root may read
     argv = [*identity[:-1], *rights, "--", sys.executable, "-c", AGENT, str(world.certificate)]
     process = world.client.popen(argv, stdout=subprocess.DEVNULL)
+    if group is not None:
+        (group / "cgroup.procs").write_text(str(process.pid))
     yield
     process.wait(20)
 
@@ -119,3 +124,89 @@ def test_a_host_behind_a_gateway_has_the_name_of_its_lease(
             wait_for(lambda: any(row["src_host"] for row in tls_events(world)), 10)
             (row,) = tls_events(world)
     assert (row["src_ip"], row["src_host"], row["src_mac"], row["src_process"]) == (CLIENT, "build-7", mac, None)
+
+
+@contextmanager
+def control_group() -> Iterator[Path]:
+    """A control group named as Docker names those of its containers."""
+    root = Path("/sys/fs/cgroup")
+    parent = root if (root / "cgroup.procs").exists() else root / "pids"  # version 2, or a hierarchy of version 1
+    folder = parent / "docker" / CONTAINER
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        pytest.skip(f"control groups cannot be made here: {error.strerror}")
+    try:
+        yield folder
+    finally:
+        wait_for(lambda: not (folder / "cgroup.procs").read_text(), 10)
+        folder.rmdir()
+        with suppress(OSError):
+            folder.parent.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("selectors", "is_excepted"),
+    [
+        (f'containers = ["docker:{CONTAINER[:12]}"]', True),
+        pytest.param(f'executables = ["{Path(sys.executable).resolve()}"]', True, marks=pytest.mark.full),
+        pytest.param(f'users = ["games"]\ncontainers = ["docker:{"0" * 12}"]', False, marks=pytest.mark.full),
+    ],
+)
+def test_a_local_agent_is_excepted_for_its_container_or_executable(
+    tmp_path: Path, state: Path, selectors: str, is_excepted: bool
+) -> None:
+    require_agent()
+    (state.parent / "policy.toml").write_text(f"{EXCEPTION}{selectors}\n")
+    policy = ("--policy", str(state.parent / "policy.toml"))
+    with control_group() as group, slow_internet(tmp_path) as world, running(world, state, *policy):
+        with agent_of(world, "games", group):
+            wait_for(lambda: any(row["src_container"] for row in tls_events(world)), 10)
+        (row,) = tls_events(world)
+        (finding,) = get_json(world.monitor, f"{BASE}/v1/findings")["items"]
+    assert row["src_container"] == f"docker:{CONTAINER[:12]}"
+    assert (bool(row["exception_id"]), finding["state"] == "excepted") == (is_excepted, is_excepted)
+
+
+def ask_for_a_lease(world: Internet, folder: Path, mac: str) -> None:
+    """Have a DHCP server on the gateway, whose lease file nobody reads, and a client that gives itself a name."""
+    script = folder / "udhcpc"
+    script.write_text(LEASE_SCRIPT)
+    script.chmod(0o755)
+    options = ["--conf-file=/dev/null", "--port=0", f"--dhcp-leasefile={folder / 'unread'}", "--interface=lan0"]
+    ranges = [f"--dhcp-range={CLIENT},{CLIENT},1h", f"--dhcp-host={mac},{CLIENT}", "--no-ping"]
+    pid = f"--pid-file={folder / 'pid'}"
+    server = world.monitor.popen(["dnsmasq", "--keep-in-foreground", *options, *ranges, pid], stderr=subprocess.DEVNULL)
+    try:
+        argv = ["udhcpc", "-i", "eth0", "-f", "-q", "-n", "-x", "hostname:build-7", "-s", str(script)]
+        world.client.run(argv)
+    finally:
+        server.terminate()
+
+
+@pytest.mark.parametrize(
+    ("selector", "is_excepted"),
+    [
+        ('hosts = ["Build-7"]', True),
+        pytest.param('macs = ["{mac}"]', True, marks=pytest.mark.full),
+        pytest.param('hosts = ["build-70"]', False, marks=pytest.mark.full),
+    ],
+)
+def test_a_forwarded_host_is_named_by_the_lease_that_was_seen_and_excepted_for_it(
+    tmp_path: Path, state: Path, selector: str, is_excepted: bool
+) -> None:
+    if not shutil.which("udhcpc", path="/usr/sbin:/sbin:/usr/bin"):
+        pytest.skip("udhcpc is not installed: apt-get install udhcpc")
+    with internet_behind_a_gateway(tmp_path, RECORDS) as world:
+        mac = world.client.run(["cat", "/sys/class/net/eth0/address"]).stdout.strip()
+        policy = state.parent / "policy.toml"
+        policy.write_text(f"{EXCEPTION}{selector.replace('{mac}', mac.upper())}\n")
+        with running(world, state, "--policy", str(policy)):
+            ask_for_a_lease(world, tmp_path, mac)
+            argv = ["/usr/bin/python3", "-c", HELLO, SERVER, DEFAULT]
+            world.client.popen(argv, stdin=subprocess.PIPE)
+            wait_for(lambda: any(row["src_host"] for row in tls_events(world)), 10)
+            (row,) = tls_events(world)
+            (finding,) = get_json(world.monitor, f"{BASE}/v1/findings")["items"]
+    assert (row["src_ip"], row["src_host"], row["src_mac"]) == (CLIENT, "build-7", mac)
+    assert (bool(row["exception_id"]), finding["state"] == "excepted") == (is_excepted, is_excepted)

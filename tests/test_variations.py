@@ -123,11 +123,36 @@ def test_an_unlisted_name_in_place_of_a_listed_one_says_nothing_by_itself(name: 
     assert {row[0] for row in said} <= ({"suspicious"} if name in WITH_UPDATES else set())
 
 
-def test_sanctioned_and_unsanctioned_flows_interleaved_on_one_address() -> None:
-    """One server answers to both names; each flow gets the verdict of its own."""
-    good, bad = recorded("ngrok-py-sanctioned-sharedip"), recorded("ngrok-py-default")
-    said = by_client(variations.side_by_side(good, variations.of_client(bad, 0x80)))
+def at_one_address(name: str) -> tuple[list[Packet], list[Packet]]:
+    """A sanctioned agent's packets, and those of an agent that is not, which goes to the very same server."""
+    good, bad = recorded(name), recorded("ngrok-node-default")
+    (server,) = variations.servers(bad)
+    shared = min(row for row in variations.servers(good) if len(row) == len(server))
+    return good, variations.replaced(bad, [(server, shared)])
+
+
+SANCTIONED = [name for name in NAMES if "sanctioned" in name and not name.startswith("ipv6")]
+
+
+@pytest.mark.parametrize("name", SANCTIONED)
+def test_sanctioned_and_unsanctioned_flows_of_two_clients_interleaved_on_one_address(name: str) -> None:
+    """One server answers to both names; each client gets the verdicts that it gets alone."""
+    good, bad = at_one_address(name)
+    bad = variations.of_client(bad, 0x80)
+    said = by_client(variations.side_by_side(good, bad))
+    assert said == by_client(good) | by_client(bad)
     assert sorted({row[0] for row in rows} == {"sanctioned"} for rows in said.values()) == [False, True]
+
+
+@pytest.mark.parametrize("name", SANCTIONED)
+def test_sanctioned_and_unsanctioned_flows_of_one_client_interleaved_on_one_address(name: str) -> None:
+    """The client was told the address for both names; what each flow says decides."""
+    good, bad = at_one_address(name)
+    (client,) = variations.clients(good)
+    bad = variations.on_other_ports(variations.as_client(bad, client))
+    said = verdicts(variations.side_by_side(good, bad))
+    assert said == verdicts(good) | verdicts(bad)
+    assert {row[0] for row in said} == {"sanctioned", "unsanctioned"}
 
 
 def cuts(name: str, count: int) -> list[int]:
@@ -139,6 +164,7 @@ def check_cuts(name: str, count: int) -> None:
     """The rest speaks of no other service, or of a tell that names none; a sanctioned agent is never called another."""
     whole = unvaried(name)
     services = {row[1] for row in whole} | {None for row in whole if row[0] == "suspicious"}
+    services |= {"ssh-remote-forward"} if name.startswith("ssh-") else set()  # the banner, without the look-up
     for cut in cuts(name, count):
         found = verdicts(recorded(name)[cut:])
         assert {row[1] for row in found} <= services, f"from packet {cut} on"

@@ -73,6 +73,11 @@ class Credentials:
         self._refresh()
         return bool(self._known)
 
+    @property
+    def is_current(self) -> bool:
+        """Tell whether a credential can be judged now without the database."""
+        return self._looked_at_ns is not None and abs(self._now_ns() - self._looked_at_ns) < REFRESH_NS
+
     def holder(self, presented: Presented | None, address: str) -> Token | None:
         """Return the token that `presented` proves from this address, None for any other, with the same work."""
         self._refresh()
@@ -100,7 +105,7 @@ class Credentials:
 
     def _refresh(self) -> None:
         now_ns = self._now_ns()
-        if self._looked_at_ns is not None and abs(now_ns - self._looked_at_ns) < REFRESH_NS:
+        if self.is_current:
             return
         if not self._looking.acquire(blocking=self._looked_at_ns is None):
             return

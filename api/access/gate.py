@@ -56,6 +56,8 @@ async def authorize(request: Request) -> None:
 
 async def _identify(request: Request, rule: Rule, control: AccessControl) -> Principal:
     try:
+        if control.is_in_memory(request):  # a change of threads costs more than to look
+            return control.identify(request, rule)
         return await run_in_threadpool(control.identify, request, rule)
     except Problem as problem:
         if problem.kind is Kind.NOT_KNOWN:

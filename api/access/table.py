@@ -65,6 +65,7 @@ _METRICS = Rule(Area.API, VIEWER, frozenset({TokenScope.METRICS_READ}))
 _AUDIT = Rule(Area.API, ADMIN, frozenset({TokenScope.AUDIT_READ}))
 _ADMIN = Rule(Area.API, ADMIN, frozenset({TokenScope.ADMIN}))
 _DANGER = Rule(Area.API, ADMIN, frozenset({TokenScope.ADMIN}), is_dangerous=True)
+_SIGNED = Rule(Area.API, is_open=True)  # by its signature, which the route itself checks
 _ANYBODY = Rule(Area.API, VIEWER, _ANY)
 
 _COLLECTION = "/taxii2/lists/collections/{collection_id}/"
@@ -75,7 +76,7 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_PAGE, "GET", ("/sign-out",)),
     (_PAGE, "POST", ("/sign-out",)),
     (_PAGE, "GET", ("/", "/fragments/live", "/events", "/events/{event_id}", "/findings", "/findings/{finding_id}")),
-    (_PAGE, "GET", ("/services", "/sensors", "/policy")),
+    (_PAGE, "GET", ("/services", "/lists", "/lists/{list_name}", "/sensors", "/policy")),
     (_ANYBODY, "GET", ("/v1/openapi.json", "/v1/me")),
     (_EVENTS, "GET", ("/v1/events", "/v1/events/{event_id}", "/v1/events/aggregate", "/v1/events/export")),
     (_EVENTS, "GET", ("/v1/events/stream", "/v1/findings", "/v1/findings/{finding_id}", "/v1/services")),
@@ -112,6 +113,12 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_ADMIN, "GET", ("/v1/tokens", "/v1/tokens/{token_id}")),
     (_DANGER, "POST", ("/v1/tokens", "/v1/tokens/{token_id}/rotate", "/v1/tokens/{token_id}/revoke")),
     (_AUDIT, "GET", ("/v1/audit", "/v1/audit/export")),
+    (_ADMIN, "GET", ("/v1/outputs", "/v1/outputs/{output_id}", "/v1/outputs/{output_id}/dead-letters")),
+    (_ADMIN, "GET", ("/v1/webhook-sources",)),
+    (_ADMIN, "POST", ("/v1/outputs/{output_id}/dead-letters/replay",)),
+    (_DANGER, "POST", ("/v1/outputs", "/v1/outputs/{output_id}/rotate", "/v1/webhook-sources")),
+    (_DANGER, "DELETE", ("/v1/outputs/{output_id}", "/v1/webhook-sources/{source_id}")),
+    (_SIGNED, "POST", ("/v1/webhooks/{source_id}",)),
 )
 _CHANGES = {
     "finding.update": ("POST /v1/findings/{finding_id}/state", "PUT /v1/findings/{finding_id}/assignee"),
@@ -128,6 +135,13 @@ _CHANGES = {
     "search.create": ("POST /v1/searches",),
     "search.update": ("PUT /v1/searches/{search_id}",),
     "search.delete": ("DELETE /v1/searches/{search_id}",),
+    "output.create": ("POST /v1/outputs",),
+    "output.delete": ("DELETE /v1/outputs/{output_id}",),
+    "output.rotate": ("POST /v1/outputs/{output_id}/rotate",),
+    "output.replay": ("POST /v1/outputs/{output_id}/dead-letters/replay",),
+    "webhook_source.create": ("POST /v1/webhook-sources",),
+    "webhook_source.delete": ("DELETE /v1/webhook-sources/{source_id}",),
+    "webhook.take": ("POST /v1/webhooks/{source_id}",),
     "service.delete": ("DELETE /v1/services/{service_id}",),
 }
 ACTIONS = {route: action for action, routes in _CHANGES.items() for route in routes}

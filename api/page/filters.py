@@ -7,12 +7,12 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from api.page.render import asked
-from api.queries import EventQuery, FindingQuery
+from api.queries import EntryQuery, EventQuery, FindingQuery
 from db.values import FindingState
 from rules.observation import FlowState
 from rules.verdict import Outcome, Role, Severity
 
-Query = TypeVar("Query", EventQuery, FindingQuery)
+Query = TypeVar("Query", EventQuery, FindingQuery, EntryQuery)
 Choices = dict[str, tuple[str, type[StrEnum]]]
 
 _SHARED: Choices = {

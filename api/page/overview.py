@@ -7,50 +7,24 @@ from dataclasses import dataclass
 from itertools import product
 
 from api.context import ApiContext, PolicyStatus
-from api.feeds import FORMATS, FeedFormat, count_entries
 from api.page.findings import FindingRow, finding_rows
 from api.page.first_steps import Step, first_steps
+from api.page.lists import ListCard, list_cards
 from api.page.names import short_names
 from api.page.sensor_cards import SensorCard, make_card
 from api.pull_log import ConsumerStates
 from api.times import HOUR_NS, NS_PER_S
-from db.values import EventFilter, FindingFilter, FindingState, IntervalCount, PullRecord
-from rules.blocklist import AddressList, ListName, WithheldAddress
+from db.values import EventFilter, FindingFilter, FindingState, IntervalCount
 from rules.event import Event
 from rules.observation import FlowState
-from rules.profiles import DEFAULT_PROFILE
 from rules.verdict import Outcome
 
 MINUTE_NS = 60 * NS_PER_S
 MINUTES = 60
 MAX_FINDINGS = 25
 MAX_EVENTS = 12
-MAX_REASONS = 3
 CHARTED = (Outcome.SANCTIONED, Outcome.UNSANCTIONED, Outcome.SUSPICIOUS)
 REST = 20
-SHOWN_FORMATS = (FeedFormat.TXT, FeedFormat.RPZ)  # docs/feeds.md has the others
-
-
-@dataclass(frozen=True, slots=True)
-class ListCard:
-    """A published list, or one that is not built yet (`serial` 0)."""
-
-    name: str
-    profile: str
-    serial: int
-    count: int
-    created_at_ns: int
-    paths: tuple[str, ...]
-    held: str
-    withheld: tuple[tuple[str, str], ...]
-    spared: tuple[WithheldAddress, ...]
-    consumers: int
-    behind: tuple[PullRecord, ...]
-
-    @property
-    def id(self) -> str:
-        """Return what the card is known by on the page."""
-        return self.name if self.profile == DEFAULT_PROFILE else f"{self.name}-{self.profile}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +98,7 @@ def make_view(context: ApiContext, kept_chart: KeptChart, consumers: ConsumerSta
         events=events,
         names=names,
         chart=kept_chart.at(context, now_ns),
-        lists=_list_cards(context, consumers.states(now_ns)),
+        lists=list_cards(context, consumers.states(now_ns)),
         policy=policy,
         steps=first_steps(cards, events, policy),
         can_demonstrate=context.demonstrate is not None,
@@ -150,31 +124,3 @@ def _summary(counts: Sequence[IntervalCount]) -> str:
         totals[row.verdict] = totals.get(row.verdict, 0) + row.events
     worded = ", ".join(f"{total} {verdict.value}" for verdict, total in totals.items())
     return f"Events in the last hour: {worded}"
-
-
-def _list_cards(context: ApiContext, states: Sequence[tuple[PullRecord, int, bool]]) -> tuple[ListCard, ...]:
-    in_use = [profile.name for profile, is_in_use in context.profiles() if is_in_use]
-    return tuple(_list_card(context, name, profile, states) for profile in in_use for name in ListName)
-
-
-def _list_card(
-    context: ApiContext, name: ListName, profile: str, states: Sequence[tuple[PullRecord, int, bool]]
-) -> ListCard:
-    pulling = [(row, is_behind) for row, _, is_behind in states if (row.list_name, row.profile) == (name, profile)]
-    shown = [feed_format for feed_format in FORMATS[name] if feed_format in SHOWN_FORMATS]
-    in_profile = "" if profile == DEFAULT_PROFILE else f"?profile={profile}"
-    snapshot, held = context.snapshot(name, profile), context.held_list(name, profile)
-    body = snapshot.body if snapshot else None
-    return ListCard(
-        name=name.value,
-        profile=profile,
-        serial=snapshot.serial if snapshot else 0,
-        count=count_entries(snapshot) if snapshot else 0,
-        created_at_ns=snapshot.created_at_ns if snapshot else 0,
-        paths=tuple(f"/feeds/{name}.{feed_format}{in_profile}" for feed_format in shown),
-        held="; ".join(refusal.detail for refusal in held.refusals[:MAX_REASONS]) if held else "",
-        withheld=tuple(body.withheld.items()) if isinstance(body, AddressList) else (),
-        spared=body.spared if isinstance(body, AddressList) else (),
-        consumers=len(pulling),
-        behind=tuple(row for row, is_behind in pulling if is_behind),
-    )

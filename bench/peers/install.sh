@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the programs that bench/offline.py runs beside Molecatcher. What cannot be had is named, and skipped there.
+# Installs the programs that bench/offline.py and bench/list_pulls.py run beside Molecatcher. What cannot be had is named, and skipped there.
 set -euo pipefail
 sudo=$([ "$(id -u)" = 0 ] || echo sudo)
 venv=${1:-bench/.nfstream}
@@ -30,5 +30,6 @@ skipped() { echo "skipped: $1 cannot be installed here" >&2; }
 $sudo apt-get update -q >/dev/null
 install "" tcpdump tshark libndpi-bin || skipped "tcpdump, tshark or ndpiReader"
 { add_backports && $sudo apt-get update -q >/dev/null && install "$backports" suricata; } || skipped suricata
+install "" nginx-light || skipped nginx
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 "$venv/bin/python" -c 'import nfstream' 2>/dev/null || "$venv/bin/pip" install --quiet --disable-pip-version-check nfstream || skipped nfstream

@@ -25,6 +25,7 @@ from rules.observation import FiveTuple
 from rules.source import NOBODY, Source
 from sensor.attribution.leases import LeaseFiles
 from sensor.attribution.process_service import ProcessClient
+from sensor.attribution.seen_leases import SeenLeases
 from sensor.attribution.sockets import SocketTable, is_local
 from sensor.capture.namespaces import Namespaces, split_name
 from sensor.detection import Detection
@@ -46,11 +47,18 @@ class Attributor:
     `service` is where a process that may look into others' answers; without one, what this process may see is known.
     """
 
-    def __init__(self, namespaces: Namespaces, service: Path | None = None, leases: LeaseFiles | None = None) -> None:
+    def __init__(
+        self,
+        namespaces: Namespaces,
+        service: Path | None = None,
+        leases: LeaseFiles | None = None,
+        seen: SeenLeases | None = None,
+    ) -> None:
         self.shed = 0
         self._namespaces = namespaces
         self._processes = ProcessClient(service)
         self._leases = leases if leases is not None else LeaseFiles()
+        self._seen = seen if seen is not None else SeenLeases()
         self._sockets: dict[str, SocketTable] = {}
         self._neighbours: dict[str, tuple[float, dict[str, str]]] = {}
         self._asked: dict[int, None] = {}
@@ -112,7 +120,7 @@ class Attributor:
         try:
             if self._namespaces.call(namespace, is_local, flow.src):
                 return self._local(namespace, flow)
-            return self._forwarded(namespace, address_text(flow.src))
+            return self._forwarded(namespace, flow.src)
         except (OSError, KeyError, RuntimeError, NetlinkError) as error:  # the namespace was left meanwhile
             _log.debug("not_attributed", error=str(error))
             self._forget(namespace)
@@ -128,10 +136,14 @@ class Attributor:
         known = asdict(process) if process is not None else {}
         return Source(**known, uid=found.uid, user=user_name(found.uid), host=socket.gethostname())
 
-    def _forwarded(self, namespace: str, address: str) -> Source:
-        lease = self._leases.find(address)
+    def _forwarded(self, namespace: str, packed: bytes) -> Source:
+        """Return what is known of another host: its server's lease, else the lease that was seen to be given."""
+        address = address_text(packed)
+        filed, seen = self._leases.find(address), self._seen.find(namespace, packed, time.time_ns())
+        lease = filed if filed is not None and (filed.host or seen is None) else seen
         mac = self._neighbour(namespace, address) or (lease.mac if lease else None)
-        return Source(host=lease.host if lease else None, mac=mac)
+        is_its_own = lease is not None and lease.mac in (mac, None)  # else the address is somebody else's by now
+        return Source(host=lease.host if lease and is_its_own else None, mac=mac)
 
     def _neighbour(self, namespace: str, address: str) -> str | None:
         now_s = time.monotonic()

@@ -20,6 +20,10 @@ See = Callable[[str], WebElement]
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>.example"
 MINUTE_NS = 60 * 10**9
 AXE = Path(__file__).parents[1] / "npm" / "node_modules" / "axe-core" / "axe.min.js"
+SECTIONS = (
+    *("/", "/findings", "/events", "/services", "/lists", "/lists/unsanctioned-domains"),
+    *("/sensors", "/policy", "finding", "event"),
+)
 pytestmark = needs_chrome
 
 
@@ -202,7 +206,7 @@ def test_the_banner_says_what_is_wrong(installation: Installation, browser: webd
     assert "The kernel dropped 12 packets" in shown
     assert "The sensor gave up 1 packet since" in shown
     assert "3 events were lost because the spool was full" in shown
-    assert "Policy not updated." in see(".notice.bad[role=alert]:not([hidden])").text
+    assert "Rules not updated." in see(".notice.bad[role=alert]:not([hidden])").text
 
 
 def test_without_a_sensor_the_page_says_what_to_do(
@@ -283,7 +287,9 @@ def test_a_call_that_is_refused_says_why(
     assert "state" in see("#refused").text
 
 
-@pytest.mark.parametrize("path", ["/findings", "/events", "/services", "/sensors", "/policy"])
+@pytest.mark.parametrize(
+    "path", ["/findings", "/events", "/services", "/lists", "/lists/unsanctioned-domains", "/sensors", "/policy"]
+)
 def test_no_section_is_wider_than_a_small_screen(busy: Installation, browser: webdriver.Chrome, path: str) -> None:
     busy.add(dst_name="a" * 63 + "." + "b" * 63 + ".example", service="very-long-service-name-without-a-break-in-it")
     set_width(browser, 360)
@@ -304,7 +310,7 @@ def test_a_filtered_list_renews_itself(
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("path", ["/", "/findings", "/events", "/services", "/sensors", "/policy", "finding", "event"])
+@pytest.mark.parametrize("path", SECTIONS)
 def test_axe_finds_no_barrier(busy: Installation, browser: webdriver.Chrome, see: See, path: str, width: int) -> None:
     set_width(browser, width)
     browser.get(busy.url + ("/findings" if path == "finding" else "/events" if path == "event" else path))

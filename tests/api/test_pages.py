@@ -5,14 +5,17 @@ from html.parser import HTMLParser
 
 import httpx
 import pytest
-from installation import NOW_NS, POLICY, SECOND_NS, Installation
+from installation import NOW_NS, POLICY, SECOND_NS, Installation, names_of
 
+from db.values import SnapshotRow
+from rules.blocklist import ListName, digest, encode
 from rules.event import DEMONSTRATION, EventReason
+from rules.list_guards import Guard, HeldList, Refusal
 from rules.observation import FlowState, Kind
 from rules.verdict import Outcome, Role, Severity
 
 HOSTILE = "<script>alert(1)</script>"
-SECTIONS = ("/", "/findings", "/events", "/services", "/sensors", "/policy")
+SECTIONS = ("/", "/findings", "/events", "/services", "/lists", "/sensors", "/policy")
 
 
 def sources(text: str) -> list[str]:
@@ -153,7 +156,9 @@ def test_a_sensor_says_what_it_lost(installation: Installation, client: httpx.Cl
     assert re.search(r"flows</td><td[^>]*>7<", text)
 
 
-@pytest.mark.parametrize("path", [*SECTIONS, "/findings?q=%3Cscript%3Ealert(1)%3C/script%3E", "finding"])
+@pytest.mark.parametrize(
+    "path", [*sorted({*SECTIONS} - {"/lists"}), "/findings?q=%3Cscript%3Ealert(1)%3C/script%3E", "finding"]
+)
 def test_nothing_that_a_packet_said_becomes_markup(installation: Installation, client: httpx.Client, path: str) -> None:
     installation.beat(hostname=HOSTILE, engine_reason=HOSTILE, policy_error=HOSTILE, evicted={HOSTILE: 1})
     installation.set_policy(error=HOSTILE, warnings=(HOSTILE,), path=HOSTILE)
@@ -233,3 +238,67 @@ def test_a_lost_database_is_said_on_the_page(installation: Installation, client:
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "10"
     assert "The database does not answer" in answer.text
+
+
+LIST = "/lists/unsanctioned-domains"
+
+
+def test_a_list_shows_its_entries_and_where_to_pull_it(installation: Installation, client: httpx.Client) -> None:
+    installation.publish(names_of("ngrok-agent.com =bore.pub", "tunnels.example.com"))
+    text = client.get(LIST).text
+    for entry in ("*.ngrok-agent.com", "bore.pub", "*.tunnels.example.com"):
+        assert f'<bdi class="name">{entry}</bdi>' in text
+    assert f"{installation.url}/feeds/unsanctioned-domains.pan-os.txt" in text
+    narrowed = client.get(f"{LIST}?q=bore").text
+    assert '<bdi class="name">bore.pub</bdi>' in narrowed
+    assert "ngrok-agent.com" not in narrowed
+
+
+def test_a_long_list_is_shown_in_pages(installation: Installation, client: httpx.Client) -> None:
+    installation.publish(names_of(" ".join(f"=n{number:03}.example" for number in range(130))))
+    address, seen = f"{LIST}?q=example", []
+    while address:
+        text = client.get(address).text
+        seen += re.findall(r'class="name">([^<]*)<', text)
+        address = next_of(text)
+    assert seen == [f"n{number:03}.example" for number in range(130)]
+
+
+def test_a_list_says_what_changed(installation: Installation, client: httpx.Client) -> None:
+    for words in ("=one.example =two.example", "=two.example =three.example"):
+        body = names_of(words)
+        row = SnapshotRow("unsanctioned-domains", 1, NOW_NS, digest(body), encode(body))
+        serial = installation.store.publish_snapshot(row).serial
+        installation.publish(body, serial)
+    text = client.get(LIST).text
+    assert re.search(r"Serial 2,.*: 1 added, 1 removed", text)
+    assert "+ <bdi>three.example</bdi>" in text
+    assert "\N{MINUS SIGN} <bdi>one.example</bdi>" in text
+    assert '<bdi class="name">one.example</bdi>' in client.get(f"{LIST}?serial=1").text
+
+
+@pytest.mark.parametrize("guard", [Guard.SHRINK, Guard.SANCTIONED_NAME])
+def test_a_held_list_can_be_confirmed_unless_it_would_break_something(
+    installation: Installation, client: httpx.Client, guard: Guard
+) -> None:
+    installation.publish(names_of("=one.example"))
+    held = HeldList("d" * 64, (Refusal(guard, "half of the entries would go"),), 4)
+    installation.held[ListName.UNSANCTIONED_DOMAINS] = held
+    text = client.get(LIST).text
+    assert "half of the entries would go" in text
+    assert ("right: publish it" in text) == (guard is Guard.SHRINK)
+
+
+@pytest.mark.parametrize("path", ["/lists/none", f"{LIST}?serial=99"])
+def test_a_list_that_is_not_there(client: httpx.Client, path: str) -> None:
+    assert client.get(path, headers={"Accept": "text/html"}).status_code in {404, 422}
+
+
+def test_a_list_says_who_pulls_it(installation: Installation, client: httpx.Client) -> None:
+    installation.publish_both()
+    assert "Nobody has pulled it yet" in client.get(LIST).text
+    client.get("/feeds/unsanctioned-domains.txt", headers={"User-Agent": "<b>PAN-OS</b>"})
+    text = client.get(LIST).text
+    assert "&lt;b&gt;PAN-OS&lt;/b&gt;" in text
+    assert "<b>PAN-OS" not in text
+    assert "1 pulls it, none is behind" in client.get("/lists").text

@@ -30,6 +30,18 @@ def test_a_detection_is_explained_in_sentences_with_its_packets() -> None:
     assert "None." not in done.stdout
 
 
+def test_what_was_explained_before_is_referred_to() -> None:
+    done = explain(str(PCAPS / "dns-iodine-txt.pcap"))
+    assert done.stdout.count("###[ Ethernet ]###") < 20
+    assert "2. " in done.stdout
+    assert "the same as 1; --event 2 shows its packets" in done.stdout
+    assert "the same as" not in explain(str(PCAPS / "dns-iodine-txt.pcap"), "--event", "2").stdout
+
+
+def test_a_dissector_that_wonders_says_nothing() -> None:
+    assert "WARNING" not in explain(str(PCAPS / "ngrok-idle.pcap")).stderr
+
+
 def test_as_json_it_is_the_detection_with_its_explanation_and_packets() -> None:
     done = explain(str(PCAPS / "ngrok-py-default.pcap"), "--format", "json")
     rows = [json.loads(line) for line in done.stdout.splitlines()]

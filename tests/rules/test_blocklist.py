@@ -253,3 +253,35 @@ def test_shared_addresses_and_ignored_services_say_nothing(catalogue: Catalogue)
     assert agent_addresses(catalogue, Policy(), resolved, NOW_NS) == {}
     ignoring = parse_policy('[services]\nngrok = "ignore"\n', "policy.toml", catalogue, NOW_NS)
     assert agent_addresses(catalogue, ignoring, {AGENT: ["3.1.2.3"]}, NOW_NS) == {}
+
+
+def made_up(agents: tuple[str, ...], *auxiliaries: tuple[str, ...], shared: tuple[str, ...] = ()) -> Catalogue:
+    """Return a catalogue with a service for each tuple of auxiliary names, the first with these agents."""
+    services = [
+        Service(
+            id=f"s{at}",
+            name="s",
+            homepage="",
+            category="reverse-tunnel",
+            confidence=Trust.HIGH,
+            ports=(),
+            sources=("test",),
+            agent_domains=() if at else agents,
+            auxiliary_domains=needed,
+        )
+        for at, needed in enumerate(auxiliaries)
+    ]
+    return Catalogue(services, list(shared), (), date(2026, 11, 23))
+
+
+def test_a_sanctioned_name_that_others_share_protects_what_is_below_it() -> None:
+    found = made_up(("x.ok.example", "other.example"), (), shared=("ok.example",))
+    listed = build_names(found, Policy(sanctions=(Sanction("ok.example", "s0", "o", "r"),)), NOW_NS)
+    assert [entry.name for entry in listed.blocked] == ["other.example"]
+
+
+def test_of_two_services_that_need_a_name_the_wider_need_counts() -> None:
+    found = made_up(("x.needed.example", "other.example"), ("=needed.example",), ("needed.example",))
+    sanctions = (Sanction("a.example", "s0", "o", "r"), Sanction("b.example", "s1", "o", "r"))
+    listed = build_names(found, Policy(sanctions=sanctions), NOW_NS)
+    assert [entry.name for entry in listed.blocked] == ["other.example"]

@@ -20,7 +20,7 @@ def test_an_agent_is_explained_in_sentences() -> None:
         ),
         "It got through: octets went both ways.",
         "Seen 3 times, 1,200 octets out and 98,000 in.",
-        "Ngrok is on the block lists.",
+        "Ngrok is to be blocked: what names and addresses are known of it are on the block lists.",
         (
             "If it is wanted: an [[exception]] for 10.20.0.7 and the service ngrok allows it for a while; "
             "a domain of your own in [[sanctioned]] allows that ingress for all."
@@ -78,3 +78,28 @@ def test_every_event_is_explained(
         assert sentence[0].isupper() or sentence[0].isdigit()
         assert "None" not in sentence
         assert "{" not in sentence
+
+
+def test_signs_that_only_add_up_are_not_called_a_name() -> None:
+    reasons = (EventReason(Evidence.DNS_QUERY, "crl.x", "beside it"), EventReason(Evidence.JA4, "t13", "the hello"))
+    event = make_event(1, verdict=Outcome.SUSPICIOUS, reasons=reasons)
+    assert any("together they do" in sentence for sentence in explain(event, "ngrok", None))
+
+
+def test_a_sanctioned_address_is_not_explained_by_its_protocol() -> None:
+    reasons = (EventReason(Evidence.ADDRESS, "192.0.2.1", "pinned"), EventReason(Evidence.SSH_BANNER, "SSH-2.0", "SSH"))
+    event = make_event(1, verdict=Outcome.SANCTIONED, reasons=reasons)
+    assert any("the one that was expected" in sentence for sentence in explain(event, "SSH", None))
+
+
+def test_a_dns_tunnel_is_no_look_up_for_something_else() -> None:
+    reasons = (EventReason(Evidence.PROTOCOL, "dns-tunnel:iodine", "the handshake of iodine"),)
+    event = make_event(1, verdict=Outcome.SUSPICIOUS, kind=Kind.DNS, state=FlowState.ATTEMPTED, reasons=reasons)
+    said = explain(event, "iodine (IP over DNS)", Decision.MONITOR)
+    assert "What it carries goes in the look-ups themselves." in said
+    assert "Iodine is watched and not on the block lists." in said
+
+
+def test_who_wants_a_server_without_a_name_is_told_of_the_pin() -> None:
+    event = make_event(1, verdict=Outcome.SUSPICIOUS, dst_name=None, service="ssh-remote-forward")
+    assert any("[[sanctioned]]" in sentence and event.dst_ip in sentence for sentence in explain(event, "SSH", None))

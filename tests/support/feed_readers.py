@@ -23,7 +23,12 @@ def read_zone(octets: bytes) -> Judge:
 def read_star_names(octets: bytes) -> Judge:
     """`name` is itself, `*.name` what lies below it; a slash at the end of a host ends it."""
     names = {line.removesuffix("/") for line in _lines(octets)}
-    return lambda name: name in names or any(f"*.{parent}" in names for parent in _above(name))
+
+    def judge(name: str) -> bool:
+        host = name.partition("/")[0]
+        return name in names or host in names or any(f"*.{parent}" in names for parent in _above(host))
+
+    return judge
 
 
 def read_unbound(octets: bytes) -> Judge:
@@ -227,7 +232,7 @@ def read_zeek(octets: bytes) -> Judge:
     names = {row[0] for row in rows if row[1] == "Intel::DOMAIN"}
     assert all("/" in row[0] for row in rows if row[1] == "Intel::SUBNET")
     is_listed = _judge_prefixes([row[0] for row in rows if row[1] in ("Intel::ADDR", "Intel::SUBNET")])
-    return lambda text: text in names if text.endswith("example") else is_listed(text)
+    return lambda text: text in names if "example" in text else is_listed(text)
 
 
 def read_ioc(octets: bytes) -> Judge:
@@ -242,8 +247,9 @@ def read_ioc(octets: bytes) -> Judge:
     is_listed = _judge_prefixes(values["IP"])
 
     def judge(text: str) -> bool:
-        if text.endswith("example"):
-            return text in values["Domain"] or f"http://{text}/" in values["URL"]
+        if "example" in text:
+            host, _, path = text.partition("/")
+            return host in values["Domain"] or bool({f"http://{host}/", f"http://{host}/{path}"} & set(values["URL"]))
         address = ipaddress.ip_address(text)
         return is_listed(text) or any(
             first.version == address.version and int(first) <= int(address) <= int(last) for first, last in ranges
@@ -301,7 +307,7 @@ def read_json_urls(octets: bytes) -> Judge:
 
 
 def _judge_urls(rows: list[dict[str, str]]) -> Judge:
-    return read_star_names("".join(f"{row['url']}\n" for row in rows).encode())
+    return read_star_names("".join(f"{row['url']}\n" for row in rows).encode() or b"\n")
 
 
 def read_json(octets: bytes) -> Judge:
@@ -317,17 +323,26 @@ def read_stix(octets: bytes) -> Judge:
     equal = set(re.findall(r"domain-name:value = '([^']+)'", text))
     endings = re.findall(r"domain-name:value LIKE '%([^%']+)'", text)
     prefixes = re.findall(r"ipv[46]-addr:value ISSUBSET '([^']+)'", text)
-    assert text.count("value") == len(re.findall("domain-name:value =", text)) + len(endings) + len(prefixes)
+    urls = re.findall(r"url:value = 'https?://([^']+)'", text)
+    single = len(re.findall("domain-name:value =", text))
+    assert text.count("value") == single + len(endings) + len(prefixes) + len(urls)
     is_listed = _judge_prefixes(prefixes)
-    return lambda it: it in equal or it.endswith(tuple(endings)) if it.endswith("example") else is_listed(it)
+
+    def judge(it: str) -> bool:
+        if "example" not in it:
+            return is_listed(it)
+        host = it.partition("/")[0]
+        return host in equal or host.endswith(tuple(endings)) or it in urls
+
+    return judge
 
 
 def read_misp(octets: bytes) -> Judge:
     attributes = json.loads(octets)["Event"]["Attribute"]
     assert len({row["uuid"] for row in attributes}) == len(attributes)
-    names = {row["value"] for row in attributes if row["type"] == "domain"}
+    names = {row["value"] for row in attributes if row["type"] in ("domain", "url")}
     is_listed = _judge_prefixes([row["value"] for row in attributes if row["type"] == "ip-dst"])
-    return lambda text: text in names if text.endswith("example") else is_listed(text)
+    return lambda text: bool({text, text.partition("/")[0]} & names) if "example" in text else is_listed(text)
 
 
 def _judge_rows(rows: list[dict[str, str]]) -> Judge:
@@ -335,7 +350,7 @@ def _judge_rows(rows: list[dict[str, str]]) -> Judge:
     is_listed = _judge_prefixes([row["prefix"] for row in rows if "prefix" in row])
 
     def judge(text: str) -> bool:
-        if not text.endswith("example"):
+        if "example" not in text:
             return is_listed(text)
         return text in scopes or any(scopes.get(parent) == "subtree" for parent in _above(text))
 

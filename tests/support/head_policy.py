@@ -9,6 +9,7 @@ from sensor.capture.limits import Limits
 TAGS = (0x8100, 0x88A8, 0x9100)
 EXTENSIONS = (0, 43, 44, 51, 60)
 DNS_PORTS = {53, 5353, 5355}
+DHCP_SERVER_PORT = 67
 PPP = {0x0021: 0x0800, 0x0057: 0x86DD}
 MOST_SPENT = 65535
 FIN, SYN, RST, ACK = 1, 2, 4, 16
@@ -165,7 +166,7 @@ class HeadPolicy:
         src_port, dst_port, length = struct.unpack_from(">HHH2x", data, at)
         if at + 8 > end or 0 < length < 8 or at + length > end:
             raise Doubt
-        if {src_port, dst_port} & DNS_PORTS:
+        if {src_port, dst_port} & {*DNS_PORTS, DHCP_SERVER_PORT}:
             return WHOLE
         _, head = self._follow((17, ends[0], src_port, ends[1], dst_port), self.limits.udp_idle_ns)
         payload = data[at + 8 :]

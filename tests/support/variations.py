@@ -78,6 +78,16 @@ def of_client(rows: list[Packet], last: int) -> list[Packet]:
     return replaced(rows, [(old, old[:-1] + bytes([last ^ old[-1]])) for old in clients(rows)])
 
 
+def as_client(rows: list[Packet], client: bytes) -> list[Packet]:
+    """The packets of the one client as those of another."""
+    return replaced(rows, [(old, client) for old in clients(rows)])
+
+
+def servers(rows: Iterable[Packet]) -> set[bytes]:
+    """Whom connections were opened to."""
+    return {row.dst for row in transports(rows) if isinstance(row, Segment) and row.flags & (SYN | ACK) == SYN}
+
+
 def on_other_ports(rows: list[Packet]) -> list[Packet]:
     """Every port but SSH's becomes another; SSH elsewhere would be a tell."""
     return [_with_ports(row) for row in rows]

@@ -5,6 +5,7 @@ An entry has the same id in every list state: a UUIDv5 of what it says. It is cr
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from uuid import UUID, uuid5
 
 from api.feeds.addresses import address_list, prefixes
@@ -72,8 +73,9 @@ def bundle_lines(snapshot: Snapshot) -> Iterator[str]:
     """Return the bundle, an object a line."""
     name = f"bundle--{uuid5(NAMESPACE, f'{snapshot.list_name} {snapshot.serial}')}"
     yield f'{{"type": "bundle", "id": "{name}", "objects": ['
-    yield f"{json.dumps(producer())},"
-    yield from divided(json.dumps(indicator(entry, snapshot)) for entry in entries(snapshot))
+    yield from divided(
+        map(json.dumps, chain([producer()], (indicator(entry, snapshot) for entry in entries(snapshot))))
+    )
     yield "]}"
 
 

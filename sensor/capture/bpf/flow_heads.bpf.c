@@ -192,7 +192,7 @@ static __always_inline int is_for_another(struct __sk_buff *skb, const struct pa
 	const struct place *own = bpf_map_lookup_elem(&place, &zero);
 	int is_answer;
 
-	if (!own || own->workers < 2)
+	if (!own || own->workers < 2 || (packet->protocol == UDP && is_of_dhcp_server(packet))) /* all learn who is who */
 		return 0;
 	is_answer = reading == FRAGMENTED || (reading == READ && is_unreachable(skb, packet));
 	return worker_of(packet, reading, is_answer, own->workers) != own->worker;

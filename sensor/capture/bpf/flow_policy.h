@@ -6,6 +6,7 @@
  *             `tcp_passed_octets` have passed (repetitions count); SYN, FIN and RST; the first `opening_packets`
  *   UDP       datagrams until `udp_octets` have come, with a long QUIC header until `quic_octets`
  *   DNS       every datagram and segment of its ports, and every datagram that begins like a DNS message
+ *   DHCP      every datagram of the server's port
  *   fragments that begin below `fragment_octets`; ICMP errors that say "unreachable"; whatever is damaged
  *   others    `other_octets` a direction
  *
@@ -116,6 +117,12 @@ INLINE int is_of_dns_port(const struct packet *packet)
 	return is_dns_port(packet->sport) || is_dns_port(packet->dport);
 }
 
+/* RFC 2131 section 4.1. All clients that have no address yet share one five-tuple. */
+INLINE int is_of_dhcp_server(const struct packet *packet)
+{
+	return packet->sport == 67 || packet->dport == 67;
+}
+
 /* As the header tests of sensor.extract.dns.is_likely_dns; what random payload passes with a probability of 2**-36. */
 INLINE int is_like_dns(Frame *frame, const struct packet *packet)
 {
@@ -155,7 +162,9 @@ INLINE int judge_alone(Frame *frame, const struct packet *packet, enum reading r
 		return WHOLE;
 	if (reading == FRAGMENTED)
 		return packet->fragment < limits->fragment_octets ? WHOLE : NONE;
-	if ((packet->protocol == UDP && is_of_dns_port(packet)) || is_unreachable(frame, packet))
+	if (packet->protocol == UDP && (is_of_dns_port(packet) || is_of_dhcp_server(packet)))
+		return WHOLE;
+	if (is_unreachable(frame, packet))
 		return WHOLE;
 	return GO_ON;
 }

@@ -15,6 +15,8 @@ from db.values import AccessRole, TokenScope
 
 SECURITY = Path(__file__).parents[3] / "docs" / "security.md"
 PARTS = {
+    "output_id": "nothing",
+    "source_id": "nobody",
     "file_name": "unsanctioned-domains.txt",
     "list_name": "unsanctioned-domains",
     "profile": "default",

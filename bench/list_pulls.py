@@ -1,0 +1,231 @@
+"""Measures what pulls of a large list cost our server, beside nginx with the same file.
+
+    python bench/list_pulls.py [--entries 1000000] [--pulls 2000]
+
+CPU is that of the server's processes (user and system, /proc/PID/stat), memory their largest resident set. Pulls come
+one after the other: a firewall's pull does not wait for another's. nginx is the limit: it does nothing but this.
+"""
+
+import argparse
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from children import tree_peak_kb
+
+from api.access.secrets import digest_of, new_id, new_secret, written
+from api.app import create_app
+from api.context import ApiContext, CatalogueStatus, PolicyStatus
+from api.server import ApiServer, bind, parse_listen
+from db.store import open_store
+from db.values import Token, TokenScope
+from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot, digest
+from rules.catalogue import Catalogue
+from rules.policy import Policy
+from rules.ruleset import Ruleset
+
+PATH = "/feeds/unsanctioned-domains.txt"
+FIREWALLS = 1_000
+POLL_S = 60
+SLOW_CLIENTS = 50
+TICKS = os.sysconf("SC_CLK_TCK")
+NGINX = """
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+{user}
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    server {{ listen 127.0.0.1:{port}; root {folder}/root; keepalive_requests 100000; }}
+}}
+"""
+
+
+def serve(entries: int, folder: Path, secrets: Path) -> None:
+    """Serve a list of `entries` names to the holders of `FIREWALLS` tokens until the end."""
+    rows = tuple(sorted(NameEntry(f"h{at}.example{at % 1000}.net", Scope.SUBTREE, "service") for at in range(entries)))
+    body = NameList(rows, rows)
+    name = ListName.UNSANCTIONED_DOMAINS
+    snapshot = Snapshot(name, 1, time.time_ns(), digest(body), body)
+    store = open_store(folder / "bench.db")
+    tokens = [(new_id(), new_secret()) for _ in range(FIREWALLS)]
+    for token_id, secret in tokens:
+        token = Token(
+            token_id=token_id,
+            name=f"firewall-{token_id}",
+            scopes=(TokenScope.FEEDS_READ,),
+            digest=digest_of(secret),
+            created_at_ns=time.time_ns(),
+        )
+        store.add_token(token, FIREWALLS)
+    context = ApiContext(
+        store=store,
+        snapshot=lambda asked, profile="": snapshot if asked is name else None,  # noqa: ARG005 - one profile
+        catalogue_services=lambda: (),
+        catalogue_status=lambda: CatalogueStatus("", datetime.now(UTC).date()),
+        ruleset=lambda: Ruleset(Catalogue([], (), (), datetime.now(UTC).date()), Policy()),
+        policy_status=lambda: PolicyStatus("", 0),
+        now_ns=time.time_ns,
+        version="bench",
+    )
+    server = ApiServer(create_app(context), bind(parse_listen("127.0.0.1:0")))
+    secrets.write_text("\n".join(written(*token) for token in tokens))
+    print(server.address, flush=True)
+    server.run()
+
+
+@contextmanager
+def ours(entries: int, folder: Path) -> Iterator[tuple[int, int, list[str]]]:
+    """Yield port and process of our server, and the tokens that are good there."""
+    secrets = folder / "secrets"
+    command = [sys.executable, __file__, "--serve", str(folder), "--entries", str(entries)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL) as child:
+        lines = iter(child.stdout or ())
+        port = int(next(line for line in lines if line.startswith("127.")).rpartition(":")[2])
+        wait_for(port)
+        yield port, child.pid, secrets.read_text().split()
+        child.terminate()
+
+
+@contextmanager
+def nginx(folder: Path, content: bytes) -> Iterator[tuple[int, int]]:
+    """Yield port and process of nginx with the same file."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    file = folder / "root" / PATH.removeprefix("/")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    user = "user root;" if os.geteuid() == 0 else ""
+    configuration = folder / "nginx.conf"
+    configuration.write_text(NGINX.format(folder=folder, port=port, user=user))
+    with subprocess.Popen(["nginx", "-c", str(configuration), "-g", "daemon off;"], stderr=subprocess.DEVNULL) as child:
+        wait_for(port)
+        yield port, child.pid
+        child.terminate()
+
+
+def wait_for(port: int) -> None:
+    """Return when the port is listened at."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError("the server did not start")
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process and its children so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return (int(fields[11]) + int(fields[12])) / TICKS + sum(cpu_s(int(child)) for child in children)
+
+
+def expect(status: int, wanted: int) -> None:
+    """End the measurement when an answer is another than was to be measured."""
+    if status != wanted:
+        raise SystemExit(f"the server answered {status} and not {wanted}")
+
+
+def pull(connection: http.client.HTTPConnection, headers: dict[str, str]) -> tuple[int, str, bytes]:
+    """Return status, entity tag and body of one pull."""
+    connection.request("GET", PATH, headers=headers)
+    answer = connection.getresponse()
+    return answer.status, answer.headers.get("ETag", ""), answer.read()
+
+
+def unchanged(port: int, headers: list[dict[str, str]], *, is_kept: bool) -> Callable[[], None]:
+    """Return what pulls an unchanged list once with each of the headers, on one connection or each on its own."""
+
+    def run() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        for each in headers:
+            expect(pull(connection, each)[0], http.client.NOT_MODIFIED)
+            if not is_kept:
+                connection.close()
+        connection.close()
+
+    return run
+
+
+def cost_ms(pid: int, count: int, run: Callable[[], None]) -> float:
+    """Return the milliseconds of CPU that each of `count` pulls costs the server."""
+    before = cpu_s(pid)
+    run()
+    return (cpu_s(pid) - before) / count * 1000
+
+
+def slow_pulls(port: int, pid: int, headers: dict[str, str]) -> float:
+    """Return by how many MiB the server grows while many clients take a large list and read nothing of it."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    before, clients = tree_peak_kb(pid), []
+    for _ in range(SLOW_CLIENTS):
+        client = socket.create_connection(("127.0.0.1", port))
+        client.sendall(f"GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{head}\r\n".encode())
+        clients.append(client)
+    for client in clients:
+        client.recv(1)
+    time.sleep(1)
+    grown = tree_peak_kb(pid) - before
+    for client in clients:
+        client.close()
+    return grown / 1024
+
+
+def measure(what: str, port: int, pid: int, pulls: int, tokens: list[str]) -> bytes:
+    """Print the rows of one server and return the list."""
+    begun_s = time.monotonic()
+    first = {"X-Api-Key": tokens[0]} if tokens else {}
+    status, etag, content = pull(http.client.HTTPConnection("127.0.0.1", port), first)
+    expect(status, http.client.OK)
+    took_s = time.monotonic() - begun_s
+    print(f"{what}: {len(content) / 2**20:.0f} MiB; first pull {took_s:.2f} s; peak {tree_peak_kb(pid) / 1024:.0f} MiB")
+    known = {"If-None-Match": etag}
+    for label, is_kept in (("one connection", True), ("a connection each", False)):
+        ms = cost_ms(pid, pulls, unchanged(port, [known | first] * pulls, is_kept=is_kept))
+        print(f"{what}: unchanged, {label:18} {ms:7.3f} ms of CPU a pull")
+    each = [known | ({"X-Api-Key": token} if tokens else {}) for token in tokens or [""] * FIREWALLS]
+    ms = cost_ms(pid, FIREWALLS, unchanged(port, each, is_kept=False))
+    share = ms / 1000 * FIREWALLS / POLL_S * 100
+    print(f"{what}: {FIREWALLS} firewalls polling every {POLL_S} s {share:7.2f} % of a core")
+    print(f"{what}: {SLOW_CLIENTS} clients that read nothing {slow_pulls(port, pid, first):7.1f} MiB more")
+    return content
+
+
+def main() -> None:
+    """Print a row for each measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--entries", type=int, default=1_000_000)
+    parser.add_argument("--pulls", type=int, default=2_000)
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    wanted = parser.parse_args()
+    if wanted.serve:
+        serve(wanted.entries, wanted.serve, wanted.serve / "secrets")
+        return
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        with ours(wanted.entries, folder) as (port, pid, tokens):
+            content = measure("molecatcher", port, pid, wanted.pulls, tokens)
+        if shutil.which("nginx") is None:
+            print("nginx: skipped, it is not installed (bench/peers/install.sh)")
+            return
+        with nginx(folder, content) as (port, pid):
+            measure("nginx", port, pid, wanted.pulls, [])
+
+
+if __name__ == "__main__":
+    main()

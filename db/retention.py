@@ -1,0 +1,85 @@
+"""What is too old leaves, a few rows a transaction, so that nobody waits long for the lock. How many left is counted.
+
+An event leaves with its packets, a finding with its history. A finding keeps what it counted of events that have left;
+only where a later revision takes something back is it counted again, from the events that are there.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, insert, select, update
+
+from db import evidence
+from db.engine import reading, writing
+from db.models import EventRow, FindingRow, MetaRow, SensorRow
+from db.workflow_models import ExceptionRow, FindingEntryRow
+
+ROWS_A_TRANSACTION = 500
+_EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
+_FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__]
+_ENTRIES = FindingEntryRow.metadata.tables[FindingEntryRow.__tablename__]
+_EXCEPTIONS = ExceptionRow.metadata.tables[ExceptionRow.__tablename__]
+_SENSORS = SensorRow.metadata.tables[SensorRow.__tablename__]
+_PURGED = "purged_"
+
+
+class Aging(StrEnum):
+    """What leaves by age: events not seen since, findings not seen since, ended exceptions, silent sensors."""
+
+    EVENTS = "events"
+    FINDINGS = "findings"
+    EXCEPTIONS = "exceptions"
+    SENSORS = "sensors"
+
+
+class RetentionStore:
+    """Removes what is too old, one transaction a method."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def purge(self, what: Aging, before_ns: int) -> int:
+        """Remove up to `ROWS_A_TRANSACTION` rows that are older than `before_ns`, and return how many."""
+        with writing(self._engine) as connection:
+            table, is_old = _old(what, before_ns)
+            key = next(iter(table.primary_key))
+            oldest = select(key).where(*is_old).limit(ROWS_A_TRANSACTION)
+            ids = list(connection.execute(oldest).scalars())
+            if ids:
+                _remove(connection, what, table, ids)
+                _count(connection, what, len(ids))
+            return len(ids)
+
+    def purged(self) -> Mapping[Aging, int]:
+        """Return how many rows of each kind have left since the beginning."""
+        with reading(self._engine) as connection:
+            query = select(MetaRow.name, MetaRow.value).where(MetaRow.name.in_([_PURGED + what for what in Aging]))
+            found = {row.name: row.value for row in connection.execute(query)}
+        return {what: found.get(_PURGED + what, 0) for what in Aging}
+
+
+def _old(what: Aging, before_ns: int) -> tuple[Table, Sequence[ColumnElement[bool]]]:
+    if what is Aging.EVENTS:
+        return _EVENTS, (_EVENTS.c.observed_at_ns < before_ns, _EVENTS.c.last_seen_ns < before_ns)
+    if what is Aging.FINDINGS:
+        return _FINDINGS, (_FINDINGS.c.last_seen_ns < before_ns,)
+    if what is Aging.SENSORS:
+        return _SENSORS, (_SENSORS.c.heartbeat_ns < before_ns,)
+    columns = _EXCEPTIONS.c
+    last_ns = func.coalesce(columns.ended_at_ns, columns.decided_at_ns, columns.requested_at_ns)
+    return _EXCEPTIONS, (columns.status.in_(("rejected", "revoked")), last_ns < before_ns)
+
+
+def _remove(connection: Connection, what: Aging, table: Table, ids: Sequence[str]) -> None:
+    if what is Aging.EVENTS:
+        evidence.remove(connection, ids)
+    if what is Aging.FINDINGS:
+        connection.execute(delete(_ENTRIES).where(_ENTRIES.c.finding_id.in_(ids)))
+    connection.execute(delete(table).where(next(iter(table.primary_key)).in_(ids)))
+
+
+def _count(connection: Connection, what: Aging, number: int) -> None:
+    name = _PURGED + what
+    changed = update(MetaRow).where(MetaRow.name == name).values(value=MetaRow.value + number)
+    if not connection.execute(changed).rowcount:
+        connection.execute(insert(MetaRow).values(name=name, value=number))

@@ -1,0 +1,1 @@
+"""Where events go to by themselves: webhooks, syslog, Splunk, and people by e-mail or chat."""
