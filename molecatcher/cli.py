@@ -40,7 +40,7 @@ app.add_typer(enforce_command.app)
 app.add_typer(token_command.app)
 app.add_typer(account_command.app)
 app.add_typer(zone_command.app)
-app.command()(fetch_command.fetch)
+app.command(epilog=fetch_command.EPILOG)(fetch_command.fetch)
 stdout, stderr = Console(), Console(stderr=True)
 
 StateOption = Annotated[
