@@ -16,10 +16,11 @@ from api.app import create_app
 from api.server import ApiServer, bind, parse_listen
 from api.zone.server import bind_both
 from db.errors import DbError
+from db.store import open_store
 from db.values import SnapshotRow
 from molecatcher.open_zone import OpenZone, ZoneListener
 from molecatcher.zone_keys import ZoneKeyFiles
-from rules.blocklist import AddressList, NameList, encode
+from rules.blocklist import Body, encode
 
 HEARD = ("notified", "notify_given_up", "cut")
 
@@ -52,7 +53,7 @@ class ListService:
         """Return a list's address."""
         return f"http://{self.http}/feeds/{name}"
 
-    def publish(self, body: NameList | AddressList) -> None:
+    def publish(self, body: Body) -> None:
         """Put a list in force, and keep it where there is a database."""
         snapshot = snapshot_of(body)
         serial = max([held.serial for held in self.installation.snapshots.values()], default=0) + 1
@@ -112,3 +113,17 @@ class ListService:
         response = Response(status_code=self.status_forced) if self.status_forced else await proceed(request)
         self.statuses.append(response.status_code)
         return response
+
+
+@contextmanager
+def serving_lists(folder: Path, first: Body, listen_in: Callable[..., Any] = call) -> Iterator[ListService]:
+    """Yield a service with its database in `folder` that has published `first`."""
+    path = folder / "events.db"
+    with open_store(path) as store:
+        service = ListService(Installation(store, path), folder, listen_in)
+        service.publish(first)
+        service.start()
+        try:
+            yield service
+        finally:
+            service.stop()
