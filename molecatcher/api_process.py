@@ -93,6 +93,8 @@ class ApiProcess:
             else None
         )
         app = create_app(self._context(settings), access)
+        if self.zone:
+            self.zone.note_in(app.state.pulls)
         self.server = ApiServer(app, listener, self._certificate, reach=reach)
         self.feeds = OpenFeeds(app, open_lists) if open_lists else None
         self._stopping = threading.Event()

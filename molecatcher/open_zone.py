@@ -4,13 +4,16 @@ import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 
 import dns.name
 import msgspec
 import structlog
 
-from api.access.addresses import parse_address
+from api.access.addresses import Address, parse_address
 from api.errors import RefusedListenAddress
+from api.pull_log import Consumer, Pulled, PullLog
 from api.server import parse_listen
 from api.zone.answers import Answers
 from api.zone.keys import tsig_key
@@ -97,13 +100,17 @@ class OpenZone(ListenerThread):
         name = ListName.UNSANCTIONED_DOMAINS
         zones = {listener.origin: PolicyZone(lambda: snapshot(name), lambda serial: _kept(store, name, serial))}
         keys.poll()
-        answers = Answers(zones, lambda: keys.keyring)
-        self._zone_server = ZoneServer(listener.sockets, zones, answers, self._targets)
+        self._answers = Answers(zones, lambda: keys.keyring)
+        self._zone_server = ZoneServer(listener.sockets, zones, self._answers, self._targets)
         super().__init__(self._zone_server, "open-zone")
 
     def counts(self) -> dict[str, int]:
         """Return how often what was answered."""
         return self._zone_server.counts()
+
+    def note_in(self, pulls: PullLog) -> None:
+        """Have transfers noted with the other pulls of lists; a key is named as a token is."""
+        self._answers.note_transfer = partial(_note, pulls)
 
     def poll(self) -> None:
         """Take up keys that were made or removed."""
@@ -114,6 +121,11 @@ class OpenZone(ListenerThread):
             Target(*parse_secondary(text), tsig_key(key)) for key in self._keys.keyring.keys for text in key.notify
         ]
         return (*self._unsigned, *signed)
+
+
+def _note(pulls: PullLog, client: Address, key: str, snapshot: Snapshot) -> None:
+    what = Pulled(snapshot.list_name, snapshot.profile, "transfer")
+    pulls.note(Consumer("", key, str(client), "DNS"), what, snapshot.serial, HTTPStatus.OK)
 
 
 def _kept(store: Store, name: ListName, serial: int) -> Snapshot | None:

@@ -50,6 +50,7 @@ class Answers:
         self._counting = threading.Lock()  # transfers are made in several threads
         self._zones = zones
         self._keyring = keyring
+        self.note_transfer: Callable[[Address, str, Snapshot], None] = lambda _client, _key, _snapshot: None
 
     def answer(self, wire: bytes, client: Address, *, over_tcp: bool) -> Iterable[bytes]:
         """Return the messages to send, none for what is no question. A zone that is asked for first is made here."""
@@ -64,7 +65,7 @@ class Answers:
         try:
             _require_permission(query, keyring, client)
             zone = self._zone_of(query, over_tcp=over_tcp)
-            return self._from(zone, query, over_tcp=over_tcp)
+            return self._from(zone, query, client, over_tcp=over_tcp)
         except _Refused as refusal:
             return self._error(query, refusal.rcode, refusal.kind)
         except UnrenderableSnapshot:
@@ -83,13 +84,17 @@ class Answers:
             raise _Refused(dns.rcode.REFUSED, Kind.REFUSED)
         return zone
 
-    def _from(self, zone: PolicyZone, query: dns.message.Message, *, over_tcp: bool) -> Iterable[bytes]:
+    def _from(
+        self, zone: PolicyZone, query: dns.message.Message, client: Address, *, over_tcp: bool
+    ) -> Iterable[bytes]:
         snapshot = zone.current()
         if snapshot is None:
             raise _Refused(dns.rcode.SERVFAIL, Kind.NOT_READY)
         rdtype = query.question[0].rdtype
         if rdtype not in TRANSFERS:
             return self._single(query, snapshot, rdtype)
+        if over_tcp:
+            self.note_transfer(client, str(query.keyname or "").rstrip("."), snapshot)
         client_serial = _client_serial(query) if rdtype == dns.rdatatype.IXFR else None
         if client_serial is not None and (not over_tcp or is_up_to_date(client_serial, snapshot)):
             return self._single(query, snapshot, dns.rdatatype.SOA, Kind.UNCHANGED)

@@ -283,3 +283,17 @@ def test_whatever_comes_gets_a_short_answer_or_none(octets: bytes, at: int, cut:
         for answer in zones.answers().answer(broken, ELSEWHERE, over_tcp=False):
             assert dns.message.from_wire(answer, keyring=False).rcode() != SERVFAIL
             assert len(answer) <= 512
+
+
+def test_transfers_are_noted_with_client_key_and_serial(zones: Zones) -> None:
+    noted: list[tuple[str, str, int]] = []
+    answers = zones.answers()
+    answers.note_transfer = lambda client, key, snapshot: noted.append((str(client), key, snapshot.serial))
+    signed = make_query("AXFR")
+    signed.use_tsig(signing_key(KEY))
+    for query, over_tcp in ((make_query(), True), (make_query("AXFR"), True), (signed, True), (ixfr(7), True)):
+        assert list(answers.answer(query.to_wire(), HERE, over_tcp=over_tcp))
+    list(answers.answer(ixfr(7).to_wire(), HERE, over_tcp=False))
+    list(answers.answer(make_query("AXFR").to_wire(), ELSEWHERE, over_tcp=True))
+    key = str(signed.keyname).rstrip(".")
+    assert noted == [("127.0.0.1", "", 7), ("127.0.0.1", key, 7), ("127.0.0.1", "", 7)]
