@@ -11,6 +11,7 @@ from rich.console import Console
 
 from molecatcher import (
     __version__,
+    account_command,
     catalogue_command,
     enforce_command,
     fetch_command,
@@ -37,8 +38,9 @@ app = typer.Typer(
 app.add_typer(catalogue_command.app)
 app.add_typer(enforce_command.app)
 app.add_typer(token_command.app)
+app.add_typer(account_command.app)
 app.add_typer(zone_command.app)
-app.command()(fetch_command.fetch)
+app.command(epilog=fetch_command.EPILOG)(fetch_command.fetch)
 stdout, stderr = Console(), Console(stderr=True)
 
 StateOption = Annotated[
