@@ -123,7 +123,9 @@ class OpenZone(ListenerThread):
         status = HTTPStatus.OK if transfer.is_new else HTTPStatus.NOT_MODIFIED
         status = status if transfer.serial is not None else HTTPStatus.SERVICE_UNAVAILABLE
         who = Consumer("", transfer.key, transfer.address, f"zone transfer {transfer.key}".rstrip())
-        self._pulls.note(who, Pulled(ListName.UNSANCTIONED_DOMAINS, DEFAULT_PROFILE, "zone"), transfer.serial, status)
+        self._pulls.note(
+            who, Pulled(ListName.UNSANCTIONED_DOMAINS, DEFAULT_PROFILE, "transfer"), transfer.serial, status
+        )
 
     def _targets(self) -> tuple[Target, ...]:
         signed = [

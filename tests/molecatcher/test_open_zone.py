@@ -88,7 +88,7 @@ def test_bind_follows_a_running_program_and_keeps_its_zone_without_it(folder: Pa
             process.send_signal(signal.SIGHUP)
             wait_until(lambda: resolves(secondary, "new.tunnel.example") is False)
             assert serial(port) > first
-            wait_until(lambda: consumers(folder) == [("bind", "zone", serial(port))])
+            wait_until(lambda: consumers(folder) == [("bind", "transfer", serial(port))])
             process.kill()
             process.wait(10)
             assert {name: resolves(secondary, name) for name in BLOCKED} == dict.fromkeys(BLOCKED, False)
