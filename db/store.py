@@ -182,7 +182,8 @@ class Store(AccessStore):
     def aggregate(self, wanted: EventFilter, how: Aggregation, limit: int) -> list[Group]:
         """Return up to `limit` groups of events: intervals in order, the highest value first."""
         with reading(self._engine) as connection:
-            return aggregates.aggregate(connection, wanted, how, limit)
+            answer = aggregates.aggregate_hours if aggregates.is_hourly(wanted, how) else aggregates.aggregate
+            return answer(connection, wanted, how, limit)
 
     def observed_addresses(self, verdict: Outcome, from_ns: int) -> frozenset[str]:
         """Return the other ends' addresses in events of `verdict` observed since `from_ns`, DNS answers included."""
