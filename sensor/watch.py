@@ -11,7 +11,7 @@ from sensor.detection import Detection
 from sensor.flow import Flow, is_over
 
 PERIOD_NS = 10_000_000_000
-SILENT_NS = 20_000_000_000  # TCP acknowledges what comes: an end that is sent to and silent for so long hears nothing
+SILENT_LOOKS = 3  # TCP acknowledges what comes: an end that is sent to and silent for so long hears nothing
 MAX_FLOWS = 8_192
 AT_ONCE = 512
 
@@ -24,7 +24,7 @@ class _Followed:
     flow: Flow
     initiator: int
     checked_ns: int
-    heard_ns: int = 0  # when the responder was known to have sent last
+    silent: int = 0  # looks in a row at which more had been sent and nothing answered
 
     def renew(self) -> bool:
         """Bring the detection up to what the flow carries, and whether it still gets through; tell whether it grew."""
@@ -38,13 +38,14 @@ class _Followed:
 
     def _state(self, observation: Observation, traffic: Traffic) -> FlowState:
         """Return the state of a flow that got through: `blocked` while what is sent is answered by nothing any more."""
-        was_live = observation.state is FlowState.LIVE or self.heard_ns > 0
+        was_live = observation.state is FlowState.LIVE or self.silent >= SILENT_LOOKS
         if not was_live or observation.five_tuple.transport is not Transport.TCP:
             return observation.state
-        if traffic.octets_in > observation.traffic.octets_in or not self.heard_ns:
-            self.heard_ns = traffic.last_ns
+        if traffic.octets_in > observation.traffic.octets_in:
+            self.silent = 0
             return FlowState.LIVE
-        return FlowState.BLOCKED if traffic.last_ns - self.heard_ns >= SILENT_NS else observation.state
+        self.silent += traffic.octets_out > observation.traffic.octets_out
+        return FlowState.BLOCKED if self.silent >= SILENT_LOOKS else observation.state
 
 
 class Watch:
@@ -72,8 +73,8 @@ class Watch:
             self.evicted += 1
         initiator = 0 if flow.five_tuple(0) == observation.five_tuple else 1
         checked_ns = known.checked_ns if known else now_ns
-        heard_ns = known.heard_ns if known else 0
-        self._followed[observation.key] = _Followed(detection, flow, initiator, checked_ns, heard_ns)
+        silent = known.silent if known else 0
+        self._followed[observation.key] = _Followed(detection, flow, initiator, checked_ns, silent)
 
     def look(self, now_ns: int, period_ns: int = PERIOD_NS, at_once: int | None = AT_ONCE) -> list[Detection]:
         """Return those that carried more since, of up to `at_once` flows not looked at for `period_ns`."""
