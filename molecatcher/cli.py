@@ -335,6 +335,9 @@ def explain(
 def blocklist(
     output: Annotated[str, typer.Argument(metavar="FORMAT", help="LIST.FORMAT, one of those below")],
     policy: PolicyOption = None,
+    profile: Annotated[
+        str, typer.Option("--profile", metavar="NAME", help="Which services and roles: docs/blocklists.md")
+    ] = "agents-only",
 ) -> None:
     """Print a block list built now from the catalogue and the policy.
 
@@ -344,7 +347,7 @@ def blocklist(
     """
     from molecatcher.list_command import print_list
 
-    print_list(output, _settings(policy=policy))
+    print_list(output, _settings(policy=policy), profile)
 
 
 @app.command()
