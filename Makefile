@@ -50,6 +50,7 @@ bench: bench-setup ## Measure everything (slow; ARGS="--packets 200000 --rounds 
 	$(TIMED) $(BIN)/python bench/extract.py
 	$(TIMED) $(BIN)/python bench/pipeline.py
 	$(TIMED) $(BIN)/python bench/correlation.py
+	[ "$$(id -u)" != 0 ] || PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/attribution.py --packets 1000000
 	$(TIMED) $(BIN)/python bench/proxy_log.py
 	$(TIMED) $(BIN)/python bench/lists.py
 	$(TIMED) $(BIN)/python bench/list_pulls.py
@@ -106,6 +107,10 @@ $(VENV)/.compiled: setup.py $(wildcard rules/*.py sensor/*.py sensor/*/*.[cp]* s
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
 	@missing=$$(for p in $(TEST_PACKAGES); do dpkg-query -Wf '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; fi
+	@dpkg-query -Wf '$${Status}' suricata 2>/dev/null | grep -q 'ok installed' || \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends suricata || \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends -t "$$(. /etc/os-release && echo $$VERSION_CODENAME)-backports" suricata || \
+		echo "suricata is not to be had here: its tests are skipped"
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 

@@ -1,12 +1,15 @@
 """How errors from below become problems: the framework's own, refused parameters, and the database's."""
 
+from urllib.parse import urlencode
+
 import structlog
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match
 
+from api.access.principal import NOBODY, principal_of
 from api.page.render import render
 from api.problems import Kind, Problem
 from db.errors import DbError
@@ -62,7 +65,10 @@ def _respond(request: Request, problem: Problem, status: int | None = None) -> R
     """Return the problem as a page to whoever reads pages, as JSON to all others."""
     path = request.url.path
     wants_page = request.headers.get("accept", "").startswith("text/html") and not path.startswith(MACHINES)
-    if not wants_page or not hasattr(request.app.state, "templates"):
+    if wants_page and problem.kind is Kind.NOT_KNOWN and not path.startswith("/sign-in"):
+        target = f"{path}?{request.url.query}" if request.url.query else path
+        return RedirectResponse(f"/sign-in?{urlencode({'next': target})}", 303, {"Cache-Control": "no-store"})
+    if not wants_page or not hasattr(request.app.state, "templates") or not _may_see_pages(request):
         return problem.to_response(path, status)
     page = render(request, "error.html", None, status or problem.kind.status.value, problem=problem)
     page.headers.update(problem.headers)
@@ -77,6 +83,12 @@ def _allowed(request: Request) -> list[str]:
         if route.matches(request.scope)[0] is not Match.NONE:
             methods |= getattr(route, "methods", None) or {"GET"}
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+def _may_see_pages(request: Request) -> bool:
+    """Tell whether whoever asks may see the navigation; at an address of no route nobody was asked yet."""
+    control = request.app.state.access
+    return principal_of(request) is not NOBODY or bool(control.trusts(request))
 
 
 def _explain(kind: str, message: str) -> str:

@@ -3,17 +3,20 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from threading import BoundedSemaphore
 
 import structlog
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, iter_route_contexts
+from prometheus_client import Counter
 from starlette.exceptions import HTTPException
 
 from api.access.config import AccessConfig
 from api.access.control import AccessControl
 from api.access.credentials import Credentials
 from api.access.gate import authorize
+from api.access.oidc import OidcClient
 from api.access.proxies import TrustedProxies
 from api.access.sessions import Sessions
 from api.access.table import require_complete
@@ -45,6 +48,7 @@ from api.routes import (
     findings,
     health,
     inbound,
+    ingest,
     lists,
     me,
     misp,
@@ -54,6 +58,8 @@ from api.routes import (
     searches,
     sensors,
     services,
+    sessions,
+    sign_in,
     taxii,
     tokens,
 )
@@ -91,8 +97,13 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     registry = make_registry(context, states)
     app.state.context = context
     app.state.trusts_loopback = True
-    sessions = Sessions(context.store, context.now_ns, config.sessions)
-    app.state.access = AccessControl(config, Credentials(context.store, context.now_ns), sessions)
+    kept_sessions = Sessions(context.store, context.now_ns, config.sessions)
+    app.state.access = AccessControl(config, Credentials(context.store, context.now_ns), kept_sessions)
+    app.state.oidc = _provider_of(config, context)
+    app.state.break_glass_uses = Counter(
+        "molecatcher_break_glass_sign_ins", "Sign-ins with the break-glass account", registry=registry
+    )
+    app.state.batches = BoundedSemaphore(ingest.AT_ONCE)
     app.state.publication = Publication(context.snapshot)
     app.state.collections = Collections(context.snapshot)
     app.state.pulls = pulls
@@ -104,13 +115,14 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.kept_chart = KeptChart()
     app.state.templates = make_templates(context.version)
     app.add_middleware(IdempotentRequests)
-    app.add_middleware(RequestGuard, hosts=config.hosts)
+    app.add_middleware(RequestGuard, hosts=config.all_hosts)
     app.state.metrics = RequestMetrics(registry)
     _add_outermost(app, config, app.state.metrics)
     readers = (feeds, decisions, lists, consumers, taxii, misp)
     workflow = (findings, exceptions, services, blocked, searches, outputs, inbound)
     watchers = (event_streams, events, *workflow, sensors, policy, demonstration)
-    for module in (*readers, *watchers, health, pages, me, tokens, audit):  # tried in turn: readers ask most
+    access = (me, tokens, audit, sessions, sign_in, ingest)
+    for module in (*readers, *watchers, health, pages, *access):  # tried in turn: readers ask most
         app.include_router(module.router)
     require_complete(routes_of(app))
     app.mount(STATIC_PATH, make_static_files(), name="static")
@@ -138,6 +150,13 @@ def create_feed_app(main: FastAPI) -> FastAPI:
     for router in (feeds.router, decisions.router, taxii.router, misp.router, health.alive):
         app.include_router(router)
     return app
+
+
+def _provider_of(config: AccessConfig, context: ApiContext) -> OidcClient | None:
+    if config.oidc is None:
+        return None
+    redirect_uri = f"{(config.public_url or '').rstrip('/')}/sign-in/callback"
+    return OidcClient(config.oidc, redirect_uri, config.step_up, context.cursor_secret, context.now_ns)
 
 
 def _add_outermost(app: FastAPI, config: AccessConfig, metrics: RequestMetrics) -> None:

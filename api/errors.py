@@ -3,6 +3,7 @@
 ApiError
 ├── Problem                an answer other than success, as RFC 9457 describes it (`api.problems`)
 ├── RefusedListenAddress   an address the server must not listen on
+├── RefusedSignIn          a sign-in that proves nothing, or not enough
 ├── SealBroken             secrets that were sealed with another key
 ├── UnusableAccessConfig   an access configuration that says what cannot be
 ├── UnusableCertificate    a certificate or key that TLS cannot use
@@ -32,3 +33,7 @@ class SealBroken(ApiError):
 
 class UnusableAccessConfig(ApiError):
     """An access configuration that says what cannot be; the message names the place."""
+
+
+class RefusedSignIn(ApiError):
+    """A sign-in that proves nothing, or not enough; the message says what is missing and holds no secret."""

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.caller import caller_of
 from api.context import ApiContext
 from api.problems import Kind, Problem
 from db.errors import DbError
@@ -21,6 +22,7 @@ from db.workflow_values import Answered
 HEADER = "Idempotency-Key"
 KEY = re.compile(r"[\x21-\x7e]{1,128}")
 KEPT_HEADERS = ("content-type", "location", "cache-control")
+CREDENTIALS = ("authorization", "x-api-key", "cookie", "x-forwarded-for")
 FAILED = 500
 REFUSED = (401, 403, 429)
 APART = ("/v1/tokens", "/v1/events:batch")  # their answers hold secrets that are kept nowhere; events have ids
@@ -79,14 +81,17 @@ class _Kept:
         await self._send(message)
 
 
-def _asker(request: Request) -> str:
-    """Return a digest of the credential and address of a request, which is judged only behind this.
+def asker(name: str, address: str, *said: str) -> str:
+    """Return a digest of who asks, from where, and of the credentials said, which are judged only behind this.
 
     So an answer is repeated to none but who had it before.
     """
+    return hashlib.sha256("\n".join([name, address, *said]).encode()).hexdigest()
+
+
+def _asker(request: Request) -> str:
     address = request.client.host if request.client else ""
-    said = [request.headers.get(name, "") for name in ("authorization", "x-api-key", "cookie", "x-forwarded-for")]
-    return hashlib.sha256("\n".join([address, *said]).encode()).hexdigest()
+    return asker(caller_of(request).name, address, *(request.headers.get(name, "") for name in CREDENTIALS))
 
 
 def _context(scope: Scope) -> ApiContext:

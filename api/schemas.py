@@ -393,3 +393,44 @@ class AuditPage(Document):
 
     items: list[AuditDocument]
     next: str | None = Field(description="Cursor of the next page; null at the end")
+
+
+class SessionDocument(Document):
+    """A person's session, without its cookie."""
+
+    session_id: str = Field(examples=["9f2c11d07ae4b6c8"])
+    issuer: str = Field(examples=["https://id.example.com"])
+    subject: str
+    name: str = Field(examples=["alice@example.com"])
+    role: AccessRole
+    amr: list[str] = Field(examples=[["pwd", "mfa"]])
+    acr: str
+    address: str = Field(examples=["192.0.2.7"])
+    authenticated_at: datetime = Field(examples=[TIME])
+    created_at: datetime = Field(examples=[TIME])
+    used_at: datetime = Field(examples=[TIME])
+    expires_at: datetime = Field(examples=[TIME])
+    revoked_at: datetime | None
+
+
+class SessionList(Document):
+    """Sessions that are not over."""
+
+    items: list[SessionDocument]
+
+
+class RejectedDocument(Document):
+    """An event of a batch that was not kept: its place, its id if it has one, and why."""
+
+    index: int = Field(examples=[3])
+    event_id: str | None
+    problem: str = Field(examples=["this token writes as another sensor"])
+
+
+class BatchDocument(Document):
+    """What became of a batch: events new, raised to a higher revision, known already, and not kept."""
+
+    accepted: int = Field(examples=[499])
+    updated: int = Field(examples=[0])
+    duplicate: int = Field(examples=[0])
+    rejected: list[RejectedDocument]

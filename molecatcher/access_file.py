@@ -20,8 +20,10 @@ def plan_listening(settings: Settings) -> tuple[AccessConfig, Reach, Certificate
     access = load_access(settings)
     if is_loopback_address(parse_listen(settings.listen, only_loopback=False).host):
         return access, Reach.LOOPBACK, None
-    if not access.hosts:
-        raise SetupError(f"to listen on {settings.listen}, name the server: hosts = [...] in the --access file")
+    if not access.all_hosts:
+        raise SetupError(
+            f"to listen on {settings.listen}, name the server: hosts = [...] or public_url in the --access file"
+        )
     access = msgspec.structs.replace(access, require=True)
     if settings.tls_cert is not None:
         client_ca = Path(access.tls.client_ca) if access.tls else None

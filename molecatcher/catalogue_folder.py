@@ -53,7 +53,7 @@ class CatalogueFolder:
         Raises:
             InvalidCatalogue: an update or an addition cannot be used; the message says what to do.
         """
-        return self._build(self.update(), self._read_additions())
+        return self._with_own(self.update())
 
     def build(self, files: Mapping[str, str]) -> Catalogue:
         """Return what would be in force with the files of an update.
@@ -61,7 +61,7 @@ class CatalogueFolder:
         Raises:
             InvalidCatalogue: the update is wrong, or an addition does not fit it.
         """
-        return self._build(files, self._read_additions())
+        return self._with_own(files)
 
     def load_with(self, more: Sequence[Path]) -> tuple[Catalogue, set[str]]:
         """Return the catalogue in force with more additions, and the ids of the services that these touch.
@@ -77,6 +77,15 @@ class CatalogueFolder:
         tested = self._build(self.update(), {**additions, **files})
         touched = {row.id for row in tested.services.values() if row != before.services.get(row.id)}
         return tested, touched or {Path(name).stem for name in files}
+
+    def _with_own(self, update: Mapping[str, str] | None) -> Catalogue:
+        additions = self._read_additions()
+        try:
+            return self._build(update, additions)
+        except InvalidCatalogue as error:
+            if str(error).partition(":")[0] in additions:
+                raise InvalidCatalogue(f"{self.additions}/{error}") from None
+            raise
 
     def _build(self, update: Mapping[str, str] | None, additions: Mapping[str, str]) -> Catalogue:
         return build_catalogue(read_files() if update is None else update, additions, is_updated=update is not None)

@@ -10,6 +10,24 @@ import typer
 # ruff: noqa: PLC0415
 
 
+RECIPES = {
+    "nftables": ("unsanctioned-addresses.nft", "/etc/molecatcher/blocked.nft", "nft -f /etc/molecatcher/blocked.nft"),
+    "ipset": ("unsanctioned-addresses.ipset", "/etc/molecatcher/ipset", "ipset restore -file /etc/molecatcher/ipset"),
+    "dnsmasq": ("unsanctioned-domains.dnsmasq.conf", "/etc/molecatcher/dnsmasq.conf", "pkill -HUP -x dnsmasq"),
+    "hosts": ("unsanctioned-domains.hosts", "/etc/molecatcher/hosts", "pkill -HUP -x dnsmasq"),
+    "squid": ("unsanctioned-domains.squid.txt", "/etc/squid/molecatcher.txt", "squid -k reconfigure"),
+    "suricata": (
+        "unsanctioned-domains.suricata.rules",
+        "/etc/suricata/rules/molecatcher.rules",
+        "suricatasc -c reload-rules",
+    ),
+    "knot": ("unsanctioned-domains.rpz", "/etc/knot-resolver/molecatcher.rpz", "systemctl reload-or-restart kresd@1"),
+}
+EPILOG = "\n\n".join(
+    f"{program}: FEEDS/{file} -o {path} --hook '{hook}'" for program, (file, path, hook) in RECIPES.items()
+)
+
+
 def fetch(
     url: Annotated[str, typer.Argument(metavar="URL", help="https://HOST:PORT/feeds/LIST.FORMAT")],
     *,
@@ -21,7 +39,8 @@ def fetch(
         str, typer.Option("--hook", metavar="COMMAND", help="Run after a change (no shell); again until it succeeds")
     ] = "",
     interval: Annotated[
-        float | None, typer.Option("--interval", metavar="SECONDS", min=1, help="Go on, this often [default: once]")
+        float | None,
+        typer.Option("--interval", "--every", metavar="SECONDS", min=1, help="Go on, this often [default: once]"),
     ] = None,
 ) -> None:
     """Pull a list into a file: whole and checked, or not at all.
@@ -29,6 +48,9 @@ def fetch(
     Exit status 0: the file is up to date; 1: it is not, and stays as it is, or the hook failed.
 
     Example: molecatcher fetch http://127.0.0.1:8484/feeds/unsanctioned-domains.dnsmasq.conf -o /etc/blocked.conf
+
+    The answer must be whole, newer, no web page, and have its checksum; then the file is replaced in one step and the
+    hook runs. What each program needs (FEEDS is the address before the file name; docs/feeds.md has the rest):
     """
     from molecatcher.errors import FetchError, SetupError
     from molecatcher.fetch import Pull

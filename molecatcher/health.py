@@ -59,7 +59,9 @@ class Health:
         }
 
 
-def of_tables(detector: Detector, reporter: Reporter, evidence_shed: int = 0) -> dict[str, Any]:
+def of_tables(
+    detector: Detector, reporter: Reporter, evidence_shed: int = 0, zone_questions_shed: int = 0
+) -> dict[str, Any]:
     """Return the fields of the program's tables."""
     pipeline = detector.pipeline
     counters = pipeline.counters
@@ -76,6 +78,7 @@ def of_tables(detector: Detector, reporter: Reporter, evidence_shed: int = 0) ->
             "auxiliaries": detector.auxiliaries.evicted,
             "candidates": detector.candidates.evicted,
             "evidence": evidence_shed,
+            "zone_questions": zone_questions_shed,
         },
     }
 

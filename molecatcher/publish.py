@@ -44,6 +44,8 @@ log = structlog.get_logger()
 
 OBSERVED_FOR_NS = 30 * 86_400 * 1_000_000_000
 FIRST_RETRY_S = 5.0
+SHORTEST_PAUSE_S = 60.0
+BELIEVED_ANSWER_NS = 7 * 86_400 * 1_000_000_000  # so long a name that cannot be resolved keeps its last addresses
 MOST_AGENT_ADDRESSES = 8_192
 NAMES, URLS, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_URLS, ListName.UNSANCTIONED_ADDRESSES
 
@@ -209,7 +211,12 @@ class Publisher:
             except DbError as error:
                 log.warning("addresses_not_published", reason=str(error))
                 is_published = False
-            self._wake.wait(self._interval_s if is_published else min(FIRST_RETRY_S, self._interval_s))
+            self._wake.wait(self._pause_s() if is_published else min(FIRST_RETRY_S, self._interval_s))
+
+    def _pause_s(self) -> float:
+        """Return how long the answers hold, within bounds: all names are asked again together, so that a lie shows."""
+        ttl_s = self._resolver.shortest_ttl_s
+        return self._interval_s if ttl_s is None else min(self._interval_s, max(SHORTEST_PAUSE_S, ttl_s))
 
     def _profiles(self, rules: Ruleset) -> list[Profile]:
         """Return the profiles that are in use, the default one first, and forget the lists of the others."""
@@ -256,7 +263,8 @@ class Publisher:
 
     def _build(self, rules: Ruleset, profile: Profile, known: dict[str, Resolution], now_ns: int) -> AddressList:
         """Return the addresses to block as far as names are `known`, none that a sanctioned agent was seen to use."""
-        resolved = {name: answer.addresses for name, answer in known.items()}
+        since_ns = now_ns - BELIEVED_ANSWER_NS
+        resolved = {name: row.addresses for name, row in known.items() if row.resolved_at_ns >= since_ns}
         spared = self._spared_addresses(rules, known, now_ns)
         return build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns, profile)
 

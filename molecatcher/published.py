@@ -8,7 +8,7 @@ import structlog
 from db.store import Store
 from db.values import SnapshotRow
 from molecatcher.list_files import ListFiles
-from rules.blocklist import Body, ListName, Snapshot, count, decode, digest, encode
+from rules.blocklist import AddressList, Body, ListName, Snapshot, count, decode, digest, encode
 from rules.list_changes import stamp
 from rules.list_guards import CONFIRMABLE, HeldList, Spared, refusals
 from rules.profiles import DEFAULT_PROFILE, Profile
@@ -110,6 +110,9 @@ class PublishedLists:
         name, profile = key
         if before and before.digest == identity:
             listed, serial, created_at_ns = before.body, before.serial, before.created_at_ns
+            if isinstance(body, AddressList) and isinstance(before.body, AddressList):  # show what is spared now
+                listed = msgspec.structs.replace(before.body, spared=body.spared)
+                self._snapshots[key] = msgspec.structs.replace(before, body=listed)
             kept = self._store.snapshots(name, profile)[:1]
             if [(row.serial, row.digest) for row in kept] == [(serial, identity)]:
                 return

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ class NameServers(NamedTuple):
 
 
 class NameResolver:
-    """Resolves through `servers` (none: those of the system).
+    """Resolves through `servers`, all of them, whose answers are united (none: those of the system, one after another).
 
     At most 16 names are under way at once; a name takes at most two timeouts of 5 s.
     """
@@ -53,13 +54,19 @@ class NameResolver:
         try:
             self._resolver.nameservers = [_address(server) for server in servers]
             self._resolver.nameserver_ports = {_address(server): _port(server) for server in servers}
+            self._each = [_alone(server, timeout_s) for server in servers] if len(servers) > 1 else [self._resolver]
         except ValueError:
             raise SetupError(f"{', '.join(servers)}: give addresses of DNS servers, such as 192.0.2.53") from None
+        self.shortest_ttl_s: int | None = None
 
     def resolve(self, names: Iterable[str]) -> list[Resolution]:
-        """Return an answer for each name; `ok` is false where no server gave a definitive one."""
+        """Return an answer for each name: the addresses that any server has; `ok` is false where none said for sure.
+
+        `shortest_ttl_s` is how long all of it holds, None when no name has an address.
+        """
         if self._is_systems:
             self._follow_system()
+        self.shortest_ttl_s = None
         return asyncio.run(self._resolve_all(sorted(set(names))))
 
     def _follow_system(self) -> None:
@@ -86,10 +93,16 @@ class NameResolver:
         return await asyncio.gather(*(one(name) for name in names))
 
     async def _resolve_one(self, name: str) -> Resolution:
-        answers = [await self._addresses(name, family) for family in FAMILIES]
+        answers = [await self._united(name, family) for family in FAMILIES]
         found = {address for addresses in answers for address in addresses or ()}
         is_definitive = all(addresses is not None for addresses in answers)
         return Resolution(name, tuple(sorted(found)), time.time_ns(), ok=is_definitive)
+
+    async def _united(self, name: str, family: dns.rdatatype.RdataType) -> set[str] | None:
+        """Return the addresses that any server has for the name, None if no server could say."""
+        answers = await asyncio.gather(*(self._addresses(server, name, family) for server in self._each))
+        said = [addresses for addresses in answers if addresses is not None]
+        return set(chain.from_iterable(said)) if said else None
 
     async def _name_servers(self, zone: str) -> NameServers | None:
         try:
@@ -102,15 +115,28 @@ class NameResolver:
             return NameServers()
         return NameServers(tuple(sorted(fold(row.target.to_text()) for row in answer)), answer.rrset.ttl)
 
-    async def _addresses(self, name: str, family: dns.rdatatype.RdataType) -> list[str] | None:
-        """Return the addresses of one family, none if the name has none, None if nobody could say."""
+    async def _addresses(
+        self, server: dns.asyncresolver.Resolver, name: str, family: dns.rdatatype.RdataType
+    ) -> list[str] | None:
+        """Return the addresses of one family, none if the name has none, None if the server could not say."""
         try:
-            answer = await self._resolver.resolve(f"{self._spell(name)}.", family, raise_on_no_answer=False)
+            answer = await server.resolve(f"{self._spell(name)}.", family, raise_on_no_answer=False)
         except dns.resolver.NXDOMAIN:
             return []
         except (dns.exception.DNSException, OSError):
             return None
-        return [row.address for row in answer] if answer.rrset is not None else []
+        if answer.rrset is None:
+            return []
+        self.shortest_ttl_s = min(answer.rrset.ttl, self.shortest_ttl_s or answer.rrset.ttl)
+        return [row.address for row in answer]
+
+
+def _alone(server: str, timeout_s: float) -> dns.asyncresolver.Resolver:
+    """Return what asks this server and no other."""
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    resolver.lifetime, resolver.cache = timeout_s, None
+    resolver.nameservers, resolver.port = [_address(server)], _port(server)
+    return resolver
 
 
 def _system_configuration() -> str:

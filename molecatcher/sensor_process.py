@@ -26,6 +26,7 @@ from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
 from molecatcher.overlay import OverlayFollower
 from molecatcher.own_lookups import OwnLookups
+from molecatcher.remote_sink import sink_of
 from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept, kept_secret
@@ -39,6 +40,7 @@ from sensor.attribution.seen_leases import SeenLeases
 from sensor.capture.engine import open_source
 from sensor.capture.interfaces import Choice
 from sensor.capture.listening import Listening
+from sensor.capture.live import BATCH_PACKETS
 from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces, split_name
 from sensor.detect import Detector
 from sensor.extract.dhcp import DhcpMessage
@@ -84,7 +86,7 @@ class Sensor:
         self.overlay = OverlayFollower(self.store.policy)
         self.rules.follow(self.overlay)
         self.spool = _open_spool(settings)
-        self.delivery = Delivery(self.spool, self.store)
+        self.delivery = Delivery(self.spool, sink_of(settings) or self.store)
         self._tell = tell if tell is not None else self.delivery.notify
         self.health = Health()
         update_ns, window_ns = int(settings.update_s * NS_PER_S), int(settings.window_s * NS_PER_S)
@@ -149,9 +151,10 @@ class Sensor:
         self._seen_leases.learn(message, split_name(interface)[0], now_ns)
 
     def _turn(self) -> None:
+        asked_ns = time.time_ns()
         packets = self.source.read(READ_TIMEOUT_S) or []
         now_ns = time.time_ns()
-        self._gathered += self._observe(packets, now_ns)
+        self._gathered += self._observe(packets, now_ns, time_read(packets, asked_ns))
         if len(self._gathered) >= BATCH_EVENTS or self._is_due("spool", SPOOL_EVERY_S):
             self.keep(self._take_gathered())
         self.health.note_handled(packets, time.time_ns())
@@ -160,10 +163,10 @@ class Sensor:
         if self._is_due("heartbeat", self.settings.heartbeat_s):
             self._beat(now_ns)
 
-    def _observe(self, packets: Sequence[Packet], now_ns: int) -> list[Event]:
-        """Return the events of one batch. Nothing that a packet holds may end the sensor."""
+    def _observe(self, packets: Sequence[Packet], now_ns: int, read_ns: int) -> list[Event]:
+        """Return the events of one batch, `read_ns` by `time_read`. Nothing that a packet holds may end the sensor."""
         try:
-            found = [*self.detector.feed(packets), *self.detector.advance(now_ns)]
+            found = [*self.detector.feed(packets), *self.detector.advance(read_ns)]
             self.attributor.ask(found)
             if found:
                 self.health.note_losses(self.source, self.counters["shed"], now_ns)
@@ -253,7 +256,7 @@ class Sensor:
             copies=source.copies,
             policy_error=self.rules.error,
             workers=self.settings.workers,
-            **of_tables(self.detector, self.reporter, self.counters["evidence_shed"]),
+            **of_tables(self.detector, self.reporter, self.counters["evidence_shed"], self.zones.shed),
             **of_spool(self.spool, self._pending, now_ns),
             **self.health.of_capture(self.source, self.counters["shed"], now_ns),
         )
@@ -290,6 +293,14 @@ def kept_sensor_id(settings: Settings) -> str:
         SetupError: The state directory cannot be used.
     """
     return kept(settings.state / "sensor_id", lambda: uuid7(time.time_ns()).encode()).decode("ascii")
+
+
+def time_read(packets: Sequence[Packet], asked_ns: int) -> int:
+    """Return until when everything was read, by a batch that was asked for at `asked_ns`.
+
+    While more waits than a batch holds, that is the time of its last packet: an answer that waits is not missing.
+    """
+    return packets[-1].ts_ns if len(packets) >= BATCH_PACKETS else asked_ns
 
 
 def enter_namespaces(settings: Settings) -> Namespaces:

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
         default_factory=default_access, description="who may ask (TOML); none: whoever is on loopback, and tokens"
     )
     require_auth: bool = Field(default=False, description="trust nobody for being on loopback")
+    api: str | None = Field(default=None, description="where a sensor sends events; none: into the database here")
+    token_file: Path | None = Field(default=None, description="file with the token that a sensor sends them with")
     feeds_listen: str | None = Field(
         default=None,
         description="where other hosts get lists, over TLS and with a token; none: nowhere",
@@ -86,7 +88,9 @@ class Settings(BaseSettings):
     keep_sensors_days: int = Field(default=90, ge=1, description="days a sensor is listed that reports no more")
     heartbeat_s: float = Field(default=2.0, gt=0, description="seconds between a sensor's reports of its own health")
     resolve_s: float = Field(default=300.0, gt=0, description="seconds between resolutions of the listed names")
-    resolvers: tuple[str, ...] = Field(default=(), description="DNS servers to ask; none: the system's")
+    resolvers: tuple[str, ...] = Field(
+        default=(), description="DNS servers to ask, all of them; their answers are united; none: the system's"
+    )
     zone_checks: bool = Field(
         default=True, description="ask who serves the zones of names that agents may have dialled"
     )

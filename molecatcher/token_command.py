@@ -85,7 +85,7 @@ def create(
         created_at_ns=now_ns,
         expires_at_ns=_expiry(expires, now_ns),
     )
-    with _store(state) as store:
+    with open_state(state) as store:
         _audit(store, "token.create", token.token_id)
         if not store.add_token(token, MAX_TOKENS):
             raise SetupError(f"there are {MAX_TOKENS} tokens already")
@@ -97,7 +97,7 @@ def list_tokens(output: FormatOption = "table", state: StateOption = None) -> No
     """Say which tokens there are, what each opens and when it was last used. No secret is shown."""
     import msgspec
 
-    with _store(state) as store:
+    with open_state(state) as store:
         found = store.tokens()
     if _is_json(output):
         sys.stdout.buffer.write(msgspec.json.encode([_document(token) for token in found]) + b"\n")
@@ -119,7 +119,7 @@ def rotate(
     from api.access.secrets import digest_of, new_secret
 
     token_id, secret = _token_id(token), new_secret()
-    with _store(state) as store:
+    with open_state(state) as store:
         _audit(store, "token.finish" if finish else "token.rotate", token_id)
         if finish:
             _require(store.drop_previous_secret(token_id), token)
@@ -134,13 +134,14 @@ def rotate(
 @app.command()
 def revoke(token: TokenArgument, state: StateOption = None) -> None:
     """End a token for good, within a second. A firewall that uses it may stop enforcing its list."""
-    with _store(state) as store:
+    with open_state(state) as store:
         _audit(store, "token.revoke", _token_id(token))
         _require(store.revoke_token(_token_id(token), time.time_ns()), token)
     typer.echo("revoked", err=True)
 
 
-def _store(state: Path | None) -> "Store":
+def open_state(state: Path | None) -> "Store":
+    """Return the store of a state directory, of the settings' unless one is given."""
     from db.store import open_store
     from molecatcher.settings import Settings
 
@@ -247,14 +248,15 @@ def _document(token: "Token") -> dict[str, object]:
         "allow": token.allowed,
         "deny": token.denied,
         "secrets": 2 if token.previous_digest else 1,
-        "created_at": _time(token.created_at_ns),
-        "expires_at": _time(token.expires_at_ns),
-        "revoked_at": _time(token.revoked_at_ns),
-        "last_used_at": _time(token.last_used_ns),
+        "created_at": shown_time(token.created_at_ns),
+        "expires_at": shown_time(token.expires_at_ns),
+        "revoked_at": shown_time(token.revoked_at_ns),
+        "last_used_at": shown_time(token.last_used_ns),
     }
 
 
-def _time(at_ns: int | None) -> str | None:
+def shown_time(at_ns: int | None) -> str | None:
+    """Return a time to the second, None for none."""
     return datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).isoformat() if at_ns is not None else None
 
 
@@ -265,9 +267,9 @@ def _print_table(tokens: "Sequence[Token]") -> None:
     table = Table("id", "name", "opens", "only from", "secrets", "last used", "state", box=None)
     for token in tokens:
         opens = " ".join([*token.scopes, *filter(None, (token.list_name, token.profile, token.sensor_id))])
-        state = f"revoked {_time(token.revoked_at_ns)}" if token.revoked_at_ns else _until(token)
+        state = f"revoked {shown_time(token.revoked_at_ns)}" if token.revoked_at_ns else _until(token)
         secrets = "2" if token.previous_digest else "1"
-        last = _time(token.last_used_ns) or "never"
+        last = shown_time(token.last_used_ns) or "never"
         table.add_row(token.token_id, token.name, opens, " ".join(token.allowed), secrets, last, state)
     Console().print(table)
 
@@ -275,4 +277,4 @@ def _print_table(tokens: "Sequence[Token]") -> None:
 def _until(token: "Token") -> str:
     if token.expires_at_ns is None:
         return "good"
-    return f"{'expired' if token.expires_at_ns <= time.time_ns() else 'good until'} {_time(token.expires_at_ns)}"
+    return f"{'expired' if token.expires_at_ns <= time.time_ns() else 'good until'} {shown_time(token.expires_at_ns)}"

@@ -52,7 +52,7 @@ class Copies:
     `found` counts copies, `evicted` the directions that made room.
     """
 
-    def __init__(self, directions: int = 65_536, marks: int = 16_384) -> None:
+    def __init__(self, directions: int = 32_768, marks: int = 8192) -> None:
         self.found = 0
         self.evicted = 0
         self._limits = directions, marks

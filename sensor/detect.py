@@ -84,7 +84,7 @@ class Detector:
         """Classify `observation` beside what its client did, and again what that makes of its client's other flows."""
         if observation.dns is not None and observation.dns.delegations:
             self._learn_zones(observation, rules)
-        name = ingress_name(observation) if is_candidate(observation) else None
+        name = _unlisted_name(observation, rules) if is_candidate(observation) else None
         known = self._in_context(observation, name)
         verdict = classify(known, rules.policy, rules.catalogue)
         if verdict.is_stored:
@@ -196,6 +196,14 @@ class Detector:
         if flow is not None:
             self.watch.add(detection, flow, flow.last_ns)
         return detection
+
+
+def _unlisted_name(observation: Observation, rules: Ruleset) -> str | None:
+    """Return the name that a flow goes to, None where a list or the policy knows it."""
+    name = ingress_name(observation)
+    if name is None or rules.catalogue.match(name) is not None:
+        return None
+    return name if rules.policy.sanction_for(name, observation.observed_at_ns) is None else None
 
 
 def _parts(packets: Iterable[Packet]) -> Iterator[list[Packet]]:

@@ -16,6 +16,7 @@ from zones import resolve_from_root, serve_zones, wait_until_answered
 pytestmark = needs_root
 
 INGRESS, OTHER = "connect.myblog1.net", "www.myblog1.net"
+ALIAS, OURS = "alias.myblog1.net", "tunnels.myblog1.net"
 COMPANY_SERVERS, NGROK_SERVERS = "198.51.100.53", "198.51.100.54"
 TREE = {
     ".": f"@ NS root.example.\nroot.example. A {COMPANY_SERVERS}",
@@ -65,7 +66,7 @@ def internet(tmp_path: Path, tree: dict[str, str]) -> Iterator[Internet]:
         resolve_from_root(server, tmp_path, SERVER, COMPANY_SERVERS)
         client.nameserver(SERVER)
         wait_until_answered(client, SERVER, INGRESS)
-        certificate = make_certificate(tmp_path, [INGRESS, OTHER])
+        certificate = make_certificate(tmp_path, [INGRESS, OTHER, ALIAS, OURS])
         argv = [sys.executable, "-c", ECHO_SERVER, str(certificate)]
         tls = server.popen(argv, stdout=subprocess.PIPE, text=True)
         assert tls.stdout is not None
@@ -95,6 +96,22 @@ def test_who_serves_the_zone_tells_whose_ingress_it_is(world: Internet, sanction
     assert {row["dst_name"] for row in rows} == ({INGRESS} if verdict == "unsanctioned" else {INGRESS, OTHER})
     evidence = {reason["evidence"] for row in rows for reason in row["reasons"]}
     assert ("ns_delegation" in evidence) == (verdict == "unsanctioned")
+
+
+def test_an_alias_of_ngrok_s_name_is_found_and_the_sanctioned_name_stays_so_as_one(tmp_path: Path) -> None:
+    """Both names are aliases of the same listed name and lead to the same address."""
+    aliases = "".join(f"\n{name} 60 CNAME connect.ngrok-agent.com." for name in ("alias", "tunnels"))
+    tree = TREE | {"ngrok-agent.com": f"@ NS root.example.\nconnect 60 A {SERVER}"}
+    tree["myblog1.net"] += aliases
+    with internet(tmp_path, tree) as world, open_folder() as folder:
+        (folder / "policy.toml").write_text(POLICY.format(OURS))
+        with running(world, folder / "state", "--interface", "eth0", "--policy", str(folder / "policy.toml")):
+            with world.agent(ALIAS), world.agent(OURS):
+                wait_for(
+                    lambda: {row["dst_name"] for row in events(world) if row["kind"] == "tls"} == {ALIAS, OURS}, 20
+                )
+            assert found(world, ALIAS) == {("unsanctioned", "ngrok", "agent")}
+            assert found(world, OURS) == {("sanctioned", "ngrok", "agent")}
 
 
 @pytest.mark.full

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -70,11 +71,34 @@ class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     areas: tuple[Area, ...] = (Area.SENSORS,)
 
 
+class MfaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """What says that a second factor was used: one of these methods (RFC 8176), or one of these contexts."""
+
+    amr: tuple[str, ...] = ("mfa",)
+    acr: tuple[str, ...] = ()
+
+
+class OidcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """The organisation's OpenID provider, and which of its groups have which role."""
+
+    issuer: str
+    client_id: str
+    roles: Mapping[str, AccessRole]
+    client_secret_file: str | None = None
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    groups_claim: str = "groups"
+    max_age_s: int = 12 * 3600
+    mfa: MfaConfig = MfaConfig()
+    ca_file: str | None = None
+
+
 class AccessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """Everything that access.toml says; without one, loopback is trusted and nobody signs in."""
 
     require: bool = False
     hosts: tuple[str, ...] = ()
+    public_url: str | None = None
+    oidc: OidcConfig | None = None
     pseudonyms: tuple[AccessRole, ...] = ()
     proxy: ProxyConfig | None = None
     tls: TlsConfig | None = None
@@ -86,7 +110,13 @@ class AccessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def trusts_loopback(self) -> bool:
         """Tell whether somebody on this host needs no credential. Behind a proxy everybody looks so."""
-        return not self.require and self.proxy is None
+        return not self.require and self.proxy is None and self.oidc is None
+
+    @property
+    def all_hosts(self) -> tuple[str, ...]:
+        """Return the names that the server answers for beyond loopback's."""
+        public = urlsplit(self.public_url or "").hostname
+        return (*self.hosts, *([public] if public else []))
 
     def needs_certificate(self, area: Area) -> bool:
         """Tell whether an area is closed to machines without a certificate."""
@@ -119,4 +149,6 @@ def parse_access(text: str, path: str) -> AccessConfig:
         raise UnusableAccessConfig(
             f"{path} cannot be used: {error}; docs/security.md says what may stand there"
         ) from None
+    if config.oidc is not None and not config.public_url:
+        raise UnusableAccessConfig(f"{path} cannot be used: [oidc] needs public_url, where browsers come back to")
     return config

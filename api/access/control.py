@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import Request
 
+from api.access import break_glass
 from api.access.addresses import parse_address
 from api.access.config import AccessConfig
 from api.access.credentials import Credentials
@@ -35,6 +36,7 @@ class AccessControl:
         self.credentials = credentials
         self.sessions = sessions
         self.rates = Rates(config.limits.known, config.limits.unknown)
+        self.tries = Rates(break_glass.TRIES, break_glass.TRIES)
 
     def is_in_memory(self, request: Request) -> bool:
         """Tell whether `identify` needs no database now: sessions do, and tokens once a second."""
@@ -70,8 +72,20 @@ class AccessControl:
         if not self.config.trusts_loopback or not request.app.state.trusts_loopback:
             return False
         address = parse_address(client_address(request))
-        is_forwarded = any(name in request.headers for name in FORWARDED)
-        return address is not None and address.is_loopback and not is_forwarded
+        return address is not None and address.is_loopback and not self.is_forwarded(request)
+
+    def is_forwarded(self, request: Request) -> bool:
+        """Tell whether a proxy passed a request on, whatever it says of where it came from."""
+        return any(name in request.headers for name in FORWARDED)
+
+    def require_address(self, request: Request, rule: Rule) -> None:
+        """Return when a request of this rule may come from where it comes.
+
+        Raises:
+            Problem: it may not; the same as for somebody unknown.
+        """
+        if not self._is_let_in(request, rule, client_address(request)):
+            raise _unknown(rule)
 
     async def require_own_site(self, request: Request, principal: Principal) -> None:
         """Return when a request that changes something was sent on purpose, not by another site's page.
@@ -81,15 +95,23 @@ class AccessControl:
         """
         if principal.kind is ActorKind.TOKEN:
             return
-        origin = request.headers.get("origin")
-        is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-        if is_foreign or request.headers.get("sec-fetch-site") in OTHER_SITES:
-            raise Problem(Kind.OTHER_SITE, "Send it from this server's own page, or without Origin from a program.")
+        self.require_same_origin(request)
         if principal.session is not None:
             expected = csrf_of(request.cookies[COOKIE])
             given = request.headers.get("x-csrf-token") or await _form_value(request, "csrf")
             if not hmac.compare_digest(expected.encode(), given.encode()):
                 raise Problem(Kind.OTHER_SITE, "Send X-CSRF-Token as /v1/me says it; it belongs to your session.")
+
+    def require_same_origin(self, request: Request) -> None:
+        """Return when a request was not sent by another site's page, as far as browsers say.
+
+        Raises:
+            Problem: it was.
+        """
+        origin = request.headers.get("origin")
+        is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+        if is_foreign or request.headers.get("sec-fetch-site") in OTHER_SITES:
+            raise Problem(Kind.OTHER_SITE, "Send it from this server's own page, or without Origin from a program.")
 
     def require_fresh(self, principal: Principal) -> None:
         """Return when somebody may do what is dangerous: a person must have signed in just now (RFC 9470).
@@ -101,7 +123,7 @@ class AccessControl:
         if session is None:
             return
         age_ns = self.sessions.now_ns() - session.authenticated_at_ns
-        is_strong = not step_up.acr or session.acr in step_up.acr
+        is_strong = not step_up.acr or session.acr in step_up.acr or session.issuer == break_glass.ISSUER
         if age_ns <= step_up.max_age_s * NS_PER_S and is_strong:
             return
         words = ['error="insufficient_user_authentication"', 'error_description="Sign in again for this"']

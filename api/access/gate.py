@@ -14,8 +14,7 @@ from api.access.config import AccessConfig
 from api.access.control import AccessControl, client_address
 from api.access.credentials import may_read_feed
 from api.access.principal import NOBODY, Principal, principal_of
-from api.access.table import ACTIONS, rule_of
-from api.caller import LOCAL as LOCAL_CALLER
+from api.access.table import ACTIONS, Rule, rule_of
 from api.caller import SCOPE_KEY, Caller
 from api.problems import Kind, Problem
 from api.streaming import ANSWER_HEADERS
@@ -33,20 +32,15 @@ async def authorize(request: Request) -> None:
     """
     rule = rule_of(request)
     request.state.principal = NOBODY
+    control = access_of(request)
+    if rule.is_door:
+        control.require_address(request, rule)
     if rule.is_open:
         return
-    control = access_of(request)
-    try:
-        if control.is_in_memory(request):  # a change of threads costs more than to look
-            principal = control.identify(request, rule)
-        else:
-            principal = await run_in_threadpool(control.identify, request, rule)
-    except Problem as problem:
-        if problem.kind is Kind.NOT_KNOWN:
-            control.rates.count_unknown(client_address(request))
-        raise
+    principal = await _identify(request, rule, control)
     request.state.principal = principal
-    request.scope[SCOPE_KEY] = _caller(principal, control.config)
+    if principal.kind is not ActorKind.LOCAL:
+        request.scope[SCOPE_KEY] = _caller(principal, control.config)
     request.scope[ANSWER_HEADERS] = control.rates.count(principal)
     if not principal.may(rule):
         if request.method not in SAFE_METHODS:
@@ -57,15 +51,29 @@ async def authorize(request: Request) -> None:
     if rule.is_dangerous:
         control.require_fresh(principal)
     if action := ACTIONS.get(f"{request.method} {request.scope['route'].path}"):
-        body = hashlib.sha256(await request.body()).hexdigest()
-        target = "/".join(map(str, request.path_params.values()))
-        await run_in_threadpool(audit, request, action, target, after=body)
+        await _note(request, action)
+
+
+async def _identify(request: Request, rule: Rule, control: AccessControl) -> Principal:
+    try:
+        if control.is_in_memory(request):  # a change of threads costs more than to look
+            return control.identify(request, rule)
+        return await run_in_threadpool(control.identify, request, rule)
+    except Problem as problem:
+        if problem.kind is Kind.NOT_KNOWN:
+            control.rates.count_unknown(client_address(request))
+        raise
+
+
+async def _note(request: Request, action: str) -> None:
+    """Write a change to the audit log before it is made: what cannot be logged does not happen."""
+    body = hashlib.sha256(await request.body()).hexdigest()
+    target = "/".join(map(str, request.path_params.values()))
+    await run_in_threadpool(audit, request, action, target, after=body)
 
 
 def _caller(principal: Principal, config: AccessConfig) -> Caller:
     """Return how history calls whoever asks; two people are never called the same."""
-    if principal.kind is ActorKind.LOCAL:
-        return LOCAL_CALLER
     name = f"{principal.name} ({principal.id})"
     return Caller(name, sees_names=principal.role not in config.pseudonyms)
 

@@ -26,12 +26,16 @@ class Area(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may call a route. `role` None: no person; `is_dangerous`: a person must have signed in just now."""
+    """Who may call a route. `role` None: no person; `is_dangerous`: a person must have signed in just now.
+
+    `is_door`: open to everybody from the addresses of its area, to sign in.
+    """
 
     area: Area
     role: AccessRole | None = None
     scopes: frozenset[TokenScope] = frozenset()
     is_open: bool = False
+    is_door: bool = False
     is_dangerous: bool = False
 
     def opens_to_role(self, role: AccessRole) -> bool:
@@ -46,7 +50,9 @@ class Rule:
 VIEWER, ANALYST, EDITOR, ADMIN = ROLES
 _ANY = frozenset(TokenScope)
 _OPEN = Rule(Area.PAGE, is_open=True)
+_DOOR = Rule(Area.PAGE, is_open=True, is_door=True)
 _PAGE = Rule(Area.PAGE, VIEWER)
+_ADMIN_PAGE = Rule(Area.PAGE, ADMIN)
 _EVENTS = Rule(Area.API, VIEWER, frozenset({TokenScope.EVENTS_READ}))
 _EVIDENCE = Rule(Area.API, ANALYST, frozenset({TokenScope.EVIDENCE_READ}))
 _FINDINGS = Rule(Area.API, ANALYST, frozenset({TokenScope.FINDINGS_WRITE}))
@@ -56,6 +62,7 @@ _PUBLISH = Rule(Area.API, EDITOR, frozenset({TokenScope.POLICY_WRITE}), is_dange
 _FEEDS = Rule(Area.FEEDS, VIEWER, frozenset({TokenScope.FEEDS_READ}))
 _FEEDS_BY_PATH = Rule(Area.FEEDS, None, _FEEDS.scopes)
 _DECISIONS = Rule(Area.FEEDS, VIEWER, frozenset({TokenScope.DECISIONS_READ}))
+_SENSOR = Rule(Area.SENSORS, None, frozenset({TokenScope.EVENTS_WRITE}))
 _METRICS = Rule(Area.API, VIEWER, frozenset({TokenScope.METRICS_READ}))
 _AUDIT = Rule(Area.API, ADMIN, frozenset({TokenScope.AUDIT_READ}))
 _ADMIN = Rule(Area.API, ADMIN, frozenset({TokenScope.ADMIN}))
@@ -66,8 +73,13 @@ _ANYBODY = Rule(Area.API, VIEWER, _ANY)
 _COLLECTION = "/taxii2/lists/collections/{collection_id}/"
 _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_OPEN, "GET", ("/healthz", "/blocked")),
+    (_DOOR, "GET", ("/sign-in", "/sign-in/oidc", "/sign-in/callback")),
+    (_DOOR, "POST", ("/sign-in/break-glass",)),
+    (_PAGE, "GET", ("/sign-out",)),
+    (_PAGE, "POST", ("/sign-out",)),
     (_PAGE, "GET", ("/", "/fragments/live", "/events", "/events/{event_id}", "/findings", "/findings/{finding_id}")),
     (_PAGE, "GET", ("/services", "/lists", "/lists/{list_name}", "/sensors", "/policy")),
+    (_ADMIN_PAGE, "GET", ("/tokens", "/audit")),
     (_ANYBODY, "GET", ("/v1/openapi.json", "/v1/me")),
     (_EVENTS, "GET", ("/v1/events", "/v1/events/{event_id}", "/v1/events/aggregate", "/v1/events/export")),
     (_EVENTS, "GET", ("/v1/events/stream", "/v1/findings", "/v1/findings/{finding_id}", "/v1/services")),
@@ -96,9 +108,12 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_FEEDS, "GET", ("/taxii2/", "/taxii2/lists/", "/taxii2/lists/collections/", _COLLECTION)),
     (_FEEDS, "GET", (f"{_COLLECTION}objects/", f"{_COLLECTION}manifest/", f"{_COLLECTION}objects/{{object_id}}/")),
     (_FEEDS, "GET", (f"{_COLLECTION}objects/{{object_id}}/versions/",)),
+    (_SENSOR, "POST", ("/v1/events:batch", "/v1/sensors/{sensor_id}/status")),
     (_DECISIONS, "GET", ("/v1/decisions", "/v1/decisions/stream")),
     (_DECISIONS, "POST", ("/v1/usage-metrics",)),
     (_METRICS, "GET", ("/metrics", "/readyz")),
+    (_ADMIN, "GET", ("/v1/sessions",)),
+    (_ADMIN, "POST", ("/v1/sessions/{session_id}/revoke",)),
     (_ADMIN, "GET", ("/v1/tokens", "/v1/tokens/{token_id}")),
     (_DANGER, "POST", ("/v1/tokens", "/v1/tokens/{token_id}/rotate", "/v1/tokens/{token_id}/revoke")),
     (_AUDIT, "GET", ("/v1/audit", "/v1/audit/export")),

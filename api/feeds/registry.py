@@ -2,10 +2,12 @@
 
 from api.feeds.formats import (
     adguard,
+    aws,
     banip,
     check_point,
     cisco,
     dnsmasq,
+    f5,
     fortigate,
     hosts,
     ipset,
@@ -27,6 +29,7 @@ from api.feeds.formats import (
     table,
     unbound,
     zeek,
+    zscaler,
 )
 from api.feeds.formats.base import FeedFormat, Format
 from rules.blocklist import ListName
@@ -41,6 +44,7 @@ REGISTRY: tuple[Format, ...] = (
     *(check_point.NAME_INDICATORS, check_point.ADDRESS_INDICATORS, check_point.URL_INDICATORS),
     *(sophos.NAMES, sophos.ADDRESSES, sonicwall.NAMES, sonicwall.ADDRESSES),
     *(juniper.ADDRESSES, pf.ADDRESSES, mikrotik.ADDRESSES, banip.ADDRESSES),
+    *(f5.ADDRESSES, zscaler.NAMES, aws.FIREWALL, aws.ROUTE_53),
     *(hosts.NAMES, pi_hole.NAMES, adguard.NAMES),
     *(suricata.RULES, suricata.DATASET, zeek.NAMES, zeek.ADDRESSES),
     *(*table.CSV, *table.JSON, stix.NAMES, stix.ADDRESSES, stix.URLS, misp.NAMES, misp.ADDRESSES, misp.URLS),

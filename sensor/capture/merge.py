@@ -11,8 +11,8 @@ from operator import attrgetter
 from sensor.packet import Packet
 
 HOLD_NS = 120_000_000  # twice the time after which a ring's block is handed over, and some
-MAX_WAITING = 16_384
-MAX_WAITING_OCTETS = 32 * 1024 * 1024
+MAX_WAITING = 8192
+MAX_WAITING_OCTETS = 4 * 1024 * 1024
 
 _in_time = attrgetter("ts_ns")
 

@@ -2,23 +2,17 @@
 
 import json
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
-from urllib.request import urlopen
 
 import pytest
-from installation import NOW_NS, Installation, names_of, snapshot_of, wait_until
+from following import Judgement, Reader, State, follow
+from list_service import ListService, serving_lists
 from netns import Host, Network, needs_root
 
-from api.app import create_app
-from api.server import ApiServer, ListenAddress, bind, parse_listen
-from db.store import open_store
-from db.values import SnapshotRow
-from rules.blocklist import AddressEntry, AddressList, NameList, encode
+from rules.blocklist import AddressEntry, AddressList
 
 needs_firewall_bouncer = pytest.mark.skipif(
     shutil.which("crowdsec-firewall-bouncer") is None, reason="apt-get install crowdsec-firewall-bouncer"
@@ -72,33 +66,19 @@ class Egress:
     """A host with our API on its loopback, and a folder."""
 
     host: Host
-    installation: Installation
+    service: ListService
     folder: Path
-    address: ListenAddress
-
-    def put(self, *prefixes: str) -> None:
-        """Publish a list of addresses: stored, then in force."""
-        self._put(AddressList(tuple(AddressEntry(prefix, "ngrok") for prefix in prefixes)))
-
-    def put_names(self, words: str) -> None:
-        self._put(names_of(words))
-
-    def _put(self, body: AddressList | NameList) -> None:
-        snapshot = snapshot_of(body)
-        row = SnapshotRow(snapshot.list_name, 1, NOW_NS, snapshot.digest, encode(body))
-        self.installation.publish(body, self.installation.store.publish_snapshot(row).serial)
 
     def start(self, program: str, config: str) -> Popen[bytes]:
         path = self.folder / f"{program}.yaml"
-        path.write_text((COMMON + config).format(address=self.address, folder=self.folder))
+        path.write_text((COMMON + config).format(address=self.service.http, folder=self.folder))
         log = (self.folder / "log").open("wb")
         with log:
             return self.host.popen([program, "-c", str(path)], stdout=log, stderr=log)
 
-    def was_answered(self, status: int) -> bool:
-        """Tell whether a bouncer was given this status, by the server's own metrics."""
-        metrics = self.host.call(urlopen, f"http://{self.address}/metrics").read().decode()
-        return f'route="/v1/decisions/stream",status="{status}"' in metrics
+    def is_refused(self) -> bool:
+        """Tell whether the bouncer says that our server is away."""
+        return b"connection refused" in (self.folder / "log").read_bytes()
 
     def elements(self) -> set[str]:
         """What the bouncer put into the sets."""
@@ -109,43 +89,48 @@ class Egress:
             found |= {row["elem"]["val"] if isinstance(row, dict) else row for row in rows}
         return found
 
-
-@contextmanager
-def serving(installation: Installation, host: Host, address: str) -> Iterator[ListenAddress]:
-    server = ApiServer(create_app(installation.context()), host.call(bind, parse_listen(address)))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_until(lambda: server.is_started)
-    yield server.address
-    server.stop()
-    thread.join(10)
+    def told(self) -> set[str]:
+        """What the bouncer's program was told and not told to forget."""
+        said = self.folder / "said"
+        held: set[str] = set()
+        for line in said.read_text().splitlines() if said.exists() else ():
+            command, address = line.split()
+            held = held | {address} if command == "add" else held - {address}
+        return held
 
 
 @pytest.fixture
 def egress(tmp_path: Path) -> Iterator[Egress]:
-    with Network() as network, open_store(tmp_path / "events.db") as store:
-        host, installation = network.host("egress"), Installation(store, tmp_path / "events.db")
+    with Network() as network:
+        host = network.host("egress")
         host.nft(SETS)
-        yield Egress(host, installation, tmp_path, parse_listen("127.0.0.1:8484"))
+        with serving_lists(tmp_path, FIRST.body, host.call) as service:
+            yield Egress(host, service, tmp_path)
+
+
+def state(*listed: str) -> State:
+    entries = tuple(AddressEntry(f"{it}/{128 if ':' in it else 32}", "ngrok") for it in listed)
+    return State(AddressList(entries), {address: address not in listed for address in ADDRESSES})
+
+
+ADDRESSES = ("198.51.100.7", "198.51.100.8", "198.51.100.9", "2001:db8::7", "2001:db8::8")
+FIRST = state("198.51.100.7", "198.51.100.8", "2001:db8::7")
+SECOND = state("198.51.100.8", "198.51.100.9", "2001:db8::8")
+THIRD = state(*ADDRESSES)
+
+
+def judging(held: Callable[[], set[str]]) -> Callable[[], Judgement]:
+    def judge() -> Judgement:
+        found = held()
+        return {address: address not in found for address in ADDRESSES}
+
+    return judge
 
 
 @needs_firewall_bouncer
 def test_the_firewall_bouncer_keeps_a_set_in_step(egress: Egress) -> None:
-    egress.put("198.51.100.7/32", "198.51.100.8/32", "2001:db8::7/128")
-    with serving(egress.installation, egress.host, str(egress.address)):
-        bouncer = egress.start("crowdsec-firewall-bouncer", FIREWALL)
-        wait_until(lambda: egress.elements() == {"198.51.100.7", "198.51.100.8", "2001:db8::7"}, 30)
-        egress.put("198.51.100.8/32", "198.51.100.9/32", "2001:db8::7/128")
-        wait_until(lambda: egress.elements() == {"198.51.100.8", "198.51.100.9", "2001:db8::7"}, 30)
-        held = egress.elements()
-    wait_until(lambda: b"connection refused" in (egress.folder / "log").read_bytes(), 30)
-    assert egress.elements() == held, "protection stays while the server is away"
-    egress.put("198.51.100.9/32", "198.51.100.10/32", "2001:db8::7/128")
-    with serving(egress.installation, egress.host, str(egress.address)):
-        wait_until(lambda: egress.elements() == {"198.51.100.9", "198.51.100.10", "2001:db8::7"}, 30)
-        egress.installation.snapshots.clear()
-        wait_until(lambda: egress.was_answered(503), 30)
-        assert egress.elements() == {"198.51.100.9", "198.51.100.10", "2001:db8::7"}
+    bouncer = egress.start("crowdsec-firewall-bouncer", FIREWALL)
+    follow(egress.service, Reader(judging(egress.elements), complains=egress.is_refused), FIRST, SECOND, THIRD)
     assert bouncer.poll() is None
 
 
@@ -154,10 +139,6 @@ def test_the_custom_bouncer_runs_a_program_for_each_change(egress: Egress) -> No
     told = egress.folder / "told"
     told.write_text(f'#!/bin/sh\necho "$1 $2" >> {egress.folder}/said\n')
     told.chmod(0o755)
-    said = egress.folder / "said"
-    egress.put("198.51.100.7/32")
-    with serving(egress.installation, egress.host, str(egress.address)):
-        egress.start("crowdsec-custom-bouncer", CUSTOM)
-        wait_until(lambda: said.exists() and "add 198.51.100.7" in said.read_text(), 30)
-        egress.put("198.51.100.8/32")
-        wait_until(lambda: {"add 198.51.100.8", "del 198.51.100.7"} <= set(said.read_text().splitlines()), 30)
+    bouncer = egress.start("crowdsec-custom-bouncer", CUSTOM)
+    follow(egress.service, Reader(judging(egress.told), complains=egress.is_refused), FIRST, SECOND, THIRD)
+    assert bouncer.poll() is None

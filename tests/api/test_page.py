@@ -22,7 +22,7 @@ MINUTE_NS = 60 * 10**9
 AXE = Path(__file__).parents[1] / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 SECTIONS = (
     *("/", "/findings", "/events", "/services", "/lists", "/lists/unsanctioned-domains"),
-    *("/sensors", "/policy", "finding", "event"),
+    *("/sensors", "/policy", "/tokens", "/audit", "finding", "event"),
 )
 pytestmark = needs_chrome
 
@@ -206,7 +206,7 @@ def test_the_banner_says_what_is_wrong(installation: Installation, browser: webd
     assert "The kernel dropped 12 packets" in shown
     assert "The sensor gave up 1 packet since" in shown
     assert "3 events were lost because the spool was full" in shown
-    assert "Policy not updated." in see(".notice.bad[role=alert]:not([hidden])").text
+    assert "Rules not updated." in see(".notice.bad[role=alert]:not([hidden])").text
 
 
 def test_without_a_sensor_the_page_says_what_to_do(

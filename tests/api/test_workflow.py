@@ -7,6 +7,7 @@ import httpx
 import pytest
 from installation import NOW_NS, Installation
 
+from api.idempotency import CREDENTIALS, asker
 from api.workflow_schemas import BlockedList, ExceptionPage, HistoryPage, SearchList
 from rules.event import rfc3339
 from rules.list_building import build_names
@@ -34,6 +35,7 @@ reason = "in the file"
 [services]
 devtunnels = "block"
 """
+LOCAL_ASKER = asker("local", "127.0.0.1", *[""] * len(CREDENTIALS))
 
 
 def only_finding(client: httpx.Client, **query: str) -> dict[str, Any]:
@@ -217,7 +219,7 @@ def test_a_key_makes_a_post_happen_once(installation: Installation, client: http
     assert client.post(path, json={"comment": "x"}, headers={"Idempotency-Key": "a b"}).status_code == 400
     installation.now_ns += 2 * DAY_NS
     assert client.post(path, json={"comment": "twice"}, headers=key).status_code == 200
-    assert installation.store.answered.begin("local", "new", b"1", installation.now_ns) is None
+    assert installation.store.answered.begin(LOCAL_ASKER, "new", b"1", installation.now_ns) is None
     assert client.post(path, json={"comment": "x"}, headers={"Idempotency-Key": "new"}).status_code == 422
     assert rfc3339(installation.now_ns)
 

@@ -84,7 +84,7 @@ def test_damage_ends_with_a_sentence_that_says_what_to_do(folder: CatalogueFolde
 def test_additions_lie_over_an_update_too_and_must_fit_it(folder: CatalogueFolder) -> None:
     add(folder, ADDED.replace("ngrok", "horizon"))
     assert folder.load().match("dial.vendor.example") is not None
-    with pytest.raises(InvalidCatalogue, match=r"vendor\.toml: extends: 'horizon' is no service"):
+    with pytest.raises(InvalidCatalogue, match=r"/catalogue\.d/vendor\.toml: extends: 'horizon' is no service"):
         folder.build({path: text for path, text in read_files().items() if "horizon" not in path})
 
 

@@ -10,10 +10,12 @@ import pytest
 from installation import NOW_NS, Installation, names_of, wait_until
 
 from api.app import create_app
+from api.routes.feeds import FEEDS
 from api.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from molecatcher.errors import FetchError
 from molecatcher.fetch import Pull
+from molecatcher.fetch_command import EPILOG, RECIPES
 
 LIST = b"before.example\n"
 
@@ -140,3 +142,9 @@ def test_a_hook_runs_after_a_change_until_it_succeeds(installation: Installation
 def test_a_token_is_not_given_away(tmp_path: Path, url: str) -> None:
     with pytest.raises(FetchError):
         Pull(url, tmp_path / "list.txt", token="mc_000000000000_00")  # noqa: S106 - of nobody
+
+
+def test_the_help_teaches_files_that_are_served() -> None:
+    assert {"nftables", "ipset", "dnsmasq", "hosts", "squid", "suricata", "knot"} == set(RECIPES)
+    assert [file for file, _path, _hook in RECIPES.values() if file not in FEEDS] == []
+    assert all(f"{path} --hook '{hook}'" in EPILOG for _file, path, hook in RECIPES.values())

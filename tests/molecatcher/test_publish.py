@@ -1,4 +1,5 @@
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, repeat
@@ -14,7 +15,7 @@ from stored_events import make_event
 from db.store import Store, open_store
 from db.values import SnapshotRow
 from molecatcher.resolve import NameResolver
-from rules.blocklist import ListName, NameList
+from rules.blocklist import AddressList, ListName, NameList
 from rules.list_building import names_to_resolve
 from rules.list_guards import Guard
 from rules.policy import Policy
@@ -121,6 +122,50 @@ def test_the_last_good_answer_is_kept_when_the_resolver_goes_away(tmp_path: Path
     here.publisher._resolver._resolver.lifetime = 0.2
     assert here.publisher.resolve_and_publish()
     assert here.prefixes() == before
+
+
+def test_an_answer_that_nobody_confirms_is_believed_for_a_week(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, "", RECORDS) as here:
+        here.now_ns = time.time_ns()
+        assert here.publisher.resolve_and_publish()
+    here.publisher._resolver = NameResolver([f"127.0.0.1#{free_port()}"], timeout_s=0.1)
+    here.now_ns += 6 * DAY_NS
+    assert here.publisher.resolve_and_publish()
+    assert "3.1.2.3/32" in (here.prefixes() or ())
+    here.now_ns += 2 * DAY_NS
+    here.publisher.resolve_and_publish()
+    assert "3.1.2.3/32" not in (here.prefixes() or ())
+
+
+def test_what_is_spared_is_shown_with_its_reason(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, PINNED, RECORDS | {"serveo.net": ("5.255.123.12", "10.1.1.1")}) as here:
+        assert here.publisher.resolve_and_publish()
+        snapshot = here.publisher.snapshot(ADDRESSES)
+    assert snapshot is not None
+    assert isinstance(snapshot.body, AddressList)
+    shown = {row.address: (row.service, row.reason) for row in snapshot.body.spared}
+    serial = snapshot.serial
+    assert shown["3.5.5.5"] == ("ngrok", "a sanctioned name resolves to it, or was seen at it")
+    assert shown["3.9.0.1"] == ("ngrok", "a sanctioned ingress is pinned to it")
+    assert shown["10.1.1.1"] == ("serveo", "it is private or a sinkhole")
+    with setting(tmp_path, store, PINNED, RECORDS | {"serveo.net": ("5.255.123.12", "10.2.2.2")}) as later:
+        later.publisher._restore()
+        assert later.publisher.resolve_and_publish()
+        again = later.publisher.snapshot(ADDRESSES)
+    assert again is not None
+    assert isinstance(again.body, AddressList)
+    assert again.serial == serial, "what is handed out is the same"
+    assert {"10.2.2.2"} == {row.address for row in again.body.spared} - set(shown)
+    assert not set(shown) & {entry.prefix.partition("/")[0] for entry in snapshot.body.blocked}
+
+
+@pytest.mark.parametrize(("ttl_s", "pause_s"), [(5, 60), (90, 90), (4000, 300), (None, 300)])
+def test_names_are_asked_again_when_their_answers_end(
+    tmp_path: Path, store: Store, ttl_s: int | None, pause_s: float
+) -> None:
+    publisher = Setting(store, "127.0.0.1#9", "", tmp_path / "lists").publisher
+    publisher._interval_s, publisher._resolver.shortest_ttl_s = 300, ttl_s
+    assert publisher._pause_s() == pause_s
 
 
 def test_a_restart_serves_the_stored_lists_with_the_same_serial(tmp_path: Path, store: Store) -> None:

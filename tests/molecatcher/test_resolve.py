@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from dns_server import unbound
+from free_ports import free_port
 
 from molecatcher.errors import SetupError
 from molecatcher.resolve import NameResolver
@@ -33,6 +34,30 @@ def test_both_families_are_asked(tmp_path: Path) -> None:
         ("a.example", ("192.0.2.1", "2001:db8::1"), True),
         ("b.example", (), True),
     ]
+
+
+def test_the_answers_of_all_servers_are_united_and_a_dead_one_is_passed_over(tmp_path: Path) -> None:
+    dead = f"127.0.0.1#{free_port()}"
+    west = {"a.example": ("192.0.2.1",), "b.example": ("192.0.2.3",), "c.example": ("servfail",)}
+    east = {"a.example": ("192.0.2.2", "2001:db8::1"), "c.example": ("servfail",)}
+    with unbound(tmp_path, west) as first, unbound(tmp_path, east) as second:
+        resolver = NameResolver([first, dead, second], timeout_s=2)
+        answers = resolver.resolve(["a.example", "b.example", "c.example", "d.example"])
+        assert resolver.shortest_ttl_s == 60
+        alone = NameResolver([dead, first], timeout_s=2).resolve(["a.example"])
+    assert [(answer.addresses, answer.ok) for answer in answers] == [
+        (("192.0.2.1", "192.0.2.2", "2001:db8::1"), True),
+        (("192.0.2.3",), True),
+        ((), False),
+        ((), True),
+    ]
+    assert [(answer.addresses, answer.ok) for answer in alone] == [(("192.0.2.1",), True)]
+
+
+def test_servers_that_are_all_away_say_nothing() -> None:
+    resolver = NameResolver([f"127.0.0.1#{free_port()}" for _ in range(2)], timeout_s=0.5)
+    assert [(answer.addresses, answer.ok) for answer in resolver.resolve(["a.example"])] == [((), False)]
+    assert resolver.shortest_ttl_s is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="replacing /etc/resolv.conf in a mount namespace needs root")

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from frames import read_packets
+from frames import read_packets, told
 from netns import needs_root
 from stored_events import make_event
 
 from db.values import EventFilter
 from molecatcher.errors import SetupError
-from molecatcher.sensor_process import BATCH_EVENTS, MAX_PENDING_EVENTS, Sensor
+from molecatcher.sensor_process import BATCH_EVENTS, MAX_PENDING_EVENTS, Sensor, time_read
 from molecatcher.settings import Settings
+from sensor.capture.live import BATCH_PACKETS
 
 PCAPS = Path(__file__).parents[2] / "pcaps"
 pytestmark = needs_root
@@ -72,7 +73,7 @@ def test_packets_give_way_to_events_where_the_spool_fills(small_disk: Path) -> N
 def test_without_packets_nothing_of_them_is_kept(tmp_path: Path) -> None:
     sensor = sensor_on(tmp_path, evidence=False)
     packets = read_packets(str(PCAPS / "ngrok-py-default.pcap"))
-    events = sensor._observe(packets, packets[-1].ts_ns)
+    events = sensor._observe(packets, packets[-1].ts_ns, packets[-1].ts_ns)
     assert events
     assert not any(event.evidence for event in events)
     sensor.delivery.start()
@@ -90,7 +91,7 @@ def test_a_shed_batch_is_logged_without_what_it_carried(tmp_path: Path, capsys: 
     sensor = sensor_on(tmp_path)
     sensor.detector = None  # type: ignore[assignment]  # anything that raises
     packet = type("P", (), {"data": bytes(54) + secret})()
-    assert sensor._observe([packet], 0) == []  # type: ignore[list-item]
+    assert sensor._observe([packet], 0, 0) == []  # type: ignore[list-item]
     printed = capsys.readouterr()
     assert "packet_batch_shed" in printed.out + printed.err
     assert secret.hex() not in printed.out + printed.err
@@ -119,3 +120,15 @@ def test_events_are_made_durable_together_and_none_stays_behind(tmp_path: Path) 
     sensor._close()
     with sensor.store as store:
         assert len(store.events(EventFilter(), 1000)) == 3 + BATCH_EVENTS
+
+
+def test_an_answer_that_waits_to_be_read_is_not_missing(tmp_path: Path) -> None:
+    query, answer = told("connect.ngrok-agent.com", at_ns=10**18)
+    late_ns = answer.ts_ns + 5 * 10**9
+    full = [*[query] * BATCH_PACKETS]
+    assert (time_read([], 7), time_read(full[1:], 7), time_read(full, 7)) == (7, 7, query.ts_ns)
+    sensor = sensor_on(tmp_path)
+    first = sensor._observe(full, late_ns, time_read(full, late_ns))
+    assert [event.dns_rcode for event in first + sensor._observe([answer], late_ns, late_ns)] == [0]
+    sensor.delivery.start()
+    sensor._close()

@@ -13,9 +13,9 @@ from api.server import ApiServer, bind, parse_listen
 
 
 @contextmanager
-def serving(installation: Installation, config: AccessConfig) -> Iterator[httpx.Client]:
+def serving(installation: Installation, config: AccessConfig, port: int = 0) -> Iterator[httpx.Client]:
     """Yield a client of a second server of the installation, with this access configuration."""
-    server = ApiServer(create_app(installation.context(), config), bind(parse_listen("127.0.0.1:0")))
+    server = ApiServer(create_app(installation.context(), config), bind(parse_listen(f"127.0.0.1:{port}")))
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_until(lambda: server.is_started)

@@ -94,6 +94,13 @@ def read_prefixes(octets: bytes) -> Judge:
     return _judge_prefixes(_lines(octets))
 
 
+def read_f5(octets: bytes) -> Judge:
+    """Address, prefix length, `bl`, category."""
+    rows = [line.split(",") for line in _lines(octets)]
+    assert all(row[2:] == ["bl", "proxy"] for row in rows)
+    return _judge_prefixes([f"{row[0]}/{row[1]}" for row in rows])
+
+
 def read_single_addresses(octets: bytes) -> Judge:
     assert all(ipaddress.IPv4Address(line) for line in _lines(octets))
     return read_prefixes(octets)
@@ -423,6 +430,10 @@ READERS: dict[str, Reader] = {
     "unsanctioned-addresses.stix.json": read_stix,
     "unsanctioned-domains.misp.json": read_misp,
     "unsanctioned-addresses.misp.json": read_misp,
+    "unsanctioned-addresses.f5.csv": read_f5,
+    "unsanctioned-domains.zscaler.txt": read_squid,
+    "unsanctioned-domains.aws-network-firewall.txt": read_squid,
+    "unsanctioned-domains.route53.txt": read_star_names,
     "unsanctioned-urls.txt": read_star_names,
     "unsanctioned-urls.pan-os.txt": read_star_names,
     "unsanctioned-urls.fortigate.txt": read_star_names,

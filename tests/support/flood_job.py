@@ -1,6 +1,7 @@
-"""A whole sensor that meets floods: `python flood_job.py STATE SIZE FLOOD...`; says what it found and took as JSON.
+"""A whole sensor that meets floods: `python flood_job.py STATE SIZE INTERFACES FLOOD...`; says what it found and took.
 
-It is the sensor process with its libraries, capture ring and spool; packets come from `floods` in place of the ring.
+It is the sensor process with its libraries, capture rings and spool; packets come from `floods` in place of the rings.
+With several interfaces (`eth0,eth1`) each shows every packet.
 The peak is the process's own resident memory (VmHWM), so each run needs a process.
 """
 
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import floods
 from floods import Clock
+from msgspec.structs import replace
 
 from molecatcher.logs import configure_logging
 from molecatcher.sensor_process import Sensor
 from molecatcher.settings import Settings
+from sensor.capture.live import BATCH_PACKETS, LiveSource
 from sensor.packet import Packet
 
 SPOOL_MIB = 16
@@ -36,22 +39,32 @@ FLOODS: dict[str, Callable[[Clock, int], Iterator[Packet]]] = {
     "quic": floods.quic_flood,
     "detections": floods.detection_flood,
     "fragments": floods.fragment_flood,
+    "giants": floods.giants,
 }
 
 
-def main(state: Path, size: int, names: list[str]) -> None:
+def each_once(source: LiveSource, batch: list[Packet], interfaces: tuple[str, ...]) -> list[Packet]:
+    """What is due, once each of `interfaces` has shown `batch`."""
+    shown = [replace(row, interface=name, data=bytes(bytearray(row.data))) for row in batch for name in interfaces]
+    source._merge.add(shown)
+    return source._copies.leave_out(source._merge.take(batch[-1].ts_ns, len(shown)))
+
+
+def main(state: Path, size: int, interfaces: tuple[str, ...], names: list[str]) -> None:
     """Feed the floods one after the other, and say how it went."""
     configure_logging()
-    sensor = Sensor(Settings(state=state, policy=None, interface=("lo",), spool_mib=SPOOL_MIB))
+    sensor = Sensor(Settings(state=state, policy=None, interface=interfaces, spool_mib=SPOOL_MIB))
     clock, found, now_ns = Clock(), set(), 0
     for name in names:
-        for batch in floods.batches(FLOODS[name](clock, size)):
+        for batch in floods.batches(FLOODS[name](clock, size), BATCH_PACKETS // len(interfaces)):
             now_ns = batch[-1].ts_ns if batch else now_ns
-            events = sensor._observe(batch, now_ns)
+            rows = each_once(sensor.source, batch, interfaces) if len(interfaces) > 1 else batch
+            events = sensor._observe(rows, now_ns, now_ns)
             found.update((event.src_ip, event.src_port) for event in events if event.tls_sni == floods.TUNNEL)
             sensor.keep(events)
     counters = asdict(sensor.detector.pipeline.counters) | dict(sensor.counters)
-    counters |= {"watch_evicted": sensor.detector.watch.evicted}
+    counters |= {"watch_evicted": sensor.detector.watch.evicted, "copies": sensor.source._copies.found}
+    counters |= {"directions_evicted": sensor.source._copies.evicted}
     counters |= {"windows_evicted": sensor.reporter.windows_evicted, "events": sensor.reporter.events}
     peak = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("VmHWM"))
     sys.stdout.write(json.dumps({"peak_kib": int(peak.split()[1]), "found": len(found), "counters": counters}) + "\n")
@@ -60,4 +73,4 @@ def main(state: Path, size: int, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), tuple(sys.argv[3].split(",")), sys.argv[4:])

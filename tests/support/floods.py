@@ -141,6 +141,14 @@ def detection_flood(clock: Clock, queries: int) -> Iterator[Packet]:
     )
 
 
+def giants(clock: Clock, segments: int) -> Iterator[Packet]:
+    """Offloaded segments as long as a ring passes them, of few flows."""
+    return (
+        clock.tcp((_SERVER, 443, client(number % 100), 40_000), 1 + number * 16_000, 0x10, bytes(16_000))
+        for number in range(segments)
+    )
+
+
 def fragment_flood(clock: Clock, datagrams: int) -> Iterator[Packet]:
     """First fragments of datagrams that never become whole, and pieces of 8 octets that make each costly."""
     transport = bytes(1480)

@@ -68,6 +68,7 @@ def follow(service: ListService, reader: Reader, first: State, second: State, th
             keeps(second)
     service.installation.break_database()
     keeps(second)
+    service.installation.mend_database()
     settle(third)
     service.stop()
     look_until(reader.complains)

@@ -206,6 +206,13 @@ class Installation:
                 if not name.startswith("sqlite_"):
                     damage.execute(f'ALTER TABLE "{name}" RENAME TO "lost_{name}"')
 
+    def mend_database(self) -> None:
+        """Put back what `break_database` took."""
+        with sqlite3.connect(self.path) as repair:
+            lost = [name for (name,) in repair.execute("SELECT name FROM sqlite_master WHERE name LIKE 'lost_%'")]
+            for name in lost:
+                repair.execute(f'ALTER TABLE "{name}" RENAME TO "{name.removeprefix("lost_")}"')
+
     def publish(
         self, body: Body, serial: int = 7, created_at_ns: int = NOW_NS, profile: str = DEFAULT_PROFILE
     ) -> Snapshot:

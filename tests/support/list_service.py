@@ -13,13 +13,15 @@ from starlette.responses import Response
 from zone_service import KEY, ORIGIN
 
 from api.app import create_app
+from api.pull_log import PullLog
 from api.server import ApiServer, bind, parse_listen
 from api.zone.server import bind_both
 from db.errors import DbError
+from db.store import open_store
 from db.values import SnapshotRow
 from molecatcher.open_zone import OpenZone, ZoneListener
 from molecatcher.zone_keys import ZoneKeyFiles
-from rules.blocklist import AddressList, NameList, encode
+from rules.blocklist import Body, encode
 
 HEARD = ("notified", "notify_given_up", "cut")
 
@@ -52,7 +54,7 @@ class ListService:
         """Return a list's address."""
         return f"http://{self.http}/feeds/{name}"
 
-    def publish(self, body: NameList | AddressList) -> None:
+    def publish(self, body: Body) -> None:
         """Put a list in force, and keep it where there is a database."""
         snapshot = snapshot_of(body)
         serial = max([held.serial for held in self.installation.snapshots.values()], default=0) + 1
@@ -82,7 +84,7 @@ class ListService:
         application.middleware("http")(self._count)
         server = ApiServer(application, self.listen_in(bind, parse_listen(self.http)))
         thread = threading.Thread(target=server.run)
-        zone = self._open_zone()
+        zone = self._open_zone(application.state.pulls)
         thread.start()
         zone.start()
         wait_until(lambda: server.is_started and zone.is_started)
@@ -100,15 +102,29 @@ class ListService:
             thread.join(10)
             assert not thread.is_alive()
 
-    def _open_zone(self) -> OpenZone:
+    def _open_zone(self, pulls: PullLog) -> OpenZone:
         keys = ZoneKeyFiles(self.folder / "zone_keys")
         if not list(keys.load()):
             keys.add(KEY)
         sockets = self.listen_in(bind_both, parse_listen(self.zone))
         get = self.installation.context().snapshot
-        return OpenZone(ZoneListener(sockets, ORIGIN, ()), get, self.installation.store, keys)
+        return OpenZone(ZoneListener(sockets, ORIGIN, ()), get, self.installation.store, keys, pulls)
 
     async def _count(self, request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
         response = Response(status_code=self.status_forced) if self.status_forced else await proceed(request)
         self.statuses.append(response.status_code)
         return response
+
+
+@contextmanager
+def serving_lists(folder: Path, first: Body, listen_in: Callable[..., Any] = call) -> Iterator[ListService]:
+    """Yield a service with its database in `folder` that has published `first`."""
+    path = folder / "events.db"
+    with open_store(path) as store:
+        service = ListService(Installation(store, path), folder, listen_in)
+        service.publish(first)
+        service.start()
+        try:
+            yield service
+        finally:
+            service.stop()

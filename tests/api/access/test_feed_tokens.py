@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from api.access.credentials import Credentials
 from api.access.presented import presented_token
 from api.access.secrets import Presented, digest_of, new_id, new_secret, parse, written
+from rules.profiles import DEFAULT_PROFILE
 
 NAMES, ADDRESSES = "/feeds/unsanctioned-domains.txt", "/feeds/unsanctioned-addresses.txt"
 
@@ -90,7 +91,7 @@ def test_a_token_for_another_profile_does_not_open_the_list_of_all(
 ) -> None:
     assert token
     bound = add_token(installation.store, profile="strict")
-    in_default = f"{NAMES}?profile=default"
+    in_default = f"{NAMES}?profile={DEFAULT_PROFILE}"
     assert ask(installation, client, in_default, **{"X-Api-Key": bound}).status_code == 403
 
 

@@ -11,12 +11,11 @@ from subprocess import CalledProcessError
 import pytest
 from feed_programs import program, pulling
 from following import Reader, State, follow
-from installation import NOW_NS, Installation, snapshot_of
-from list_service import ListService
+from installation import NOW_NS, snapshot_of
+from list_service import serving_lists
 from netns import Host, Network, needs_root
 
 from api.feeds import FeedFormat, render
-from db.store import open_store
 from rules.blocklist import AddressList
 from rules.catalogue import Catalogue, Service, Trust
 from rules.list_building import build_addresses
@@ -122,16 +121,12 @@ def test_a_filter_that_fetches_follows_the_list_and_keeps_it(
 ) -> None:
     file = tmp_path / "list"
     program(hook.split(maxsplit=1)[0])
-    with open_store(tmp_path / "events.db") as store:
-        service = ListService(Installation(store, tmp_path / "events.db"), tmp_path, near.call)
-        service.publish(let_through(LISTED).body)
-        service.start()
+    with serving_lists(tmp_path, let_through(LISTED).body, near.call) as service:
         pull = pulling(service.feed(f"unsanctioned-addresses.{extension}"), file, hook.format(file=file))
         near.call(pull)
         prepare(near)
         reader = Reader(lambda: judged(near), lambda: near.call(pull))
         follow(service, reader, *map(let_through, (LISTED, ADDED, (*LISTED, *ADDED))))
-        service.stop()
 
 
 def everything() -> tuple[str, ...]:

@@ -28,14 +28,12 @@ from feed_programs import (
 )
 from following import Judgement, Reader, State, follow
 from free_ports import free_port
-from installation import Installation
-from list_service import ListService
+from list_service import ListService, serving_lists
 from main_job import open_folder
 from proxies import ask, echo_server
 from resolvers import bind, knot_resolver, powerdns
 from zone_service import KEY, ORIGIN, signing_key
 
-from db.store import open_store
 from molecatcher.resolver_configuration import configurations
 
 REMOVED, LATER = "tunnel.ngrok.com", "later.tunnel.example"
@@ -56,13 +54,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def service(folder: Path) -> Iterator[ListService]:
-    path = folder / "events.db"
-    with open_store(path) as store:
-        service = ListService(Installation(store, path), folder)
-        service.publish(FIRST.body)
-        service.start()
+    with serving_lists(folder, FIRST.body) as service:
         yield service
-        service.stop()
 
 
 def judge(port: int) -> Judgement:

@@ -6,16 +6,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from crafted import write_pcap
-from feed_programs import ADDED, BLOCKED, BLOCKED_WIDE, PASSED, program, shipped_names
+from feed_programs import ADDED, BLOCKED, BLOCKED_WIDE, PASSED, program, pulling, shipped_names
 from floods import hello
+from following import Reader, State, follow
 from frames import CLIENT, SERVER, Conversation, S, ask
 from installation import snapshot_of
+from list_service import serving_lists
 
 from api.feeds import FeedFormat, render
 from sensor.packet import Packet
 
-NAMES = (*BLOCKED, *BLOCKED_WIDE, *PASSED, ADDED)
-WANTED = {(name, protocol) for name in (*BLOCKED, *BLOCKED_WIDE) for protocol in ("dns", "tls")}
+NAMES = (*BLOCKED, *BLOCKED_WIDE, *PASSED, ADDED, "later.tunnel.example")
+LATER, REMOVED = "later.tunnel.example", "tunnel.ngrok.com"
+WANTED = dict.fromkeys((*BLOCKED, *BLOCKED_WIDE), False) | dict.fromkeys((*PASSED, ADDED, LATER), True)
+FIRST = State(shipped_names(), WANTED)
+SECOND = State(shipped_names(without=REMOVED, added=ADDED), WANTED | {REMOVED: True, ADDED: False})
+THIRD = State(shipped_names(added=f"{ADDED} {LATER}"), WANTED | {ADDED: False, LATER: False})
 DATASET_RULE = (
     'drop dns any any -> any any (msg:"listed"; dns.query; to_lowercase; '
     "dataset:isset,molecatcher,type string,load {file}; sid:1; rev:1;)\n"
@@ -50,15 +56,29 @@ def alerts(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
             yield event["tls"]["sni"], "tls"
 
 
+def judge_rules(folder: Path, rules: bytes) -> dict[str, bool]:
+    """Return which names no rule speaks of; both protocols must agree."""
+    spoken = spoken_up(folder, rules.decode())
+    by_protocol = [{name for name, seen in spoken if seen == protocol} for protocol in ("dns", "tls")]
+    assert by_protocol[0] == by_protocol[1]
+    return {name: name not in by_protocol[0] for name in NAMES}
+
+
 def test_the_rules(tmp_path: Path) -> None:
-    rules = render(snapshot_of(shipped_names()), FeedFormat.SURICATA).decode()
-    assert spoken_up(tmp_path, rules) == WANTED
+    """Suricata reads a capture with the file as it is; a file that has not changed says what it said before."""
+    file, judged = tmp_path / "fetched", dict[bytes, dict[str, bool]]()
+    with serving_lists(tmp_path, FIRST.body) as service:
 
+        def judge() -> dict[str, bool]:
+            rules = file.read_bytes()
+            if rules not in judged:
+                run = tmp_path / str(len(judged))
+                run.mkdir()
+                judged[rules] = judge_rules(run, rules)
+            return judged[rules]
 
-def test_the_rules_after_a_change(tmp_path: Path) -> None:
-    body = shipped_names(without="tunnel.ngrok.com", added=ADDED)
-    spoken = {name for name, _protocol in spoken_up(tmp_path, render(snapshot_of(body), FeedFormat.SURICATA).decode())}
-    assert spoken == {name for name, _protocol in WANTED} - {"tunnel.ngrok.com"} | {ADDED}
+        reader = Reader(judge, pulling(service.feed("unsanctioned-domains.suricata.rules"), file))
+        follow(service, reader, FIRST, SECOND, THIRD)
 
 
 def test_the_dataset(tmp_path: Path) -> None:

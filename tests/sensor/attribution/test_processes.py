@@ -12,7 +12,7 @@ from main_job import open_folder
 from netns import needs_root
 
 from sensor.attribution.process_service import ProcessClient, ProcessService
-from sensor.attribution.processes import ProcessTable
+from sensor.attribution.processes import MAX_HOLDERS, ProcessTable
 from sensor.attribution.sockets import Socket
 
 NOBODY_UID = 65_534
@@ -161,3 +161,31 @@ def test_without_the_service_own_processes_are_named(tmp_path: Path) -> None:
         found = client.find(wanted)
     assert found is not None
     assert found.pid == pid
+
+
+def test_what_a_search_saw_and_who_was_found_last_is_looked_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second socket of a process takes no second search; one that it makes later neither."""
+    table = ProcessTable()
+    searches: list[str] = []
+    listed = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: searches.append(path) or listed(path))  # type: ignore[func-returns-value]
+    with socket.socket() as first, socket.socket() as second:
+        for held in (first, second):
+            found = table.find(Socket(os.fstat(held.fileno()).st_ino, os.getuid()))
+            assert found is not None
+            assert found.pid == os.getpid()
+        with socket.socket() as later:
+            found = table.find(Socket(os.fstat(later.fileno()).st_ino, os.getuid()))
+            assert found is not None
+            assert found.pid == os.getpid()
+    assert searches.count("/proc") == 1
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    table = ProcessTable()
+    table._remember(range(10_000), 1)
+    assert len(table._holders) == MAX_HOLDERS
+    for pid in range(10):
+        table._note(pid, pid)
+    assert list(table._recent) == [6, 7, 8, 9]
+    assert table._holders[9] == 9

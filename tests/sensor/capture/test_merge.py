@@ -30,6 +30,7 @@ def test_no_more_packets_wait_than_there_is_room_for() -> None:
 def test_no_more_octets_wait_than_there_is_room_for() -> None:
     waiting = Merge()
     room = MAX_WAITING_OCTETS // LARGEST
+    assert room < MAX_WAITING
     for turn in range(3):  # the count of octets holds over additions and removals
         first = turn * (room + 3)
         waiting.add([packet(first + number, LARGEST) for number in range(room + 3)])

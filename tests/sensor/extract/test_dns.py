@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from recordings import Recording
 
 from sensor.errors import MalformedDns
-from sensor.extract.dns import MAX_RECORDS, is_likely_dns, may_become_dns, parse_message
+from sensor.extract.dns import MAX_DELEGATIONS, MAX_RECORDS, is_likely_dns, may_become_dns, parse_message
 
 QUERY = bytes.fromhex(
     "30e501200001000000000001 07636f6e6e656374 0b6e67726f6b2d6167656e74 03636f6d 00 0001 0001 00002904d0000000000000"
@@ -34,6 +34,45 @@ def answer(qname: str, records: list[str], qtype: str = "A", rcode: int = 0) -> 
         owner, ttl, rdclass, kind, rdata = record.split(" ", 4)
         message.answer.append(dns.rrset.from_text(owner, int(ttl), rdclass, kind, rdata))
     return message.to_wire()
+
+
+def with_servers(*servers: str, zone: str = "myblog.net") -> dns.message.Message:
+    """An answer with an address, and the name servers of the zone in its authority section."""
+    made = dns.message.make_response(dns.message.make_query("a.myblog.net", "A"))
+    made.answer.append(dns.rrset.from_text("a.myblog.net.", 60, "IN", "A", "192.0.2.1"))
+    made.authority.append(dns.rrset.from_text(f"{zone}.", 60, "IN", "NS", *servers))
+    return made
+
+
+def test_the_name_servers_that_an_answer_names_are_read_in_both_sections() -> None:
+    message = parse_message(with_servers("NS1.ngrok-dns.com.", "ns2.ngrok-dns.com.").to_wire())
+    assert set(message.delegations) == {("myblog.net", "ns1.ngrok-dns.com"), ("myblog.net", "ns2.ngrok-dns.com")}
+    assert [address for address, _ in message.addresses] == [bytes([192, 0, 2, 1])]
+    asked = answer("myblog.net", ["myblog.net. 60 IN NS ns1.ngrok-dns.com."], "NS")
+    assert parse_message(asked).delegations == (("myblog.net", "ns1.ngrok-dns.com"),)
+
+
+def test_what_else_stands_in_the_authority_section_answers_nothing() -> None:
+    made = with_servers("ns1.example.")
+    made.authority.append(dns.rrset.from_text("a.myblog.net.", 60, "IN", "A", "203.0.113.9"))
+    made.authority.append(dns.rrset.from_text("a.myblog.net.", 60, "IN", "CNAME", "connect.ngrok-agent.com."))
+    message = parse_message(made.to_wire())
+    assert (message.cnames, [address for address, _ in message.addresses]) == ((), [bytes([192, 0, 2, 1])])
+
+
+def test_an_authority_section_that_is_wrong_or_cut_hides_no_answer() -> None:
+    wire = with_servers("ns1.ngrok-dns.com.").to_wire()
+    whole = parse_message(wire)
+    for length in range(wire.index(bytes([192, 0, 2, 1])) + 4, len(wire)):
+        cut = parse_message(wire[:length])
+        assert (cut.addresses, cut.is_truncated) == (whole.addresses, False)
+    wrong = parse_message(wire[:-2] + b"\xff\xff")
+    assert (wrong.addresses, wrong.delegations) == (whole.addresses, ())
+
+
+def test_so_many_name_servers_are_kept() -> None:
+    message = parse_message(with_servers(*(f"ns{number}.example." for number in range(40))).to_wire())
+    assert len(message.delegations) == MAX_DELEGATIONS
 
 
 def header(flags: int = 0x0100, questions: int = 1, answers: int = 0) -> bytes:
