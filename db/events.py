@@ -12,6 +12,7 @@ from db.facets import Facet, add_to_rollups, facet_conditions, facet_ids, is_few
 from db.filters import between, event_conditions
 from db.findings import contributions, update_findings
 from db.models import INGEST_SEQ, EventRow, FacetRow, MetaRow
+from db.search import holders
 from db.tally import Contribution
 from db.values import AppendResult, EventCursor, EventFilter, IngestedEvent, IntervalCount, Rejected, ServiceCount
 from rules.event import Event
@@ -57,8 +58,27 @@ def sensors_of(connection: Connection, event_ids: Sequence[str]) -> dict[str, st
 
 def events_page(connection: Connection, wanted: EventFilter, limit: int, after: EventCursor | None) -> list[Event]:
     """Return up to `limit` events, newest first, below `after`."""
+    if wanted.q and wanted.src is None and wanted.dst is None and (found := holders(connection, wanted)) is not None:
+        return _page_of(connection, found, wanted, limit, after)
     query = page_query(connection, wanted, limit, after)
     return list(_events(connection.execute(query).mappings()))
+
+
+def _page_of(
+    connection: Connection,
+    holding: Sequence[ColumnElement[bool]],
+    wanted: EventFilter,
+    limit: int,
+    after: EventCursor | None,
+) -> list[Event]:
+    """Return a page put together from the newest events of each of a few conditions."""
+    found: dict[str, Event] = {}
+    conditions = [*event_conditions(msgspec.structs.replace(wanted, q=None)), *_below(_EVENTS, after)]
+    for held in holding:
+        rows = connection.execute(_newest(select(_EVENTS).where(held, *conditions), _EVENTS, limit)).mappings()
+        found.update((event.event_id, event) for event in _events(rows))
+    newest = sorted(found.values(), key=lambda event: (event.observed_at_ns, event.event_id), reverse=True)
+    return newest[:limit]
 
 
 def page_query(connection: Connection, wanted: EventFilter, limit: int, after: EventCursor | None) -> Select[Any]:

@@ -84,6 +84,19 @@ def passes(event: object, fields: dict[str, object]) -> bool:
     return True
 
 
+@pytest.mark.parametrize("part", ["ROK", "connect.NGROK", "20.0.7", "nowhere", "%", "r"])
+@pytest.mark.parametrize("more", [{}, {"verdict": Outcome.SUSPICIOUS}], ids=str)
+def test_a_part_of_a_name_finds_what_a_plain_walk_finds(
+    large: Store, part: str, more: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = EventFilter(q=part, **more)  # type: ignore[arg-type]  # fields come by name
+    cursor = EventCursor(T0_NS + HOUR_NS, "")
+    found = [large.events(wanted, 50, after) for after in (None, cursor)]
+    monkeypatch.setattr("db.search.MAX_FOUND", -1)
+    assert [large.events(wanted, 50, after) for after in (None, cursor)] == found
+    assert bool(found[0]) == (part not in {"nowhere", "%"})
+
+
 @pytest.mark.parametrize("fields", FILTERS, ids=str)
 def test_each_facet_is_read_along_one_index(large: Store, fields: dict[str, object]) -> None:
     wanted = EventFilter(**fields)  # type: ignore[arg-type]  # fields come by name
