@@ -417,3 +417,20 @@ class SessionList(Document):
     """Sessions that are not over."""
 
     items: list[SessionDocument]
+
+
+class RejectedDocument(Document):
+    """An event of a batch that was not kept: its place, its id if it has one, and why."""
+
+    index: int = Field(examples=[3])
+    event_id: str | None
+    problem: str = Field(examples=["this token writes as another sensor"])
+
+
+class BatchDocument(Document):
+    """What became of a batch: events new, raised to a higher revision, known already, and not kept."""
+
+    accepted: int = Field(examples=[499])
+    updated: int = Field(examples=[0])
+    duplicate: int = Field(examples=[0])
+    rejected: list[RejectedDocument]

@@ -19,6 +19,7 @@ from rules.verdict import Outcome
 
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
 _META = MetaRow.metadata.tables[MetaRow.__tablename__]
+_ASKED_AT_ONCE = 500
 _ENUMS = ("kind", "verdict", "state", "role", "severity", "transport")
 _REFUSALS = (IntegrityError, DataError, InterfaceError, ProgrammingError, OverflowError, UnicodeEncodeError)
 
@@ -39,6 +40,16 @@ def event(connection: Connection, event_id: str) -> Event | None:
     """Return one event, None when there is none."""
     rows = connection.execute(select(_EVENTS).where(_EVENTS.c.event_id == event_id)).mappings()
     return next(_events(rows), None)
+
+
+def sensors_of(connection: Connection, event_ids: Sequence[str]) -> dict[str, str]:
+    """Return whose each of these events is, of those that are known."""
+    found: dict[str, str] = {}
+    for at in range(0, len(event_ids), _ASKED_AT_ONCE):
+        some = event_ids[at : at + _ASKED_AT_ONCE]
+        rows = connection.execute(select(_EVENTS.c.event_id, _EVENTS.c.sensor_id).where(_EVENTS.c.event_id.in_(some)))
+        found |= {row.event_id: row.sensor_id for row in rows}
+    return found
 
 
 def events_page(connection: Connection, wanted: EventFilter, limit: int, after: EventCursor | None) -> list[Event]:

@@ -138,6 +138,11 @@ class Store(AccessStore):
         with reading(self._engine) as connection:
             return events.event(connection, event_id)
 
+    def event_sensors(self, event_ids: Sequence[str]) -> dict[str, str]:
+        """Return whose each of these events is, of those that are known."""
+        with reading(self._engine) as connection:
+            return events.sensors_of(connection, event_ids)
+
     def evidence(self, event_id: str) -> bytes | None:
         """Return the packets that an event rests on as a pcapng file, None when there are none."""
         with reading(self._engine) as connection:
