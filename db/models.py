@@ -271,7 +271,7 @@ class TokenRow(Base):
 
 
 class SessionRow(Base):
-    """One `db.values.Session`."""
+    """One `db.access_values.Session`."""
 
     __tablename__ = "sessions"
     __table_args__ = (Index(None, "expires_at_ns"),)
@@ -293,7 +293,7 @@ class SessionRow(Base):
 
 
 class AccountRow(Base):
-    """One `db.values.Account`."""
+    """One `db.access_values.Account`."""
 
     __tablename__ = "accounts"
 
@@ -305,7 +305,7 @@ class AccountRow(Base):
 
 
 class AuditRow(Base):
-    """One `db.values.AuditEntry`. A trigger refuses to change one."""
+    """One `db.access_values.AuditEntry`. A trigger refuses to change one."""
 
     __tablename__ = "audit"
     __table_args__ = (Index(None, "at_ns"),)

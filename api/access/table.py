@@ -10,7 +10,8 @@ from enum import StrEnum
 
 from starlette.requests import Request
 
-from db.values import AccessRole, TokenScope
+from db.access_values import AccessRole
+from db.values import TokenScope
 
 ROLES = tuple(AccessRole)
 
