@@ -24,6 +24,7 @@ _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
 _FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]
 _META = MetaRow.metadata.tables[MetaRow.__tablename__]
 _ASKED_AT_ONCE = 500
+_IDS_A_STATEMENT = 500
 _ENUMS = ("kind", "verdict", "state", "role", "severity", "transport")
 _REFUSALS = (IntegrityError, DataError, InterfaceError, ProgrammingError, OverflowError, UnicodeEncodeError)
 
@@ -72,13 +73,17 @@ def _page_of(
     after: EventCursor | None,
 ) -> list[Event]:
     """Return a page put together from the newest events of each of a few conditions."""
-    found: dict[str, Event] = {}
+    keys: set[tuple[int, str]] = set()
     conditions = [*event_conditions(msgspec.structs.replace(wanted, q=None)), *_below(_EVENTS, after)]
     for held in holding:
-        rows = connection.execute(_newest(select(_EVENTS).where(held, *conditions), _EVENTS, limit)).mappings()
-        found.update((event.event_id, event) for event in _events(rows))
-    newest = sorted(found.values(), key=lambda event: (event.observed_at_ns, event.event_id), reverse=True)
-    return newest[:limit]
+        query = select(_EVENTS.c.observed_at_ns, _EVENTS.c.event_id).where(held, *conditions)
+        keys.update((row[0], row[1]) for row in connection.execute(_newest(query, _EVENTS, limit)))
+    ids = [event_id for _, event_id in sorted(keys, reverse=True)[:limit]]
+    found: dict[str, Event] = {}
+    for at in range(0, len(ids), _IDS_A_STATEMENT):
+        rows = connection.execute(select(_EVENTS).where(_EVENTS.c.event_id.in_(ids[at : at + _IDS_A_STATEMENT])))
+        found.update((event.event_id, event) for event in _events(rows.mappings()))
+    return [found[event_id] for event_id in ids]
 
 
 def page_query(connection: Connection, wanted: EventFilter, limit: int, after: EventCursor | None) -> Select[Any]:

@@ -4,7 +4,7 @@ The distinct values of a column are walked along its index, a seek each. Where t
 text, the answer is None: then the events themselves, the newest first, soon fill a page.
 """
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from db.models import EventRow, FacetRow
 from db.values import EventFilter
@@ -34,8 +34,9 @@ def _holding(connection: Connection, column: ColumnElement[str], part: str) -> l
     following = select(func.min(column)).where(column > walk.c.value).correlate(walk).scalar_subquery()
     more = select(following, walk.c.at + 1).where(walk.c.value.is_not(None), walk.c.at <= MAX_VALUES)
     walk = walk.union_all(more)
-    if (connection.execute(select(func.max(walk.c.at))).scalar_one() or 0) > MAX_VALUES:
+    is_too_long = walk.c.at > MAX_VALUES
+    wanted = or_(walk.c.value.icontains(part, autoescape=True), is_too_long)
+    rows = connection.execute(select(walk.c.value, is_too_long).where(wanted).limit(MAX_FOUND + 1)).all()
+    if len(rows) > MAX_FOUND or any(row[1] for row in rows):
         return None
-    holds = walk.c.value.icontains(part, autoescape=True)
-    values = list(connection.execute(select(walk.c.value).where(holds).limit(MAX_FOUND + 1)).scalars())
-    return values if len(values) <= MAX_FOUND else None
+    return [row[0] for row in rows]
