@@ -32,14 +32,15 @@ def is_pattern(entry: str) -> bool:
 
 
 def names(catalogue: Catalogue) -> list[str]:
-    """Return every name of the catalogue, without those that hold wildcards."""
+    """Return every name of the catalogue, and one for each pattern."""
     found = {entry.removeprefix(EXACT_MARK) for row in catalogue.services.values() for _, entry in row.entries()}
-    return sorted(name for name in found if not is_pattern(name))
+    return sorted(name.replace("*", "mc").replace("?", "q") for name in found)
 
 
 def variants(name: str) -> Iterator[str]:
     """Yield siblings, parents, prefixes, suffixes and other look-alikes of a name."""
     first, _, rest = name.partition(".")
+    yield from (f"a.{first}.{rest}.example", f"{first}.a.b.{rest}", f"{first}{first}.{rest}")
     yield from (f"mc-sibling.{rest}", f"{first}-2.{rest}", f"{first}.mc.{rest}")
     yield from (f"not{name}", f"x-{name}", f"evil{first}.{rest}")
     yield from (f"{name}.example.net", f"{name}.corp.example", f"{name.replace('.', '-')}.example.org")
