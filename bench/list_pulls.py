@@ -1,6 +1,6 @@
 """Measures what pulls of a large list cost our server, beside nginx with the same file.
 
-    python bench/list_pulls.py [--entries 1000000] [--pulls 2000]
+    python bench/list_pulls.py [--entries 1000000] [--pulls 500]
 
 CPU is that of the server's processes (user and system, /proc/PID/stat), memory their largest resident set. Pulls come
 one after the other: a firewall's pull does not wait for another's. nginx is the limit: it does nothing but this.
@@ -210,7 +210,7 @@ def main() -> None:
     """Print a row for each measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, default=1_000_000)
-    parser.add_argument("--pulls", type=int, default=2_000)
+    parser.add_argument("--pulls", type=int, default=500, help="fewer than a token may in a minute")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     if wanted.serve:

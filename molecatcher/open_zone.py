@@ -4,18 +4,17 @@ import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 
 import dns.name
 import msgspec
 import structlog
 
-from api.access.addresses import Address, parse_address
+from api.access.addresses import parse_address
 from api.errors import RefusedListenAddress
 from api.pull_log import Consumer, Pulled, PullLog
 from api.server import parse_listen
-from api.zone.answers import Answers
+from api.zone.answers import Answers, Transfer
 from api.zone.keys import tsig_key
 from api.zone.notices import Target
 from api.zone.policy_zone import PolicyZone
@@ -27,6 +26,7 @@ from molecatcher.listener_thread import ListenerThread
 from molecatcher.settings import Settings
 from molecatcher.zone_keys import ZoneKeyFiles
 from rules.blocklist import ListName, Snapshot, decode
+from rules.profiles import DEFAULT_PROFILE
 
 log = structlog.get_logger()
 
@@ -93,39 +93,45 @@ class OpenZone(ListenerThread):
     """Serves the list of names as a zone."""
 
     def __init__(
-        self, listener: ZoneListener, snapshot: Callable[[ListName], Snapshot | None], store: Store, keys: ZoneKeyFiles
+        self,
+        listener: ZoneListener,
+        snapshot: Callable[[ListName], Snapshot | None],
+        store: Store,
+        keys: ZoneKeyFiles,
+        pulls: PullLog,
     ) -> None:
+        self._pulls = pulls
         self._keys = keys
         self._unsigned = listener.unsigned
         name = ListName.UNSANCTIONED_DOMAINS
         zones = {listener.origin: PolicyZone(lambda: snapshot(name), lambda serial: _kept(store, name, serial))}
         keys.poll()
-        self._answers = Answers(zones, lambda: keys.keyring)
-        self._zone_server = ZoneServer(listener.sockets, zones, self._answers, self._targets)
+        answers = Answers(zones, lambda: keys.keyring, self._note)
+        self._zone_server = ZoneServer(listener.sockets, zones, answers, self._targets)
         super().__init__(self._zone_server, "open-zone")
 
     def counts(self) -> dict[str, int]:
         """Return how often what was answered."""
         return self._zone_server.counts()
 
-    def note_in(self, pulls: PullLog) -> None:
-        """Have transfers noted with the other pulls of lists; a key is named as a token is."""
-        self._answers.note_transfer = partial(_note, pulls)
-
     def poll(self) -> None:
         """Take up keys that were made or removed."""
         self._keys.poll()
+
+    def _note(self, transfer: Transfer) -> None:
+        """Put a transfer among the pulls, so that a secondary that is behind shows."""
+        status = HTTPStatus.OK if transfer.is_new else HTTPStatus.NOT_MODIFIED
+        status = status if transfer.serial is not None else HTTPStatus.SERVICE_UNAVAILABLE
+        who = Consumer("", transfer.key, transfer.address, f"zone transfer {transfer.key}".rstrip())
+        self._pulls.note(
+            who, Pulled(ListName.UNSANCTIONED_DOMAINS, DEFAULT_PROFILE, "transfer"), transfer.serial, status
+        )
 
     def _targets(self) -> tuple[Target, ...]:
         signed = [
             Target(*parse_secondary(text), tsig_key(key)) for key in self._keys.keyring.keys for text in key.notify
         ]
         return (*self._unsigned, *signed)
-
-
-def _note(pulls: PullLog, client: Address, key: str, snapshot: Snapshot) -> None:
-    what = Pulled(snapshot.list_name, snapshot.profile, "transfer")
-    pulls.note(Consumer("", key, str(client), "DNS"), what, snapshot.serial, HTTPStatus.OK)
 
 
 def _kept(store: Store, name: ListName, serial: int) -> Snapshot | None:
