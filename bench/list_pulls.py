@@ -95,8 +95,10 @@ def ours(entries: int, folder: Path) -> Iterator[tuple[int, int, list[str]]]:
         lines = iter(child.stdout or ())
         port = int(next(line for line in lines if line.startswith("127.")).rpartition(":")[2])
         wait_for(port)
-        yield port, child.pid, secrets.read_text().split()
-        child.terminate()
+        try:
+            yield port, child.pid, secrets.read_text().split()
+        finally:
+            child.terminate()
 
 
 @contextmanager
@@ -113,8 +115,10 @@ def nginx(folder: Path, content: bytes) -> Iterator[tuple[int, int]]:
     configuration.write_text(NGINX.format(folder=folder, port=port, user=user))
     with subprocess.Popen(["nginx", "-c", str(configuration), "-g", "daemon off;"], stderr=subprocess.DEVNULL) as child:
         wait_for(port)
-        yield port, child.pid
-        child.terminate()
+        try:
+            yield port, child.pid
+        finally:
+            child.terminate()
 
 
 def wait_for(port: int) -> None:
