@@ -1,6 +1,6 @@
 """The analyst's story in a browser against the real API process: from alert to exception, and to lists that change.
 
-`MOLECATCHER_SCREENSHOTS=docs` keeps the pictures that docs/soc.md shows.
+`MOLECATCHER_SCREENSHOTS=docs` keeps the pictures that docs/page.md shows.
 """
 
 import os
