@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from threading import BoundedSemaphore
 
 import structlog
 from fastapi import Depends, FastAPI
@@ -47,6 +48,7 @@ from api.routes import (
     findings,
     health,
     inbound,
+    ingest,
     lists,
     me,
     misp,
@@ -101,6 +103,7 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.break_glass_uses = Counter(
         "molecatcher_break_glass_sign_ins", "Sign-ins with the break-glass account", registry=registry
     )
+    app.state.batches = BoundedSemaphore(ingest.AT_ONCE)
     app.state.publication = Publication(context.snapshot)
     app.state.collections = Collections(context.snapshot)
     app.state.pulls = pulls
@@ -118,17 +121,8 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     readers = (feeds, decisions, lists, consumers, taxii, misp)
     workflow = (findings, exceptions, services, blocked, searches, outputs, inbound)
     watchers = (event_streams, events, *workflow, sensors, policy, demonstration)
-    for module in (
-        *readers,
-        *watchers,
-        health,
-        pages,
-        me,
-        tokens,
-        audit,
-        sessions,
-        sign_in,
-    ):  # tried in turn: readers ask most
+    access = (me, tokens, audit, sessions, sign_in, ingest)
+    for module in (*readers, *watchers, health, pages, *access):  # tried in turn: readers ask most
         app.include_router(module.router)
     require_complete(routes_of(app))
     app.mount(STATIC_PATH, make_static_files(), name="static")

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import msgspec
 
 from api.problems import Kind, Problem
-from db.values import AuditFilter, EventFilter, FindingFilter
+from db.access_values import AuditFilter
+from db.values import EventFilter, FindingFilter
 
 SIGNATURE_OCTETS = 16
 MAX_CURSOR_LENGTH = 512

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.problems import Kind, Problem
 
 MAX_BODY_OCTETS = 64 * 1024
+LARGE_BODIES = {"/v1/events:batch": 5_000_000}
 MAX_TARGET_OCTETS = 8192
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 
@@ -34,8 +35,9 @@ class RequestGuard:
             if self.hosts is not None:
                 check_host(headers.get(b"host", b"").decode("latin-1"), self.hosts)
             check_target(scope["raw_path"] or scope["path"].encode(), scope["query_string"])
-            check_declared_length(headers.get(b"content-length", b"0"))
-            receive = _bounded(receive)
+            limit = LARGE_BODIES.get(scope["path"], MAX_BODY_OCTETS)
+            check_declared_length(headers.get(b"content-length", b"0"), limit)
+            receive = _bounded(receive, limit)
         await self.app(scope, receive, send)
 
 
@@ -73,13 +75,13 @@ def check_target(raw_path: bytes, query: bytes) -> None:
         raise Problem(Kind.BAD_REQUEST, "Leave control characters out of path and query.")
 
 
-def check_declared_length(length: bytes) -> None:
+def check_declared_length(length: bytes, limit: int = MAX_BODY_OCTETS) -> None:
     """Refuse a body that says it is too large."""
-    if not length.isdigit() or int(length[:20]) > MAX_BODY_OCTETS:
-        raise Problem(Kind.TOO_LARGE, f"Keep the body under {MAX_BODY_OCTETS} octets.")
+    if not length.isdigit() or int(length[:20]) > limit:
+        raise Problem(Kind.TOO_LARGE, f"Keep the body under {limit} octets.")
 
 
-def _bounded(receive: Receive) -> Receive:
+def _bounded(receive: Receive, limit: int) -> Receive:
     """Return `receive` that stops a body, declared or not, when it grows too large."""
     taken = 0
 
@@ -87,7 +89,7 @@ def _bounded(receive: Receive) -> Receive:
         nonlocal taken
         message = await receive()
         taken += len(message.get("body", b""))
-        if taken > MAX_BODY_OCTETS:
+        if taken > limit:
             raise HTTPException(Kind.TOO_LARGE.status)
         return message
 

@@ -17,6 +17,7 @@ _TITLES = {
     404: "There is nothing here",
     406: "The answer has another media type than those of Accept",
     409: "That is not how things stand now",
+    413: "The body is too large, or holds too many",
     421: "The Host header names no loopback host",
     422: "A parameter has a value that cannot be used",
     429: "Too many requests; Retry-After says when to go on",

@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from api.cursors import CursorSigner, Position
 from api.documents import json_response
-from db.values import AuditFilter, EventFilter, FindingFilter
+from db.access_values import AuditFilter
+from db.values import EventFilter, FindingFilter
 
 Filter = TypeVar("Filter", EventFilter, FindingFilter, AuditFilter)
 

@@ -59,6 +59,7 @@ class Kind(Enum):
     )
     TOO_MANY_STREAMS = ("too-many-streams", HTTPStatus.SERVICE_UNAVAILABLE, "No more streams can be opened now")
     STORE_UNAVAILABLE = ("store-unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer")
+    BUSY = ("busy", HTTPStatus.SERVICE_UNAVAILABLE, "Too much is being written just now")
     OTHER = ("other", HTTPStatus.BAD_REQUEST, "The request was refused")
 
     def __init__(self, name: str, status: HTTPStatus, title: str) -> None:

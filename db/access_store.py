@@ -3,8 +3,8 @@
 from sqlalchemy import Engine
 
 from db import audit, people
+from db.access_values import Account, AuditEntry, AuditFilter, Session
 from db.engine import reading, writing
-from db.values import Account, AuditEntry, AuditFilter, Session
 
 
 class AccessStore:

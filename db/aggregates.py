@@ -4,8 +4,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from db.filters import event_conditions
-from db.models import EventRow
+from db.facets import HOUR_NS, facet_conditions
+from db.filters import between, event_conditions
+from db.models import EventRow, FacetRow, RollupRow
 from db.values import Aggregation, Dimension, EventFilter, Group, Metric
 
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__].c
@@ -19,12 +20,44 @@ _DIMENSIONS = {
     Dimension.DST: _EVENTS.dst_name,
     Dimension.SENSOR: _EVENTS.sensor_id,
 }
+HOURLY = frozenset(Dimension) - {Dimension.SRC, Dimension.DST}
+_SUMS = {Metric.EVENTS: "events", Metric.SIGHTINGS: "sightings", Metric.BYTES: "octets"}
 _METRICS: dict[Metric, ColumnElement[int]] = {
     Metric.EVENTS: func.count(),
     Metric.SIGHTINGS: func.sum(_EVENTS.count),
     Metric.BYTES: func.sum(_EVENTS.bytes_out + _EVENTS.bytes_in),
     Metric.SOURCES: func.count(_EVENTS.src_ip.distinct()),
 }
+
+
+def aggregate_hours(connection: Connection, wanted: EventFilter, how: Aggregation, limit: int) -> list[Group]:
+    """Return what `aggregate` does, of the hourly sums; see `is_hourly` for what can be asked of them."""
+    facets = FacetRow.metadata.tables[FacetRow.__tablename__]
+    sums = RollupRow.metadata.tables[RollupRow.__tablename__]
+    columns = {Dimension.SENSOR: facets.c.sensor_id} | {
+        dimension: facets.c[dimension.value] for dimension in HOURLY if dimension is not Dimension.SENSOR
+    }
+    value = func.sum(sums.c[_SUMS[how.metric]]).label("value")
+    keys: list[ColumnElement[Any]] = [func.nullif(columns[dimension], "") for dimension in how.by]
+    starts = [(sums.c.hour_ns - sums.c.hour_ns % how.interval_ns).label("start")] if how.interval_ns else []
+    query = select(*starts, value, *keys).select_from(sums.join(facets, facets.c.facet_id == sums.c.facet_id))
+    query = query.where(*facet_conditions(wanted), *between(sums.c.hour_ns, wanted.from_ns, wanted.to_ns))
+    query = query.group_by(*starts, *keys).having(func.sum(sums.c.events) > 0)
+    rows = connection.execute(query.order_by(*starts, value.desc(), *keys).limit(limit))
+    if how.interval_ns:
+        return [Group(start_ns, tuple(values), int(total or 0)) for start_ns, total, *values in rows]
+    return [Group(None, tuple(values), int(total or 0)) for total, *values in rows]
+
+
+def is_hourly(wanted: EventFilter, how: Aggregation) -> bool:
+    """Tell whether the hourly sums answer this: whole hours, facets only, nothing of single sources."""
+    whole = (wanted.from_ns or 0, wanted.to_ns or 0, how.interval_ns or 0)
+    return (
+        how.metric in _SUMS
+        and set(how.by) <= HOURLY
+        and not (wanted.src or wanted.dst or wanted.q)
+        and all(number % HOUR_NS == 0 for number in whole)
+    )
 
 
 def aggregate(connection: Connection, wanted: EventFilter, how: Aggregation, limit: int) -> list[Group]:
@@ -41,7 +74,8 @@ def aggregate(connection: Connection, wanted: EventFilter, how: Aggregation, lim
     else:
         order = [value.desc(), *keys]
         query = select(value, *keys).group_by(*keys)
-    rows = connection.execute(query.where(*event_conditions(wanted)).order_by(*order).limit(limit))
+    query = query.select_from(EventRow.__table__).where(*event_conditions(wanted))
+    rows = connection.execute(query.order_by(*order).limit(limit))
     if how.interval_ns:
         return [Group(start_ns, tuple(values), int(total or 0)) for start_ns, total, *values in rows]
     return [Group(None, tuple(values), int(total or 0)) for total, *values in rows]

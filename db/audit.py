@@ -5,8 +5,8 @@ import hashlib
 import msgspec
 from sqlalchemy import ColumnElement, Connection, insert, select
 
+from db.access_values import AuditEntry, AuditFilter
 from db.models import AuditRow
-from db.values import AuditEntry, AuditFilter
 
 _AUDIT = AuditRow.metadata.tables[AuditRow.__tablename__]
 

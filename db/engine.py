@@ -193,6 +193,14 @@ def _upsert(dialect: str, table: Table, newer: str | None, clock_step_ns: int | 
     return insert.on_conflict_do_update(index_elements=key, set_=columns, where=where)
 
 
+def increment(connection: Connection, table: Table) -> Executable:
+    """Return an INSERT that adds to the numbers of the row with the same primary key."""
+    insert = _INSERT[connection.dialect.name](table)
+    key = [column.name for column in table.primary_key]
+    sums = {column.name: column + insert.excluded[column.name] for column in table.columns if column.name not in key}
+    return insert.on_conflict_do_update(index_elements=key, set_=sums)
+
+
 def explain(error: DBAPIError | sqlite3.Error, path: str) -> DbError:
     """Return what a database error means for the caller; the driver's words are kept, parameters are not shown."""
     cause = error.orig if isinstance(error, DBAPIError) else error

@@ -1,15 +1,18 @@
 """Events: written in batches, asked for by page, by id, in the order of commits, and counted."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, distinct, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, Select, distinct, func, select, tuple_, update
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from db.engine import upsert
-from db.filters import event_conditions
+from db.facets import Facet, add_to_rollups, facet_conditions, facet_ids, is_few
+from db.filters import between, event_conditions
 from db.findings import contributions, update_findings
-from db.models import INGEST_SEQ, EventRow, MetaRow
+from db.models import INGEST_SEQ, EventRow, FacetRow, MetaRow
+from db.search import holders
 from db.tally import Contribution
 from db.values import AppendResult, EventCursor, EventFilter, IngestedEvent, IntervalCount, Rejected, ServiceCount
 from rules.event import Event
@@ -18,7 +21,10 @@ from rules.observation import Kind
 from rules.verdict import Outcome
 
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
+_FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]
 _META = MetaRow.metadata.tables[MetaRow.__tablename__]
+_ASKED_AT_ONCE = 500
+_IDS_A_STATEMENT = 500
 _ENUMS = ("kind", "verdict", "state", "role", "severity", "transport")
 _REFUSALS = (IntegrityError, DataError, InterfaceError, ProgrammingError, OverflowError, UnicodeEncodeError)
 
@@ -41,14 +47,69 @@ def event(connection: Connection, event_id: str) -> Event | None:
     return next(_events(rows), None)
 
 
+def sensors_of(connection: Connection, event_ids: Sequence[str]) -> dict[str, str]:
+    """Return whose each of these events is, of those that are known."""
+    found: dict[str, str] = {}
+    for at in range(0, len(event_ids), _ASKED_AT_ONCE):
+        some = event_ids[at : at + _ASKED_AT_ONCE]
+        rows = connection.execute(select(_EVENTS.c.event_id, _EVENTS.c.sensor_id).where(_EVENTS.c.event_id.in_(some)))
+        found |= {row.event_id: row.sensor_id for row in rows}
+    return found
+
+
 def events_page(connection: Connection, wanted: EventFilter, limit: int, after: EventCursor | None) -> list[Event]:
     """Return up to `limit` events, newest first, below `after`."""
-    newest = (_EVENTS.c.observed_at_ns, _EVENTS.c.event_id)
-    query = select(_EVENTS).where(*event_conditions(wanted))
-    if after is not None:
-        query = query.where(tuple_(*newest) < tuple_(after.observed_at_ns, after.event_id))
-    query = query.order_by(*(column.desc() for column in newest)).limit(limit)
+    if wanted.q and wanted.src is None and wanted.dst is None and (found := holders(connection, wanted)) is not None:
+        return _page_of(connection, found, wanted, limit, after)
+    query = page_query(connection, wanted, limit, after)
     return list(_events(connection.execute(query).mappings()))
+
+
+def _page_of(
+    connection: Connection,
+    holding: Sequence[ColumnElement[bool]],
+    wanted: EventFilter,
+    limit: int,
+    after: EventCursor | None,
+) -> list[Event]:
+    """Return a page put together from the newest events of each of a few conditions."""
+    keys: set[tuple[int, str]] = set()
+    conditions = [*event_conditions(msgspec.structs.replace(wanted, q=None)), *_below(_EVENTS, after)]
+    for held in holding:
+        query = select(_EVENTS.c.observed_at_ns, _EVENTS.c.event_id).where(held, *conditions)
+        keys.update((row[0], row[1]) for row in connection.execute(_newest(query, _EVENTS, limit)))
+    ids = [event_id for _, event_id in sorted(keys, reverse=True)[:limit]]
+    found: dict[str, Event] = {}
+    for at in range(0, len(ids), _IDS_A_STATEMENT):
+        rows = connection.execute(select(_EVENTS).where(_EVENTS.c.event_id.in_(ids[at : at + _IDS_A_STATEMENT])))
+        found.update((event.event_id, event) for event in _events(rows.mappings()))
+    return [found[event_id] for event_id in ids]
+
+
+def page_query(connection: Connection, wanted: EventFilter, limit: int, after: EventCursor | None) -> Select[Any]:
+    """Return the query of a page: along the index of what is asked for, or put together from the facets it takes."""
+    faceted = facet_conditions(wanted)
+    has_own_index = wanted.src is not None or wanted.dst is not None or wanted.q
+    if not faceted or has_own_index or not is_few(connection, faceted):
+        conditions = [*event_conditions(wanted), *_below(_EVENTS, after)]
+        return _newest(select(_EVENTS).where(*conditions), _EVENTS, limit)
+    each = _EVENTS.alias("each_facet")
+    window = [*_below(each, after), *between(each.c.observed_at_ns, wanted.from_ns, wanted.to_ns)]
+    own = select(each.c.event_id).where(each.c.facet_id == _FACETS.c.facet_id, *window)
+    newest = _newest(own, each, limit).correlate(_FACETS)
+    query = select(_EVENTS).select_from(_FACETS.join(_EVENTS, _EVENTS.c.event_id.in_(newest))).where(*faceted)
+    by_time = (_EVENTS.c.observed_at_ns + 0).desc()  # not a column: else SQLite walks the events instead of the facets
+    return query.order_by(by_time, _EVENTS.c.event_id.desc()).limit(limit)
+
+
+def _below(table: FromClause, after: EventCursor | None) -> list[ColumnElement[bool]]:
+    if after is None:
+        return []
+    return [tuple_(table.c.observed_at_ns, table.c.event_id) < tuple_(after.observed_at_ns, after.event_id)]
+
+
+def _newest(query: Select[Any], table: FromClause, limit: int) -> Select[Any]:
+    return query.order_by(table.c.observed_at_ns.desc(), table.c.event_id.desc()).limit(limit)
 
 
 def ingested_after(connection: Connection, ingest_seq: int, limit: int, wanted: EventFilter) -> list[IngestedEvent]:
@@ -130,9 +191,15 @@ def _write(connection: Connection, events: Sequence[Event]) -> AppendResult:
         if (earlier := known.get(each.event_id)) is None or each.revision > earlier.revision
     ]
     if changes:
-        rows = [_row(each, sequence + place) for place, (_, each) in enumerate(changes)]
+        pairs = [(earlier, _contribution(each)) for earlier, each in changes]
+        ids = facet_ids(connection, (Facet.of(each) for pair in pairs for each in pair if each is not None))
+        rows = [
+            _row(each, sequence + place) | {"facet_id": ids[Facet.of(pairs[place][1])]}
+            for place, (_, each) in enumerate(changes)
+        ]
         connection.execute(upsert(connection, _EVENTS, newer="revision"), rows)
-        update_findings(connection, [(earlier, _contribution(each)) for earlier, each in changes])
+        add_to_rollups(connection, pairs, ids)
+        update_findings(connection, pairs)
     updated = sum(earlier is not None for earlier, _ in changes)
     return AppendResult(stored=len(changes) - updated, updated=updated, ignored=len(events) - len(changes))
 

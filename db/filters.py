@@ -25,7 +25,7 @@ def event_conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
             _EVENTS.sensor_id: wanted.sensor,
         }
     )
-    found += _between(_EVENTS.observed_at_ns, wanted.from_ns, wanted.to_ns)
+    found += between(_EVENTS.observed_at_ns, wanted.from_ns, wanted.to_ns)
     if wanted.service is not None:
         found.append(_EVENTS.service == wanted.service if wanted.service else _EVENTS.service.is_(None))
     if wanted.dst is not None:
@@ -53,7 +53,7 @@ def finding_conditions(wanted: FindingFilter) -> list[ColumnElement[bool]]:
     )
     if wanted.assignee is not None:
         found.append(_FINDINGS.assignee == wanted.assignee if wanted.assignee else _FINDINGS.assignee.is_(None))
-    found += _between(_FINDINGS.last_seen_ns, wanted.from_ns, wanted.to_ns)
+    found += between(_FINDINGS.last_seen_ns, wanted.from_ns, wanted.to_ns)
     if wanted.q:
         sources = (_FINDINGS.src_ip,) if wanted.q_finds_sources else ()
         found.append(_contains(wanted.q, _FINDINGS.dst_name, _FINDINGS.service, *sources))
@@ -64,7 +64,8 @@ def _equal(wanted: Mapping[ColumnElement[str], str | None]) -> list[ColumnElemen
     return [column == str(value) for column, value in wanted.items() if value is not None]
 
 
-def _between(column: ColumnElement[int], from_ns: int | None, to_ns: int | None) -> list[ColumnElement[bool]]:
+def between(column: ColumnElement[int], from_ns: int | None, to_ns: int | None) -> list[ColumnElement[bool]]:
+    """Return that a time lies in a window; its end does not belong to it."""
     found = []
     if from_ns is not None:
         found.append(column >= from_ns)

@@ -51,6 +51,7 @@ class EventRow(Base):
         Index(None, "dst_name", "observed_at_ns", "event_id"),
         Index(None, "service", "observed_at_ns", "event_id"),
         Index(None, "verdict", "observed_at_ns", "event_id"),
+        Index(None, "facet_id", "observed_at_ns", "event_id"),
     )
 
     event_id: Mapped[str] = mapped_column(primary_key=True)
@@ -100,6 +101,37 @@ class EventRow(Base):
     first_seen_ns: Mapped[int]
     last_seen_ns: Mapped[int]
     sensor_loss: Mapped[int]
+    facet_id: Mapped[int]
+
+
+class FacetRow(Base):
+    """One combination of what events are filtered by and have few values of; an absent service is "".
+
+    There are some hundreds, whatever the number of events: as many as sensors, services and their states make.
+    """
+
+    __tablename__ = "facets"
+    __table_args__ = (UniqueConstraint("verdict", "role", "severity", "state", "service", "sensor_id"),)
+
+    facet_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    verdict: Mapped[str]
+    role: Mapped[str]
+    severity: Mapped[str]
+    state: Mapped[str]
+    service: Mapped[str]
+    sensor_id: Mapped[str]
+
+
+class RollupRow(Base):
+    """What the events of one facet that were observed in one hour sum up to, at their highest revisions."""
+
+    __tablename__ = "rollups"
+
+    hour_ns: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    facet_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    events: Mapped[int]
+    sightings: Mapped[int]
+    octets: Mapped[int]
 
 
 class EvidenceRow(Base):
@@ -239,7 +271,7 @@ class TokenRow(Base):
 
 
 class SessionRow(Base):
-    """One `db.values.Session`."""
+    """One `db.access_values.Session`."""
 
     __tablename__ = "sessions"
     __table_args__ = (Index(None, "expires_at_ns"),)
@@ -261,7 +293,7 @@ class SessionRow(Base):
 
 
 class AccountRow(Base):
-    """One `db.values.Account`."""
+    """One `db.access_values.Account`."""
 
     __tablename__ = "accounts"
 
@@ -273,7 +305,7 @@ class AccountRow(Base):
 
 
 class AuditRow(Base):
-    """One `db.values.AuditEntry`. A trigger refuses to change one."""
+    """One `db.access_values.AuditEntry`. A trigger refuses to change one."""
 
     __tablename__ = "audit"
     __table_args__ = (Index(None, "at_ns"),)

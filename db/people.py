@@ -3,9 +3,9 @@
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from db.access_values import Account, Session
 from db.engine import upsert
 from db.models import AccountRow, SessionRow
-from db.values import Account, Session
 
 _SESSIONS = SessionRow.metadata.tables[SessionRow.__tablename__]
 _ACCOUNTS = AccountRow.metadata.tables[AccountRow.__tablename__]

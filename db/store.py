@@ -138,6 +138,11 @@ class Store(AccessStore):
         with reading(self._engine) as connection:
             return events.event(connection, event_id)
 
+    def event_sensors(self, event_ids: Sequence[str]) -> dict[str, str]:
+        """Return whose each of these events is, of those that are known."""
+        with reading(self._engine) as connection:
+            return events.sensors_of(connection, event_ids)
+
     def evidence(self, event_id: str) -> bytes | None:
         """Return the packets that an event rests on as a pcapng file, None when there are none."""
         with reading(self._engine) as connection:
@@ -182,7 +187,8 @@ class Store(AccessStore):
     def aggregate(self, wanted: EventFilter, how: Aggregation, limit: int) -> list[Group]:
         """Return up to `limit` groups of events: intervals in order, the highest value first."""
         with reading(self._engine) as connection:
-            return aggregates.aggregate(connection, wanted, how, limit)
+            answer = aggregates.aggregate_hours if aggregates.is_hourly(wanted, how) else aggregates.aggregate
+            return answer(connection, wanted, how, limit)
 
     def observed_addresses(self, verdict: Outcome, from_ns: int) -> frozenset[str]:
         """Return the other ends' addresses in events of `verdict` observed since `from_ns`, DNS answers included."""

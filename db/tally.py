@@ -58,6 +58,7 @@ class Contribution:
     first_seen_ns: int
     last_seen_ns: int
     sensor_loss: int
+    observed_at_ns: int
 
     @property
     def key(self) -> FindingKey | None:

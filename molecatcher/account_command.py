@@ -41,7 +41,7 @@ def create_break_glass(
     """
     from api.access.audit import audit_local
     from api.access.break_glass import hash_of, new_password
-    from db.values import Account
+    from db.access_values import Account
     from molecatcher.token_command import open_state
 
     password = new_password()

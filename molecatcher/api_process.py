@@ -87,12 +87,11 @@ class ApiProcess:
             NameResolver(settings.resolvers, spell=own_lookups.mark),
         )
         self._checks_zones = settings.zone_checks
-        self.zone = (
-            OpenZone(open_zone, self.publisher.snapshot, self.store, ZoneKeyFiles(settings.zone_keys))
-            if open_zone
-            else None
-        )
+        self.zone: OpenZone | None = None
         app = create_app(self._context(settings), access)
+        if open_zone:
+            keys = ZoneKeyFiles(settings.zone_keys)
+            self.zone = OpenZone(open_zone, self.publisher.snapshot, self.store, keys, app.state.pulls)
         self.server = ApiServer(app, listener, self._certificate, reach=reach)
         self.feeds = OpenFeeds(app, open_lists) if open_lists else None
         self._stopping = threading.Event()
@@ -206,7 +205,7 @@ class ApiProcess:
             name_key=kept_secret(settings.state / "name_key"),
             held_list=self.publisher.held,
             confirm_list=self.publisher.confirm,
-            zone_counts=self.zone.counts if self.zone else dict,
+            zone_counts=lambda: self.zone.counts() if self.zone else {},
             cursor_secret=kept_secret(settings.state / "cursor_secret"),
         )
 

@@ -200,12 +200,22 @@ def sensor(
     workers: WorkersOption = None,
     *,
     catalogue_dir: CatalogueOption = None,
+    api: Annotated[
+        str | None, typer.Option("--api", metavar="URL", help="Send events there [default: into the database here]")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", metavar="FILE", help="The sensor's token (scope events:write)")
+    ] = None,
 ) -> None:
-    """Only the sensor: capture and classify into the database under the state directory."""
+    """Only the sensor: capture and classify, into the database under the state directory or to another host's API.
+
+    Example: molecatcher sensor --api https://molecatcher.example.com:8484 --token-file /etc/molecatcher/token
+    """
     from molecatcher.workers import run as run_sensor
 
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
-    run_sensor(_settings(**where, state=state, policy=policy, catalogue_dir=catalogue_dir))
+    to = {"api": api, "token_file": token_file}
+    run_sensor(_settings(**where, **to, state=state, policy=policy, catalogue_dir=catalogue_dir))
 
 
 @app.command()
@@ -325,6 +335,9 @@ def explain(
 def blocklist(
     output: Annotated[str, typer.Argument(metavar="FORMAT", help="LIST.FORMAT, one of those below")],
     policy: PolicyOption = None,
+    profile: Annotated[
+        str, typer.Option("--profile", metavar="NAME", help="Which services and roles: docs/blocklists.md")
+    ] = "agents-only",
 ) -> None:
     """Print a block list built now from the catalogue and the policy.
 
@@ -334,7 +347,7 @@ def blocklist(
     """
     from molecatcher.list_command import print_list
 
-    print_list(output, _settings(policy=policy))
+    print_list(output, _settings(policy=policy), profile)
 
 
 @app.command()

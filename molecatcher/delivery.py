@@ -2,11 +2,13 @@
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 
 from db.errors import DbError
-from db.store import Store
+from db.values import AppendResult
 from rules.event import Event
 from rules.sensor_status import SensorStatus
 from sensor.spool import Batch, Spool
@@ -19,13 +21,23 @@ REST_S = 0.25  # between two deliveries: a transaction costs more than the event
 MOST_EVENTS = 500  # in a transaction
 
 
+class EventSink(Protocol):
+    """What takes events and heartbeats: the database, or the API of another host."""
+
+    def append(self, batch: Sequence[Event]) -> AppendResult:
+        """Keep events; when it returns they are safe."""
+
+    def save_heartbeat(self, status: SensorStatus) -> None:
+        """Keep a sensor's newest heartbeat."""
+
+
 class Delivery:
     """Delivers spooled batches and heartbeats; while the store is away it waits ever longer, up to 30 s.
 
     A batch leaves the spool only when the store has acknowledged it, so a crash at any moment delivers it again.
     """
 
-    def __init__(self, spool: Spool, store: Store) -> None:
+    def __init__(self, spool: Spool, store: EventSink) -> None:
         self.counters: Counter[str] = Counter()
         self._spool = spool
         self._store = store

@@ -13,8 +13,9 @@ from molecatcher.errors import SetupError
 from molecatcher.live_rules import LiveRules
 from molecatcher.resolve import NameResolver
 from molecatcher.settings import Settings
-from rules.blocklist import AddressList, ListName, NameList, Snapshot, digest
-from rules.list_building import build_addresses, build_names, names_to_resolve
+from rules.blocklist import AddressList, Body, ListName, NameList, Snapshot, digest
+from rules.list_building import build_addresses, build_names, build_urls, names_to_resolve
+from rules.profiles import DEFAULT_PROFILE, Profile
 from rules.ruleset import Ruleset
 
 SHORT_NAMES = {
@@ -24,17 +25,22 @@ SHORT_NAMES = {
 }
 
 
-def print_list(wanted: str, settings: Settings) -> None:
-    """Print the list `wanted` (`domains.txt`, `domains.rpz`, `addresses.txt`) to standard output.
+def print_list(wanted: str, settings: Settings, profile: str = DEFAULT_PROFILE) -> None:
+    """Print the list `wanted` (`domains.txt`, `domains.rpz`, `addresses.txt`) in a profile to standard output.
 
     Raises:
-        SetupError: there is no such list, or its names cannot be resolved here.
+        SetupError: there is no such list or profile, or its names cannot be resolved here.
     """
     list_name, feed_format = _parse(wanted)
     catalogue = CatalogueFolder(settings.state, settings.catalogue_dir).load()
     rules, now_ns = LiveRules(catalogue, settings.policy, time.time_ns).current, time.time_ns()
-    body = _names(rules, now_ns) if list_name is ListName.UNSANCTIONED_DOMAINS else _addresses(rules, settings, now_ns)
-    snapshot = Snapshot(list_name, now_ns // 1_000_000_000, now_ns, digest(body), body)
+    chosen = _profile(rules, profile)
+    body: Body = build_names(rules.catalogue, rules.policy, now_ns, chosen)
+    if list_name is ListName.UNSANCTIONED_ADDRESSES:
+        body = _addresses(rules, settings, chosen, now_ns)
+    elif list_name is ListName.UNSANCTIONED_URLS and isinstance(body, NameList):
+        body = build_urls(body, rules.policy, now_ns)
+    snapshot = Snapshot(list_name, now_ns // 1_000_000_000, now_ns, digest(body), body, chosen.name)
     sys.stdout.buffer.write(render(snapshot, feed_format))
 
 
@@ -53,12 +59,15 @@ def _parse(wanted: str) -> tuple[ListName, FeedFormat]:
     return found.list_name, found.extension
 
 
-def _names(rules: Ruleset, now_ns: int) -> NameList:
-    return build_names(rules.catalogue, rules.policy, now_ns)
+def _profile(rules: Ruleset, name: str) -> Profile:
+    known = {profile.name: profile for profile in rules.policy.profiles}
+    if name not in known:
+        raise SetupError(f"there is no profile {name!r}: choose {', '.join(known)}")
+    return known[name]
 
 
-def _addresses(rules: Ruleset, settings: Settings, now_ns: int) -> AddressList:
-    wanted = names_to_resolve(rules.catalogue, rules.policy, now_ns)
+def _addresses(rules: Ruleset, settings: Settings, profile: Profile, now_ns: int) -> AddressList:
+    wanted = names_to_resolve(rules.catalogue, rules.policy, now_ns, profile)
     sanctioned = [sanction.domain for sanction in rules.policy.active_sanctions(now_ns)]
     with Console(stderr=True).status(f"resolving {len(wanted) + len(sanctioned)} names"):
         answers = {answer.name: answer for answer in NameResolver(settings.resolvers).resolve([*wanted, *sanctioned])}
@@ -69,4 +78,4 @@ def _addresses(rules: Ruleset, settings: Settings, now_ns: int) -> AddressList:
         )
     spared = [address for name in sanctioned for address in answers[name].addresses]
     resolved = {name: answer.addresses for name, answer in answers.items()}
-    return build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns)
+    return build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns, profile)

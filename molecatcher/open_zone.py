@@ -4,6 +4,7 @@ import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import dns.name
 import msgspec
@@ -11,8 +12,9 @@ import structlog
 
 from api.access.addresses import parse_address
 from api.errors import RefusedListenAddress
+from api.pull_log import Consumer, Pulled, PullLog
 from api.server import parse_listen
-from api.zone.answers import Answers
+from api.zone.answers import Answers, Transfer
 from api.zone.keys import tsig_key
 from api.zone.notices import Target
 from api.zone.policy_zone import PolicyZone
@@ -24,6 +26,7 @@ from molecatcher.listener_thread import ListenerThread
 from molecatcher.settings import Settings
 from molecatcher.zone_keys import ZoneKeyFiles
 from rules.blocklist import ListName, Snapshot, decode
+from rules.profiles import DEFAULT_PROFILE
 
 log = structlog.get_logger()
 
@@ -90,14 +93,20 @@ class OpenZone(ListenerThread):
     """Serves the list of names as a zone."""
 
     def __init__(
-        self, listener: ZoneListener, snapshot: Callable[[ListName], Snapshot | None], store: Store, keys: ZoneKeyFiles
+        self,
+        listener: ZoneListener,
+        snapshot: Callable[[ListName], Snapshot | None],
+        store: Store,
+        keys: ZoneKeyFiles,
+        pulls: PullLog,
     ) -> None:
+        self._pulls = pulls
         self._keys = keys
         self._unsigned = listener.unsigned
         name = ListName.UNSANCTIONED_DOMAINS
         zones = {listener.origin: PolicyZone(lambda: snapshot(name), lambda serial: _kept(store, name, serial))}
         keys.poll()
-        answers = Answers(zones, lambda: keys.keyring)
+        answers = Answers(zones, lambda: keys.keyring, self._note)
         self._zone_server = ZoneServer(listener.sockets, zones, answers, self._targets)
         super().__init__(self._zone_server, "open-zone")
 
@@ -108,6 +117,15 @@ class OpenZone(ListenerThread):
     def poll(self) -> None:
         """Take up keys that were made or removed."""
         self._keys.poll()
+
+    def _note(self, transfer: Transfer) -> None:
+        """Put a transfer among the pulls, so that a secondary that is behind shows."""
+        status = HTTPStatus.OK if transfer.is_new else HTTPStatus.NOT_MODIFIED
+        status = status if transfer.serial is not None else HTTPStatus.SERVICE_UNAVAILABLE
+        who = Consumer("", transfer.key, transfer.address, f"zone transfer {transfer.key}".rstrip())
+        self._pulls.note(
+            who, Pulled(ListName.UNSANCTIONED_DOMAINS, DEFAULT_PROFILE, "transfer"), transfer.serial, status
+        )
 
     def _targets(self) -> tuple[Target, ...]:
         signed = [

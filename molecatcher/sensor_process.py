@@ -26,6 +26,7 @@ from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
 from molecatcher.overlay import OverlayFollower
 from molecatcher.own_lookups import OwnLookups
+from molecatcher.remote_sink import sink_of
 from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept, kept_secret
@@ -85,7 +86,7 @@ class Sensor:
         self.overlay = OverlayFollower(self.store.policy)
         self.rules.follow(self.overlay)
         self.spool = _open_spool(settings)
-        self.delivery = Delivery(self.spool, self.store)
+        self.delivery = Delivery(self.spool, sink_of(settings) or self.store)
         self._tell = tell if tell is not None else self.delivery.notify
         self.health = Health()
         update_ns, window_ns = int(settings.update_s * NS_PER_S), int(settings.window_s * NS_PER_S)

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
         default_factory=default_access, description="who may ask (TOML); none: whoever is on loopback, and tokens"
     )
     require_auth: bool = Field(default=False, description="trust nobody for being on loopback")
+    api: str | None = Field(default=None, description="where a sensor sends events; none: into the database here")
+    token_file: Path | None = Field(default=None, description="file with the token that a sensor sends them with")
     feeds_listen: str | None = Field(
         default=None,
         description="where other hosts get lists, over TLS and with a token; none: nowhere",

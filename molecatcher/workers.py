@@ -13,12 +13,14 @@ import msgspec
 import structlog
 
 from db.errors import DbError
-from db.store import Store, open_store
+from db.store import open_store
 from molecatcher import sensor_process
 from molecatcher.child import Child, inherited_environment
+from molecatcher.delivery import EventSink
 from molecatcher.logs import configure_logging
 from molecatcher.notify import Notifier
 from molecatcher.privileges import capture_rights, with_capture_rights
+from molecatcher.remote_sink import sink_of
 from molecatcher.settings import Settings
 from molecatcher.state import claim
 from molecatcher.supervise import PROGRAM, Supervisor, as_environment
@@ -52,7 +54,7 @@ class Statuses:
 class Heartbeat:
     """Puts what the workers say into the database, as one sensor's."""
 
-    def __init__(self, workers: tuple[Child, ...], store: Store, every_s: float) -> None:
+    def __init__(self, workers: tuple[Child, ...], store: EventSink, every_s: float) -> None:
         self._workers = workers
         self._store = store
         self._every_s = every_s
@@ -94,7 +96,7 @@ def run(settings: Settings) -> None:
     choose_engine(share=_share_of(settings, 0).share).packet_filter.close()
     workers = tuple(_worker(settings, number) for number in range(settings.workers))
     with open_store(settings.database, evidence_limit=settings.evidence_mib << 20) as store:
-        heartbeat = Heartbeat(workers, store, settings.heartbeat_s)
+        heartbeat = Heartbeat(workers, sink_of(settings) or store, settings.heartbeat_s)
         started = {"sensor_id": sensor_id, "workers": len(workers)}
         supervisor = Supervisor(workers, lambda: log.info("workers_started", **started), heartbeat.turn, FINISH_S)
         status = supervisor.run(Notifier())

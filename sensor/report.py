@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 import msgspec
 
 from rules.event import Event, duration_ms, make_event, uuid7, with_source
-from rules.observation import NO_TRAFFIC, Kind, Observation, Traffic
+from rules.observation import NO_TRAFFIC, FlowState, Kind, Observation, Traffic
 from rules.source import NOBODY, Source
 from sensor.detection import Detection
 from sensor.losses import Losses
@@ -50,6 +50,13 @@ class _Window:
             total.packets + now.packets - before.packets,
             max(total.last_ns, now.last_ns),
         )
+
+    def say_state(self, observation: Observation, before: Traffic) -> None:
+        """Have the event say whether its newest traffic gets through: heard from the other end, or not any more."""
+        is_heard = observation.traffic.octets_in > before.octets_in
+        state = FlowState.LIVE if is_heard else FlowState.BLOCKED
+        if observation.state is state is not self.event.state:
+            self.event = msgspec.structs.replace(self.event, state=state)
 
 
 def _new_id(observation: Observation) -> str:
@@ -102,8 +109,9 @@ class Reporter:
             observation = detection.observation
             known = self._by_observation.get(observation.key)
             if known is not None:
-                window = known[0]
+                window, before = known
                 self._remember(observation.key, window, detection)
+                window.say_state(observation, before)
                 window.last_seen_ns = max(window.last_seen_ns, observation.traffic.last_ns)
                 self._touch(window)
 

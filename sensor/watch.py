@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from rules.observation import FlowState, Observation, Traffic, Transport
 from sensor.detection import Detection
 from sensor.flow import Flow, is_over
 
 PERIOD_NS = 10_000_000_000
+SILENT_LOOKS = 3  # TCP acknowledges what comes: an end that is sent to and silent for so long hears nothing
 MAX_FLOWS = 8_192
 AT_ONCE = 512
 
@@ -22,15 +24,28 @@ class _Followed:
     flow: Flow
     initiator: int
     checked_ns: int
+    silent: int = 0  # looks in a row at which more had been sent and nothing answered
 
     def renew(self) -> bool:
-        """Bring the detection up to what the flow carries; tell whether that has grown."""
+        """Bring the detection up to what the flow carries, and whether it still gets through; tell whether it grew."""
         observation = self.detection.observation
         traffic = self.flow.traffic(self.initiator)
         if traffic == observation.traffic:
             return False
-        self.detection = replace(self.detection, observation=replace(observation, traffic=traffic))
+        state = self._state(observation, traffic)
+        self.detection = replace(self.detection, observation=replace(observation, traffic=traffic, state=state))
         return True
+
+    def _state(self, observation: Observation, traffic: Traffic) -> FlowState:
+        """Return the state of a flow that got through: `blocked` while what is sent is answered by nothing any more."""
+        was_live = observation.state is FlowState.LIVE or self.silent >= SILENT_LOOKS
+        if not was_live or observation.five_tuple.transport is not Transport.TCP:
+            return observation.state
+        if traffic.octets_in > observation.traffic.octets_in:
+            self.silent = 0
+            return FlowState.LIVE
+        self.silent += traffic.octets_out > observation.traffic.octets_out
+        return FlowState.BLOCKED if self.silent >= SILENT_LOOKS else observation.state
 
 
 class Watch:
@@ -58,7 +73,8 @@ class Watch:
             self.evicted += 1
         initiator = 0 if flow.five_tuple(0) == observation.five_tuple else 1
         checked_ns = known.checked_ns if known else now_ns
-        self._followed[observation.key] = _Followed(detection, flow, initiator, checked_ns)
+        silent = known.silent if known else 0
+        self._followed[observation.key] = _Followed(detection, flow, initiator, checked_ns, silent)
 
     def look(self, now_ns: int, period_ns: int = PERIOD_NS, at_once: int | None = AT_ONCE) -> list[Detection]:
         """Return those that carried more since, of up to `at_once` flows not looked at for `period_ns`."""

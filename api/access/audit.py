@@ -9,8 +9,8 @@ from starlette.requests import Request
 from api.access.control import client_address
 from api.access.principal import Principal, principal_of
 from api.streaming import REQUEST_ID
+from db.access_values import ActorKind, AuditEntry, AuditOutcome
 from db.store import Store
-from db.values import ActorKind, AuditEntry, AuditOutcome
 
 MAX_TEXT = 500
 

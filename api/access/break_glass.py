@@ -5,7 +5,7 @@ import secrets
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from db.values import Account
+from db.access_values import Account
 
 ISSUER = "break-glass"
 PASSWORD_OCTETS = 18

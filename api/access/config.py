@@ -11,7 +11,7 @@ from api.access.addresses import Network, is_within, parse_address, parse_networ
 from api.access.rates import Rates
 from api.access.table import Area
 from api.errors import UnusableAccessConfig
-from db.values import AccessRole
+from db.access_values import AccessRole
 
 
 class AddressConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):

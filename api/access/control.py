@@ -17,7 +17,7 @@ from api.access.table import Area, Rule
 from api.problems import Kind, Problem
 from api.slow_clients import PEER_CERTIFICATE
 from api.times import NS_PER_S
-from db.values import ActorKind
+from db.access_values import ActorKind
 
 RETRY_AFTER_S = 30
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="molecatcher", charset="UTF-8", Bearer realm="molecatcher"'}

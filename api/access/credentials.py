@@ -41,7 +41,8 @@ class _Known:
         is_newest = hmac.compare_digest(token.digest, presented.digest)
         is_previous = hmac.compare_digest(token.previous_digest or token.digest, presented.digest)
         is_over = token.expires_at_ns is not None and now_ns >= token.expires_at_ns
-        return (is_newest or is_previous) and token.revoked_at_ns is None and not is_over and self._takes(address)
+        is_from_there = self._takes(address)  # before it is known whether the secret is right: no shorter way for wrong
+        return (is_newest or is_previous) and token.revoked_at_ns is None and not is_over and is_from_there
 
     def _takes(self, text: str) -> bool:
         address = parse_address(text)

@@ -18,7 +18,8 @@ from api.access.table import ACTIONS, Rule, rule_of
 from api.caller import SCOPE_KEY, Caller
 from api.problems import Kind, Problem
 from api.streaming import ANSWER_HEADERS
-from db.values import ActorKind, AuditOutcome, Token
+from db.access_values import ActorKind, AuditOutcome
+from db.values import Token
 from rules.profiles import DEFAULT_PROFILE
 
 SAFE_METHODS = ("GET", "HEAD")

@@ -27,7 +27,7 @@ from api.access.config import OidcConfig, StepUpConfig
 from api.access.table import ROLES
 from api.errors import RefusedSignIn
 from api.times import NS_PER_S
-from db.values import AccessRole
+from db.access_values import AccessRole
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 TIMEOUT_S = 10.0

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from api.access.table import Rule
-from db.values import AccessRole, ActorKind, Session, Token, TokenScope
+from db.access_values import AccessRole, ActorKind, Session
+from db.values import Token, TokenScope
 
 
 @dataclass(frozen=True, slots=True)

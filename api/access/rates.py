@@ -14,7 +14,7 @@ from limits.strategies import FixedWindowRateLimiter
 from api.access.addresses import parse_address
 from api.access.principal import Principal
 from api.problems import Kind, Problem
-from db.values import ActorKind
+from db.access_values import ActorKind
 
 MAX_KEYS = 4096  # the library looks at all of them when it forgets
 OTHERS = "others"

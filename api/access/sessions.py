@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from api.access.config import SessionConfig
 from api.times import NS_PER_S
+from db.access_values import Session
 from db.store import Store
-from db.values import Session
 
 COOKIE = "__Host-molecatcher"
 MAX_SESSIONS = 10_000

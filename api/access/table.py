@@ -10,7 +10,8 @@ from enum import StrEnum
 
 from starlette.requests import Request
 
-from db.values import AccessRole, TokenScope
+from db.access_values import AccessRole
+from db.values import TokenScope
 
 ROLES = tuple(AccessRole)
 
@@ -52,6 +53,7 @@ _ANY = frozenset(TokenScope)
 _OPEN = Rule(Area.PAGE, is_open=True)
 _DOOR = Rule(Area.PAGE, is_open=True, is_door=True)
 _PAGE = Rule(Area.PAGE, VIEWER)
+_ADMIN_PAGE = Rule(Area.PAGE, ADMIN)
 _EVENTS = Rule(Area.API, VIEWER, frozenset({TokenScope.EVENTS_READ}))
 _EVIDENCE = Rule(Area.API, ANALYST, frozenset({TokenScope.EVIDENCE_READ}))
 _FINDINGS = Rule(Area.API, ANALYST, frozenset({TokenScope.FINDINGS_WRITE}))
@@ -61,6 +63,7 @@ _PUBLISH = Rule(Area.API, EDITOR, frozenset({TokenScope.POLICY_WRITE}), is_dange
 _FEEDS = Rule(Area.FEEDS, VIEWER, frozenset({TokenScope.FEEDS_READ}))
 _FEEDS_BY_PATH = Rule(Area.FEEDS, None, _FEEDS.scopes)
 _DECISIONS = Rule(Area.FEEDS, VIEWER, frozenset({TokenScope.DECISIONS_READ}))
+_SENSOR = Rule(Area.SENSORS, None, frozenset({TokenScope.EVENTS_WRITE}))
 _METRICS = Rule(Area.API, VIEWER, frozenset({TokenScope.METRICS_READ}))
 _AUDIT = Rule(Area.API, ADMIN, frozenset({TokenScope.AUDIT_READ}))
 _ADMIN = Rule(Area.API, ADMIN, frozenset({TokenScope.ADMIN}))
@@ -77,6 +80,7 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_PAGE, "POST", ("/sign-out",)),
     (_PAGE, "GET", ("/", "/fragments/live", "/events", "/events/{event_id}", "/findings", "/findings/{finding_id}")),
     (_PAGE, "GET", ("/services", "/lists", "/lists/{list_name}", "/sensors", "/policy")),
+    (_ADMIN_PAGE, "GET", ("/tokens", "/audit")),
     (_ANYBODY, "GET", ("/v1/openapi.json", "/v1/me")),
     (_EVENTS, "GET", ("/v1/events", "/v1/events/{event_id}", "/v1/events/aggregate", "/v1/events/export")),
     (_EVENTS, "GET", ("/v1/events/stream", "/v1/findings", "/v1/findings/{finding_id}", "/v1/services")),
@@ -105,6 +109,7 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_FEEDS, "GET", ("/taxii2/", "/taxii2/lists/", "/taxii2/lists/collections/", _COLLECTION)),
     (_FEEDS, "GET", (f"{_COLLECTION}objects/", f"{_COLLECTION}manifest/", f"{_COLLECTION}objects/{{object_id}}/")),
     (_FEEDS, "GET", (f"{_COLLECTION}objects/{{object_id}}/versions/",)),
+    (_SENSOR, "POST", ("/v1/events:batch", "/v1/sensors/{sensor_id}/status")),
     (_DECISIONS, "GET", ("/v1/decisions", "/v1/decisions/stream")),
     (_DECISIONS, "POST", ("/v1/usage-metrics",)),
     (_METRICS, "GET", ("/metrics", "/readyz")),

@@ -3,16 +3,15 @@
 from enum import StrEnum
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from api.page.render import asked
-from api.queries import EntryQuery, EventQuery, FindingQuery
 from db.values import FindingState
 from rules.observation import FlowState
 from rules.verdict import Outcome, Role, Severity
 
-Query = TypeVar("Query", EventQuery, FindingQuery, EntryQuery)
+Query = TypeVar("Query", bound=BaseModel)
 Choices = dict[str, tuple[str, type[StrEnum]]]
 
 _SHARED: Choices = {

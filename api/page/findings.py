@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from api.context import ApiContext, ServiceRow
 from api.explained import explained
 from api.page.names import short_names
+from api.veil import Veil
 from db.values import EventFilter, Finding, FindingFilter
+from db.workflow_values import HistoryEntry
 from rules.dissected import DissectedPacket
 from rules.event import Event
 from rules.observation import Kind
 
 MAX_EVENTS = 50
 MAX_OTHERS = 12
+MAX_HISTORY = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,42 +43,49 @@ class Story:
     has_more_events: bool
     others: tuple[FindingRow, ...]
     ends: tuple[tuple[str, int], ...]
+    history: tuple[HistoryEntry, ...]
     has_evidence: bool
     packets: tuple[DissectedPacket, ...]
 
 
 def finding_rows(
-    context: ApiContext, findings: Iterable[Finding], names: dict[str | None, str]
+    context: ApiContext, findings: Iterable[Finding], names: dict[str | None, str], shown: Veil
 ) -> tuple[FindingRow, ...]:
-    """Return the rows of `findings`, in their order."""
-    return tuple(_row(context, finding, names) for finding in findings)
+    """Return the rows of `findings` as they are in the store, in their order."""
+    return tuple(_row(context, finding, names, shown) for finding in findings)
 
 
-def make_story(context: ApiContext, finding: Finding) -> Story:
-    """Return everything that the page of one finding shows."""
+def make_story(context: ApiContext, finding: Finding, shown: Veil) -> Story:
+    """Return everything that the page of one finding, as it is in the store, shows."""
     names = short_names(context)
-    row = _row(context, finding, names)
+    row = _row(context, finding, names, shown)
     wanted = EventFilter(src=finding.src_ip, service=finding.service or "", role=finding.role)
     events = context.store.events(wanted, MAX_EVENTS + 1)
     others = context.store.findings(FindingFilter(src=finding.src_ip), MAX_OTHERS + 1)
-    evidence = context.store.evidence(finding.event_id)
-    shown = tuple(events[:MAX_EVENTS])
+    evidence = context.store.evidence(finding.event_id) if shown.pseudonyms is None else None
+    visible = tuple(map(shown.event, events[:MAX_EVENTS]))
     return Story(
         row=row,
         service=next((known for known in context.catalogue_services() if known.id == finding.service), None),
         sentences=explained(row.event, context) if row.event else (),
-        events=shown,
+        events=visible,
         has_more_events=len(events) > MAX_EVENTS,
-        others=finding_rows(context, [other for other in others if other.finding_id != finding.finding_id], names),
-        ends=_ends(shown),
+        others=finding_rows(
+            context, [other for other in others if other.finding_id != finding.finding_id], names, shown
+        ),
+        ends=_ends(visible),
+        history=tuple(context.store.finding_history(finding.finding_id, None, MAX_HISTORY)),
         has_evidence=evidence is not None,
         packets=tuple(context.dissect(evidence)) if evidence is not None else (),
     )
 
 
-def _row(context: ApiContext, finding: Finding, names: dict[str | None, str]) -> FindingRow:
-    event = context.store.event(finding.event_id)
-    return FindingRow(finding, names.get(finding.service, finding.service or ""), _sentence(event), event)
+def _row(context: ApiContext, finding: Finding, names: dict[str | None, str], shown: Veil) -> FindingRow:
+    found = context.store.event(finding.event_id)
+    event = shown.event(found) if found else None
+    return FindingRow(
+        shown.finding(finding), names.get(finding.service, finding.service or ""), _sentence(event), event
+    )
 
 
 def _sentence(event: Event | None) -> str:

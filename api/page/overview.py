@@ -14,6 +14,7 @@ from api.page.names import short_names
 from api.page.sensor_cards import SensorCard, make_card
 from api.pull_log import ConsumerStates
 from api.times import HOUR_NS, NS_PER_S
+from api.veil import Veil
 from db.values import EventFilter, FindingFilter, FindingState, IntervalCount
 from rules.event import Event
 from rules.observation import FlowState
@@ -80,14 +81,14 @@ class KeptChart:
         return self.chart
 
 
-def make_view(context: ApiContext, kept_chart: KeptChart, consumers: ConsumerStates) -> View:
+def make_view(context: ApiContext, kept_chart: KeptChart, consumers: ConsumerStates, shown: Veil) -> View:
     """Return what the page shows now."""
     store, now_ns = context.store, context.now_ns()
     names = short_names(context)
     findings = store.findings(FindingFilter(state=FindingState.OPEN), MAX_FINDINGS + 1)
-    rows = finding_rows(context, findings[:MAX_FINDINGS], names)
+    rows = finding_rows(context, findings[:MAX_FINDINGS], names, shown)
     cards = tuple(make_card(sensor, now_ns) for sensor in store.sensors())
-    events = tuple(store.events(EventFilter(), MAX_EVENTS))
+    events = tuple(map(shown.event, store.events(EventFilter(), MAX_EVENTS)))
     policy = context.policy_status()
     return View(
         now_ns=now_ns,

@@ -10,9 +10,10 @@ from api.context import ApiContext
 from api.cursors import CursorSigner, Position
 from api.paging import open_page, with_cursor
 from api.queries import EventQuery, FindingQuery
+from api.routes.audit import AuditQuery
 
 Item = TypeVar("Item")
-Query = TypeVar("Query", EventQuery, FindingQuery)
+Query = TypeVar("Query", EventQuery, FindingQuery, AuditQuery)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,10 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from api.access.principal import principal_of
+from api.access.sessions import COOKIE, csrf_of
+from api.access.table import TABLE
+
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -19,15 +23,29 @@ class Section(StrEnum):
     LISTS = "/lists"
     SENSORS = "/sensors"
     POLICY = "/policy"
+    TOKENS = "/tokens"
+    AUDIT = "/audit"
 
 
 def render(
     request: Request, template: str, section: Section | None, status: int = 200, **values: object
 ) -> HTMLResponse:
-    """Return the page, of no section when that is None; `here` is the address that shows it again."""
+    """Return the page, of no section when that is None.
+
+    Templates know `here`, the address that shows it again, who asks (`principal`) and what that one `may` call.
+    """
     here = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
     context = request.app.state.context
-    common = {"section": section, "here": here, "now_ns": context.now_ns(), "catalogue": context.catalogue_status()}
+    principal = principal_of(request)
+    common = {
+        "section": section,
+        "here": here,
+        "now_ns": context.now_ns(),
+        "catalogue": context.catalogue_status(),
+        "principal": principal,
+        "csrf": csrf_of(request.cookies[COOKIE]) if principal.session else "",
+        "may": lambda method, path: principal.may(TABLE[method, path]),
+    }
     text: str = request.app.state.templates.render(template, **common, **values)
     return HTMLResponse(text, status, headers=NO_STORE)
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api.access.audit import audit
+from api.access_schemas import AuditPage
 from api.context import ApiContext
 from api.cursors import CursorSigner
 from api.dependencies import Context
@@ -19,9 +20,8 @@ from api.exports.ocsf_audit import ocsf_audit
 from api.openapi import problems
 from api.paging import Row, open_page
 from api.queries import Paging, Text, WindowQuery
-from api.schemas import AuditPage
 from api.streaming import is_headers_only
-from db.values import AuditFilter, AuditOutcome
+from db.access_values import AuditFilter, AuditOutcome
 
 NDJSON = "application/x-ndjson"
 EXPORT_PAGE = 500

@@ -31,9 +31,7 @@ KNOWN = "This entry is there already: remove it first, or change it in the polic
 @router.get("/v1/blocked", response_model=BlockedList, responses=problems(503))
 def list_blocked(context: Context) -> Response:
     """Every entry of our own: the policy file's first, then those made over the API, newest first."""
-    policy, now_ns = context.ruleset().policy, context.now_ns()
-    in_file = [_file_document(row, now_ns) for row in policy.blocked if row.origin is PolicyOrigin.FILE]
-    return json_response({"items": [*in_file, *(_document(row, context) for row in context.store.policy.blocked())]})
+    return json_response({"items": blocked_documents(context)})
 
 
 @router.post("/v1/blocked", status_code=201, response_model=BlockedDocument, responses=problems(409, 422, 503))
@@ -61,6 +59,13 @@ def unblock(entry_id: Annotated[str, Path(max_length=64)], context: Context) -> 
         raise Problem(Kind.NOT_FOUND, NO_ENTRY)
     context.policy_changed()
     return Response(status_code=204)
+
+
+def blocked_documents(context: ApiContext) -> list[dict[str, object]]:
+    """Return every entry of our own as a document: the policy file's first, then those made over the API."""
+    policy, now_ns = context.ruleset().policy, context.now_ns()
+    in_file = [_file_document(row, now_ns) for row in policy.blocked if row.origin is PolicyOrigin.FILE]
+    return [*in_file, *(_document(row, context) for row in context.store.policy.blocked())]
 
 
 def _document(row: StoredBlocked, context: ApiContext) -> dict[str, object]:

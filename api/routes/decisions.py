@@ -19,7 +19,8 @@ from api.documents import json_response
 from api.openapi import problems
 from api.problems import FORBIDDEN, Kind, Problem
 from api.pull_log import Pulled, note_pull
-from db.values import ActorKind, Token
+from db.access_values import ActorKind
+from db.values import Token
 from rules.blocklist import Body, ListName, Snapshot, decode
 from rules.profiles import DEFAULT_PROFILE
 

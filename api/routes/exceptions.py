@@ -35,9 +35,9 @@ _WHO = {"user": "users", "host": "hosts", "mac": "macs", "exe": "executables", "
 def list_exceptions(query: Annotated[ExceptionQuery, Query()], context: Context) -> Response:
     """Exceptions: the policy file's first, then those made over the API, newest first, ended ones too."""
     found = context.store.policy.exceptions(query.status, query.service, query.after, query.limit + 1)
-    items = [_document(row, context) for row in found[: query.limit]]
+    items = [exception_document(row, context) for row in found[: query.limit]]
     if query.after is None and query.status in {None, ExceptionStatus.ACTIVE}:
-        items = [*_of_file(context, query.service), *items]
+        items = [*exceptions_of_file(context, query.service), *items]
     return json_response(
         {"items": items, "next": found[query.limit - 1].exception_id if len(found) > query.limit else None}
     )
@@ -63,13 +63,13 @@ def make_exception(body: ExceptionBody, context: Context, who: Who) -> Response:
         raise Problem(Kind.CONFLICT, FULL)
     context.policy_changed()
     headers = {"Location": f"/v1/exceptions/{made.exception_id}"}
-    return json_response(_document(made, context), 201, headers)
+    return json_response(exception_document(made, context), 201, headers)
 
 
 @router.get("/v1/exceptions/{exception_id}", response_model=ExceptionDocument, responses=problems(404, 422, 503))
 def get_exception(exception_id: ExceptionId, context: Context) -> Response:
     """One exception."""
-    in_file = next((row for row in _of_file(context, None) if row["exception_id"] == exception_id), None)
+    in_file = next((row for row in exceptions_of_file(context) if row["exception_id"] == exception_id), None)
     return json_response(in_file) if in_file else _respond(exception_id, context)
 
 
@@ -114,16 +114,18 @@ def _respond(exception_id: str, context: ApiContext) -> Response:
     found = context.store.policy.exception(exception_id)
     if found is None:
         raise Problem(Kind.NOT_FOUND, NO_EXCEPTION)
-    return json_response(_document(found, context))
+    return json_response(exception_document(found, context))
 
 
-def _document(row: StoredException, context: ApiContext) -> dict[str, object]:
+def exception_document(row: StoredException, context: ApiContext) -> dict[str, object]:
+    """Return an exception that was made over the API as a document."""
     in_force = {known.id for known in context.ruleset().policy.exceptions if known.is_active(context.now_ns())}
     extra = {"origin": PolicyOrigin.DATABASE, "is_in_force": row.exception_id in in_force}
     return document(row) | extra
 
 
-def _of_file(context: ApiContext, service: str | None) -> list[dict[str, object]]:
+def exceptions_of_file(context: ApiContext, service: str | None = None) -> list[dict[str, object]]:
+    """Return the policy file's exceptions as documents."""
     now_ns = context.now_ns()
     rows = (row for row in context.ruleset().policy.exceptions if row.origin is PolicyOrigin.FILE)
     return [_file_document(row, now_ns) for row in rows if service in {None, row.service}]

@@ -22,7 +22,7 @@ from api.context import ApiContext
 from api.dependencies import Context
 from api.errors import RefusedSignIn
 from api.problems import Kind, Problem
-from db.values import AccessRole, ActorKind, AuditOutcome, Session
+from db.access_values import AccessRole, ActorKind, AuditOutcome, Session
 
 NO_STORE = {"Cache-Control": "no-store"}
 FORBIDDEN, UNAUTHORIZED = 403, 401

@@ -11,13 +11,13 @@ from api.access.addresses import parse_networks
 from api.access.audit import audit
 from api.access.credentials import MAX_TOKENS
 from api.access.secrets import digest_of, new_id, new_secret, written
+from api.access_schemas import NewTokenDocument, TokenDocument, TokenList
 from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
 from api.queries import Time
-from api.schemas import NewTokenDocument, TokenDocument, TokenList
 from db.values import Token, TokenScope
 from rules.blocklist import ListName
 

@@ -66,24 +66,49 @@
   const call = async (path, body, method = "POST") => {
     const refused = document.getElementById("refused");
     refused.hidden = true;
-    const response = await fetch(path, { method, headers: { "Content-Type": "application/json" }, body }).catch(() => null);
-    if (response && response.ok) return window.location.reload();
+    const token = document.querySelector('meta[name="csrf-token"]');
+    const headers = { "Content-Type": "application/json", ...(token && { "X-CSRF-Token": token.content }) };
+    const response = await fetch(path, { method, headers, body }).catch(() => null);
+    if (response && response.ok) return done(response);
     const problem = response ? await response.json().catch(() => ({})) : { detail: "The server does not answer. Try again." };
     refused.textContent = [problem.title, problem.detail].filter(Boolean).join(": ") || `The server answered ${response.status}.`;
     refused.hidden = false;
     refused.scrollIntoView({ block: "nearest" });
   };
 
+  // A token that was made is shown this once; everything else shows in the page itself.
+  const done = async (response) => {
+    const made = await response.json().catch(() => ({}));
+    if (!made.token) return window.location.reload();
+    const shown = document.getElementById("made-token");
+    shown.querySelector("code").textContent = made.token;
+    shown.querySelector("[data-copy]").dataset.copy = made.token;
+    shown.hidden = false;
+    shown.scrollIntoView({ block: "nearest" });
+  };
+
   // The fields of a form as JSON: empty ones are left out, `data-type` says which are lists or numbers.
   const fieldsOf = (form) => {
     const fields = {};
     for (const field of form.elements) {
-      const value = field.name && field.type !== "submit" ? (field.type === "checkbox" ? field.checked : field.value.trim()) : "";
-      if (value === "") continue;
-      if (field.dataset.type === "list") fields[field.name] = value.split(/[\s,]+/);
+      if (!field.name || field.type === "submit") continue;
+      if (field.type === "checkbox") {
+        if (field.checked) (fields[field.name] ??= []).push(field.value);
+        continue;
+      }
+      const value = field.value.trim();
+      if (value === "" && field.dataset.type !== "nullable") continue;
+      if (field.dataset.type === "nullable") fields[field.name] = value || null;
+      else if (field.dataset.type === "list") fields[field.name] = value.split(/[\s,]+/);
       else fields[field.name] = field.dataset.type === "number" ? Number(value) : value;
     }
     return fields;
+  };
+
+  // Every finding that is ticked, changed as the pressed button says.
+  const change = (button) => {
+    const ids = [...document.querySelectorAll("input[name=finding]:checked")].map((box) => box.value);
+    if (ids.length) call(button.dataset.bulk, JSON.stringify({ ids, ...JSON.parse(button.dataset.body) }));
   };
 
   const submit = async (form) => {
@@ -98,6 +123,8 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-copy]");
     if (button) copy(button);
+    const bulk = event.target.closest("button[data-bulk]");
+    if (bulk) change(bulk);
     const caller = event.target.closest("button[data-call]");
     if (caller && (!caller.dataset.confirm || window.confirm(caller.dataset.confirm))) call(caller.dataset.call, caller.dataset.body, caller.dataset.method);
   });

@@ -2,7 +2,8 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import dns.exception
@@ -42,10 +43,36 @@ class Kind(StrEnum):
     NOT_READY = "not_ready"
 
 
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What became of a secondary's wish for the zone over TCP.
+
+    Args:
+        zone: which one.
+        key: the name of its key, empty on this host.
+        address: where it is.
+        serial: that of the list it has now, None when it was given nothing.
+        is_new: it had another one before.
+    """
+
+    zone: dns.name.Name
+    key: str
+    address: str
+    serial: int | None
+    is_new: bool = True
+
+
 class Answers:
     """Answers of the zones to secondaries. Beyond loopback every question must be signed with a key that is known."""
 
-    def __init__(self, zones: Mapping[dns.name.Name, PolicyZone], keyring: Callable[[], Keyring]) -> None:
+    def __init__(
+        self,
+        zones: Mapping[dns.name.Name, PolicyZone],
+        keyring: Callable[[], Keyring],
+        note: Callable[[Transfer], None] = lambda _transfer: None,
+    ) -> None:
+        """Serve `zones` to the holders of the keys; `note` is told what a secondary has now, or was not given."""
+        self._note = note
         self.counts: Counter[str] = Counter()
         self._counting = threading.Lock()  # transfers are made in several threads
         self._zones = zones
@@ -64,7 +91,7 @@ class Answers:
         try:
             _require_permission(query, keyring, client)
             zone = self._zone_of(query, over_tcp=over_tcp)
-            return self._from(zone, query, over_tcp=over_tcp)
+            return self._from(zone, query, client, over_tcp=over_tcp)
         except _Refused as refusal:
             return self._error(query, refusal.rcode, refusal.kind)
         except UnrenderableSnapshot:
@@ -83,19 +110,30 @@ class Answers:
             raise _Refused(dns.rcode.REFUSED, Kind.REFUSED)
         return zone
 
-    def _from(self, zone: PolicyZone, query: dns.message.Message, *, over_tcp: bool) -> Iterable[bytes]:
-        snapshot = zone.current()
+    def _from(
+        self, zone: PolicyZone, query: dns.message.Message, client: Address, *, over_tcp: bool
+    ) -> Iterable[bytes]:
+        snapshot, rdtype = zone.current(), query.question[0].rdtype
+        asks = Transfer(query.question[0].name, _key_of(query), str(client), snapshot.serial if snapshot else None)
         if snapshot is None:
+            if rdtype in TRANSFERS and over_tcp:
+                self._note(asks)
             raise _Refused(dns.rcode.SERVFAIL, Kind.NOT_READY)
-        rdtype = query.question[0].rdtype
         if rdtype not in TRANSFERS:
             return self._single(query, snapshot, rdtype)
         client_serial = _client_serial(query) if rdtype == dns.rdatatype.IXFR else None
         if client_serial is not None and (not over_tcp or is_up_to_date(client_serial, snapshot)):
+            if over_tcp:
+                self._note(replace(asks, is_new=False))
             return self._single(query, snapshot, dns.rdatatype.SOA, Kind.UNCHANGED)
         found = zone.changes(client_serial, snapshot) if client_serial is not None else None
         self._count(Kind.IXFR if found else Kind.AXFR)
-        return transfer_messages(query, found or zone.whole(snapshot))
+        return self._noted(transfer_messages(query, found or zone.whole(snapshot)), asks)
+
+    def _noted(self, messages: Iterator[bytes], transfer: Transfer) -> Iterator[bytes]:
+        """Yield the messages; the transfer is noted when the last one was taken."""
+        yield from messages
+        self._note(transfer)
 
     def _single(
         self,
@@ -152,6 +190,10 @@ def _response(query: dns.message.Message) -> dns.message.Message:
     response = dns.message.make_response(query, fudge=FUDGE_S)
     response.flags |= dns.flags.AA
     return response
+
+
+def _key_of(query: dns.message.Message) -> str:
+    return query.keyname.to_text(omit_final_dot=True) if query.keyname is not None else ""
 
 
 def _client_serial(query: dns.message.Message) -> int:

@@ -43,7 +43,7 @@ class PolicyZone:
         return snapshot if snapshot.body.wide or snapshot.serial > FIRST_SERIAL else None
 
     def whole(self, snapshot: Snapshot) -> tuple[Records, ...]:
-        """Return the messages of an AXFR (RFC 5936 section 2.2). Takes some seconds for a million names, once.
+        """Return the messages of an AXFR (RFC 5936 section 2.2). Costs O(records x labels), once.
 
         Raises:
             UnrenderableSnapshot: it cannot be a zone.

@@ -170,7 +170,8 @@ class ZoneServer:
         client, loop = parse_address(host), asyncio.get_running_loop()
         while client is not None and (wire := await _question(reader)):
             answer = partial(self._answers.answer, wire, client, over_tcp=True)
-            for reply in await loop.run_in_executor(self._makers, answer):
+            replies = iter(await loop.run_in_executor(self._makers, answer))
+            while reply := await loop.run_in_executor(self._makers, next, replies, b""):
                 writer.write(len(reply).to_bytes(2) + reply)
                 await asyncio.wait_for(writer.drain(), WRITE_S)
 

@@ -69,6 +69,8 @@ PATHS = {
     "/taxii2/lists/collections/{collection_id}/objects/{object_id}/",
     "/taxii2/lists/collections/{collection_id}/objects/{object_id}/versions/",
     "/v1/me",
+    "/v1/events:batch",
+    "/v1/sensors/{sensor_id}/status",
     "/v1/sessions",
     "/v1/sessions/{session_id}/revoke",
     "/v1/tokens",

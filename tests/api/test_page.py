@@ -22,7 +22,7 @@ MINUTE_NS = 60 * 10**9
 AXE = Path(__file__).parents[1] / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 SECTIONS = (
     *("/", "/findings", "/events", "/services", "/lists", "/lists/unsanctioned-domains"),
-    *("/sensors", "/policy", "finding", "event"),
+    *("/sensors", "/policy", "/tokens", "/audit", "finding", "event"),
 )
 pytestmark = needs_chrome
 

@@ -180,11 +180,6 @@ def plans(store: Store, noted: list[tuple[str, object]]) -> list[str]:
         (EventFilter(src="10.0.0.0", **WINDOW), "ix_events_src_ip_observed_at_ns_event_id"),
         (EventFilter(dst="198.51.7.1", **WINDOW), "ix_events_dst_ip_observed_at_ns_event_id"),
         (EventFilter(dst="host5.example"), "ix_events_dst_name_observed_at_ns_event_id"),
-        (EventFilter(service="frp", **WINDOW), "ix_events_service_observed_at_ns_event_id"),
-        (EventFilter(service=""), "ix_events_service_observed_at_ns_event_id"),
-        (EventFilter(verdict=Outcome.SUSPICIOUS), "ix_events_verdict_observed_at_ns_event_id"),
-        (EventFilter(role=Role.AGENT, state=FlowState.LIVE, **WINDOW), "ix_events_observed_at_ns_event_id"),
-        (EventFilter(severity=Severity.HIGH, sensor="a", q="x", **WINDOW), "ix_events_observed_at_ns_event_id"),
     ],
     ids=str,
 )

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from api.access.break_glass import is_good
+from db.access_values import AuditFilter
 from db.store import open_store
-from db.values import AuditFilter
 
 
 def account(state: Path, *argv: str) -> subprocess.CompletedProcess[str]:

@@ -148,3 +148,17 @@ def test_doctor_says_what_this_host_can_capture() -> None:
     probes = json.loads(done.stdout)
     assert done.returncode == (0 if all(probe["ok"] for probe in probes if probe["name"] == "packet sockets") else 1)
     assert all(probe["remedy"] for probe in probes if not probe["ok"])
+
+
+def test_a_list_is_printed_in_a_profile(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[blocked]]\nentry = "https://share.example/a"\nowner = "o"\nreason = "r"\n')
+    strict = molecatcher("blocklist", "domains.txt", "--profile", "strict", "--policy", str(policy)).stdout.decode()
+    default = molecatcher("blocklist", "domains.txt", "--policy", str(policy)).stdout.decode()
+    assert "*.ngrok.app" in strict.splitlines()
+    assert "*.ngrok.app" not in default.splitlines()
+    urls = molecatcher("blocklist", "urls.txt", "--policy", str(policy)).stdout.decode().splitlines()
+    assert {"share.example/a", "connect.ngrok-agent.com/"} <= set(urls) or "*.ngrok-agent.com/" in urls
+    refused = molecatcher("blocklist", "domains.txt", "--profile", "another")
+    assert refused.returncode == 1
+    assert b"choose agents-only, strict" in refused.stderr

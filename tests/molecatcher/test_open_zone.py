@@ -1,5 +1,6 @@
 """The zone of a running program: real processes, BIND configured with what the program prints."""
 
+import json
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import dns.message
 import dns.query
 import dns.rcode
+import httpx
 import pytest
 from feed_programs import BLOCKED, PASSED, resolves, upstream
 from free_ports import free_port
@@ -66,6 +68,14 @@ def printed_for_bind(folder: Path, port: int, secondary: int) -> str:
     return found[1]
 
 
+def consumers(folder: Path) -> list[tuple[str, str, int]]:
+    """Return who has which serial in which form, as the running program says."""
+    rows = map(json.loads, filter(None, (folder / "log").read_text().splitlines()))
+    address = [row["address"] for row in rows if row["event"] == "api_listening"][-1]
+    items = httpx.get(f"http://{address}/v1/consumers", trust_env=False).raise_for_status().json()["items"]
+    return [(row["consumer"], row["format"], row["serial"]) for row in items]
+
+
 def test_bind_follows_a_running_program_and_keeps_its_zone_without_it(folder: Path) -> None:
     port, secondary = free_port(), free_port()
     configuration = printed_for_bind(folder, port, secondary)
@@ -78,6 +88,7 @@ def test_bind_follows_a_running_program_and_keeps_its_zone_without_it(folder: Pa
             process.send_signal(signal.SIGHUP)
             wait_until(lambda: resolves(secondary, "new.tunnel.example") is False)
             assert serial(port) > first
+            wait_until(lambda: consumers(folder) == [("bind", "transfer", serial(port))])
             process.kill()
             process.wait(10)
             assert {name: resolves(secondary, name) for name in BLOCKED} == dict.fromkeys(BLOCKED, False)

@@ -9,6 +9,7 @@ from publishing import CATALOGUE, DAY_NS, NAMES, SANCTION, Setting, policy
 
 from db.store import Store, open_store
 from db.values import FindingFilter, FindingState
+from db.workflow_values import FindingChange
 from rules.blocklist import ListName, NameList, Origin, UrlList
 from rules.event import EventReason
 from rules.observation import Evidence
@@ -144,7 +145,7 @@ def test_an_acknowledged_finding_lists_the_names_its_agent_said_hello_to(tmp_pat
     here.publisher.publish_names()
     assert "guessed.colleague.example" not in (names_in(here, "strict") or ())
     (finding,) = store.findings(FindingFilter(src="10.0.0.9"), 9)
-    store.decide_finding(finding.finding_id, FindingState.ACKNOWLEDGED, NOW_NS)
+    store.change_finding(finding.finding_id, FindingChange(state=FindingState.ACKNOWLEDGED), "analyst", NOW_NS)
     here.publisher.publish_names()
     snapshot = here.publisher.snapshot(NAMES, "strict")
     assert snapshot is not None

@@ -2,6 +2,7 @@ from frames import ACK, CLIENT, FIN, SERVER, SYN, S, tcp
 from msgspec.structs import replace
 
 from rules.catalogue import load_catalogue
+from rules.observation import FlowState
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 from sensor.detect import Detector
@@ -9,6 +10,7 @@ from sensor.detection import Detection
 from sensor.flow import Flow
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
+from sensor.report import Reporter
 from sensor.watch import PERIOD_NS, Watch
 
 RULES = Ruleset(load_catalogue(), Policy())
@@ -55,6 +57,26 @@ def test_what_a_tunnel_carries_grows_while_it_lives() -> None:
         sent = 10 * (minute - 1)
         assert carried(grown) == (out + sent * BULK_OCTETS, into, packets + sent)
         assert grown.observation.traffic.last_ns == minute * MINUTE
+
+
+def answered(at_ns: int) -> list[Packet]:
+    return [tcp(at_ns, DOWN, (14, 14, ACK), b"x")]
+
+
+def test_a_tunnel_that_nothing_answers_any_more_is_blocked_and_live_again_when_it_is_heard() -> None:
+    """As its event says, too: a firewall that begins to drop what an open connection sends leaves no other trace."""
+    detector = Detector(Pipeline(), lambda: RULES)
+    reporter = Reporter("sensor", update_ns=S)
+    reporter.take(detector.feed(opening()) + detector.advance(5 * S), 5 * S)
+    states = []
+    for at_s in range(60, 200, 10):
+        is_heard = not 80 <= at_s < 140
+        detector.feed(bulk(at_s * S, 2) + (answered(at_s * S) if is_heard else []))
+        reporter.update(detector.watch.look(at_s * S))
+        states += [(at_s, row.state) for row in reporter.expire(at_s * S)]
+    said = {at_s: state for at_s, state in states if state is not FlowState.ATTEMPTED}
+    assert {at_s for at_s, state in said.items() if state is FlowState.BLOCKED} == {100, 110, 120, 130}
+    assert {said[60], said[140], said[190]} == {FlowState.LIVE}
 
 
 def test_a_flow_is_looked_at_once_a_period_and_not_when_it_is_quiet() -> None:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from zone_service import KEY, ORIGIN
 
 from api.app import create_app
+from api.pull_log import PullLog
 from api.server import ApiServer, bind, parse_listen
 from api.zone.server import bind_both
 from db.errors import DbError
@@ -83,7 +84,7 @@ class ListService:
         application.middleware("http")(self._count)
         server = ApiServer(application, self.listen_in(bind, parse_listen(self.http)))
         thread = threading.Thread(target=server.run)
-        zone = self._open_zone()
+        zone = self._open_zone(application.state.pulls)
         thread.start()
         zone.start()
         wait_until(lambda: server.is_started and zone.is_started)
@@ -101,13 +102,13 @@ class ListService:
             thread.join(10)
             assert not thread.is_alive()
 
-    def _open_zone(self) -> OpenZone:
+    def _open_zone(self, pulls: PullLog) -> OpenZone:
         keys = ZoneKeyFiles(self.folder / "zone_keys")
         if not list(keys.load()):
             keys.add(KEY)
         sockets = self.listen_in(bind_both, parse_listen(self.zone))
         get = self.installation.context().snapshot
-        return OpenZone(ZoneListener(sockets, ORIGIN, ()), get, self.installation.store, keys)
+        return OpenZone(ZoneListener(sockets, ORIGIN, ()), get, self.installation.store, keys, pulls)
 
     async def _count(self, request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
         response = Response(status_code=self.status_forced) if self.status_forced else await proceed(request)

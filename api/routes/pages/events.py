@@ -19,6 +19,7 @@ from api.problems import Kind, Problem
 from api.queries import EventQuery
 from api.routes.events import NO_EVENT, NO_EVIDENCE
 from api.times import DAY_NS
+from api.veil import Shown
 from db.values import EventCursor
 
 NOT_FOR_YOU = "Packets are shown to analysts, whose looks are logged; your role is below that."
@@ -27,7 +28,7 @@ router = APIRouter()
 
 
 @router.get("/events")
-def get_events(context: Context, request: Request) -> HTMLResponse:
+def get_events(context: Context, shown: Shown, request: Request) -> HTMLResponse:
     """Return the events that the query in the address asks for, by default those of the last 24 hours."""
     query, refused = read_query(EventQuery, request)
     page = page_of(
@@ -35,7 +36,7 @@ def get_events(context: Context, request: Request) -> HTMLResponse:
         "events",
         query,
         fetch=lambda wanted, limit, at: context.store.events(
-            wanted, limit, EventCursor(at.at_ns, at.row_id) if at else None
+            shown.events(wanted), limit, EventCursor(at.at_ns, at.row_id) if at else None
         ),
         place=lambda event: (event.observed_at_ns, event.event_id),
         default_from_ns=max(0, context.now_ns() - DAY_NS),
@@ -46,6 +47,7 @@ def get_events(context: Context, request: Request) -> HTMLResponse:
         Section.EVENTS,
         status=422 if refused else 200,
         page=page,
+        events=[shown.event(event) for event in page.rows],
         query=query,
         refused=refused,
         choices=EVENT_CHOICES,
@@ -55,12 +57,15 @@ def get_events(context: Context, request: Request) -> HTMLResponse:
 
 
 @router.get("/events/{event_id}")
-def get_event_page(event_id: Annotated[str, Path(max_length=64)], context: Context, request: Request) -> HTMLResponse:
+def get_event_page(
+    event_id: Annotated[str, Path(max_length=64)], context: Context, shown: Shown, request: Request
+) -> HTMLResponse:
     """Return one event: what it means, how that is known, since when, and the packets that decided."""
     event = context.store.event(event_id)
     if event is None:
         raise Problem(Kind.NOT_FOUND, NO_EVENT)
-    evidence = context.store.evidence(event_id)
+    event = shown.event(event)
+    evidence = context.store.evidence(event_id) if shown.pseudonyms is None else None
     may_look = principal_of(request).may(TABLE["GET", "/v1/events/{event_id}/evidence.pcap"])
     if evidence is not None and may_look:
         audit(request, "evidence.read", event_id)

@@ -14,13 +14,14 @@ from api.page.pages import page_of
 from api.page.render import Section, render
 from api.problems import Kind, Problem
 from api.queries import FindingQuery
+from api.veil import Shown
 from db.values import FindingCursor
 
 router = APIRouter()
 
 
 @router.get("/findings")
-def get_findings(context: Context, request: Request) -> HTMLResponse:
+def get_findings(context: Context, shown: Shown, request: Request) -> HTMLResponse:
     """Return the findings that the query in the address asks for."""
     query, refused = read_query(FindingQuery, request)
     page = page_of(
@@ -28,9 +29,9 @@ def get_findings(context: Context, request: Request) -> HTMLResponse:
         "findings",
         query,
         fetch=lambda wanted, limit, at: context.store.findings(
-            wanted, limit, FindingCursor(at.at_ns, at.row_id) if at else None
+            shown.findings(wanted), limit, FindingCursor(at.at_ns, shown.real_id(at.row_id)) if at else None
         ),
-        place=lambda row: (row.last_seen_ns, row.finding_id),
+        place=lambda row: (row.last_seen_ns, shown.shown_id(row.finding_id)),
     )
     names = short_names(context)
     return render(
@@ -39,7 +40,7 @@ def get_findings(context: Context, request: Request) -> HTMLResponse:
         Section.FINDINGS,
         status=422 if refused else 200,
         page=page,
-        rows=finding_rows(context, page.rows, names),
+        rows=finding_rows(context, page.rows, names, shown),
         query=query,
         refused=refused,
         choices=FINDING_CHOICES,
@@ -49,9 +50,11 @@ def get_findings(context: Context, request: Request) -> HTMLResponse:
 
 
 @router.get("/findings/{finding_id}")
-def get_finding(finding_id: Annotated[str, Path(max_length=64)], context: Context, request: Request) -> HTMLResponse:
+def get_finding(
+    finding_id: Annotated[str, Path(max_length=64)], context: Context, shown: Shown, request: Request
+) -> HTMLResponse:
     """Return one finding: what happened, how that is known, what else this source did, and what to do."""
-    finding = context.store.finding(finding_id)
+    finding = context.store.finding(shown.real_id(finding_id))
     if finding is None:
         raise Problem(Kind.NOT_FOUND, "No finding has this id; /findings lists those there are.")
-    return render(request, "finding.html", Section.FINDINGS, story=make_story(context, finding))
+    return render(request, "finding.html", Section.FINDINGS, story=make_story(context, finding, shown))

@@ -8,20 +8,21 @@ from api.dependencies import Context
 from api.page.overview import make_view
 from api.page.render import NO_STORE, Section, origin_of, render
 from api.pull_log import consumers_of
+from api.veil import Shown
 
 router = APIRouter()
 
 
 @router.get("/")
-def get_overview(context: Context, request: Request) -> HTMLResponse:
+def get_overview(context: Context, shown: Shown, request: Request) -> HTMLResponse:
     """Return the overview."""
-    return _render("overview.html", context, request)
+    return _render("overview.html", context, shown, request)
 
 
 @router.get("/fragments/live")
-def get_live(context: Context, request: Request) -> HTMLResponse:
+def get_live(context: Context, shown: Shown, request: Request) -> HTMLResponse:
     """Return what changes on the overview."""
-    return _render("live.html", context, request)
+    return _render("live.html", context, shown, request)
 
 
 @router.get("/blocked")
@@ -32,6 +33,6 @@ def get_blocked(context: Context, request: Request) -> HTMLResponse:
     return HTMLResponse(text, headers=NO_STORE)
 
 
-def _render(template: str, context: Context, request: Request) -> HTMLResponse:
-    view = make_view(context, request.app.state.kept_chart, consumers_of(request))
+def _render(template: str, context: Context, shown: Shown, request: Request) -> HTMLResponse:
+    view = make_view(context, request.app.state.kept_chart, consumers_of(request), shown)
     return render(request, template, Section.OVERVIEW, view=view, origin=origin_of(request))

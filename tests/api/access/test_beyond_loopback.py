@@ -27,7 +27,8 @@ from api.errors import UnusableAccessConfig
 from api.problems import Kind, Problem
 from api.server import ApiServer, ListenAddress, Reach, bind
 from api.tls import Certificate
-from db.values import AccessRole, ActorKind, TokenScope
+from db.access_values import AccessRole, ActorKind
+from db.values import TokenScope
 from molecatcher.access_file import plan_listening
 from molecatcher.errors import SetupError
 from molecatcher.settings import Settings

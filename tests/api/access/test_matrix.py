@@ -11,7 +11,8 @@ from people import sign_in
 
 from api.access.table import TABLE, Rule, require_complete
 from api.app import create_app, routes_of
-from db.values import AccessRole, TokenScope
+from db.access_values import AccessRole
+from db.values import TokenScope
 
 SECURITY = Path(__file__).parents[3] / "docs" / "security.md"
 PARTS = {

@@ -8,8 +8,9 @@ from installation import SECOND_NS, Installation, add_token
 from people import sign_in
 
 from api.access.config import AccessConfig
+from db.access_values import AccessRole, AuditFilter, AuditOutcome
 from db.audit import chained
-from db.values import AccessRole, AuditFilter, AuditOutcome, TokenScope
+from db.values import TokenScope
 
 BODY = {"name": "paloalto-berlin-1", "scopes": ["feeds:read"], "list": "unsanctioned-domains"}
 

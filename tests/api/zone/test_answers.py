@@ -20,7 +20,9 @@ from installation import names_of
 from zone_service import KEY, ORIGIN, Zones, signing_key
 
 from api.feeds.rpz import soa_text
+from api.zone.answers import Answers, Transfer
 from api.zone.keys import Keyring, ZoneKey
+from api.zone.policy_zone import PolicyZone
 from rules.blocklist import NameEntry, NameList, Scope
 
 HERE, ELSEWHERE = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("192.0.2.7")
@@ -283,3 +285,26 @@ def test_whatever_comes_gets_a_short_answer_or_none(octets: bytes, at: int, cut:
         for answer in zones.answers().answer(broken, ELSEWHERE, over_tcp=False):
             assert dns.message.from_wire(answer, keyring=False).rcode() != SERVFAIL
             assert len(answer) <= 512
+
+
+def noted(
+    zones: Zones, query: dns.message.Message, client: ipaddress.IPv4Address = HERE, *, tcp: bool = True
+) -> list[Transfer]:
+    found: list[Transfer] = []
+    answers = Answers({ORIGIN: PolicyZone(zones.current, zones.earlier)}, lambda: zones.keyring, found.append)
+    for answer in answers.answer(query.to_wire(), client, over_tcp=tcp):
+        is_refusal = dns.message.from_wire(answer, keyring=False).rcode() != NOERROR
+        assert is_refusal or not found or not found[0].is_new, "noted before it was sent"
+    return found
+
+
+def test_what_a_secondary_has_is_noted_once_it_has_it(zones: Zones) -> None:
+    signed = make_query("AXFR")
+    signed.use_tsig(signing_key())
+    assert noted(zones, signed, ELSEWHERE) == [Transfer(ORIGIN, "bind-berlin", "192.0.2.7", 7)]
+    assert noted(zones, ixfr(7)) == [Transfer(ORIGIN, "", "127.0.0.1", 7, is_new=False)]
+    for query, tcp in ((make_query("SOA"), True), (ixfr(7), False), (make_query("AXFR", "other.rpz"), True)):
+        assert noted(zones, query, tcp=tcp) == []
+    assert noted(zones, make_query("AXFR"), ELSEWHERE) == []
+    zones.is_ready = False
+    assert noted(zones, make_query("AXFR")) == [Transfer(ORIGIN, "", "127.0.0.1", None)]

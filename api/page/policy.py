@@ -1,0 +1,45 @@
+"""The policy as the page shows it: the file's part and what people changed, each with where it comes from."""
+
+from dataclasses import dataclass
+
+from api.context import ApiContext, PolicyStatus
+from api.routes.blocked import blocked_documents
+from api.routes.exceptions import exception_document, exceptions_of_file
+from db.workflow_values import StoredDecision
+from rules.catalogue import CATEGORIES
+from rules.verdict import Decision
+
+MAX_EXCEPTIONS_SHOWN = 200
+
+Documents = tuple[dict[str, object], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyView:
+    """What is sanctioned, excepted, decided and blocked. `by_file` are the decisions of the file, which win."""
+
+    status: PolicyStatus
+    exceptions: Documents
+    has_more_exceptions: bool
+    by_file: tuple[tuple[str, Decision], ...]
+    decisions: tuple[StoredDecision, ...]
+    blocked: Documents
+    choices: tuple[tuple[str, str], ...]
+
+
+def make_policy(context: ApiContext) -> PolicyView:
+    """Return the whole policy; `choices` are the services and categories that can be spoken of."""
+    policy = context.ruleset().policy
+    stored = context.store.policy.exceptions(None, None, None, MAX_EXCEPTIONS_SHOWN + 1)
+    shown = [exception_document(row, context) for row in stored[:MAX_EXCEPTIONS_SHOWN]]
+    in_file = [row for row in policy.decisions.items() if row[0] not in policy.decided_in_database]
+    services = sorted(((row.id, row.name) for row in context.catalogue_services()), key=lambda row: row[1].lower())
+    return PolicyView(
+        status=context.policy_status(),
+        exceptions=(*exceptions_of_file(context), *shown),
+        has_more_exceptions=len(stored) > MAX_EXCEPTIONS_SHOWN,
+        by_file=tuple(sorted(in_file)),
+        decisions=tuple(context.store.policy.decisions()),
+        blocked=tuple(blocked_documents(context)),
+        choices=(*((name, f"all of {name}") for name in sorted(CATEGORIES)), *services),
+    )

@@ -1,0 +1,98 @@
+"""Facets: the combinations of verdict, role, severity, state, service and sensor that events have.
+
+There are few of them, so a page of any filter over these is put together from the newest events of each facet that it
+takes, each read along one index: a filter that few events pass costs no more than one that many do.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, func, insert, select, tuple_
+
+from db.engine import increment
+from db.models import FacetRow, RollupRow
+from db.tally import Contribution
+from db.values import EventFilter
+
+MAX_FACETS = 256  # more than these are read in the order of time: then what is asked for is not rare
+HOUR_NS = 3600 * 1_000_000_000
+_FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]
+_ROLLUPS = RollupRow.metadata.tables[RollupRow.__tablename__]
+_ASKED_AT_ONCE = 100
+
+
+class Facet(NamedTuple):
+    """One combination."""
+
+    verdict: str
+    role: str
+    severity: str
+    state: str
+    service: str
+    sensor_id: str
+
+    @classmethod
+    def of(cls, each: Contribution) -> "Facet":
+        """Return the facet of an event."""
+        return cls(
+            str(each.verdict), str(each.role), str(each.severity), str(each.state), each.service or "", each.sensor_id
+        )
+
+
+_COLUMNS = [_FACETS.c[name] for name in Facet._fields]
+
+
+def facet_ids(connection: Connection, wanted: Iterable[Facet]) -> Mapping[Facet, int]:
+    """Return the numbers of facets, new ones where there are none yet; the caller holds the write lock."""
+    asked = list(set(wanted))
+    found: dict[Facet, int] = {}
+    for at in range(0, len(asked), _ASKED_AT_ONCE):
+        query = select(_FACETS.c.facet_id, *_COLUMNS).where(tuple_(*_COLUMNS).in_(asked[at : at + _ASKED_AT_ONCE]))
+        found.update((Facet(*row[1:]), row[0]) for row in connection.execute(query))
+    new = [facet for facet in asked if facet not in found]
+    if new:
+        last = connection.execute(select(func.coalesce(func.max(_FACETS.c.facet_id), 0))).scalar_one()
+        found.update((facet, last + place) for place, facet in enumerate(new, 1))
+        connection.execute(insert(_FACETS), [facet._asdict() | {"facet_id": found[facet]} for facet in new])
+    return found
+
+
+def facet_conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
+    """Return what a facet must fulfil, all of it."""
+    asked = {
+        _FACETS.c.verdict: wanted.verdict,
+        _FACETS.c.role: wanted.role,
+        _FACETS.c.severity: wanted.severity,
+        _FACETS.c.state: wanted.state,
+        _FACETS.c.service: wanted.service,
+        _FACETS.c.sensor_id: wanted.sensor,
+    }
+    return [column == str(value) for column, value in asked.items() if value is not None]
+
+
+def is_few(connection: Connection, conditions: list[ColumnElement[bool]]) -> bool:
+    """Tell whether so few facets fulfil the conditions that each may be asked for its newest events."""
+    found = select(_FACETS.c.facet_id).where(*conditions).limit(MAX_FACETS + 1)
+    return len(connection.execute(found).all()) <= MAX_FACETS
+
+
+def add_to_rollups(
+    connection: Connection, changes: Iterable[tuple[Contribution | None, Contribution]], ids: Mapping[Facet, int]
+) -> None:
+    """Bring the hourly sums up to date with events: pairs of the revision before, if any, and this one."""
+    sums: dict[tuple[int, int], list[int]] = {}
+    for earlier, new in changes:
+        for each, sign in ((earlier, -1), (new, 1)):
+            if each is not None:
+                hour_ns = each.observed_at_ns - each.observed_at_ns % HOUR_NS
+                row = sums.setdefault((hour_ns, ids[Facet.of(each)]), [0, 0, 0])
+                row[0] += sign
+                row[1] += sign * each.count
+                row[2] += sign * (each.bytes_out + each.bytes_in)
+    rows = [
+        {"hour_ns": key[0], "facet_id": key[1], "events": row[0], "sightings": row[1], "octets": row[2]}
+        for key, row in sums.items()
+        if any(row)
+    ]
+    if rows:
+        connection.execute(increment(connection, _ROLLUPS), rows)

@@ -1,0 +1,171 @@
+"""Pages of any filter over few values are put together from facets; sums by hour follow the events."""
+
+import itertools
+import random
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.dialects import sqlite as dialect
+from stored_events import SECOND_NS, T0_NS, make_event
+
+from db import aggregates, schema
+from db.engine import connect_engine, parse_location
+from db.events import page_query
+from db.store import Store, open_store
+from db.values import Aggregation, Dimension, EventCursor, EventFilter, Metric
+from rules.observation import FlowState
+from rules.verdict import Outcome, Role, Severity
+
+HOUR_NS = 3600 * SECOND_NS
+VERDICTS = (Outcome.SANCTIONED, Outcome.UNSANCTIONED, Outcome.SUSPICIOUS)
+SERVICES = ("ngrok", "frp", None)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    chance = random.Random(1)
+    with open_store(tmp_path_factory.mktemp("facets") / "events.db") as store:
+        store.append(
+            [
+                make_event(
+                    number,
+                    observed_at_ns=T0_NS + number // 3 * 60 * SECOND_NS,
+                    verdict=chance.choice(VERDICTS),
+                    service=chance.choice(SERVICES),
+                    role=chance.choice(list(Role)),
+                    severity=chance.choice(list(Severity)),
+                    state=chance.choice(list(FlowState)),
+                    sensor_id=chance.choice(["a", "b"]),
+                    count=chance.randrange(1, 9),
+                    bytes_out=number,
+                )
+                for number in range(1, 1500)
+            ]
+        )
+        yield store
+
+
+FILTERS = (
+    {"verdict": Outcome.SUSPICIOUS},
+    {"role": Role.VISITOR, "state": FlowState.LIVE},
+    {"severity": Severity.LOW, "sensor": "b", "service": ""},
+    {"service": "frp", "verdict": Outcome.SANCTIONED, "role": Role.AGENT, "severity": Severity.HIGH},
+    {"sensor": "nowhere"},
+    {"service": "ngrok", "from_ns": T0_NS + 2 * HOUR_NS, "to_ns": T0_NS + 5 * HOUR_NS},
+)
+
+
+@pytest.mark.parametrize("fields", FILTERS, ids=str)
+def test_pages_are_what_a_plain_walk_gives(large: Store, fields: dict[str, object]) -> None:
+    wanted = EventFilter(**fields)  # type: ignore[arg-type]  # fields come by name
+    everything = [event for event in large.events(EventFilter(), 5000) if passes(event, fields)]
+    found, after = [], None
+    while page := large.events(wanted, 7, after):
+        found += page
+        after = EventCursor.of(page[-1])
+    assert found == everything
+    assert bool(found) == ("nowhere" not in fields.values())
+
+
+def passes(event: object, fields: dict[str, object]) -> bool:
+    names = {"sensor": "sensor_id", "from_ns": "observed_at_ns", "to_ns": "observed_at_ns"}
+    for name, value in fields.items():
+        held = getattr(event, names.get(name, name))
+        if name == "from_ns":
+            is_right = held >= value
+        elif name == "to_ns":
+            is_right = held < value
+        else:
+            is_right = (held or "") == value
+        if not is_right:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("part", ["ROK", "connect.NGROK", "20.0.7", "nowhere", "%", "r"])
+@pytest.mark.parametrize("more", [{}, {"verdict": Outcome.SUSPICIOUS}], ids=str)
+def test_a_part_of_a_name_finds_what_a_plain_walk_finds(
+    large: Store, part: str, more: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = EventFilter(q=part, **more)  # type: ignore[arg-type]  # fields come by name
+    cursor = EventCursor(T0_NS + HOUR_NS, "")
+    found = [large.events(wanted, 50, after) for after in (None, cursor)]
+    monkeypatch.setattr("db.search.MAX_FOUND", -1)
+    assert [large.events(wanted, 50, after) for after in (None, cursor)] == found
+    assert bool(found[0]) == (part not in {"nowhere", "%"})
+
+
+@pytest.mark.parametrize("fields", FILTERS, ids=str)
+def test_each_facet_is_read_along_one_index(large: Store, fields: dict[str, object]) -> None:
+    wanted = EventFilter(**fields)  # type: ignore[arg-type]  # fields come by name
+    with large._engine.connect() as connection:
+        for after in (None, EventCursor(T0_NS + HOUR_NS, "")):
+            query = page_query(connection, wanted, 100, after)
+            statement = query.compile(dialect=dialect.dialect(), compile_kwargs={"render_postcompile": True})
+            names = statement.positiontup or []
+            parameters = tuple(statement.params[name] for name in names)
+            plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+            text = "\n".join(plan)
+            assert "USING COVERING INDEX ix_events_facet_id_observed_at_ns_event_id (facet_id=?" in text, text
+            assert "SCAN events" not in text, text
+            assert not any(line.startswith("SCAN each_facet") for line in plan), text
+
+
+BY = (Dimension.SERVICE, Dimension.VERDICT, Dimension.SENSOR)
+
+
+@pytest.mark.parametrize("metric", [Metric.EVENTS, Metric.SIGHTINGS, Metric.BYTES])
+@pytest.mark.parametrize(("by", "interval_ns"), list(itertools.product([(), BY[:1], BY], [None, HOUR_NS])))
+def test_sums_by_hour_are_those_of_the_events(
+    large: Store, metric: Metric, by: tuple[Dimension, ...], interval_ns: int | None
+) -> None:
+    start_ns = T0_NS - T0_NS % HOUR_NS + HOUR_NS
+    how = Aggregation(by=by, metric=metric, interval_ns=interval_ns)
+    for wanted in (EventFilter(), EventFilter(from_ns=start_ns, verdict=Outcome.SUSPICIOUS)):
+        assert aggregates.is_hourly(wanted, how)
+        with large._engine.connect() as connection:
+            plain = aggregates.aggregate(connection, wanted, how, 9999)
+            hourly = aggregates.aggregate_hours(connection, wanted, how, 9999)
+        assert sorted(hourly, key=str) == sorted(plain, key=str)
+        assert plain
+
+
+def test_what_is_not_of_whole_hours_is_counted_of_the_events() -> None:
+    assert not aggregates.is_hourly(EventFilter(from_ns=T0_NS + 1), Aggregation())
+    assert not aggregates.is_hourly(EventFilter(src="10.0.0.1"), Aggregation())
+    assert not aggregates.is_hourly(EventFilter(), Aggregation(by=(Dimension.SRC,)))
+    assert not aggregates.is_hourly(EventFilter(), Aggregation(metric=Metric.SOURCES))
+
+
+def test_a_revision_moves_an_event_to_its_new_facet(store: Store) -> None:
+    store.append([make_event(1, state=FlowState.LIVE, count=2), make_event(2, state=FlowState.LIVE)])
+    store.append([make_event(1, state=FlowState.BLOCKED, count=5, revision=2, bytes_in=7)])
+    how = Aggregation(by=(Dimension.STATE,), metric=Metric.SIGHTINGS)
+    assert {group.values[0]: group.value for group in store.aggregate(EventFilter(), how, 10)} == {
+        "blocked": 5,
+        "live": 1,
+    }
+    assert [event.event_id for event in store.events(EventFilter(state=FlowState.BLOCKED), 10)] == [
+        make_event(1).event_id
+    ]
+
+
+def test_an_upgrade_fills_facets_and_sums(path: Path) -> None:
+    with open_store(path) as store:
+        store.append([make_event(number, service=SERVICES[number % 3]) for number in range(1, 50)])
+        how = Aggregation(by=(Dimension.SERVICE,), interval_ns=HOUR_NS)
+        before = store.aggregate(EventFilter(), how, 100), store.events(EventFilter(service=""), 100)
+    with sqlite3.connect(path) as plain:  # as the version before left it
+        plain.execute("DROP INDEX ix_events_facet_id_observed_at_ns_event_id")
+        plain.execute("ALTER TABLE events DROP COLUMN facet_id")
+        plain.execute("DROP TABLE facets")
+        plain.execute("DROP TABLE rollups")
+        plain.execute("UPDATE alembic_version SET version_num = 'mc0013'")
+    plain.close()
+    engine = connect_engine(parse_location(path))
+    schema.upgrade(engine)
+    engine.dispose()
+    with open_store(path) as store:
+        assert (store.aggregate(EventFilter(), how, 100), store.events(EventFilter(service=""), 100)) == before
