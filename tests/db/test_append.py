@@ -225,4 +225,4 @@ def test_every_field_of_an_event_has_its_column(store: Store, path: Path) -> Non
     with sqlite3.connect(path) as connection:
         columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
     connection.close()
-    assert columns == {field.name for field in msgspec.structs.fields(Event)} - APART | {"ingest_seq"}
+    assert columns == {field.name for field in msgspec.structs.fields(Event)} - APART | {"ingest_seq", "facet_id"}
