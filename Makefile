@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo "sh -c 'echo Set-up needs root: run make as root or install sudo >&2; exit 1'")
 ARGS ?=
+# Many tests wait for real programs more than they compute.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 RUN_PACKAGES := libbpf1 python3-venv util-linux
 # Node's own packages bring npm and refuse the distribution's.
 NPM := $(shell command -v npm >/dev/null || echo npm)
@@ -27,8 +29,8 @@ run: setup ## Start sensor, API and page (ARGS="--interface eth0 ..." passes opt
 	$(BIN)/molecatcher run $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.npm $(VENV)/.compiled user ## Run the tests (under 15 minutes on 2 cores)
-	$(BIN)/pytest -m "not full" $(ARGS)
-	$(if $(ARGS),,MOLECATCHER_PURE_PYTHON=1 $(BIN)/pytest -m "not full" tests/rules tests/sensor/test_*.py tests/sensor/extract tests/test_captures.py)
+	$(BIN)/pytest -m "not full" $(or $(ARGS),$(SIDE_BY_SIDE))
+	$(if $(ARGS),,MOLECATCHER_PURE_PYTHON=1 $(BIN)/pytest $(SIDE_BY_SIDE) -m "not full" tests/rules tests/sensor/test_*.py tests/sensor/extract tests/test_captures.py)
 
 test-full: $(VENV)/.dev $(VENV)/.npm $(VENV)/.compiled user ## Run the long tests (under 60 minutes)
 	$(BIN)/pytest -m full $(ARGS)

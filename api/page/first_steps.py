@@ -50,8 +50,8 @@ def _traffic(packets: int) -> Step:
 def _names(observations: int) -> Step:
     if observations:
         return Step("It reads names", True, f"{grouped(observations)} look-ups and connections were read.")
-    sentence = "No look-up and no TLS hello was read yet. This makes both:"
-    return Step("It reads names", False, sentence, "curl -s https://example.com/ -o /dev/null")
+    sentence = "No look-up and no connection was read yet. This makes both:"
+    return Step("It reads names", False, sentence, "curl -sI example.com")
 
 
 def _tunnel(events: Sequence[Event]) -> Step:
