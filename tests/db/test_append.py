@@ -86,7 +86,7 @@ def test_an_empty_store_streams_from_zero(store: Store) -> None:
         {"dst_name": "\ud800"},
         {"verdict": Outcome.UNKNOWN},
         {"src_ip": None},
-        {"interface": object()},
+        {"interface": ["eth0"]},
     ],
     ids=str,
 )
