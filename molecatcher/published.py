@@ -26,6 +26,7 @@ class PublishedLists:
         self._files = files
         self._now_ns = now_ns
         self._snapshots: dict[Key, Snapshot] = {}
+        self._withdrawn: dict[Key, Snapshot] = {}  # what a list is measured against that is built after a withdrawal
         self._held: dict[Key, HeldList] = {}
         self._confirmed: dict[Key, str] = {}
 
@@ -48,7 +49,7 @@ class PublishedLists:
     def publish(self, name: ListName, profile: Profile, body: Body, spared: Spared) -> bool:
         """Put a list in force and tell whether it is; one that a guard refuses is held, which is said once."""
         key, identity = (name, profile.name), digest(body)
-        before = self._snapshots.get(key)
+        before = self._snapshots.get(key) or self._withdrawn.get(key)
         found = refusals(body, before.body if before else None, spared, profile)
         held = HeldList(identity, tuple(found), count(body)) if found else None
         if held and not (held.is_confirmable and self._confirmed.get(key) == identity):
@@ -59,6 +60,7 @@ class PublishedLists:
             return False
         self._held.pop(key, None)
         self._put_in_force(key, body, identity)
+        self._withdrawn.pop(key, None)
         return True
 
     def narrow(self, name: ListName, profile: Profile, narrowed: Body, spared: Spared) -> None:
@@ -71,16 +73,20 @@ class PublishedLists:
 
     def withdraw(self, name: ListName, profile: str) -> None:
         """Take a list out of force: nobody is handed it any more."""
-        self._snapshots.pop((name, profile), None)
+        key = (name, profile)
+        if key in self._snapshots:
+            self._withdrawn[key] = self._snapshots.pop(key)
 
     def withdraw_all(self) -> None:
         """Take every list out of force."""
+        self._withdrawn |= self._snapshots
         self._snapshots = {}
 
     def keep_only(self, profiles: Iterable[str]) -> None:
         """Forget the lists of other profiles; the database keeps them."""
         wanted = set(profiles)
         self._snapshots = {key: row for key, row in self._snapshots.items() if key[1] in wanted}
+        self._withdrawn = {key: row for key, row in self._withdrawn.items() if key[1] in wanted}
         self._held = {key: row for key, row in self._held.items() if key[1] in wanted}
         self._confirmed = {key: row for key, row in self._confirmed.items() if key[1] in wanted}
 
