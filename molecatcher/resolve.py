@@ -52,8 +52,8 @@ class NameResolver:
         self._resolver.lifetime = timeout_s
         self._resolver.cache = None
         try:
-            self._resolver.nameservers = [_address(server) for server in servers]
-            self._resolver.nameserver_ports = {_address(server): _port(server) for server in servers}
+            self._resolver.nameservers = [address_of(server) for server in servers]
+            self._resolver.nameserver_ports = {address_of(server): port_of(server) for server in servers}
             self._each = [_alone(server, timeout_s) for server in servers] if len(servers) > 1 else [self._resolver]
         except ValueError:
             raise SetupError(f"{', '.join(servers)}: give addresses of DNS servers, such as 192.0.2.53") from None
@@ -135,7 +135,7 @@ def _alone(server: str, timeout_s: float) -> dns.asyncresolver.Resolver:
     """Return what asks this server and no other."""
     resolver = dns.asyncresolver.Resolver(configure=False)
     resolver.lifetime, resolver.cache = timeout_s, None
-    resolver.nameservers, resolver.port = [_address(server)], _port(server)
+    resolver.nameservers, resolver.port = [address_of(server)], port_of(server)
     return resolver
 
 
@@ -144,9 +144,11 @@ def _system_configuration() -> str:
     return RESOLVED_CONFIGURATION if Path(RESOLVED_CONFIGURATION).exists() else "/etc/resolv.conf"
 
 
-def _address(server: str) -> str:
+def address_of(server: str) -> str:
+    """Return the address in `ADDRESS` or `ADDRESS#PORT`; anything else raises ValueError where it is used."""
     return server.rpartition("#")[0] or server
 
 
-def _port(server: str) -> int:
+def port_of(server: str) -> int:
+    """Return the port in `ADDRESS#PORT`, 53 without."""
     return int(server.rpartition("#")[2]) if "#" in server else 53

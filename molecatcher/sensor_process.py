@@ -27,6 +27,7 @@ from molecatcher.notify import Notifier
 from molecatcher.overlay import OverlayFollower
 from molecatcher.own_lookups import OwnLookups
 from molecatcher.remote_sink import sink_of
+from molecatcher.reverse_names import ReverseNames
 from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept, kept_secret
@@ -112,7 +113,11 @@ class Sensor:
             evidence_of=self.detector.evidence,
         )
         self.attributor = Attributor(
-            self.namespaces, settings.attribution_socket, LeaseFiles(settings.leases), self._seen_leases
+            self.namespaces,
+            settings.attribution_socket,
+            LeaseFiles(settings.leases),
+            self._seen_leases,
+            ReverseNames(settings.resolvers).find if settings.reverse_names else lambda _address: None,
         )
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()

@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     zone_checks: bool = Field(
         default=True, description="ask who serves the zones of names that agents may have dialled"
     )
+    reverse_names: bool = Field(default=True, description="ask the DNS for names of forwarded sources without a lease")
     leases: tuple[Path, ...] = Field(default=DEFAULT_FILES, description="DHCP lease files: dnsmasq, ISC dhcpd, Kea")
     workers: int = Field(default=1, ge=1, le=MAX_WORKERS, description="processes that share the sensor's work")
     worker: int | None = Field(default=None, ge=0, description="which of them this is; the program sets it itself")

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from pwd import getpwuid
@@ -39,12 +39,14 @@ MAX_NEIGHBOURS: Final = 65_536
 _log = structlog.get_logger(__name__)
 
 Answer = tuple[int, Source]
+ReverseName = Callable[[str], str | None]  # by address; may take a second
 
 
 class Attributor:
     """Answers `(observation key, source)` for what it is asked; of at most 1,024 waiting questions, else `shed`.
 
     `service` is where a process that may look into others' answers; without one, what this process may see is known.
+    `reverse_name` is asked for hosts that no lease names.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Attributor:
         service: Path | None = None,
         leases: LeaseFiles | None = None,
         seen: SeenLeases | None = None,
+        reverse_name: ReverseName = lambda _address: None,
     ) -> None:
         self.shed = 0
         self._namespaces = namespaces
         self._processes = ProcessClient(service)
         self._leases = leases if leases is not None else LeaseFiles()
         self._seen = seen if seen is not None else SeenLeases()
+        self._reverse_name = reverse_name
         self._sockets: dict[str, SocketTable] = {}
         self._neighbours: dict[str, tuple[float, dict[str, str]]] = {}
         self._asked: dict[int, None] = {}
@@ -137,13 +141,14 @@ class Attributor:
         return Source(**known, uid=found.uid, user=user_name(found.uid), host=socket.gethostname())
 
     def _forwarded(self, namespace: str, packed: bytes) -> Source:
-        """Return what is known of another host: its server's lease, else the lease that was seen to be given."""
+        """Return what is known of another host: by its server's lease, by one that was seen, by its DNS name."""
         address = address_text(packed)
         filed, seen = self._leases.find(address), self._seen.find(namespace, packed, time.time_ns())
         lease = filed if filed is not None and (filed.host or seen is None) else seen
         mac = self._neighbour(namespace, address) or (lease.mac if lease else None)
         is_its_own = lease is not None and lease.mac in (mac, None)  # else the address is somebody else's by now
-        return Source(host=lease.host if lease and is_its_own else None, mac=mac)
+        leased = lease.host if lease and is_its_own else None
+        return Source(host=leased or self._reverse_name(address), mac=mac)
 
     def _neighbour(self, namespace: str, address: str) -> str | None:
         now_s = time.monotonic()
