@@ -20,6 +20,21 @@ from molecatcher import (
 )
 from molecatcher.errors import MolecatcherError, SetupError
 from molecatcher.format_help import FormatHelp
+from molecatcher.options import (
+    AccessOption,
+    CatalogueOption,
+    CertificateOption,
+    FeedsListenOption,
+    InterfaceOption,
+    KeyOption,
+    ListenOption,
+    NetnsOption,
+    PolicyOption,
+    RequireOption,
+    StateOption,
+    WorkersOption,
+    ZoneListenOption,
+)
 
 if TYPE_CHECKING:
     from molecatcher.settings import Settings
@@ -42,84 +57,6 @@ app.add_typer(account_command.app)
 app.add_typer(zone_command.app)
 app.command(epilog=fetch_command.EPILOG)(fetch_command.fetch)
 stdout, stderr = Console(), Console(stderr=True)
-
-StateOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--state", metavar="DIR", help="Where database, spool and secrets live [default: /var/lib/molecatcher for root]"
-    ),
-]
-PolicyOption = Annotated[
-    Path | None,
-    typer.Option("--policy", metavar="FILE", help="What is sanctioned (TOML, docs/policy.md); without one nothing is"),
-]
-CatalogueOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--catalogue-dir", metavar="DIR", help="Your own additions to the catalogue [default: catalogue.d in --state]"
-    ),
-]
-ListenOption = Annotated[
-    str | None,
-    typer.Option(
-        "--listen",
-        metavar="HOST:PORT",
-        help="Where API and page answer; beyond loopback see docs/security.md [default: 127.0.0.1:8484]",
-    ),
-]
-FeedsListenOption = Annotated[
-    str | None,
-    typer.Option(
-        "--feeds-listen", metavar="HOST:PORT", help="Where other hosts get lists: TLS, with a token [default: nowhere]"
-    ),
-]
-CertificateOption = Annotated[
-    Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain for other hosts (PEM)")
-]
-KeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key [default: in that file]")]
-ZoneListenOption = Annotated[
-    str | None,
-    typer.Option(
-        "--zone-listen",
-        metavar="HOST:PORT",
-        help="Where resolvers get the names as a policy zone: AXFR, IXFR, NOTIFY [default: nowhere]",
-    ),
-]
-AccessOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--access",
-        metavar="FILE",
-        help="Who may ask (TOML, docs/security.md) [default: /etc/molecatcher/access.toml if it is there]",
-    ),
-]
-RequireOption = Annotated[
-    bool | None,
-    typer.Option("--require-auth", help="Ask everybody for a token or a sign-in, also on loopback", show_default=False),
-]
-InterfaceOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--interface",
-        "-i",
-        metavar="[NETNS/]NAME",
-        help="Capture here (repeatable) [default: chosen from the routes]. NETNS: a name of `ip netns`, pid:N, a path",
-    ),
-]
-NetnsOption = Annotated[
-    list[str] | None,
-    typer.Option("--netns", metavar="NETNS", help="Choose interfaces in this network namespace, too (repeatable)"),
-]
-
-
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        metavar="N",
-        help="Processes that share the capture, for links that one core cannot follow; needs eBPF [default: 1]",
-    ),
-]
 
 
 def _version(wanted: bool) -> None:
