@@ -19,7 +19,7 @@ app = typer.Typer(
 
 StateOption = Annotated[
     Path | None,
-    typer.Option("--state", metavar="DIR", help="Where the database lives [default: /var/lib/molecatcher for root]"),
+    typer.Option("--state", metavar="DIR", help="Where the database lives (default: /var/lib/molecatcher for root)"),
 ]
 NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="What the account is called")]
 
@@ -28,7 +28,7 @@ NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="What th
 def create_break_glass(
     name: NameOption = "emergency",
     allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Also from other hosts [default: from this host's loopback only]")
+        bool, typer.Option("--allow-remote", help="Also from other hosts (default: from this host's loopback only)")
     ] = False,
     state: StateOption = None,
 ) -> None:

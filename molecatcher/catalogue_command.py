@@ -24,20 +24,20 @@ app = typer.Typer(
 
 StateOption = Annotated[
     Path | None,
-    typer.Option("--state", metavar="DIR", help="Where updates are kept [default: /var/lib/molecatcher for root]"),
+    typer.Option("--state", metavar="DIR", help="Where updates are kept (default: /var/lib/molecatcher for root)"),
 ]
 AdditionsOption = Annotated[
     Path | None,
     typer.Option(
-        "--catalogue-dir", metavar="DIR", help="Your own additions [default: catalogue.d in the state directory]"
+        "--catalogue-dir", metavar="DIR", help="Your own additions (default: catalogue.d in the state directory)"
     ),
 ]
 KeyOption = Annotated[
     Path | None,
-    typer.Option("--key", metavar="FILE", help="Public keys (PEM) to check with [default: MOLECATCHER_CATALOGUE_KEY]"),
+    typer.Option("--key", metavar="FILE", help="Public keys (PEM) to check with (default: MOLECATCHER_CATALOGUE_KEY)"),
 ]
 PolicyOption = Annotated[
-    Path | None, typer.Option("--policy", metavar="FILE", help="The policy that it must fit [default: the one in use]")
+    Path | None, typer.Option("--policy", metavar="FILE", help="The policy that it must fit (default: the one in use)")
 ]
 FormatOption = Annotated[str, typer.Option("--format", metavar="table|json")]
 SourceArgument = Annotated[
@@ -181,7 +181,7 @@ def verify(source: SourceArgument, *, key: KeyOption = None) -> None:
 def check_entries(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="Entries to test as additions [default: what is in force]"),
+        typer.Argument(metavar="[FILE]...", help="Entries to test as additions (default: what is in force)"),
     ] = None,
     *,
     policy: PolicyOption = None,

@@ -138,7 +138,7 @@ def sensor(
     *,
     catalogue_dir: CatalogueOption = None,
     api: Annotated[
-        str | None, typer.Option("--api", metavar="URL", help="Send events there [default: into the database here]")
+        str | None, typer.Option("--api", metavar="URL", help="Send events there (default: into the database here)")
     ] = None,
     token_file: Annotated[
         Path | None, typer.Option("--token-file", metavar="FILE", help="The sensor's token (scope events:write)")
@@ -220,7 +220,7 @@ def ingest_log(
     store: Annotated[bool, typer.Option("--store", help="Also write the events to the database")] = False,
     state: StateOption = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="The sensor id of these events [default: proxy-log:HOSTNAME]")
+        str | None, typer.Option("--name", help="The sensor id of these events (default: proxy-log:HOSTNAME)")
     ] = None,
 ) -> None:
     """Find tunnels in the logs of a proxy, behind which the sensor sees only the proxy.

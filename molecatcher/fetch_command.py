@@ -40,7 +40,7 @@ def fetch(
     ] = "",
     interval: Annotated[
         float | None,
-        typer.Option("--interval", "--every", metavar="SECONDS", min=1, help="Go on, this often [default: once]"),
+        typer.Option("--interval", "--every", metavar="SECONDS", min=1, help="Go on, this often (default: once)"),
     ] = None,
 ) -> None:
     """Pull a list into a file: whole and checked, or not at all.

@@ -8,7 +8,7 @@ import typer
 StateOption = Annotated[
     Path | None,
     typer.Option(
-        "--state", metavar="DIR", help="Where database, spool and secrets live [default: /var/lib/molecatcher for root]"
+        "--state", metavar="DIR", help="Where database, spool and secrets live (default: /var/lib/molecatcher for root)"
     ),
 ]
 PolicyOption = Annotated[
@@ -18,7 +18,7 @@ PolicyOption = Annotated[
 CatalogueOption = Annotated[
     Path | None,
     typer.Option(
-        "--catalogue-dir", metavar="DIR", help="Your own additions to the catalogue [default: catalogue.d in --state]"
+        "--catalogue-dir", metavar="DIR", help="Your own additions to the catalogue (default: catalogue.d in --state)"
     ),
 ]
 ListenOption = Annotated[
@@ -26,25 +26,25 @@ ListenOption = Annotated[
     typer.Option(
         "--listen",
         metavar="HOST:PORT",
-        help="Where API and page answer; beyond loopback see docs/security.md [default: 127.0.0.1:8484]",
+        help="Where API and page answer; beyond loopback see docs/security.md (default: 127.0.0.1:8484)",
     ),
 ]
 FeedsListenOption = Annotated[
     str | None,
     typer.Option(
-        "--feeds-listen", metavar="HOST:PORT", help="Where other hosts get lists: TLS, with a token [default: nowhere]"
+        "--feeds-listen", metavar="HOST:PORT", help="Where other hosts get lists: TLS, with a token (default: nowhere)"
     ),
 ]
 CertificateOption = Annotated[
     Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain for other hosts (PEM)")
 ]
-KeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key [default: in that file]")]
+KeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key (default: in that file)")]
 ZoneListenOption = Annotated[
     str | None,
     typer.Option(
         "--zone-listen",
         metavar="HOST:PORT",
-        help="Where resolvers get the names as a policy zone: AXFR, IXFR, NOTIFY [default: nowhere]",
+        help="Where resolvers get the names as a policy zone: AXFR, IXFR, NOTIFY (default: nowhere)",
     ),
 ]
 AccessOption = Annotated[
@@ -52,7 +52,7 @@ AccessOption = Annotated[
     typer.Option(
         "--access",
         metavar="FILE",
-        help="Who may ask (TOML, docs/security.md) [default: /etc/molecatcher/access.toml if it is there]",
+        help="Who may ask (TOML, docs/security.md) (default: /etc/molecatcher/access.toml if it is there)",
     ),
 ]
 RequireOption = Annotated[
@@ -65,7 +65,7 @@ InterfaceOption = Annotated[
         "--interface",
         "-i",
         metavar="[NETNS/]NAME",
-        help="Capture here (repeatable) [default: chosen from the routes]. NETNS: a name of `ip netns`, pid:N, a path",
+        help="Capture here (repeatable) (default: chosen from the routes). NETNS: a name of `ip netns`, pid:N, a path",
     ),
 ]
 NetnsOption = Annotated[
@@ -77,6 +77,6 @@ WorkersOption = Annotated[
     typer.Option(
         "--workers",
         metavar="N",
-        help="Processes that share the capture, for links that one core cannot follow; needs eBPF [default: 1]",
+        help="Processes that share the capture, for links that one core cannot follow; needs eBPF (default: 1)",
     ),
 ]

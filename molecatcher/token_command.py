@@ -30,7 +30,7 @@ HOURS = {"h": 1, "d": 24}
 
 StateOption = Annotated[
     Path | None,
-    typer.Option("--state", metavar="DIR", help="Where the database lives [default: /var/lib/molecatcher for root]"),
+    typer.Option("--state", metavar="DIR", help="Where the database lives (default: /var/lib/molecatcher for root)"),
 ]
 FormatOption = Annotated[str, typer.Option("--format", metavar="table|json")]
 TokenArgument = Annotated[str, typer.Argument(metavar="ID", help="The 12 digits after mc_, as `token list` shows them")]
@@ -44,10 +44,10 @@ def create(
         list[str] | None, typer.Option("--scope", metavar="SCOPE", help="What it opens (repeatable) [feeds:read]")
     ] = None,
     list_name: Annotated[
-        str | None, typer.Option("--list", metavar="LIST", help="Only this list [default: every list]")
+        str | None, typer.Option("--list", metavar="LIST", help="Only this list (default: every list)")
     ] = None,
     profile: Annotated[
-        str | None, typer.Option("--profile", metavar="NAME", help="Only in this profile [default: any]")
+        str | None, typer.Option("--profile", metavar="NAME", help="Only in this profile (default: any)")
     ] = None,
     sensor: Annotated[str | None, typer.Option("--sensor", metavar="ID", help="Only as this sensor")] = None,
     allow: Annotated[
@@ -57,7 +57,7 @@ def create(
         list[str] | None, typer.Option("--deny", metavar="PREFIX", help="Never from here (repeatable)")
     ] = None,
     expires: Annotated[
-        str | None, typer.Option("--expires", metavar="90d|12h", help="Good for so long [default: until revoked]")
+        str | None, typer.Option("--expires", metavar="90d|12h", help="Good for so long (default: until revoked)")
     ] = None,
     output: FormatOption = "table",
     state: StateOption = None,

@@ -30,12 +30,12 @@ DEFAULT_SERVER = "192.0.2.1:5353"
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="One label, such as bind-berlin")]
 StateOption = Annotated[
     Path | None,
-    typer.Option("--state", metavar="DIR", help="Where keys live [default: /var/lib/molecatcher for root]"),
+    typer.Option("--state", metavar="DIR", help="Where keys live (default: /var/lib/molecatcher for root)"),
 ]
 FormatOption = Annotated[str, typer.Option("--format", metavar="table|json")]
 ServerOption = Annotated[
     str | None,
-    typer.Option("--server", metavar="HOST:PORT", help="Where resolvers reach this program [default: --zone-listen]"),
+    typer.Option("--server", metavar="HOST:PORT", help="Where resolvers reach this program (default: --zone-listen)"),
 ]
 
 

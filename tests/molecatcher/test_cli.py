@@ -122,6 +122,11 @@ def test_help_teaches(command: str) -> None:
     assert len(done.stdout.decode().splitlines()) > 5
 
 
+@pytest.mark.parametrize(("command", "default"), [("run", b"127.0.0.1:8484"), ("sensor", b"chosen from the")])
+def test_help_says_what_holds_unless_told(command: str, default: bytes) -> None:
+    assert b"default: " + default in b" ".join(molecatcher(command, "--help").stdout.replace("│".encode(), b"").split())
+
+
 def test_help_names_the_formats_of_block_lists() -> None:
     text = molecatcher("blocklist", "--help").stdout.decode()
     assert all(f"{feed.list_name.value.removeprefix('unsanctioned-')}.{feed.extension}" in text for feed in REGISTRY)
