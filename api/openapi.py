@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from api.idempotency import APART
 from api.output_queries import InboundBody
 from api.problems import MEDIA_TYPE
 from api.schemas import ProblemDocument
@@ -62,9 +63,9 @@ def _complete(description: dict[str, Any]) -> None:
     inbound = InboundBody.model_json_schema(ref_template=SCHEMA_PATH)
     schemas.update(inbound.pop("$defs", {}))
     schemas[InboundBody.__name__] = inbound
-    for path in description["paths"].values():
+    for address, path in description["paths"].items():
         for method, operation in path.items():
-            if method == "post":
+            if method == "post" and not address.startswith(APART):
                 operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
                 operation["responses"].update({str(code): problems(code)[code] for code in (409, 422)})
             for body in (operation.get("requestBody", {}), *operation["responses"].values()):

@@ -6,6 +6,7 @@ next one is tried. Holds one page of events an output.
 """
 
 import random
+import secrets
 import threading
 from collections.abc import Sequence
 
@@ -97,7 +98,7 @@ class OutputRunner:
         except DeliveryFailed as error:
             outputs.note_failure(self.output_id, str(error)[:SHOWN], now_ns)
             if output.failing_since_ns is not None and now_ns - output.failing_since_ns >= GIVE_UP_NS:
-                outputs.bury(self.output_id, place, [_letter(output, row.event, str(error), now_ns) for row in rows])
+                outputs.bury(self.output_id, place, [_letter(output, row, str(error), now_ns) for row in rows])
                 log.error("events_not_delivered", output=output.name, events=len(rows), reason=str(error))  # noqa: TRY400 - expected
             raise
         outputs.note_delivered(self.output_id, place, len(rows), self._means.now_ns())
@@ -127,9 +128,14 @@ class OutputRunner:
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - so that many do not come back at the same moment
 
 
-def _letter(output: Output, event: Event, error: str, now_ns: int) -> DeadLetter:
+def _letter(output: Output, row: IngestedEvent, error: str, now_ns: int) -> DeadLetter:
+    """Return an event that is given up; ids of one moment are in the order in which events were committed."""
     return DeadLetter(
-        letter_id=uuid7(now_ns), output_id=output.output_id, event_id=event.event_id, at_ns=now_ns, error=error[:SHOWN]
+        letter_id=uuid7(now_ns, row.ingest_seq << 32 | secrets.randbits(32)),
+        output_id=output.output_id,
+        event_id=row.event.event_id,
+        at_ns=now_ns,
+        error=error[:SHOWN],
     )
 
 

@@ -27,7 +27,8 @@ def run(installation: Installation, tmp_path: Path, *how: str) -> subprocess.Com
     return subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.full
+@pytest.mark.timeout(600)
 def test_a_few_cases_of_every_operation(installation: Installation, tmp_path: Path) -> None:
     ended = run(installation, tmp_path, "--max-examples", "2", "--phases", "examples,coverage")
     assert ended.returncode == 0, ended.stdout[-6000:]

@@ -267,10 +267,11 @@ def test_a_finding_is_decided_with_a_button(
     busy: Installation, browser: webdriver.Chrome, see: See, eventually: Eventually
 ) -> None:
     browser.get(f"{busy.url}/findings?service=bore")
+    state = "return document.querySelector('#finding-state')?.textContent"  # the page may be exchanged meanwhile
     see("a.title").click()
-    eventually(lambda: see("#finding-state").text == "open")
+    eventually(lambda: browser.execute_script(state) == "open")
     next(button for button in browser.find_elements(By.TAG_NAME, "button") if button.text == "Resolve").send_keys("\n")
-    eventually(lambda: see("#finding-state").text == "resolved")
+    eventually(lambda: browser.execute_script(state) == "resolved")
     browser.get(f"{busy.url}/findings?state=open")
     assert "bore" not in see("#live").text
     assert severe_log(browser) == []
