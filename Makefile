@@ -19,7 +19,7 @@ TEST_PACKAGES := bind9 chromium chromium-driver clang crowdsec-custom-bouncer cr
 TIMED := timeout 3600
 BPF := sensor/capture/bpf/flow_heads.bpf
 
-.PHONY: help setup run test test-full lint format lock bench bench-setup bench-offline bench-live bench-scaling bench-stages bpf user
+.PHONY: help setup run test test-full soak lint format lock bench bench-setup bench-offline bench-live bench-scaling bench-stages bpf user
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
@@ -29,11 +29,14 @@ run: setup ## Start sensor, API and page (ARGS="--interface eth0 ..." passes opt
 	$(BIN)/molecatcher run $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.npm $(VENV)/.compiled user ## Run the tests (under 15 minutes on 2 cores)
-	$(BIN)/pytest -m "not full" $(or $(ARGS),$(SIDE_BY_SIDE))
-	$(if $(ARGS),,MOLECATCHER_PURE_PYTHON=1 $(BIN)/pytest $(SIDE_BY_SIDE) -m "not full" tests/rules tests/sensor/test_*.py tests/sensor/extract tests/test_captures.py)
+	$(BIN)/pytest -m "not full and not soak" $(or $(ARGS),$(SIDE_BY_SIDE))
+	$(if $(ARGS),,MOLECATCHER_PURE_PYTHON=1 $(BIN)/pytest $(SIDE_BY_SIDE) -m "not full and not soak" tests/rules tests/sensor/test_*.py tests/sensor/extract tests/test_captures.py)
 
 test-full: $(VENV)/.dev $(VENV)/.npm $(VENV)/.compiled user ## Run the long tests (under 60 minutes)
-	$(BIN)/pytest -m full $(ARGS)
+	$(BIN)/pytest -m full $(or $(ARGS),$(SIDE_BY_SIDE))
+
+soak: $(VENV)/.dev $(VENV)/.npm $(VENV)/.compiled user ## Run what takes longer still
+	$(BIN)/pytest -m soak $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and the boundaries between packages
 	$(BIN)/ruff check .

@@ -34,7 +34,7 @@ def test_a_few_cases_of_every_operation(installation: Installation, tmp_path: Pa
     assert ended.returncode == 0, ended.stdout[-6000:]
 
 
-@pytest.mark.full
+@pytest.mark.soak
 @pytest.mark.timeout(3000)
 def test_ten_thousand_cases(installation: Installation, tmp_path: Path) -> None:
     ended = run(installation, tmp_path, "--max-examples", "150")
