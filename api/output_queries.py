@@ -89,7 +89,7 @@ class OutputBody(Body):
     name: Person = Field(examples=["soar"])
     target: Target
     wanted: FilterBody = Field(default_factory=lambda: FilterBody.model_validate({}))
-    from_beginning: bool = Field(False, description="True: also the events that are stored already")
+    from_beginning: bool = Field(False, strict=True, description="True: also the events that are stored already")
 
 
 class SourceBody(Body):

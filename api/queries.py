@@ -50,9 +50,15 @@ def _address_or_name(text: str) -> str:
         return fold(text)
 
 
+def _time(text: object) -> int:
+    if not isinstance(text, str):  # what a body may hold
+        raise ValueError("give a time as text, such as 2026-11-23T18:00:00Z")  # noqa: TRY004 - a value that was sent
+    return parse_rfc3339(text)
+
+
 Time = Annotated[
     int,
-    BeforeValidator(parse_rfc3339, json_schema_input_type=str),
+    BeforeValidator(_time, json_schema_input_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-23T18:00:00Z"]}),
 ]
 Address = Annotated[str, Field(max_length=64, examples=["10.20.0.7"]), AfterValidator(_address)]

@@ -153,7 +153,7 @@ class SearchBody(Body):
         description="Parameters of that list, as text, without `cursor`",
         examples=[{"service": "ngrok", "tunnel_state": "live"}],
     )
-    is_shared: bool = Field(False, description="True: others may read it too", examples=[False])
+    is_shared: bool = Field(False, strict=True, description="True: others may read it too", examples=[False])
 
     @model_validator(mode="after")
     def _is_a_query(self) -> Self:

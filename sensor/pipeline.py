@@ -41,9 +41,9 @@ class Limits:
     """The size of each table (docs/architecture.md, "Bounds")."""
 
     flows: int = 65_536
-    half_open: int = 32_768
+    half_open: int = 24_576
     head_octets: int = 18 << 20
-    dns_transactions: int = 32_768
+    dns_transactions: int = 20_480
     dns_shapes: int = 8_192
     told_pairs: int = 131_072
     asked_names: int = 32_768

@@ -77,7 +77,7 @@ class RotateBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    finish: bool = Field(default=False, description="Make no new secret; end the one before the newest")
+    finish: bool = Field(default=False, strict=True, description="Make no new secret; end the one before the newest")
 
 
 @router.get("/v1/tokens", response_model=TokenList, responses=problems(503))

@@ -59,6 +59,7 @@ def reads(installation: Installation, client: httpx.Client, token: str) -> int:
         {"list": "mine"},
         {"sensor": "gateway-1"},
         {"name": ""},
+        {"expires_at": {}},
         {"more": 1},
     ],
 )
