@@ -61,7 +61,7 @@ class SyslogTarget(Body):
     host: Annotated[str, Field(min_length=1, max_length=253, pattern="^[A-Za-z0-9.:_-]+$")]
     port: Annotated[int, Field(ge=1, le=65535)] = 6514
     format: Literal["json", "cef"] = "json"
-    ca: Annotated[str, Field(max_length=65536)] = Field("", description="PEM; empty: the system's authorities")
+    ca: Annotated[str, Field(max_length=32_768)] = Field("", description="PEM; empty: the system's authorities")
 
 
 class AppriseTarget(Body):
