@@ -79,14 +79,14 @@ def build_names(
 
 
 def build_urls(names: NameList, policy: Policy, now_ns: int) -> UrlList:
-    """Return the URLs to block: all of the names', and those that the organisation lists one by one."""
-    protected = {row.domain for row in policy.active_sanctions(now_ns)}
+    """Return the URLs to block: all of the names', and single ones of the organisation's on hosts not exempted."""
+    protected = {row.name: row for row in names.allowed}
     urls = {
         f"{row.name}{row.path}": UrlEntry(
             f"{row.name}{row.path}", OURS, reason=_because(row), expires_ns=row.ends_at_ns
         )
         for row in policy.active_blocked(now_ns)
-        if row.path and not any(parent in protected for parent in ancestors(row.name))
+        if row.path and not _is_protected(row.name, protected)
     }
     return UrlList(names.blocked, tuple(sorted(urls.values())))
 
