@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from molecatcher.ingest import Ingest
+from molecatcher.recordings.ingest import Ingest
 from rules.catalogue import load_catalogue
 from rules.policy import Policy
 from rules.ruleset import Ruleset

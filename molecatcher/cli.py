@@ -9,18 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from molecatcher import (
-    __version__,
-    account_command,
-    catalogue_command,
-    enforce_command,
-    fetch_command,
-    token_command,
-    zone_command,
-)
-from molecatcher.errors import MolecatcherError, SetupError
-from molecatcher.format_help import FormatHelp
-from molecatcher.options import (
+from molecatcher import __version__
+from molecatcher.commands.account import app as account_commands
+from molecatcher.commands.catalogue import app as catalogue_commands
+from molecatcher.commands.enforce import app as enforce_commands
+from molecatcher.commands.fetch import EPILOG as FETCH_EPILOG
+from molecatcher.commands.fetch import fetch
+from molecatcher.commands.format_help import FormatHelp
+from molecatcher.commands.options import (
     AccessOption,
     CatalogueOption,
     CertificateOption,
@@ -35,12 +31,18 @@ from molecatcher.options import (
     WorkersOption,
     ZoneListenOption,
 )
+from molecatcher.commands.token import app as token_commands
+from molecatcher.commands.zone import app as zone_commands
+from molecatcher.errors import MolecatcherError, SetupError
 
 if TYPE_CHECKING:
     from molecatcher.settings import Settings
 
 # Commands import what they need when they run: `molecatcher --help` stays quick, `replay` loads no web server.
 # ruff: noqa: PLC0415
+
+WATCH, READ, LISTS = "Watch", "Read recordings", "Lists"
+RULES, ACCESS = "Rules and this host", "Access"
 
 app = typer.Typer(
     name="molecatcher",
@@ -50,12 +52,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(catalogue_command.app)
-app.add_typer(enforce_command.app)
-app.add_typer(token_command.app)
-app.add_typer(account_command.app)
-app.add_typer(zone_command.app)
-app.command(epilog=fetch_command.EPILOG)(fetch_command.fetch)
+app.add_typer(catalogue_commands, rich_help_panel=RULES)
+app.add_typer(enforce_commands, rich_help_panel=LISTS)
+app.add_typer(token_commands, rich_help_panel=ACCESS)
+app.add_typer(account_commands, rich_help_panel=ACCESS)
+app.add_typer(zone_commands, rich_help_panel=LISTS)
 stdout, stderr = Console(), Console(stderr=True)
 
 
@@ -95,7 +96,7 @@ def _variable(location: tuple[int | str, ...]) -> str:
     return f"MOLECATCHER_{location[0]}".upper() if location else "settings"
 
 
-@app.command()
+@app.command(rich_help_panel=WATCH)
 def run(
     interface: InterfaceOption = None,
     netns: NetnsOption = None,
@@ -119,7 +120,7 @@ def run(
 
     Example: molecatcher run --interface eth0 --policy policy.toml
     """
-    from molecatcher.supervise import run as supervise
+    from molecatcher.processes.supervise import run as supervise
 
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
     lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
@@ -128,7 +129,7 @@ def run(
     sys.exit(supervise(_settings(**where, **lists, **who, **rules, listen=listen, state=state)))
 
 
-@app.command()
+@app.command(rich_help_panel=WATCH)
 def sensor(
     interface: InterfaceOption = None,
     netns: NetnsOption = None,
@@ -148,14 +149,14 @@ def sensor(
 
     Example: molecatcher sensor --api https://molecatcher.example.com:8484 --token-file /etc/molecatcher/token
     """
-    from molecatcher.workers import run as run_sensor
+    from molecatcher.processes.workers import run as run_sensor
 
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
     to = {"api": api, "token_file": token_file}
     run_sensor(_settings(**where, **to, state=state, policy=policy, catalogue_dir=catalogue_dir))
 
 
-@app.command()
+@app.command(rich_help_panel=WATCH)
 def serve(
     listen: ListenOption = None,
     state: StateOption = None,
@@ -170,22 +171,22 @@ def serve(
     catalogue_dir: CatalogueOption = None,
 ) -> None:
     """Only the API, the block lists and the page, from the database under the state directory."""
-    from molecatcher.api_process import run as run_api
+    from molecatcher.processes.api import run as run_api
 
     lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
     who = {"access": access, "require_auth": require_auth}
     run_api(_settings(**lists, **who, listen=listen, state=state, policy=policy, catalogue_dir=catalogue_dir))
 
 
-@app.command()
+@app.command(rich_help_panel=WATCH)
 def attribute(state: StateOption = None) -> None:
     """Only the helper that names other users' processes to the sensor; needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH."""
-    from molecatcher.attribution_process import run as run_attribution
+    from molecatcher.processes.attribution import run as run_attribution
 
     run_attribution(_settings(state=state))
 
 
-@app.command()
+@app.command(rich_help_panel=READ)
 def replay(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="pcap or pcapng, also .gz; - is standard input")
@@ -199,14 +200,14 @@ def replay(
 
     Example: molecatcher replay capture.pcapng --policy policy.toml --format json | jq .service
     """
-    from molecatcher.replay_command import replay_files
+    from molecatcher.commands.replay import replay_files
 
     if output not in ("table", "json"):
         raise typer.BadParameter("choose table or json", param_hint="--format")
     replay_files(files, policy, as_json=output == "json", store_in=_settings(state=state) if store else None)
 
 
-@app.command(name="ingest-log")
+@app.command(name="ingest-log", rich_help_panel=READ)
 def ingest_log(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="Squid or HAProxy logs, also .gz; - is standard input")
@@ -233,7 +234,7 @@ def ingest_log(
 
     Example: molecatcher ingest-log --follow /var/log/squid/access.log /var/log/haproxy.log
     """
-    from molecatcher.ingest_command import default_name, follow_files, ingest_files
+    from molecatcher.commands.ingest_log import default_name, follow_files, ingest_files
 
     if output not in ("table", "json"):
         raise typer.BadParameter("choose table or json", param_hint="--format")
@@ -244,7 +245,7 @@ def ingest_log(
     ingest_files(files, policy, name or default_name(), as_json=output == "json", store_in=store_in)
 
 
-@app.command()
+@app.command(rich_help_panel=READ)
 def explain(
     file: Annotated[str, typer.Argument(metavar="FILE", help="pcap or pcapng, also .gz; - is standard input")],
     policy: PolicyOption = None,
@@ -261,14 +262,14 @@ def explain(
 
     Example: molecatcher explain capture.pcapng --policy policy.toml --event 3
     """
-    from molecatcher.explain_command import explain_file
+    from molecatcher.commands.explain import explain_file
 
     if output not in ("plain", "table", "json"):
         raise typer.BadParameter("choose plain, table or json", param_hint="--format")
     explain_file(file, policy, number, output)
 
 
-@app.command(cls=FormatHelp)
+@app.command(cls=FormatHelp, rich_help_panel=LISTS)
 def blocklist(
     output: Annotated[str, typer.Argument(metavar="FORMAT", help="LIST.FORMAT, one of those below")],
     policy: PolicyOption = None,
@@ -282,12 +283,12 @@ def blocklist(
 
     Example: molecatcher blocklist domains.rpz --policy policy.toml > rpz.zone
     """
-    from molecatcher.list_command import print_list
+    from molecatcher.commands.blocklist import print_list
 
     print_list(output, _settings(policy=policy), profile)
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def sigma(
     policy: PolicyOption = None,
     output: Annotated[Path | None, typer.Option("--output", metavar="DIR", help="A file for each rule there")] = None,
@@ -298,12 +299,12 @@ def sigma(
 
     Example: molecatcher sigma --policy policy.toml --output rules/
     """
-    from molecatcher.sigma_command import write_rules
+    from molecatcher.commands.sigma import write_rules
 
     write_rules(_settings(policy=policy), output)
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def check(
     policy: PolicyOption = None,
     state: StateOption = None,
@@ -316,7 +317,7 @@ def check(
 
     Exit status 0: all is well (warnings are printed); 1: the policy cannot be used.
     """
-    from molecatcher.check_command import print_check
+    from molecatcher.commands.check import print_check
 
     print_check(
         _settings(policy=policy, state=state, catalogue_dir=catalogue_dir),
@@ -325,14 +326,17 @@ def check(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def doctor(
     output: Annotated[str, typer.Option("--format", metavar="table|json")] = "table",
 ) -> None:
     """Say what this host can capture, what is missing and how to mend it. Exit status 1 if it cannot capture."""
-    from molecatcher.doctor_command import print_doctor
+    from molecatcher.commands.doctor import print_doctor
 
     sys.exit(print_doctor(as_json=output == "json"))
+
+
+app.command(epilog=FETCH_EPILOG, rich_help_panel=LISTS)(fetch)
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def read_policy(path: Path, catalogue: Catalogue, now_ns: int) -> Policy:
 
 
 class CatalogueSource(Protocol):
-    """Where the catalogue comes from (`molecatcher.catalogue_folder`)."""
+    """Where the catalogue comes from (`molecatcher.catalogue.folder`)."""
 
     def load(self) -> Catalogue:
         """Return the catalogue in force, or raise InvalidCatalogue."""

@@ -20,7 +20,7 @@ from netns import needs_root
 from observations import NOW_NS
 from variations import ACK, SYN, transports
 
-from molecatcher.replay import Replay
+from molecatcher.recordings.replay import Replay
 from rules.catalogue import Catalogue, load_catalogue
 from rules.event import Event
 from rules.observation import Observation

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from observations import NOW_NS
 
-from molecatcher.replay import Replay
+from molecatcher.recordings.replay import Replay
 from rules.catalogue import load_catalogue
 from rules.event import Event
 from rules.policy import parse_policy

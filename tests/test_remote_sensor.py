@@ -24,7 +24,7 @@ from api.tls import Certificate
 from db.store import open_store
 from db.values import EventFilter, TokenScope
 from molecatcher.errors import SetupError
-from molecatcher.remote_sink import sink_of
+from molecatcher.processes.remote_sink import sink_of
 from molecatcher.settings import Settings
 
 pytestmark = needs_root

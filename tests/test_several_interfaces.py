@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from recordings import CAPTURES
 from variations import clients, replaced, transports
 
-from molecatcher.replay import Replay
+from molecatcher.recordings.replay import Replay
 from rules.catalogue import load_catalogue
 from rules.event import to_document
 from rules.policy import Policy

@@ -5,7 +5,7 @@ import httpx
 import pytest
 from installation import Installation
 
-from molecatcher.replay import Replay
+from molecatcher.recordings.replay import Replay
 from rules.catalogue import load_catalogue
 from rules.event import Event, EventReason
 from rules.policy import Policy

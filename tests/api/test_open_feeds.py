@@ -20,7 +20,7 @@ from api.server import parse_listen
 from api.tls import Certificate
 from db.values import TokenScope
 from molecatcher.errors import SetupError
-from molecatcher.open_feeds import OpenFeeds, listen_openly
+from molecatcher.processes.open_feeds import OpenFeeds, listen_openly
 from molecatcher.settings import Settings
 
 NAMES = "/feeds/unsanctioned-domains.txt"

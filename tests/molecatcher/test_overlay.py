@@ -13,11 +13,11 @@ from structlog.testing import capture_logs
 from db.store import Store, open_store
 from db.values import FindingFilter, FindingState
 from db.workflow_values import ExceptionStatus, StoredBlocked, StoredDecision, StoredException
-from molecatcher.exception_upkeep import ExceptionUpkeep
 from molecatcher.live_rules import LiveRules
 from molecatcher.overlay import OverlayFollower
-from molecatcher.sensor_process import Sensor
+from molecatcher.processes.sensor import Sensor
 from molecatcher.settings import Settings
+from molecatcher.upkeep.exception_upkeep import ExceptionUpkeep
 from rules.catalogue import load_catalogue
 from rules.policy import day_of
 from rules.verdict import Decision

@@ -6,8 +6,8 @@ import pytest
 from frames import read_packets
 from observations import NOW_NS
 
+from molecatcher.names.zone_questions import ZoneQuestions
 from molecatcher.shared_file import SharedFile
-from molecatcher.zone_questions import ZoneQuestions
 from rules.catalogue import load_catalogue
 from rules.policy import parse_policy
 from rules.ruleset import Ruleset

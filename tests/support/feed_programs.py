@@ -19,7 +19,7 @@ from free_ports import free_port
 from main_job import wait_for
 
 from molecatcher.errors import FetchError
-from molecatcher.fetch import Pull
+from molecatcher.lists.fetch import Pull
 from rules.blocklist import NameEntry, NameList, Scope
 from rules.catalogue import load_catalogue
 from rules.list_building import build_names

@@ -16,7 +16,7 @@ from floods import Clock
 from msgspec.structs import replace
 
 from molecatcher.logs import configure_logging
-from molecatcher.sensor_process import Sensor
+from molecatcher.processes.sensor import Sensor
 from molecatcher.settings import Settings
 from sensor.capture.live import BATCH_PACKETS, LiveSource
 from sensor.packet import Packet

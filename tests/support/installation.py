@@ -16,7 +16,7 @@ from api.caller import LOCAL, SCOPE_KEY, Caller
 from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDomain, ServiceRow
 from db.store import Store
 from db.values import Token, TokenScope
-from molecatcher.dissection import dissect
+from molecatcher.recordings.dissection import dissect
 from rules.blocklist import (
     AddressEntry,
     AddressList,

@@ -19,8 +19,8 @@ from api.zone.server import bind_both
 from db.errors import DbError
 from db.store import open_store
 from db.values import SnapshotRow
-from molecatcher.open_zone import OpenZone, ZoneListener
-from molecatcher.zone_keys import ZoneKeyFiles
+from molecatcher.lists.zone_keys import ZoneKeyFiles
+from molecatcher.processes.open_zone import OpenZone, ZoneListener
 from rules.blocklist import Body, encode
 
 HEARD = ("notified", "notify_given_up", "cut")

@@ -5,9 +5,9 @@ from pathlib import Path
 from observations import NOW_NS
 
 from db.store import Store
-from molecatcher.list_files import ListFiles
-from molecatcher.publish import Publisher
-from molecatcher.resolve import NameResolver
+from molecatcher.lists.list_files import ListFiles
+from molecatcher.lists.publish import Publisher
+from molecatcher.names.resolve import NameResolver
 from molecatcher.shared_file import SharedFile
 from rules.blocklist import AddressList, ListName
 from rules.catalogue import load_catalogue

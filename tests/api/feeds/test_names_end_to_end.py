@@ -34,7 +34,7 @@ from proxies import ask, echo_server
 from resolvers import bind, knot_resolver, powerdns
 from zone_service import KEY, ORIGIN, signing_key
 
-from molecatcher.resolver_configuration import configurations
+from molecatcher.lists.resolver_configuration import configurations
 
 REMOVED, LATER = "tunnel.ngrok.com", "later.tunnel.example"
 WANTED = dict.fromkeys((*BLOCKED, *BLOCKED_WIDE), False) | dict.fromkeys((*PASSED, ADDED, LATER), True)

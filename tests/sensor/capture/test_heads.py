@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from mix import write_mix
 from recordings import CAPTURES, recording_names
 
-import molecatcher.replay
+import molecatcher.recordings.replay
 import sensor.capture.file
-from molecatcher.replay import Replay, Summary
+from molecatcher.recordings.replay import Replay, Summary
 from rules.catalogue import load_catalogue
 from rules.policy import Policy
 from rules.ruleset import Ruleset
@@ -127,7 +127,7 @@ def check_same(path: str, monkeypatch: pytest.MonkeyPatch) -> int:
     compiled = replayed(path)
     monkeypatch.setattr(sensor.capture.file, "IS_COMPILED", False)
     assert replayed(path) == compiled
-    monkeypatch.setattr(molecatcher.replay, "open_capture", lambda path, **_: open_capture(path))
+    monkeypatch.setattr(molecatcher.recordings.replay, "open_capture", lambda path, **_: open_capture(path))
     assert replayed(path) == compiled
     return len(compiled[0])
 

@@ -1,0 +1,1 @@
+"""The catalogue in force: what came with the program, its signed updates, additions of one's own."""

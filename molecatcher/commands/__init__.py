@@ -1,0 +1,1 @@
+"""The commands: each a module that reads options, calls what does the work, and prints."""

@@ -1,0 +1,81 @@
+"""`molecatcher replay`: files in, a table or JSON lines out, a progress bar where a person watches."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.console import Console
+
+from molecatcher.catalogue.folder import CatalogueFolder
+from molecatcher.commands.progress import progress_of
+from molecatcher.commands.tables import console, detections_table, print_summary
+from molecatcher.processes.collector import spare_collector
+from molecatcher.recordings.replay import Replay
+from rules.catalogue import Catalogue
+from rules.event import Event, to_document
+from rules.policy import Policy
+from rules.ruleset import Ruleset
+
+if TYPE_CHECKING:
+    from db.store import Store
+    from molecatcher.settings import Settings
+
+
+def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, store_in: "Settings | None") -> None:
+    """Replay `files` one after the other and print what was detected."""
+    catalogue = CatalogueFolder().load()
+    policy = read_policy_file(policy_path, catalogue) if policy_path else Policy()
+    messages = Console(stderr=True)
+    with _opened(store_in) as store:
+        keeps_packets = store_in is not None and store_in.evidence
+        replay = Replay(Ruleset(catalogue, policy), store, keeps_packets=keeps_packets)
+        spare_collector()
+        events = _play(replay, files, messages)
+        if as_json:
+            print_lines(events)
+        else:
+            table = detections_table(events)
+            if table.row_count:
+                console().print(table)
+    print_summary(messages, replay.summary)
+
+
+def read_policy_file(path: Path, catalogue: Catalogue) -> Policy:
+    """Return the policy in the file at `path`.
+
+    Raises:
+        RulesError: it cannot be used.
+    """
+    from molecatcher.live_rules import read_policy  # noqa: PLC0415 - brings the logger, slow to import
+
+    return read_policy(path, catalogue, time.time_ns())
+
+
+@contextmanager
+def _opened(settings: "Settings | None") -> "Iterator[Store | None]":
+    if settings is None:
+        yield None
+        return
+    from db.store import open_store  # noqa: PLC0415 - SQLAlchemy doubles the start-up of a replay that does not need it
+
+    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open_store(settings.database, evidence_limit=settings.evidence_mib << 20) as store:
+        yield store
+
+
+def _play(replay: Replay, files: list[str], messages: Console) -> Iterator[Event]:
+    for path in files:
+        with progress_of(Path(path).name, messages) as update:
+            yield from replay.play(path, update)
+
+
+def print_lines(events: Iterator[Event]) -> None:
+    """Print each event as one line of JSON."""
+    encoder = msgspec.json.Encoder()
+    for event in events:
+        sys.stdout.buffer.write(encoder.encode(to_document(event, with_aggregates=False)) + b"\n")
+    sys.stdout.buffer.flush()

@@ -1,0 +1,88 @@
+"""What the command line shows to people: tables and one-line summaries."""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from molecatcher.recordings.replay import Summary
+from rules.catalogue import Catalogue
+from rules.event import Event
+from rules.observation import FlowState
+from rules.policy import Policy
+from rules.verdict import Outcome
+
+STYLES = {Outcome.UNSANCTIONED: "bold red", Outcome.SUSPICIOUS: "yellow", Outcome.SANCTIONED: "green"}
+WIDTH_WITHOUT_TERMINAL = 120
+COLUMNS = ("source", "verdict", "service", "role", "name", "seen in", "tunnel", "times")
+
+
+@dataclass(slots=True)
+class _Row:
+    """Detections that an analyst would call the same."""
+
+    last: Event
+    times: int = 0
+    evidence: set[str] = field(default_factory=set)
+    states: set[FlowState] = field(default_factory=set)
+
+
+def console() -> Console:
+    """Return standard output: as wide as the terminal, 120 columns where there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=WIDTH_WITHOUT_TERMINAL)
+
+
+def detections_table(events: Iterable[Event]) -> Table:
+    """Return the detections, those of the same source, service, role and name as one row, in order of appearance."""
+    rows: dict[tuple[object, ...], _Row] = {}
+    for event in events:
+        row = rows.setdefault((event.src_ip, event.verdict, event.service, event.role, event.dst_name), _Row(event))
+        row.times += 1
+        row.evidence.update(reason.evidence for reason in event.reasons)
+        row.states.add(event.state)
+    table = Table(header_style="bold", row_styles=("", "dim"))
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold", justify="right" if column == "times" else "left")
+    for row in rows.values():
+        table.add_row(*_cells(row))
+    return table
+
+
+def _cells(row: _Row) -> list[str | Text]:
+    event = row.last
+    state = next(state for state in (FlowState.LIVE, FlowState.ATTEMPTED, FlowState.BLOCKED) if state in row.states)
+    return [
+        Text(event.src_ip),
+        Text(event.verdict.value, style=STYLES.get(event.verdict, "")),
+        event.service or "",
+        event.role.value,
+        Text(event.dst_name or ""),
+        ", ".join(sorted(row.evidence)),
+        state.value,
+        str(row.times),
+    ]
+
+
+def print_summary(console: Console, summary: Summary) -> None:
+    """Print what a replay saw, and what it could not read."""
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(summary.verdicts.items())) or "no detection"
+    console.print(f"{summary.packets} packets, {summary.observations} observations: {verdicts}")
+    if summary.copies:
+        console.print(f"{summary.copies} packets were copies of what another interface of the file had shown")
+    if summary.malformed:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in summary.malformed.most_common())
+        console.print(f"malformed and skipped: {kinds}", style="yellow")
+    for warning in summary.warnings:
+        console.print(warning, style="yellow", markup=False, soft_wrap=True)
+
+
+def services_table(catalogue: Catalogue, policy: Policy) -> Table:
+    """Return the catalogue with what the policy decides about each service."""
+    table = Table("service", "name", "category", "sources are", "decision", header_style="bold")
+    for service in catalogue.services.values():
+        decision = policy.decide(service)
+        table.add_row(service.id, Text(service.name), service.category, service.confidence.value, decision.value)
+    return table

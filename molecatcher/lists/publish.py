@@ -1,0 +1,297 @@
+"""Builds the block lists of every profile in use and hands the newest to the API.
+
+Names follow from catalogue, policy and findings. Addresses need resolution: until every sanctioned domain and nearly
+every listed name has been answered once, there is no address list (503); afterwards the last good one stays (DESIGN.md
+section 7).
+"""
+
+import ipaddress
+import threading
+import time
+from collections.abc import Callable
+from itertools import chain
+
+import structlog
+
+from db.errors import DbError
+from db.store import Store
+from db.values import Resolution
+from molecatcher.lists.believed_answers import believable, too_few, unresolved
+from molecatcher.lists.found_names import BELIEVED_FOR_NS, found_names
+from molecatcher.lists.list_files import ListFiles
+from molecatcher.lists.profile_use import ProfileUse
+from molecatcher.lists.published import PublishedLists
+from molecatcher.names.resolve import NameResolver
+from molecatcher.shared_file import SharedFile
+from rules.blocklist import AddressList, ListName, NameList, Snapshot, UrlList
+from rules.list_building import (
+    agent_addresses,
+    agent_names,
+    build_addresses,
+    build_names,
+    build_urls,
+    names_to_resolve,
+    narrow_names,
+    protected_names,
+)
+from rules.list_changes import differences
+from rules.list_guards import HeldList, Spared
+from rules.profiles import DEFAULT_PROFILE, FindingUse, Profile
+from rules.ruleset import Ruleset
+from rules.verdict import Outcome
+
+log = structlog.get_logger()
+
+OBSERVED_FOR_NS = 30 * 86_400 * 1_000_000_000
+FIRST_RETRY_S = 5.0
+SHORTEST_PAUSE_S = 60.0
+BELIEVED_ANSWER_NS = 7 * 86_400 * 1_000_000_000  # so long a name that cannot be resolved keeps its last addresses
+MOST_AGENT_ADDRESSES = 8_192
+NAMES, URLS, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_URLS, ListName.UNSANCTIONED_ADDRESSES
+
+
+class Publisher:
+    """Owns the lists in force. `snapshot` is a dictionary look-up; building happens in a thread of its own."""
+
+    def __init__(
+        self,
+        store: Store,
+        ruleset: Callable[[], Ruleset],
+        resolver: NameResolver,
+        interval_s: float,
+        *,
+        files: ListFiles,
+        agent_addresses: SharedFile[dict[str, tuple[str, str]]] | None = None,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.resolution_problem = "the listed names have not been resolved yet"
+        self._store = store
+        self._ruleset = ruleset
+        self._resolver = resolver
+        self._interval_s = interval_s
+        self._agent_addresses = agent_addresses
+        self._now_ns = now_ns
+        self._lists = PublishedLists(store, files, now_ns)
+        self._use = ProfileUse(store, self._profile_names, now_ns)
+        self._changing = threading.Lock()  # a list is published or withdrawn under the rules that were looked at
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether lists are still being built."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Take up the stored snapshots, publish the names, and begin to resolve in the background.
+
+        A stored address list is taken up only while no sanctioned address is on it.
+        """
+        self._restore()
+        self._catch_up()
+        self._thread.start()
+
+    def snapshot(self, name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot | None:
+        """Return the list in force, None before there is one."""
+        return self._lists.snapshot(name, profile)
+
+    def use_profile(self, profile: str) -> None:
+        """Note that somebody pulls a profile: it is built from now on."""
+        if self._use.ask(profile):
+            self._wake.set()
+
+    def held(self, name: ListName, profile: str = DEFAULT_PROFILE) -> HeldList | None:
+        """Return the list that was refused in place of the one in force, None when that is the newest."""
+        return self._lists.held(name, profile)
+
+    def confirm(self, name: ListName, digest: str, profile: str = DEFAULT_PROFILE) -> bool:
+        """Publish the held list with this digest as soon as it is built again; tell whether it can be confirmed."""
+        if not self._lists.confirm(name, digest, profile):
+            return False
+        self._wake.set()
+        return True
+
+    def profiles(self) -> list[tuple[Profile, bool]]:
+        """Return every profile, each with whether it is in use."""
+        in_use = self._use.names()
+        return [(profile, profile.name in in_use) for profile in self._ruleset().policy.profiles]
+
+    def rules_changed(self) -> None:
+        """Publish under the new rules: names at once; addresses go through resolution again before they are trusted.
+
+        While the store is away no list is handed out (503, firewalls keep theirs): the old ones may hit what is now
+        sanctioned.
+        """
+        try:
+            self._catch_up()
+        except DbError as error:
+            log.warning("lists_withdrawn", reason=str(error))
+            self._lists.withdraw_all()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the thread as soon as its current resolution is done."""
+        self._stopping.set()
+        self._wake.set()
+
+    def publish_names(self) -> None:
+        """Publish names and URLs of every profile; what is refused leaves those in force, but for what is spared."""
+        rules, now_ns = self._ruleset(), self._now_ns()
+        spared = Spared(names=protected_names(rules.catalogue, rules.policy, now_ns))
+        profiles = self._profiles(rules)
+        wants_findings = any(profile.findings is not FindingUse.OFF for profile in profiles)
+        sightings = self._store.agent_names(now_ns - BELIEVED_FOR_NS) if wants_findings else []
+        for profile in profiles:
+            found = found_names(sightings, profile.findings)
+            built = build_names(rules.catalogue, rules.policy, now_ns, profile, found)
+            if not self._lists.publish(NAMES, profile, built, spared):
+                self._narrow_names(rules, profile, spared, now_ns)
+            in_force = self._lists.snapshot(NAMES, profile.name)
+            if in_force is not None and isinstance(in_force.body, NameList):
+                self._publish_urls(build_urls(in_force.body, rules.policy, now_ns), profile, spared)
+
+    def _publish_urls(self, built: UrlList, profile: Profile, spared: Spared) -> None:
+        """Publish the URLs; where they are refused, those in force stay while they hit nothing that is spared."""
+        if self._lists.publish(URLS, profile, built, spared):
+            return
+        in_force = self._lists.snapshot(URLS, profile.name)
+        if in_force is not None:
+            self._lists.narrow(URLS, profile, in_force.body, spared)
+
+    def _narrow_names(self, rules: Ruleset, profile: Profile, spared: Spared, now_ns: int) -> None:
+        """Leave the list in force without what must be spared now."""
+        snapshot = self._lists.snapshot(NAMES, profile.name)
+        if snapshot is not None and isinstance(snapshot.body, NameList):
+            narrowed = narrow_names(snapshot.body, rules.catalogue, rules.policy, now_ns, profile)
+            self._lists.narrow(NAMES, profile, narrowed, spared)
+
+    def resolve_and_publish(self) -> bool:
+        """Resolve everything once and publish the addresses; tell whether enough was answered to do so."""
+        rules, now_ns = self._ruleset(), self._now_ns()
+        profiles = self._profiles(rules)
+        wanted = [names_to_resolve(rules.catalogue, rules.policy, now_ns, profile) for profile in profiles]
+        sanctioned = _sanctioned_domains(rules, now_ns)
+        names = [
+            *chain.from_iterable(wanted),
+            *sanctioned,
+            *self._observed_names(rules, now_ns),
+            *agent_names(rules.catalogue, rules.policy),
+        ]
+        self._store.save_resolution(*believable(self._known(), self._resolver.resolve(names)))
+        known = self._known()
+        self._tell_sensor(rules, known, now_ns)
+        self.resolution_problem = unresolved(known, sanctioned) or too_few(known, wanted[0])
+        if self.resolution_problem:
+            log.warning("addresses_not_published", reason=self.resolution_problem)
+            return False
+        built = [self._build(rules, profile, known, now_ns) for profile in profiles]
+        pins = [network for sanction in rules.policy.active_sanctions(now_ns) for network in sanction.addresses]
+        addresses = map(ipaddress.ip_network, self._spared_addresses(rules, known, now_ns))
+        spared = Spared(networks=(*pins, *addresses))
+        with self._changing:
+            if _is_same(rules, self._ruleset()):
+                for profile, body in zip(profiles, built, strict=True):
+                    self._lists.publish(ADDRESSES, profile, body, spared)
+        return True
+
+    def _tell_sensor(self, rules: Ruleset, known: dict[str, Resolution], now_ns: int) -> None:
+        """Leave the addresses that agents' names resolve to for the sensor, which recognises flows to them."""
+        if self._agent_addresses is not None:
+            resolved = {name: answer.addresses for name, answer in known.items()}
+            found = agent_addresses(rules.catalogue, rules.policy, resolved, now_ns)
+            self._agent_addresses.write(dict(sorted(found.items())[:MOST_AGENT_ADDRESSES]))
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                self._catch_up()
+                is_published = self.resolve_and_publish()
+            except DbError as error:
+                log.warning("addresses_not_published", reason=str(error))
+                is_published = False
+            self._wake.wait(self._pause_s() if is_published else min(FIRST_RETRY_S, self._interval_s))
+
+    def _pause_s(self) -> float:
+        """Return how long the answers hold, within bounds: all names are asked again together, so that a lie shows."""
+        ttl_s = self._resolver.shortest_ttl_s
+        return self._interval_s if ttl_s is None else min(self._interval_s, max(SHORTEST_PAUSE_S, ttl_s))
+
+    def _profiles(self, rules: Ruleset) -> list[Profile]:
+        """Return the profiles that are in use, the default one first, and forget the lists of the others."""
+        self._use.look()
+        in_use = self._use.names()
+        self._lists.keep_only(in_use)
+        return [profile for profile in rules.policy.profiles if profile.name in in_use]
+
+    def _profile_names(self) -> frozenset[str]:
+        return frozenset(profile.name for profile in self._ruleset().policy.profiles)
+
+    def _catch_up(self) -> None:
+        """Bring the lists in force up to the rules, the time (sanctions expire) and what was seen meanwhile."""
+        with self._changing:
+            self._withdraw_addresses()
+            self.publish_names()
+
+    def _restore(self) -> None:
+        """Take up what was published; a profile that has a list is in use, until it is not asked for any more."""
+        names = self._profile_names()
+        self._use.look()
+        self._lists.restore(names)
+        for name in names:
+            if self._lists.snapshot(NAMES, name) is not None:
+                self._use.ask(name)
+        self._withdraw_addresses()
+
+    def _withdraw_addresses(self) -> None:
+        """Drop the address lists in force unless each would be allowed now, every entry of it."""
+        rules, now_ns = self._ruleset(), self._now_ns()
+        in_force = [
+            (profile, snapshot)
+            for profile in rules.policy.profiles
+            if (snapshot := self._lists.snapshot(ADDRESSES, profile.name)) is not None
+        ]
+        known = self._known() if in_force else {}
+        for profile, snapshot in in_force:
+            problem = unresolved(known, _sanctioned_domains(rules, now_ns))
+            built = self._build(rules, profile, known, now_ns)
+            if problem or any(not is_new for is_new, _text in differences(snapshot.body, built)):
+                self._lists.withdraw(ADDRESSES, profile.name)
+                why = "what is sanctioned changed: the addresses are being resolved again"
+                self.resolution_problem = problem or why
+
+    def _build(self, rules: Ruleset, profile: Profile, known: dict[str, Resolution], now_ns: int) -> AddressList:
+        """Return the addresses to block as far as names are `known`, none that a sanctioned agent was seen to use."""
+        since_ns = now_ns - BELIEVED_ANSWER_NS
+        resolved = {name: row.addresses for name, row in known.items() if row.resolved_at_ns >= since_ns}
+        spared = self._spared_addresses(rules, known, now_ns)
+        return build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns, profile)
+
+    def _spared_addresses(self, rules: Ruleset, known: dict[str, Resolution], now_ns: int) -> set[str]:
+        """Return the addresses that sanctioned names resolve to or were seen at."""
+        spared = set(self._store.observed_addresses(Outcome.SANCTIONED, now_ns - OBSERVED_FOR_NS))
+        for name, answer in known.items():
+            if rules.policy.sanction_for(name, now_ns) is not None:
+                spared.update(answer.addresses)
+        return spared
+
+    def _known(self) -> dict[str, Resolution]:
+        return {answer.name: answer for answer in self._store.resolutions()}
+
+    def _observed_names(self, rules: Ruleset, now_ns: int) -> set[str]:
+        """Return the sanctioned names that agents were seen dialling, such as regional ones below the domain.
+
+        Anybody inside can make up such names, also ones that never resolve: so they hold nothing back. The addresses
+        that were seen with them are spared anyway.
+        """
+        seen = self._store.observed_names(Outcome.SANCTIONED, now_ns - OBSERVED_FOR_NS)
+        return {name for name in seen if rules.policy.sanction_for(name, now_ns) is not None}
+
+
+def _is_same(one: Ruleset, other: Ruleset) -> bool:
+    return one.catalogue is other.catalogue and one.policy == other.policy
+
+
+def _sanctioned_domains(rules: Ruleset, now_ns: int) -> list[str]:
+    return [sanction.domain for sanction in rules.policy.active_sanctions(now_ns)]

@@ -1,0 +1,1 @@
+"""What runs for long: sensor, API, attribution, and the supervisor that keeps them running."""

@@ -1,0 +1,358 @@
+"""The sensor as a process: capture, classify, report, until told to stop."""
+
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import structlog
+from msgspec.json import encode
+from msgspec.structs import replace
+
+from db.store import open_store
+from molecatcher import __version__
+from molecatcher.catalogue.folder import CatalogueFolder
+from molecatcher.errors import SetupError
+from molecatcher.live_rules import LiveRules
+from molecatcher.logs import configure_logging
+from molecatcher.names.own_lookups import OwnLookups
+from molecatcher.names.reverse_names import ReverseNames
+from molecatcher.names.zone_questions import ZoneQuestions
+from molecatcher.overlay import OverlayFollower
+from molecatcher.processes.collector import spare_collector
+from molecatcher.processes.delivery import Delivery
+from molecatcher.processes.health import Health, of_spool, of_tables
+from molecatcher.processes.notify import Notifier
+from molecatcher.processes.remote_sink import sink_of
+from molecatcher.settings import Settings
+from molecatcher.shared_file import SharedFile
+from molecatcher.state import claim, kept, kept_secret
+from rules.event import Event, uuid7
+from rules.sensor_status import SensorStatus
+from rules.zones import ZoneAnswer
+from sensor.attribution.attributor import Attributor
+from sensor.attribution.leases import LeaseFiles
+from sensor.attribution.seen_leases import SeenLeases
+from sensor.capture.engine import open_source
+from sensor.capture.interfaces import Choice
+from sensor.capture.listening import Listening
+from sensor.capture.live import BATCH_PACKETS
+from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces, split_name
+from sensor.detect import Detector
+from sensor.extract.dhcp import DhcpMessage
+from sensor.packet import Packet
+from sensor.pipeline import Limits, Pipeline
+from sensor.report import Reporter
+from sensor.spool import Spool, SpoolFull
+from sensor.watch import Watch
+
+log = structlog.get_logger()
+
+READ_TIMEOUT_S = 0.1
+HOUSEKEEPING_S = 0.5
+COMPLAIN_EVERY_S = 60.0
+MAX_PENDING_EVENTS = 4_000
+BATCH_EVENTS = 500
+SPOOL_EVERY_S = 0.1  # events of that time are made durable together: two syncs a file cost more than what is in it
+LOOKS_AN_UPDATE = 3
+EXAMPLE_OCTETS = 54  # headers: what follows may be somebody's password
+NS_PER_S = 1_000_000_000
+
+Tell = Callable[[SensorStatus], None]
+
+
+class Sensor:
+    """One sensor: everything it owns, and the loop that turns packets into spooled events."""
+
+    def __init__(self, settings: Settings, tell: Tell | None = None) -> None:
+        """Open everything that can fail, so that a wrong set-up ends the start with one sentence.
+
+        `tell` takes what the sensor says of itself; without it that goes into the database.
+
+        Raises:
+            RulesError, DbError, SensorError: a policy, database or interface that cannot be used.
+        """
+        self.settings = settings
+        catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
+        self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
+        self._claim = claim(settings.state / _lock_name(settings))
+        self.sensor_id = kept_sensor_id(settings)
+        own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
+        self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
+        self.overlay = OverlayFollower(self.store.policy)
+        self.rules.follow(self.overlay)
+        self.spool = _open_spool(settings)
+        self.delivery = Delivery(self.spool, sink_of(settings) or self.store)
+        self._tell = tell if tell is not None else self.delivery.notify
+        self.health = Health()
+        update_ns, window_ns = int(settings.update_s * NS_PER_S), int(settings.window_s * NS_PER_S)
+        self._look_ns = update_ns // LOOKS_AN_UPDATE
+        self.namespaces = enter_namespaces(settings)
+        self.listening = Listening(self.namespaces, settings.interface, settings.netns)
+        self.choice = self.listening.choose()
+        self.source = open_source(self.choice.interfaces, namespaces=self.namespaces, share=settings.share)
+        limits = Limits() if settings.evidence else Limits(kept_octets=0)
+        self._seen_leases = SeenLeases()
+        pipeline = Pipeline(limits, is_own_lookup=own_lookups.is_own, on_dhcp=self._learn_lease)
+        self.zones = ZoneQuestions(
+            SharedFile(settings.zone_questions, list[str]), SharedFile(settings.zone_answers, list[ZoneAnswer])
+        )
+        zones = self.zones if settings.zone_checks else None
+        self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart), zones)
+        self._agent_addresses = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
+        self.reporter = Reporter(
+            self.sensor_id,
+            window_ns,
+            update_ns=update_ns,
+            losses=self.health.losses,
+            evidence_of=self.detector.evidence,
+        )
+        self.attributor = Attributor(
+            self.namespaces,
+            settings.attribution_socket,
+            LeaseFiles(settings.leases),
+            self._seen_leases,
+            ReverseNames(settings.resolvers).find if settings.reverse_names else lambda _address: None,
+        )
+        self.counters: Counter[str] = Counter()
+        self.started_at_ns = time.time_ns()
+        self._gathered: list[Event] = []
+        self._pending: list[Event] = []
+        self._is_stopping = False
+        self._wants_reload = False
+        self._due: dict[str, float] = {}
+
+    def run(self, notifier: Notifier) -> None:
+        """Capture until told to stop; then report what is open and deliver what can be delivered at once."""
+        self.delivery.start()
+        self.overlay.start()
+        log.info("sensor_started", sensor_id=self.sensor_id, engine=self.source.engine, version=__version__)
+        self._announce(self.choice)
+        self._beat(time.time_ns())
+        notifier.ready()
+        try:
+            while not self._is_stopping:
+                self._turn()
+                if self.delivery.is_alive and self.overlay.is_alive:
+                    notifier.alive()
+        finally:
+            notifier.stopping()
+            self._close()
+
+    def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
+        """End the loop after its current turn (a signal handler)."""
+        self._is_stopping = True
+
+    def reload(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
+        """Read the policy again on the next turn (a signal handler)."""
+        self._wants_reload = True
+
+    def _learn_lease(self, message: DhcpMessage, interface: str, now_ns: int) -> None:
+        self._seen_leases.learn(message, split_name(interface)[0], now_ns)
+
+    def _turn(self) -> None:
+        asked_ns = time.time_ns()
+        packets = self.source.read(READ_TIMEOUT_S) or []
+        now_ns = time.time_ns()
+        self._gathered += self._observe(packets, now_ns, time_read(packets, asked_ns))
+        if len(self._gathered) >= BATCH_EVENTS or self._is_due("spool", SPOOL_EVERY_S):
+            self.keep(self._take_gathered())
+        self.health.note_handled(packets, time.time_ns())
+        if self._is_due("housekeeping", HOUSEKEEPING_S):
+            self._keep_house()
+        if self._is_due("heartbeat", self.settings.heartbeat_s):
+            self._beat(now_ns)
+
+    def _observe(self, packets: Sequence[Packet], now_ns: int, read_ns: int) -> list[Event]:
+        """Return the events of one batch, `read_ns` by `time_read`. Nothing that a packet holds may end the sensor."""
+        try:
+            found = [*self.detector.feed(packets), *self.detector.advance(read_ns)]
+            self.attributor.ask(found)
+            if found:
+                self.health.note_losses(self.source, self.counters["shed"], now_ns)
+            reports = self.reporter.take(found, now_ns)
+            reports += self.reporter.attribute(self.attributor.answers(), self.rules().exception_for, now_ns)
+            self.reporter.update(self.detector.watch.look(now_ns, self._look_ns))
+            return [*reports, *self.reporter.expire(now_ns)]
+        except Exception:  # outermost packet loop: count, say it once a minute, go on
+            self.counters["shed"] += len(packets)
+            if self._is_due("complaint", COMPLAIN_EVERY_S):
+                example = packets[0].data[:EXAMPLE_OCTETS].hex() if packets else ""
+                log.exception("packet_batch_shed", packets=len(packets), shed=self.counters["shed"], example=example)
+            return []
+
+    def _take_gathered(self) -> list[Event]:
+        gathered, self._gathered = self._gathered, []
+        return gathered
+
+    def keep(self, events: list[Event]) -> None:
+        """Spool `events`; what does not fit waits in memory, at most 4,000 events, then it is counted as overflow.
+
+        Packets are only spooled while half of the room is free, and never wait in memory: events come first.
+        """
+        if not events and not self._pending:
+            return
+        if not events and not self._is_due("retry", HOUSEKEEPING_S):
+            return
+        if self.spool.waiting_octets > self.spool.limit_octets // 2:
+            events = self._without_evidence(events)
+        waiting, self._pending = [*self._pending, *events], []
+        try:
+            while waiting:
+                self.spool.append(waiting[:BATCH_EVENTS])
+                del waiting[:BATCH_EVENTS]
+        except SpoolFull as error:
+            self._pending = self._without_evidence(waiting[:MAX_PENDING_EVENTS])
+            self.counters["spool_overflow"] += len(waiting) - len(self._pending)
+            if self._is_due("spool_complaint", COMPLAIN_EVERY_S):
+                log.error("spool_full", error=str(error), lost=self.counters["spool_overflow"])  # noqa: TRY400 - expected
+        self.delivery.notify()
+
+    def _without_evidence(self, events: list[Event]) -> list[Event]:
+        self.counters["evidence_shed"] += sum(bool(event.evidence) for event in events)
+        return [replace(event, evidence=b"") if event.evidence else event for event in events]
+
+    def _keep_house(self) -> None:
+        self.health.note_losses(self.source, self.counters["shed"], time.time_ns())
+        if self._wants_reload:
+            self._wants_reload = False
+            self.rules.reload()
+        else:
+            self.rules.poll()
+        self.zones.exchange()
+        if (addresses := self._agent_addresses.poll()) is not None:
+            self.detector.agent_addresses = by_packed_address(addresses)
+        if renewed := self.namespaces.follow():
+            self.listening.renew(renewed)
+            self.source.renew(renewed)
+        if self.listening.has_changed() or renewed:
+            choice = self.listening.choose()
+            if choice != self.choice:
+                self._announce(choice)
+                self.source.listen_on(choice.interfaces)
+            self.choice = choice
+
+    def _announce(self, choice: Choice) -> None:
+        log.info("listening", interfaces=choice.interfaces, reason=choice.reason, gateway=choice.is_gateway)
+
+    def _beat(self, now_ns: int) -> None:
+        pipeline, source = self.detector.pipeline.counters, self.source.counters()
+        status = SensorStatus(
+            sensor_id=self.sensor_id,
+            version=__version__,
+            hostname=socket.gethostname(),
+            started_at_ns=self.started_at_ns,
+            heartbeat_ns=now_ns,
+            interfaces=self.source.interfaces,
+            engine=self.source.engine,
+            engine_reason=f"{self.source.engine_reason}; {self.choice.reason}{_division(self.settings)}",
+            packets=pipeline.packets + source.filtered_packets,
+            octets=pipeline.octets + source.filtered_octets,
+            malformed=sum(pipeline.malformed.values()),
+            observations=self.detector.observations,
+            unknown=self.detector.unknown,
+            events=self.reporter.events,
+            spool_overflow=self.counters["spool_overflow"],
+            copies=source.copies,
+            policy_error=self.rules.error,
+            workers=self.settings.workers,
+            **of_tables(self.detector, self.reporter, self.counters["evidence_shed"], self.zones.shed),
+            **of_spool(self.spool, self._pending, now_ns),
+            **self.health.of_capture(self.source, self.counters["shed"], now_ns),
+        )
+        self._tell(status)
+
+    def _close(self) -> None:
+        now_ns = time.time_ns()
+        self.health.note_losses(self.source, self.counters["shed"], now_ns)
+        reports = self.reporter.take(self.detector.flush(), now_ns)
+        self.reporter.update(self.detector.watch.look(now_ns, 0, at_once=None))
+        self.keep([*self._take_gathered(), *reports, *self.reporter.flush()])
+        self._beat(now_ns)
+        self.attributor.close()
+        self.delivery.stop()
+        self.overlay.stop()
+        self.source.close()
+        self.listening.close()
+        self.namespaces.close()
+        self.store.close()
+        log.info("sensor_stopped", sensor_id=self.sensor_id, packets=self.detector.pipeline.counters.packets)
+
+    def _is_due(self, what: str, every_s: float) -> bool:
+        now_s = time.monotonic()
+        if now_s < self._due.get(what, 0.0):
+            return False
+        self._due[what] = now_s + every_s
+        return True
+
+
+def kept_sensor_id(settings: Settings) -> str:
+    """Return the sensor's identity, the same at every start and in every worker.
+
+    Raises:
+        SetupError: The state directory cannot be used.
+    """
+    return kept(settings.state / "sensor_id", lambda: uuid7(time.time_ns()).encode()).decode("ascii")
+
+
+def time_read(packets: Sequence[Packet], asked_ns: int) -> int:
+    """Return until when everything was read, by a batch that was asked for at `asked_ns`.
+
+    While more waits than a batch holds, that is the time of its last packet: an answer that waits is not missing.
+    """
+    return packets[-1].ts_ns if len(packets) >= BATCH_PACKETS else asked_ns
+
+
+def enter_namespaces(settings: Settings) -> Namespaces:
+    """Return the network namespaces that `settings` name, entered; an ordinary user's right to do so is then given up.
+
+    Raises:
+        CaptureError: One cannot be entered.
+    """
+    namespaces = Namespaces(*sorted(named_namespaces(settings.interface, settings.netns)))
+    if os.geteuid():
+        give_up(*TO_ENTER)
+    return namespaces
+
+
+def by_packed_address(addresses: dict[str, tuple[str, str]]) -> dict[bytes, tuple[str, str]]:
+    """Return what is known of addresses, keyed as packets have them; what is no address is left out."""
+    packed: dict[bytes, tuple[str, str]] = {}
+    for address, known in addresses.items():
+        with contextlib.suppress(ValueError):
+            packed[ipaddress.ip_address(address).packed] = known
+    return packed
+
+
+def _division(settings: Settings) -> str:
+    return f"; {settings.workers} workers share the clients" if settings.workers > 1 else ""
+
+
+def _lock_name(settings: Settings) -> str:
+    return "sensor.lock" if settings.worker is None else f"sensor-{settings.worker}.lock"
+
+
+def _open_spool(settings: Settings) -> Spool:
+    try:
+        return Spool(settings.spool, (settings.spool_mib << 20) // settings.workers, settings.share)
+    except OSError as error:
+        advice = "give another directory with --state"
+        raise SetupError(f"the spool {settings.spool} cannot be used: {error.strerror}; {advice}") from error
+
+
+def run(settings: Settings) -> None:
+    """Run the sensor, or a worker of it, in this process until SIGTERM or SIGINT; SIGHUP reloads the policy."""
+    configure_logging()
+    notifier = Notifier()
+    is_alone = settings.worker is None
+    sensor = Sensor(settings, None if is_alone else lambda status: notifier.status(encode(status).decode()))
+    spare_collector()
+    signal.signal(signal.SIGTERM, sensor.stop)
+    signal.signal(signal.SIGINT, sensor.stop)
+    signal.signal(signal.SIGHUP, sensor.reload)
+    sensor.run(notifier)

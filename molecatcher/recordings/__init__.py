@@ -1,0 +1,1 @@
+"""Captures and logs that are read instead of watched."""

@@ -1,0 +1,33 @@
+from pathlib import Path
+
+from db.store import open_store
+from molecatcher.lists.list_files import ListFiles
+from molecatcher.lists.published import PublishedLists
+from rules.blocklist import ListName, NameEntry, NameList, Scope
+from rules.list_guards import Guard, Spared
+from rules.profiles import AGENTS_ONLY
+
+NAMES = ListName.UNSANCTIONED_DOMAINS
+
+
+def names(count: int) -> NameList:
+    entries = tuple(NameEntry(f"n{number:03}.example", Scope.EXACT, "ngrok") for number in range(count))
+    return NameList(blocked=entries, wide=entries)
+
+
+def test_a_list_that_was_withdrawn_is_measured_against_what_it_was(tmp_path: Path) -> None:
+    with open_store(tmp_path / "events.db") as store:
+        lists = PublishedLists(store, ListFiles(tmp_path / "lists"), lambda: 1_900_000_000_000_000_000)
+        assert lists.publish(NAMES, AGENTS_ONLY, names(40), Spared())
+        lists.withdraw_all()
+        assert lists.snapshot(NAMES) is None
+        for body, guard in ((names(2), Guard.SHRINK), (names(0), Guard.EMPTY)):
+            assert not lists.publish(NAMES, AGENTS_ONLY, body, Spared())
+            held = lists.held(NAMES)
+            assert held
+            assert guard in {refusal.guard for refusal in held.refusals}
+            assert lists.snapshot(NAMES) is None
+        assert lists.publish(NAMES, AGENTS_ONLY, names(39), Spared())
+        snapshot = lists.snapshot(NAMES)
+        assert snapshot
+        assert (snapshot.serial, lists.held(NAMES)) == (2, None)

@@ -1,0 +1,139 @@
+"""The zone of a running program: real processes, BIND configured with what the program prints."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dns.message
+import dns.query
+import dns.rcode
+import httpx
+import pytest
+from feed_programs import BLOCKED, PASSED, resolves, upstream
+from free_ports import free_port
+from installation import wait_until
+from main_job import open_folder
+from resolvers import bind
+from zone_service import ORIGIN, transferred
+
+from api.errors import RefusedListenAddress
+from molecatcher.errors import SetupError
+from molecatcher.processes.open_zone import listen_for_zone, parse_secondary
+from molecatcher.settings import Settings
+
+SANCTION = '[[sanctioned]]\ndomain = "{}"\nservice = "{}"\nowner = "o"\nreason = "r"\n'
+POLICY = SANCTION.format("tunnels.example.com", "ngrok") + SANCTION.format("acme.nport.link", "nport")
+MORE = '[[blocked]]\nentry = "new.tunnel.example"\nowner = "o"\nreason = "r"\n'
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with open_folder() as folder:
+        (folder / "policy.toml").write_text(POLICY)
+        yield folder
+
+
+@contextmanager
+def serving(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    argv = [sys.executable, "-m", "molecatcher", "serve", "--state", str(folder / "state"), "--listen", "127.0.0.1:0"]
+    options = ["--policy", str(folder / "policy.toml"), "--zone-listen", f"127.0.0.1:{port}"]
+    with (folder / "log").open("ab") as log, subprocess.Popen([*argv, *options], stderr=log) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def serial(port: int) -> int:
+    """Return the serial that is served, 0 while none is."""
+    try:
+        answer = dns.query.udp(dns.message.make_query(ORIGIN, "SOA"), "127.0.0.1", 0.5, port)
+    except (OSError, dns.exception.Timeout):
+        return 0
+    return answer.answer[0][0].serial if answer.rcode() == dns.rcode.NOERROR else 0
+
+
+def printed_for_bind(folder: Path, port: int, secondary: int) -> str:
+    argv = [sys.executable, "-m", "molecatcher", "zone", "key", "create", "bind", "--state", str(folder / "state")]
+    options = ["--notify", f"127.0.0.1:{secondary}", "--server", f"127.0.0.1:{port}"]
+    printed = subprocess.run([*argv, *options], check=True, capture_output=True, text=True, timeout=60).stdout
+    found = re.search(r"## BIND: named.conf\n\n(.*?)\n\n## ", printed, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def consumers(folder: Path) -> list[tuple[str, str, int]]:
+    """Return who has which serial in which form, as the running program says."""
+    rows = map(json.loads, filter(None, (folder / "log").read_text().splitlines()))
+    address = [row["address"] for row in rows if row["event"] == "api_listening"][-1]
+    items = httpx.get(f"http://{address}/v1/consumers", trust_env=False).raise_for_status().json()["items"]
+    return [(row["consumer"], row["format"], row["serial"]) for row in items]
+
+
+def test_bind_follows_a_running_program_and_keeps_its_zone_without_it(folder: Path) -> None:
+    port, secondary = free_port(), free_port()
+    configuration = printed_for_bind(folder, port, secondary)
+    with upstream() as name_server, serving(folder, port) as process:
+        wait_until(lambda: serial(port))
+        first = serial(port)
+        with bind(folder, name_server, configuration, secondary):
+            wait_until(lambda: resolves(secondary, BLOCKED[0]) is False)
+            (folder / "policy.toml").write_text(POLICY + MORE)
+            process.send_signal(signal.SIGHUP)
+            wait_until(lambda: resolves(secondary, "new.tunnel.example") is False)
+            assert serial(port) > first
+            wait_until(lambda: consumers(folder) == [("bind", "transfer", serial(port))])
+            process.kill()
+            process.wait(10)
+            assert {name: resolves(secondary, name) for name in BLOCKED} == dict.fromkeys(BLOCKED, False)
+            for lost in (folder / "state").glob("molecatcher.db*"):
+                lost.unlink()
+            second = after_the_loss(folder, port, secondary)
+            assert second > first
+            assert {name: resolves(secondary, name) for name in PASSED} == dict.fromkeys(PASSED, True)
+
+
+def after_the_loss(folder: Path, port: int, secondary: int) -> int:
+    """Start again without a database: numbers go on where they were, and the secondary follows."""
+    with serving(folder, port) as process:
+        wait_until(lambda: serial(port))
+        before = serial(port)
+        assert "new.tunnel.example" in transferred(port).to_text()
+        (folder / "policy.toml").write_text(POLICY)
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: resolves(secondary, "new.tunnel.example"))
+        assert resolves(secondary, BLOCKED[0]) is False
+        assert serial(port) == before + 1
+        return serial(port)
+
+
+@pytest.mark.parametrize("name", [".", "a..b", "x" * 61, f"{'x' * 40}.{'y' * 40}", "-\u0000"])
+def test_a_zone_name_that_cannot_be(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SetupError, match="no name for a zone"):
+        listen_for_zone(Settings(state=tmp_path, zone_listen="127.0.0.1:0", zone_name=name))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("192.0.2.53", ("192.0.2.53", 53)),
+        ("192.0.2.53:5300", ("192.0.2.53", 5300)),
+        ("2001:db8::53", ("2001:db8::53", 53)),
+        ("[2001:db8::53]:5300", ("2001:db8::53", 5300)),
+        ("[::ffff:192.0.2.53]:53", ("192.0.2.53", 53)),
+    ],
+)
+def test_the_address_of_a_secondary(text: str, wanted: tuple[str, int]) -> None:
+    assert parse_secondary(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["ns1.example.com", "192.0.2.53:0", "192.0.2.53:x", ""])
+def test_no_address_of_a_secondary(text: str) -> None:
+    with pytest.raises((SetupError, RefusedListenAddress)):
+        parse_secondary(text)

@@ -1,0 +1,134 @@
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from frames import read_packets, told
+from netns import needs_root
+from stored_events import make_event
+
+from db.values import EventFilter
+from molecatcher.errors import SetupError
+from molecatcher.processes.sensor import BATCH_EVENTS, MAX_PENDING_EVENTS, Sensor, time_read
+from molecatcher.settings import Settings
+from sensor.capture.live import BATCH_PACKETS
+
+PCAPS = Path(__file__).parents[3] / "pcaps"
+pytestmark = needs_root
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB for the spool alone."""
+    folder = tmp_path / "state" / "spool"
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def sensor_on(state: Path, **settings: int) -> Sensor:
+    return Sensor(Settings(state=state, interface=("lo",), policy=None, **settings))
+
+
+def test_what_waited_for_a_full_spool_is_delivered_in_parts_once_there_is_room(small_disk: Path) -> None:
+    sensor = sensor_on(small_disk.parent)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes((4 << 20) - 8192))
+    events = [make_event(number) for number in range(MAX_PENDING_EVENTS + 5)]
+    sensor.keep(events)
+    assert sensor.counters["spool_overflow"] == 5
+    ballast.unlink()
+    sensor.delivery.start()
+    for _ in range(100):
+        sensor._due.clear()
+        sensor.keep([])
+        if not sensor._pending:
+            break
+        sensor.delivery._try()
+    sensor._close()
+    with sensor.store as store:
+        assert len(store.events(EventFilter(), 20_000)) == MAX_PENDING_EVENTS
+
+
+def test_packets_give_way_to_events_where_the_spool_fills(small_disk: Path) -> None:
+    sensor = sensor_on(small_disk.parent, spool_mib=1)
+    with_packets = [make_event(number, evidence=bytes(20_000)) for number in range(100)]
+    for event in with_packets:
+        sensor.keep([event])
+    kept = sum(bool(event.evidence) for batch in sensor.spool.batches() for event in batch.events)
+    assert 10 < kept < 30
+    assert sensor.spool.waiting_events == 100
+    assert sensor.counters["evidence_shed"] == 100 - kept
+    (small_disk / "ballast").write_bytes(bytes((4 << 20) - sensor.spool.waiting_octets - 8192))
+    sensor.spool.limit_octets = 64 << 20
+    sensor.keep(with_packets)
+    assert sensor._pending
+    assert not any(event.evidence for event in sensor._pending)
+    sensor.delivery.start()
+    sensor._close()
+
+
+def test_without_packets_nothing_of_them_is_kept(tmp_path: Path) -> None:
+    sensor = sensor_on(tmp_path, evidence=False)
+    packets = read_packets(str(PCAPS / "ngrok-py-default.pcap"))
+    events = sensor._observe(packets, packets[-1].ts_ns, packets[-1].ts_ns)
+    assert events
+    assert not any(event.evidence for event in events)
+    sensor.delivery.start()
+    sensor._close()
+
+
+def test_a_spool_that_cannot_be_used_ends_the_start_with_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("")
+    with pytest.raises(SetupError, match="spool"):
+        sensor_on(tmp_path)
+
+
+def test_a_shed_batch_is_logged_without_what_it_carried(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = b"Authorization: Basic c2VjcmV0"
+    sensor = sensor_on(tmp_path)
+    sensor.detector = None  # type: ignore[assignment]  # anything that raises
+    packet = type("P", (), {"data": bytes(54) + secret})()
+    assert sensor._observe([packet], 0, 0) == []  # type: ignore[list-item]
+    printed = capsys.readouterr()
+    assert "packet_batch_shed" in printed.out + printed.err
+    assert secret.hex() not in printed.out + printed.err
+    sensor.source.close()
+    sensor.listening.close()
+    sensor.namespaces.close()
+    sensor.store.close()
+
+
+def test_events_are_made_durable_together_and_none_stays_behind(tmp_path: Path) -> None:
+    sensor = sensor_on(tmp_path)
+    sensor._due["spool"] = time.monotonic() + 60
+    for number in range(2):
+        sensor._gathered.append(make_event(number))
+        sensor._turn()
+    assert sensor.spool.waiting_events == 0
+    del sensor._due["spool"]
+    sensor._turn()
+    assert [len(batch.events) for batch in sensor.spool.batches()] == [2]
+    sensor._due["spool"] = time.monotonic() + 60
+    sensor._gathered += [make_event(number) for number in range(2, 2 + BATCH_EVENTS)]
+    sensor._turn()
+    assert [len(batch.events) for batch in sensor.spool.batches()] == [2, BATCH_EVENTS]
+    sensor._gathered.append(make_event(2 + BATCH_EVENTS))
+    sensor.delivery.start()
+    sensor._close()
+    with sensor.store as store:
+        assert len(store.events(EventFilter(), 1000)) == 3 + BATCH_EVENTS
+
+
+def test_an_answer_that_waits_to_be_read_is_not_missing(tmp_path: Path) -> None:
+    query, answer = told("connect.ngrok-agent.com", at_ns=10**18)
+    late_ns = answer.ts_ns + 5 * 10**9
+    full = [*[query] * BATCH_PACKETS]
+    assert (time_read([], 7), time_read(full[1:], 7), time_read(full, 7)) == (7, 7, query.ts_ns)
+    sensor = sensor_on(tmp_path)
+    first = sensor._observe(full, late_ns, time_read(full, late_ns))
+    assert [event.dns_rcode for event in first + sensor._observe([answer], late_ns, late_ns)] == [0]
+    sensor.delivery.start()
+    sensor._close()

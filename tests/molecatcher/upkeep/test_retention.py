@@ -1,0 +1,90 @@
+"""What is too old leaves, in small steps, with all that belongs to it; nothing else does."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stored_events import SECOND_NS, T0_NS, make_event
+
+from db.retention import ROWS_A_TRANSACTION, Aging
+from db.store import Store, open_store
+from db.values import EventFilter, FindingFilter
+from db.workflow_values import ExceptionStatus, FindingChange, StoredException
+from molecatcher.settings import Settings
+from molecatcher.upkeep.retention import DAY_NS, Retention
+
+NOW_NS = T0_NS + 1000 * DAY_NS
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "molecatcher.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def retention(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Retention:
+    monkeypatch.setattr("molecatcher.upkeep.retention.PAUSE_S", 0)
+    return Retention(store, Settings(state=tmp_path, policy=None), lambda: NOW_NS)
+
+
+def aged(number: int, days: float, **fields: object) -> object:
+    at_ns = NOW_NS - int(days * DAY_NS)
+    return make_event(number, observed_at_ns=at_ns, first_seen_ns=at_ns, **({"last_seen_ns": at_ns} | fields))
+
+
+def test_old_events_leave_with_their_packets_and_findings_stay(store: Store, retention: Retention) -> None:
+    store.append([aged(1, 181, evidence=b"old"), aged(2, 179, evidence=b"young"), aged(3, 300, last_seen_ns=NOW_NS)])  # type: ignore[list-item]
+    before = store.findings(FindingFilter(), 10)
+    assert retention.look() == 1
+    assert {event.event_id for event in store.events(EventFilter(), 10)} == {
+        make_event(2).event_id,
+        make_event(3).event_id,
+    }
+    assert store.evidence(make_event(1).event_id) is None
+    assert store.evidence_usage().octets == len(b"young")
+    assert store.findings(FindingFilter(), 10) == before
+    assert store.retention.purged()[Aging.EVENTS] == 1
+    assert retention.look() == 0
+
+
+def test_old_findings_leave_with_their_history(store: Store, retention: Retention) -> None:
+    store.append([aged(1, 401), aged(2, 399, src_ip="10.20.0.8")])  # type: ignore[list-item]
+    (old,) = store.findings(FindingFilter(src="10.20.0.7"), 2)
+    store.change_finding(old.finding_id, FindingChange(comment="seen"), "alice", NOW_NS)
+    retention.look()
+    assert [row.src_ip for row in store.findings(FindingFilter(), 10)] == ["10.20.0.8"]
+    assert store.finding_history(old.finding_id, None, 10) == []
+    assert store.retention.purged()[Aging.FINDINGS] == 1
+
+
+def test_ended_exceptions_leave_and_those_in_force_stay(store: Store, retention: Retention) -> None:
+    for exception_id in ("kept", "ended"):
+        store.policy.add_exception(
+            StoredException(
+                exception_id=exception_id,
+                service="ngrok",
+                sources=("10.0.0.0/8",),
+                owner="o",
+                reason="r",
+                status=ExceptionStatus.ACTIVE,
+                requested_by="alice",
+                requested_at_ns=NOW_NS - 900 * DAY_NS,
+            )
+        )
+    store.policy.end_exception("ended", "alice", NOW_NS - 500 * DAY_NS)
+    retention.look()
+    assert [row.exception_id for row in store.policy.exceptions(None, None, None, 10)] == ["kept"]
+
+
+def test_many_leave_a_few_at_a_time_while_others_write(store: Store, retention: Retention) -> None:
+    store.append([aged(number, 200 + number / 1e4) for number in range(ROWS_A_TRANSACTION * 2 + 7)])  # type: ignore[misc]
+    assert store.retention.purge(Aging.EVENTS, NOW_NS - 180 * DAY_NS) == ROWS_A_TRANSACTION
+    cleaner = threading.Thread(target=retention.look)
+    cleaner.start()
+    for number in range(5000, 5010):
+        store.append([make_event(number, observed_at_ns=NOW_NS + number * SECOND_NS, last_seen_ns=NOW_NS * 2)])
+    cleaner.join(20)
+    assert len(store.events(EventFilter(), 100)) == 10
+    assert store.retention.purged()[Aging.EVENTS] == ROWS_A_TRANSACTION * 2 + 7
