@@ -8,7 +8,8 @@ from rules.catalogue import Catalogue, build_catalogue, read_files, version_key
 from rules.catalogue_check import Level, Problem, check_catalogue
 from rules.catalogue_diff import Change, diff
 from rules.errors import InvalidPolicy
-from rules.policy import Policy, parse_policy
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
 
 ENTRY = """
 name = "X"
