@@ -281,7 +281,7 @@ class PolicyDocument(Document):
 class DemonstrationDocument(Document):
     """What came of the demonstration."""
 
-    events: int = Field(description="Events stored")
+    events: int = Field(description="Events stored, or removed", examples=[4])
 
 
 class HealthDocument(Document):

@@ -62,14 +62,14 @@
     window.setTimeout(() => (button.textContent = "Copy"), 1500);
   };
 
-  // A call of the API: its refusal is said in its own words, its success shows the page anew.
-  const call = async (path, body, method = "POST") => {
+  // A call of the API: its refusal is said in its own words, its success shows the page anew, or the one at `then`.
+  const call = async (path, body, method = "POST", then = "") => {
     const refused = document.getElementById("refused");
     refused.hidden = true;
     const token = document.querySelector('meta[name="csrf-token"]');
     const headers = { "Content-Type": "application/json", ...(token && { "X-CSRF-Token": token.content }) };
     const response = await fetch(path, { method, headers, body }).catch(() => null);
-    if (response && response.ok) return done(response);
+    if (response && response.ok) return done(response, then);
     const problem = response ? await response.json().catch(() => ({})) : { detail: "The server does not answer. Try again." };
     refused.textContent = [problem.title, problem.detail].filter(Boolean).join(": ") || `The server answered ${response.status}.`;
     refused.hidden = false;
@@ -77,9 +77,9 @@
   };
 
   // A token that was made is shown this once; everything else shows in the page itself.
-  const done = async (response) => {
+  const done = async (response, then) => {
     const made = await response.json().catch(() => ({}));
-    if (!made.token) return window.location.reload();
+    if (!made.token) return then ? window.location.assign(then) : window.location.reload();
     const shown = document.getElementById("made-token");
     shown.querySelector("code").textContent = made.token;
     shown.querySelector("[data-copy]").dataset.copy = made.token;
@@ -126,7 +126,7 @@
     const bulk = event.target.closest("button[data-bulk]");
     if (bulk) change(bulk);
     const caller = event.target.closest("button[data-call]");
-    if (caller && (!caller.dataset.confirm || window.confirm(caller.dataset.confirm))) call(caller.dataset.call, caller.dataset.body, caller.dataset.method);
+    if (caller && (!caller.dataset.confirm || window.confirm(caller.dataset.confirm))) call(caller.dataset.call, caller.dataset.body, caller.dataset.method, caller.dataset.then);
   });
   document.addEventListener("submit", (event) => {
     if (!event.target.dataset.call) return;

@@ -216,6 +216,18 @@ def test_what_a_demonstration_shows_is_marked(installation: Installation, client
         assert '<span class="tag demonstration">' in client.get(path).text
 
 
+def test_a_demonstration_is_removed_and_written_down(installation: Installation, client: httpx.Client) -> None:
+    installation.add()
+    for path in ("/", "/findings"):
+        assert "Remove the demonstration" not in client.get(path).text
+    installation.add(sensor_id=DEMONSTRATION, src_ip="192.0.2.10")
+    assert "Remove the demonstration" in client.get("/").text
+    assert client.delete("/v1/demonstration").json() == {"events": 1}
+    assert "192.0.2.10" not in client.get("/").text
+    assert [row["src_ip"] for row in client.get("/v1/events").json()["items"]] == ["10.20.0.7"]
+    assert client.get("/v1/audit?action=demonstration.delete").json()["items"][0]["outcome"] == "done"
+
+
 def test_without_a_recording_there_is_no_demonstration(client: httpx.Client) -> None:
     assert "/v1/demonstration" not in client.get("/").text
     assert client.post("/v1/demonstration").status_code == 404

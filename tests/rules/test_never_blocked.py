@@ -5,7 +5,7 @@ from observations import NOW_NS
 
 from rules.catalogue import Catalogue
 from rules.errors import InvalidPolicy
-from rules.list_building import build_addresses, build_names, build_urls
+from rules.list_building import build_addresses, build_names, build_urls, protected_names
 from rules.list_guards import Guard, Spared, refusals
 from rules.policy import Policy
 from rules.policy_reader import parse_policy
@@ -25,7 +25,7 @@ def test_a_name_leaves_the_lists_of_every_profile(catalogue: Catalogue) -> None:
     assert "bore.pub" not in {row.name for row in names.blocked}
     assert {"bore.pub", "connect.ngrok-agent.com"} <= {row.name for row in names.allowed}
     assert build_urls(names, kept, NOW_NS).urls == ()
-    spared = Spared(names={row.name: row for row in names.allowed})
+    spared = Spared(names=protected_names(catalogue, kept, NOW_NS))
     assert refusals(names, None, spared) == []
     before = build_names(catalogue, Policy(), NOW_NS, STRICT)
     assert Guard.SANCTIONED_NAME in {row.guard for row in refusals(before, None, spared)}
