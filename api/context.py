@@ -90,6 +90,9 @@ class ConfirmList(Protocol):
         """Confirm the one with this digest; tell whether there is such a one that may be confirmed."""
 
 
+NO_OUTPUTS = "outputs do not run here"
+
+
 def _no_list(name: ListName, profile: str = DEFAULT_PROFILE) -> None:
     """Return no list."""
 
@@ -109,7 +112,8 @@ class ApiContext:
     A consumer that has an older list `behind_after_ns` after it was superseded is behind.
 
     `outputs_changed` is called when an output came or went; `replay_letters` delivers dead letters again and returns
-    how many were taken, and why no more. `output_key` seals the secrets of outputs.
+    how many were taken, and why no more. `try_output` sends a trial event and returns why it was not taken, "" when it
+    was. `output_key` seals the secrets of outputs.
     `dissect` puts the packets of an event into words. `demonstrate` plays a recorded agent and returns how many events
     were stored; None where there is no recording. `cursor_secret` signs page cursors, `name_key` makes pseudonyms. Both
     survive a restart only when the caller keeps them.
@@ -127,7 +131,8 @@ class ApiContext:
     preview_lists: Callable[[Ruleset], Sequence[ListEffect]] = lambda _proposed: ()
     needs_approval: Callable[[], bool] = lambda: False
     outputs_changed: Callable[[], None] = lambda: None
-    replay_letters: Callable[[str], tuple[int, str]] = lambda _output_id: (0, "outputs do not run here")
+    replay_letters: Callable[[str], tuple[int, str]] = lambda _output_id: (0, NO_OUTPUTS)
+    try_output: Callable[[str], str] = lambda _output_id: NO_OUTPUTS
     held_list: HeldLists = _no_list
     confirm_list: ConfirmList = _nothing_to_confirm
     profiles: Callable[[], Sequence[tuple[Profile, bool]]] = lambda: ((AGENTS_ONLY, True),)

@@ -15,7 +15,7 @@ from rules.observation import FlowState, Kind
 from rules.verdict import Outcome, Role, Severity
 
 HOSTILE = "<script>alert(1)</script>"
-SECTIONS = ("/", "/findings", "/events", "/services", "/lists", "/sensors", "/policy", "/tokens", "/audit")
+SECTIONS = ("/", "/findings", "/events", "/services", "/lists", "/sensors", "/policy", "/outputs", "/tokens", "/audit")
 
 
 def sources(text: str) -> list[str]:
