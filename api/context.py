@@ -9,7 +9,9 @@ from typing import Protocol
 from db.store import Store
 from rules.blocklist import ListName, Snapshot
 from rules.dissected import DissectedPacket
+from rules.list_effects import ListEffect
 from rules.list_guards import HeldList
+from rules.policy import PolicyOrigin
 from rules.profiles import AGENTS_ONLY, DEFAULT_PROFILE, Profile
 from rules.ruleset import Ruleset
 from rules.verdict import Decision
@@ -53,6 +55,7 @@ class SanctionedDomain:
     reason: str = ""
     expires: date | None = None
     is_active: bool = True
+    origin: PolicyOrigin = PolicyOrigin.FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ class ApiContext:
     """Everything the API asks; the callables are asked on each request, so their answers may change.
 
     `ruleset` are the rules in force, the policy file with what people changed over the API; `policy_changed` is called
-    after such a change, so that the next answer shows it. `needs_approval`: an exception waits for another person.
+    after such a change, so that the next answer shows it. `preview_lists` says what other rules would do to the lists.
+    `needs_approval`: an exception waits for another person.
     `profiles` has each profile with whether it is in use; `use_profile` notes that somebody pulls one.
     A consumer that has an older list `behind_after_ns` after it was superseded is behind.
 
@@ -124,6 +128,7 @@ class ApiContext:
     version: str
     ruleset: Callable[[], Ruleset]
     policy_changed: Callable[[], None] = lambda: None
+    preview_lists: Callable[[Ruleset], Sequence[ListEffect]] = lambda _proposed: ()
     needs_approval: Callable[[], bool] = lambda: False
     outputs_changed: Callable[[], None] = lambda: None
     replay_letters: Callable[[str], tuple[int, str]] = lambda _output_id: (0, NO_OUTPUTS)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from db.values import FindingState, Metric
 from rules.observation import FlowState, Kind, Transport
+from rules.policy import PolicyOrigin
 from rules.sensor_status import SensorState
 from rules.verdict import Decision, Outcome, Role, Severity
 
@@ -264,6 +265,7 @@ class SanctionedDocument(Document):
     reason: str = Field(examples=["team tenant"])
     expires: date | None = Field(examples=["2027-12-31"])
     is_active: bool
+    origin: PolicyOrigin
 
 
 class PolicyDocument(Document):

@@ -235,6 +235,11 @@ class Store(AccessStore):
         with reading(self._engine) as connection:
             return findings.findings_page(connection, wanted, limit, after)
 
+    def events_of_finding(self, wanted: Finding, from_ns: int, limit: int) -> list[Event]:
+        """Return up to `limit` of the newest events of a finding, as far as its source's 200 newest hold them."""
+        with reading(self._engine) as connection:
+            return events.events_of_finding(connection, wanted, from_ns, limit)
+
     def change_finding(self, finding_id: str, wanted: FindingChange, actor: str, at_ns: int) -> Finding | None:
         """Do to a finding what `actor` wants, note it in its history, and return it; None when there is none.
 

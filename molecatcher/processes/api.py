@@ -206,6 +206,7 @@ class ApiProcess:
             version=__version__,
             ruleset=self.rules,
             policy_changed=self._policy_changed,
+            preview_lists=self.publisher.preview,
             needs_approval=lambda: settings.exception_approval,
             replay_letters=self._replay_letters,
             try_output=self._try_output,
@@ -249,7 +250,9 @@ class ApiProcess:
             path=str(self.rules.path or ""),
             loaded_at_ns=self.rules.loaded_at_ns,
             sanctioned=tuple(
-                SanctionedDomain(row.domain, row.service, row.owner, row.reason, row.expires, row.is_active(now_ns))
+                SanctionedDomain(
+                    row.domain, row.service, row.owner, row.reason, row.expires, row.is_active(now_ns), row.origin
+                )
                 for row in policy.sanctions
             ),
             error=self.rules.error,
