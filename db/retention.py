@@ -9,15 +9,14 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, insert, select, update
 
-from db import evidence
+from db import evidence, history
 from db.engine import reading, writing
 from db.models import EventRow, FindingRow, MetaRow, SensorRow
-from db.workflow_models import ExceptionRow, FindingEntryRow
+from db.workflow_models import ExceptionRow
 
 ROWS_A_TRANSACTION = 500
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
 _FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__]
-_ENTRIES = FindingEntryRow.metadata.tables[FindingEntryRow.__tablename__]
 _EXCEPTIONS = ExceptionRow.metadata.tables[ExceptionRow.__tablename__]
 _SENSORS = SensorRow.metadata.tables[SensorRow.__tablename__]
 _PURGED = "purged_"
@@ -74,7 +73,7 @@ def _remove(connection: Connection, what: Aging, table: Table, ids: Sequence[str
     if what is Aging.EVENTS:
         evidence.remove(connection, ids)
     if what is Aging.FINDINGS:
-        connection.execute(delete(_ENTRIES).where(_ENTRIES.c.finding_id.in_(ids)))
+        history.remove(connection, ids)
     connection.execute(delete(table).where(next(iter(table.primary_key)).in_(ids)))
 
 

@@ -24,7 +24,7 @@ from molecatcher.recordings.replay import Replay
 from rules.catalogue import Catalogue, load_catalogue
 from rules.event import Event
 from rules.observation import Observation
-from rules.policy import parse_policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome
 from sensor.decode import Datagram, Segment
