@@ -18,7 +18,6 @@ import msgspec
 
 from molecatcher.catalogue.bundles import unpack
 from molecatcher.errors import CatalogueError, FetchError
-from molecatcher.lists.fetch import replace_whole
 from molecatcher.state import default_state
 from rules.catalogue import Catalogue, build_catalogue, load_catalogue, read_files, version_key
 from rules.errors import InvalidCatalogue
@@ -173,6 +172,8 @@ class CatalogueFolder:
         self._write(self._in_force, msgspec.json.encode(chosen))
 
     def _write(self, path: Path, octets: bytes) -> None:
+        from molecatcher.lists.fetch import replace_whole  # noqa: PLC0415 - brings TLS, slow to import
+
         replace_whole(path, octets)
         _give(path, self.state)
 
