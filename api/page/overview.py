@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,7 +15,7 @@ from api.page.sensor_cards import SensorCard, make_card
 from api.pull_log import ConsumerStates
 from api.times import HOUR_NS, NS_PER_S
 from api.veil import Veil
-from db.values import EventFilter, FindingFilter, FindingState, IntervalCount
+from db.values import Aggregation, Dimension, EventFilter, FindingFilter, FindingState
 from rules.event import Event
 from rules.observation import FlowState
 from rules.verdict import Outcome
@@ -109,19 +109,20 @@ def make_view(context: ApiContext, kept_chart: KeptChart, consumers: ConsumerSta
 def _chart(context: ApiContext, now_ns: int) -> Chart:
     to_ns = (now_ns // MINUTE_NS + 1) * MINUTE_NS
     from_ns = to_ns - HOUR_NS
-    counts = context.store.events_per_interval(from_ns, to_ns, MINUTE_NS)
+    window, how = EventFilter(from_ns=from_ns, to_ns=to_ns), Aggregation(by=(Dimension.VERDICT,), interval_ns=MINUTE_NS)
+    groups = context.store.aggregate(window, how, MINUTES * len(Outcome))
     starts = range(from_ns, to_ns, MINUTE_NS)
-    found = {(row.start_ns, row.verdict): row.events for row in counts}
+    found = {(group.start_ns, Outcome(str(group.values[0]))): group.value for group in groups}
     columns = {verdict: [0] * MINUTES for verdict in CHARTED}
     for (at, start), verdict in product(enumerate(starts), CHARTED):
         columns[verdict][at] = found.get((start, verdict), 0)
     series = [[start // NS_PER_S for start in starts], *columns.values()]
-    return Chart(json.dumps(series, separators=(",", ":")), _summary(counts), sum(found.values()))
+    return Chart(json.dumps(series, separators=(",", ":")), _summary(found), sum(found.values()))
 
 
-def _summary(counts: Sequence[IntervalCount]) -> str:
+def _summary(found: Mapping[tuple[int | None, Outcome], int]) -> str:
     totals = dict.fromkeys(CHARTED, 0)
-    for row in counts:
-        totals[row.verdict] = totals.get(row.verdict, 0) + row.events
+    for (_, verdict), number in found.items():
+        totals[verdict] += number
     worded = ", ".join(f"{total} {verdict.value}" for verdict, total in totals.items())
     return f"Events in the last hour: {worded}"
