@@ -55,6 +55,7 @@ from api.routes import (
     outputs,
     pages,
     policy,
+    sanctioned,
     searches,
     sensors,
     services,
@@ -122,7 +123,7 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.metrics = RequestMetrics(registry)
     _add_outermost(app, config, app.state.metrics)
     readers = (feeds, decisions, lists, consumers, taxii, misp)
-    workflow = (findings, exceptions, services, blocked, searches, outputs, inbound)
+    workflow = (findings, sanctioned, exceptions, services, blocked, searches, outputs, inbound)
     watchers = (event_streams, events, *workflow, sensors, policy, demonstration)
     access = (me, tokens, audit, sessions, sign_in, ingest)
     for module in (*readers, *watchers, health, pages, *access):  # tried in turn: readers ask most

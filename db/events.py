@@ -15,7 +15,7 @@ from db.models import INGEST_SEQ, EventRow, FacetRow, MetaRow
 from db.search import holders
 from db.sums import add_to_sums
 from db.tally import Contribution
-from db.values import AppendResult, EventCursor, EventFilter, IngestedEvent, Rejected
+from db.values import AppendResult, EventCursor, EventFilter, Finding, IngestedEvent, Rejected
 from rules.event import Event
 from rules.names import is_address
 from rules.observation import Kind
@@ -26,6 +26,7 @@ _FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]
 _META = MetaRow.metadata.tables[MetaRow.__tablename__]
 _ASKED_AT_ONCE = 500
 _IDS_A_STATEMENT = 500
+_LOOKED_AT = 200
 _ENUMS = ("kind", "verdict", "state", "role", "severity", "transport")
 _REFUSALS = (IntegrityError, DataError, InterfaceError, ProgrammingError, OverflowError, UnicodeEncodeError)
 
@@ -85,6 +86,29 @@ def _page_of(
         rows = connection.execute(select(_EVENTS).where(_EVENTS.c.event_id.in_(ids[at : at + _IDS_A_STATEMENT])))
         found.update((event.event_id, event) for event in _events(rows.mappings()))
     return [found[event_id] for event_id in ids]
+
+
+def events_of_finding(connection: Connection, wanted: Finding, from_ns: int, limit: int) -> list[Event]:
+    """Return up to `limit` events of a finding among the `_LOOKED_AT` newest of its source, newest first.
+
+    The event seen last is always there. Costs a walk along one index, however much else the source did.
+    """
+    of_source = (_EVENTS.c.src_ip == wanted.src_ip, _EVENTS.c.observed_at_ns >= from_ns)
+    newest = _newest(select(_EVENTS.c.event_id).where(*of_source), _EVENTS, _LOOKED_AT)
+    service = _EVENTS.c.service == wanted.service if wanted.service else _EVENTS.c.service.is_(None)
+    own = (service, _EVENTS.c.role == wanted.role.value, _EVENTS.c.verdict != Outcome.SANCTIONED.value)
+    query = (
+        select(_EVENTS)
+        .where(_EVENTS.c.event_id.in_(newest), *own)
+        .order_by(
+            (_EVENTS.c.observed_at_ns + 0).desc()  # not a column: else SQLite walks the events instead of the few
+        )
+    )
+    found = list(_events(connection.execute(query.limit(limit)).mappings()))
+    if any(row.event_id == wanted.event_id for row in found):
+        return found
+    last = event(connection, wanted.event_id)
+    return [last, *found[: limit - 1]] if last is not None else found
 
 
 def page_query(connection: Connection, wanted: EventFilter, limit: int, after: EventCursor | None) -> Select[Any]:

@@ -1,6 +1,6 @@
 """Findings: kept up with the events in the same transaction, asked for, decided on."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, delete, select, tuple_
@@ -52,6 +52,15 @@ def update_findings(connection: Connection, changes: Iterable[Change]) -> None:
             _add(key, pairs, tallies)
     _write(connection, list(tallies.values()))
     _note_states(connection, tallies.values(), states)
+
+
+def recount(connection: Connection, keys: Collection[FindingKey]) -> None:
+    """Count these findings again from the events that are there; without any, a finding leaves with its history."""
+    tallies = _tallies(connection, keys)
+    for key in keys:
+        _recount(connection, key, tallies)
+    _write(connection, list(tallies.values()))
+    history.remove(connection, [key.finding_id for key in keys if key not in tallies])
 
 
 def findings_page(

@@ -51,6 +51,13 @@ class OutputStore:
             changed = update(_OUTPUTS).where(_OUTPUTS.c.output_id == output_id).values(secrets=secrets)
             return connection.execute(changed).rowcount > 0
 
+    def set_paused(self, output_id: str, is_paused: bool) -> bool:
+        """Hold an output, or let it go on, its day of trying begun anew; tell whether there is one."""
+        values = {"is_paused": is_paused, "failing_since_ns": None}
+        with writing(self._engine) as connection:
+            changed = update(_OUTPUTS).where(_OUTPUTS.c.output_id == output_id).values(values)
+            return connection.execute(changed).rowcount > 0
+
     def note_delivered(self, output_id: str, place: int, count: int, at_ns: int) -> None:
         """Note that everything up to `place` was delivered, `count` events more, or is not wanted."""
         values: dict[str, Any] = {"place": place, "delivered": _OUTPUTS.c.delivered + count}

@@ -8,14 +8,15 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from db.engine import reading, upsert, writing
 from db.models import OVERLAY_REVISION, MetaRow
-from db.workflow_models import BlockedRow, DecisionRow, ExceptionRow
-from db.workflow_values import ExceptionStatus, StoredBlocked, StoredDecision, StoredException
+from db.workflow_models import BlockedRow, DecisionRow, ExceptionRow, SanctionRow
+from db.workflow_values import ExceptionStatus, StoredBlocked, StoredDecision, StoredException, StoredSanction
 from rules.overlay import Overlay
-from rules.policy_tables import BlockedTable
 
+MAX_SANCTIONS = 1000
 MAX_EXCEPTIONS = 1000  # requested and active; ended ones leave with their retention
-MAX_BLOCKED = 1000
+MAX_BLOCKED = 1000  # and as many that are kept off every list
 
+_SANCTIONS = SanctionRow.metadata.tables[SanctionRow.__tablename__]
 _EXCEPTIONS = ExceptionRow.metadata.tables[ExceptionRow.__tablename__]
 _DECISIONS = DecisionRow.metadata.tables[DecisionRow.__tablename__]
 _BLOCKED = BlockedRow.metadata.tables[BlockedRow.__tablename__]
@@ -23,7 +24,7 @@ _OPEN = (ExceptionStatus.REQUESTED.value, ExceptionStatus.ACTIVE.value)
 
 
 class PolicyStore:
-    """Exceptions, decisions about services and entries of our own lists, one transaction a method."""
+    """Sanctioned ingresses, exceptions, decisions about services and entries of our own, one transaction a method."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -36,19 +37,44 @@ class PolicyStore:
     def overlay(self) -> Overlay:
         """Return everything that has an effect, in one state of the database."""
         with reading(self._engine) as connection:
+            sanctions = [row for row in _sanctions(connection) if row.status is ExceptionStatus.ACTIVE]
             active = select(_EXCEPTIONS).where(_EXCEPTIONS.c.status == ExceptionStatus.ACTIVE.value)
             exceptions = [_exception(row) for row in _rows(connection, active.order_by(_EXCEPTIONS.c.exception_id))]
-            blocked = [_blocked(row) for row in _rows(connection, select(_BLOCKED).order_by(_BLOCKED.c.entry_id))]
+            entries = [_blocked(row) for row in _rows(connection, select(_BLOCKED).order_by(_BLOCKED.c.entry_id))]
             decisions = connection.execute(select(_DECISIONS.c.service, _DECISIONS.c.decision))
             return Overlay(
                 revision=_revision(connection),
+                sanctions=tuple((row.sanction_id, row.to_table()) for row in sanctions),
                 exceptions=tuple((row.exception_id, row.to_table()) for row in exceptions),
-                blocked=tuple(
-                    BlockedTable(entry=row.entry, owner=row.owner, reason=row.reason, expires=row.expires)
-                    for row in blocked
-                ),
+                blocked=tuple((row.entry_id, row.to_table()) for row in entries if not row.is_never),
+                never_blocked=tuple((row.entry_id, row.to_table()) for row in entries if row.is_never),
                 decisions=tuple((row.service, row.decision) for row in decisions),
             )
+
+    def sanctions(self) -> list[StoredSanction]:
+        """Return the sanctioned ingresses, requested ones too, by their domain."""
+        with reading(self._engine) as connection:
+            return _sanctions(connection)
+
+    def add_sanction(self, wanted: StoredSanction) -> bool:
+        """Keep a new ingress; tell whether there was room for it, and none of this domain."""
+        with writing(self._engine) as connection:
+            known = _sanctions(connection)
+            if len(known) >= MAX_SANCTIONS or any(row.domain == wanted.domain for row in known):
+                return False
+            connection.execute(insert(_SANCTIONS).values(msgspec.to_builtins(wanted)))
+            _count_change(connection)
+            return True
+
+    def approve_sanction(self, sanction_id: str, actor: str, at_ns: int) -> bool:
+        """Put a requested ingress into force; tell whether one waits that somebody else than `actor` asked for."""
+        waits = (_SANCTIONS.c.sanction_id == sanction_id, _SANCTIONS.c.status == ExceptionStatus.REQUESTED.value)
+        values = {"status": ExceptionStatus.ACTIVE.value, "decided_by": actor, "decided_at_ns": at_ns}
+        return self._change(update(_SANCTIONS).where(*waits, _SANCTIONS.c.requested_by != actor).values(values))
+
+    def remove_sanction(self, sanction_id: str) -> bool:
+        """Remove an ingress; tell whether there was one."""
+        return self._change(delete(_SANCTIONS).where(_SANCTIONS.c.sanction_id == sanction_id))
 
     def exceptions(
         self, status: ExceptionStatus | None, service: str | None, after: str | None, limit: int
@@ -112,23 +138,25 @@ class PolicyStore:
         """Take a decision back; tell whether there was one."""
         return self._change(delete(_DECISIONS).where(_DECISIONS.c.service == service))
 
-    def blocked(self) -> list[StoredBlocked]:
-        """Return the entries of our own lists, the newest first."""
+    def blocked(self, *, is_never: bool = False) -> list[StoredBlocked]:
+        """Return the entries of our own lists, or (`is_never`) those kept off every list, the newest first."""
+        query = select(_BLOCKED).where(_BLOCKED.c.is_never == is_never).order_by(_BLOCKED.c.entry_id.desc())
         with reading(self._engine) as connection:
-            return [_blocked(row) for row in _rows(connection, select(_BLOCKED).order_by(_BLOCKED.c.entry_id.desc()))]
+            return [_blocked(row) for row in _rows(connection, query)]
 
     def add_blocked(self, wanted: StoredBlocked) -> bool:
-        """Keep a new entry; tell whether there was room for it among `MAX_BLOCKED`."""
+        """Keep a new entry; tell whether there was room for it among `MAX_BLOCKED` of its kind."""
+        same = select(func.count()).select_from(_BLOCKED).where(_BLOCKED.c.is_never == wanted.is_never)
         with writing(self._engine) as connection:
-            if connection.execute(select(func.count()).select_from(_BLOCKED)).scalar_one() >= MAX_BLOCKED:
+            if connection.execute(same).scalar_one() >= MAX_BLOCKED:
                 return False
             connection.execute(insert(_BLOCKED).values(msgspec.to_builtins(wanted)))
             _count_change(connection)
             return True
 
-    def remove_blocked(self, entry_id: str) -> bool:
-        """Remove an entry; tell whether there was one."""
-        return self._change(delete(_BLOCKED).where(_BLOCKED.c.entry_id == entry_id))
+    def remove_blocked(self, entry_id: str, *, is_never: bool = False) -> bool:
+        """Remove an entry of this kind; tell whether there was one."""
+        return self._change(delete(_BLOCKED).where(_BLOCKED.c.entry_id == entry_id, _BLOCKED.c.is_never == is_never))
 
     def _change(self, statement: Any) -> bool:
         with writing(self._engine) as connection:
@@ -140,6 +168,11 @@ class PolicyStore:
 
 def _rows(connection: Connection, query: Any) -> list[Mapping[str, Any]]:
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _sanctions(connection: Connection) -> list[StoredSanction]:
+    rows = _rows(connection, select(_SANCTIONS).order_by(_SANCTIONS.c.domain))
+    return [msgspec.convert(row, StoredSanction) for row in rows]
 
 
 def _exception(row: Mapping[str, Any]) -> StoredException:

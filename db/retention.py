@@ -10,15 +10,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, insert, select, tuple_, update
 
-from db import evidence
+from db import evidence, history
 from db.engine import reading, writing
 from db.models import EventRow, FindingRow, MetaRow, RollupRow, SensorRow, SourceRow
-from db.workflow_models import ExceptionRow, FindingEntryRow
+from db.workflow_models import ExceptionRow
 
 ROWS_A_TRANSACTION = 500
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
 _FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__]
-_ENTRIES = FindingEntryRow.metadata.tables[FindingEntryRow.__tablename__]
 _EXCEPTIONS = ExceptionRow.metadata.tables[ExceptionRow.__tablename__]
 _SENSORS = SensorRow.metadata.tables[SensorRow.__tablename__]
 _ROLLUPS = RollupRow.metadata.tables[RollupRow.__tablename__]
@@ -83,7 +82,7 @@ def _remove(connection: Connection, what: Aging, table: Table, keys: Sequence[tu
     if what is Aging.EVENTS:
         evidence.remove(connection, ids)
     if what is Aging.FINDINGS:
-        connection.execute(delete(_ENTRIES).where(_ENTRIES.c.finding_id.in_(ids)))
+        history.remove(connection, ids)
     columns = list(table.primary_key)
     is_gone = columns[0].in_(ids) if len(columns) == 1 else tuple_(*columns).in_(keys)
     connection.execute(delete(table).where(is_gone))

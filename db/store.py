@@ -15,6 +15,7 @@ from db import (
     events,
     evidence,
     findings,
+    forgetting,
     history,
     pulls,
     resolutions,
@@ -157,6 +158,25 @@ class Store(AccessStore):
         with reading(self._engine) as connection:
             return events.events_page(connection, wanted, limit, after)
 
+    def has_events_of(self, sensor_id: str) -> bool:
+        """Tell whether anything that this sensor reported is there, or was before it grew too old."""
+        with reading(self._engine) as connection:
+            return forgetting.is_known(connection, sensor_id)
+
+    def forget_events_of(self, sensor_id: str) -> int:
+        """Remove all that this sensor reported, and what it added up to; return how many events there were.
+
+        Some hundreds a transaction: what failed half-way is finished by another call.
+        """
+        total, removed = 0, forgetting.EVENTS_A_TRANSACTION
+        while removed == forgetting.EVENTS_A_TRANSACTION:
+            with writing(self._engine) as connection:
+                removed = forgetting.forget_events(connection, sensor_id)
+                total += removed
+                if removed < forgetting.EVENTS_A_TRANSACTION:
+                    forgetting.forget_sums(connection, sensor_id)
+        return total
+
     def ingested_after(self, ingest_seq: int, limit: int, wanted: EventFilter = ALL_EVENTS) -> list[IngestedEvent]:
         """Return up to `limit` events committed after `ingest_seq`, oldest commit first; a new revision comes again."""
         with reading(self._engine) as connection:
@@ -201,6 +221,11 @@ class Store(AccessStore):
         """Return up to `limit` findings, the one seen last first; one seen again meanwhile moves to the first page."""
         with reading(self._engine) as connection:
             return findings.findings_page(connection, wanted, limit, after)
+
+    def events_of_finding(self, wanted: Finding, from_ns: int, limit: int) -> list[Event]:
+        """Return up to `limit` of the newest events of a finding, as far as its source's 200 newest hold them."""
+        with reading(self._engine) as connection:
+            return events.events_of_finding(connection, wanted, from_ns, limit)
 
     def change_finding(self, finding_id: str, wanted: FindingChange, actor: str, at_ns: int) -> Finding | None:
         """Do to a finding what `actor` wants, note it in its history, and return it; None when there is none.

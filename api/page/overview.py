@@ -16,7 +16,7 @@ from api.pull_log import ConsumerStates
 from api.times import HOUR_NS, NS_PER_S
 from api.veil import Veil
 from db.values import Aggregation, Dimension, EventFilter, FindingFilter, FindingState
-from rules.event import Event
+from rules.event import DEMONSTRATION, Event
 from rules.observation import FlowState
 from rules.verdict import Outcome
 
@@ -53,6 +53,7 @@ class View:
     policy: PolicyStatus
     steps: tuple[Step, ...]
     can_demonstrate: bool
+    has_demonstration: bool
 
     @property
     def is_watched(self) -> bool:
@@ -103,6 +104,7 @@ def make_view(context: ApiContext, kept_chart: KeptChart, consumers: ConsumerSta
         policy=policy,
         steps=first_steps(cards, events, policy),
         can_demonstrate=context.demonstrate is not None,
+        has_demonstration=store.has_events_of(DEMONSTRATION),
     )
 
 

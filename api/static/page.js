@@ -62,45 +62,60 @@
     window.setTimeout(() => (button.textContent = "Copy"), 1500);
   };
 
-  // A call of the API: its refusal is said in its own words, its success shows the page anew.
-  const call = async (path, body, method = "POST") => {
-    const refused = document.getElementById("refused");
-    refused.hidden = true;
+  const tell = (id, text) => {
+    for (const other of ["refused", "said"]) document.getElementById(other).hidden = other !== id;
+    const shown = document.getElementById(id);
+    shown.textContent = text;
+    shown.scrollIntoView({ block: "nearest" });
+  };
+
+  // A call of the API: its refusal is said in its own words, its success by `say`, by the page at `then`, or by this page anew.
+  const call = async (path, body, { method = "POST", then = "", say = "" }) => {
+    document.getElementById("refused").hidden = true;
     const token = document.querySelector('meta[name="csrf-token"]');
     const headers = { "Content-Type": "application/json", ...(token && { "X-CSRF-Token": token.content }) };
     const response = await fetch(path, { method, headers, body }).catch(() => null);
-    if (response && response.ok) return done(response);
+    if (response && response.ok) return say ? tell("said", say) : done(response, then);
     const problem = response ? await response.json().catch(() => ({})) : { detail: "The server does not answer. Try again." };
-    refused.textContent = [problem.title, problem.detail].filter(Boolean).join(": ") || `The server answered ${response.status}.`;
-    refused.hidden = false;
-    refused.scrollIntoView({ block: "nearest" });
+    tell("refused", [problem.title, problem.detail].filter(Boolean).join(": ") || `The server answered ${response.status}.`);
   };
 
-  // A token that was made is shown this once; everything else shows in the page itself.
-  const done = async (response) => {
+  // A token or secret that was made is shown this once; everything else shows in the page itself.
+  const done = async (response, then) => {
     const made = await response.json().catch(() => ({}));
-    if (!made.token) return window.location.reload();
-    const shown = document.getElementById("made-token");
-    shown.querySelector("code").textContent = made.token;
-    shown.querySelector("[data-copy]").dataset.copy = made.token;
+    const secret = made.token || made.secret;
+    if (!secret) return then ? window.location.assign(then) : window.location.reload();
+    const shown = document.getElementById("shown-once");
+    shown.querySelector("code").textContent = secret;
+    shown.querySelector("[data-copy]").dataset.copy = secret;
     shown.hidden = false;
     shown.scrollIntoView({ block: "nearest" });
   };
 
-  // The fields of a form as JSON: empty ones are left out, `data-type` says which are lists or numbers.
+  // What was entered in a field, undefined for nothing; `data-type` says which are lists, numbers, flags.
+  const valueOf = (field) => {
+    const kind = field.dataset.type;
+    if (kind === "flag") return field.checked;
+    if (field.type === "checkbox") return field.checked ? [field.value] : undefined;
+    if (field.multiple) return [...field.selectedOptions].map((option) => option.value);
+    const value = field.value.trim();
+    if (kind === "nullable") return value || null;
+    if (value === "") return undefined;
+    if (kind === "list") return value.split(/[\s,]+/);
+    return kind === "number" ? Number(value) : value;
+  };
+
+  // The fields of a form as JSON: `target.url` is a member of `target`; boxes of one name are one list, empty when none is ticked.
   const fieldsOf = (form) => {
     const fields = {};
     for (const field of form.elements) {
       if (!field.name || field.type === "submit") continue;
-      if (field.type === "checkbox") {
-        if (field.checked) (fields[field.name] ??= []).push(field.value);
-        continue;
-      }
-      const value = field.value.trim();
-      if (value === "" && field.dataset.type !== "nullable") continue;
-      if (field.dataset.type === "nullable") fields[field.name] = value || null;
-      else if (field.dataset.type === "list") fields[field.name] = value.split(/[\s,]+/);
-      else fields[field.name] = field.dataset.type === "number" ? Number(value) : value;
+      const path = field.name.split(".");
+      const name = path.pop();
+      const within = path.reduce((inner, part) => (inner[part] ??= {}), fields);
+      const value = valueOf(field);
+      if (field.type === "checkbox" && field.dataset.type !== "flag") within[name] = [...(within[name] ?? []), ...(value ?? [])];
+      else if (value !== undefined) within[name] = value;
     }
     return fields;
   };
@@ -108,13 +123,13 @@
   // Every finding that is ticked, changed as the pressed button says.
   const change = (button) => {
     const ids = [...document.querySelectorAll("input[name=finding]:checked")].map((box) => box.value);
-    if (ids.length) call(button.dataset.bulk, JSON.stringify({ ids, ...JSON.parse(button.dataset.body) }));
+    if (ids.length) call(button.dataset.bulk, JSON.stringify({ ids, ...JSON.parse(button.dataset.body) }), {});
   };
 
   const submit = async (form) => {
     const buttons = [...form.querySelectorAll("button")];
     buttons.forEach((button) => (button.disabled = true));
-    await call(form.dataset.call, JSON.stringify(fieldsOf(form)), form.dataset.method);
+    await call(form.dataset.call, JSON.stringify(fieldsOf(form)), form.dataset);
     buttons.forEach((button) => (button.disabled = false));
   };
 
@@ -126,7 +141,7 @@
     const bulk = event.target.closest("button[data-bulk]");
     if (bulk) change(bulk);
     const caller = event.target.closest("button[data-call]");
-    if (caller && (!caller.dataset.confirm || window.confirm(caller.dataset.confirm))) call(caller.dataset.call, caller.dataset.body, caller.dataset.method);
+    if (caller && (!caller.dataset.confirm || window.confirm(caller.dataset.confirm))) call(caller.dataset.call, caller.dataset.body, caller.dataset);
   });
   document.addEventListener("submit", (event) => {
     if (!event.target.dataset.call) return;

@@ -69,13 +69,15 @@ def _profile(rules: Ruleset, name: str) -> Profile:
 def _addresses(rules: Ruleset, settings: Settings, profile: Profile, now_ns: int) -> AddressList:
     wanted = names_to_resolve(rules.catalogue, rules.policy, now_ns, profile)
     sanctioned = [sanction.domain for sanction in rules.policy.active_sanctions(now_ns)]
-    with Console(stderr=True).status(f"resolving {len(wanted) + len(sanctioned)} names"):
-        answers = {answer.name: answer for answer in NameResolver(settings.resolvers).resolve([*wanted, *sanctioned])}
+    kept = [row.name for row in rules.policy.active_never_blocked(now_ns) if row.name]
+    with Console(stderr=True).status(f"resolving {len(wanted) + len(sanctioned) + len(kept)} names"):
+        names = [*wanted, *sanctioned, *kept]
+        answers = {answer.name: answer for answer in NameResolver(settings.resolvers).resolve(names)}
     failed = [name for name, answer in answers.items() if not answer.ok]
     if any(name in failed for name in sanctioned) or len(failed) > len(answers) // 10:
         raise SetupError(
             f"{len(failed)} of {len(answers)} names, such as {failed[0]}, have no answer: check this host's DNS"
         )
-    spared = [address for name in sanctioned for address in answers[name].addresses]
+    spared = [address for name in [*sanctioned, *kept] for address in answers[name].addresses]
     resolved = {name: answer.addresses for name, answer in answers.items()}
     return build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns, profile)

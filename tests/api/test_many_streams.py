@@ -77,6 +77,7 @@ class Stream:
     def __init__(self, address: str) -> None:
         self.address = address
         self.places: list[int] = []
+        self.is_open = asyncio.Event()
         self.begin()
 
     def begin(self) -> None:
@@ -108,6 +109,7 @@ class Stream:
         while not self.places or self.places[-1] < until:
             octets = await reader.read(65_536)
             assert octets, "the stream ended"
+            self.is_open.set()
             self.take(octets)
         writer.close()
 
@@ -172,6 +174,7 @@ async def hold(address: str, store: Store) -> tuple[list[Stream], list[float]]:
     last = store.last_ingest_seq()
     broken = [asyncio.create_task(reader.read(last + 1 + at % 50, last)) for at, reader in enumerate(readers[:RESUMED])]
     whole = [asyncio.create_task(reader.read(last + LATER, last)) for reader in readers[RESUMED:]]
+    await asyncio.gather(*(reader.is_open.wait() for reader in readers))
     asked = asyncio.create_task(asyncio.to_thread(misbehave, address))
     for at in range(0, LATER, 50):
         await asyncio.sleep(1)

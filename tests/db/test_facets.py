@@ -1,16 +1,17 @@
 """Pages of any filter over few values are put together from facets, and follow the events."""
 
 import random
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy.dialects import sqlite as dialect
 from stored_events import SECOND_NS, T0_NS, make_event
 
 from db import schema
-from db.engine import connect_engine, parse_location
+from db.engine import connect_engine, parse_location, writing
 from db.events import page_query
 from db.store import Store, open_store
 from db.values import Aggregation, Dimension, EventCursor, EventFilter, Metric
@@ -133,16 +134,13 @@ def test_an_upgrade_fills_facets_and_sums(path: Path) -> None:
     with open_store(path) as store:
         store.append([make_event(number, service=SERVICES[number % 3]) for number in range(1, 50)])
         before = answers(store)
-    with sqlite3.connect(path) as plain:  # as the version before left it
-        for end in ("", "src_ip_", "dst_ip_", "dst_name_"):
-            plain.execute(f"DROP INDEX ix_events_{end}facet_id_observed_at_ns_event_id")
-        plain.execute("ALTER TABLE events DROP COLUMN facet_id")
-        plain.execute("DROP TABLE facets")
-        plain.execute("DROP TABLE rollups")
-        plain.execute("DROP TABLE sources")
-        plain.execute("UPDATE alembic_version SET version_num = 'mc0013'")
-    plain.close()
     engine = connect_engine(parse_location(path))
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    with writing(engine) as connection:  # as the version before facets left it
+        config.attributes["connection"] = connection
+        command.downgrade(config, "mc0013")
     schema.upgrade(engine)
     engine.dispose()
     with open_store(path) as store:
