@@ -26,6 +26,7 @@ RESUMED = 100  # of them, twice
 EARLIER = 4000  # events, some 5 MB: more than the kernel takes for a client that reads nothing
 LATER = 300
 ANSWERED_S = 5.0
+JSON = {"Content-Type": "application/json"}
 ROOM_MIB = 200
 SECOND_NS = 1_000_000_000
 PROGRAM = Path(__file__).parents[1] / "support/serve_job.py"
@@ -150,13 +151,13 @@ def misbehave(address: str) -> list[float]:
             began = time.monotonic()
             assert ask(client, "GET", "/v1/events?limit=10").status_code == 200
             taken.append(time.monotonic() - began)
-            assert ask(client, "GET", "/v1/events", params={"cursor": "e30." * at + "\u00df"}).status_code == 400
+            assert ask(client, "GET", "/v1/events", params={"cursor": "e30." * at + "\u00df"}).status_code in {400, 422}
             assert ask(client, "GET", "/v1/findings", params={"cursor": "A" * 4000}).status_code in {400, 422}
             assert ask(client, "GET", "/v1/events", params={"q": "a" * 9000}).status_code == 414
-            assert ask(client, "POST", "/v1/findings:bulk", content=endless(200_000)).status_code == 413
+            assert ask(client, "POST", "/v1/findings:bulk", content=endless(200_000), headers=JSON).status_code == 413
     for _ in range(5):  # a connection each: the server closes it before it has everything
         try:
-            answer = httpx.post(f"http://{address}/v1/events:batch", content=endless(30_000_000), trust_env=False)
+            answer = httpx.post(f"http://{address}/v1/findings:bulk", content=endless(30_000_000), headers=JSON)
             assert answer.status_code == 413
         except httpx.HTTPError:
             pass

@@ -6,6 +6,7 @@ python serve_job.py DATABASE
 import sys
 from pathlib import Path
 
+import structlog
 from installation import Installation
 
 from api.app import create_app
@@ -14,6 +15,7 @@ from db.store import open_store
 
 
 def main() -> None:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     path = Path(sys.argv[1])
     with open_store(path) as store:
         server = ApiServer(create_app(Installation(store, path).context()), bind(parse_listen("127.0.0.1:0")))
