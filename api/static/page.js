@@ -4,10 +4,8 @@
 (() => {
   const CHART_HEIGHT = 180;
   const DRAFT_MS = 400;
-  const VERDICTS = ["sanctioned", "unsanctioned", "suspicious"];
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  let plot = null;
-  let drawn = "";
+  const plots = new Map(); // by the id of the place: the plot, and the numbers that it shows
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -18,11 +16,11 @@
     return [times, ...stacked.reverse()];
   };
 
-  const options = (width, columns) => {
-    const series = VERDICTS.map((verdict, at) => ({
-      label: verdict,
-      fill: colour(`chart-${verdict}`),
-      stroke: colour(`chart-${verdict}`),
+  const options = (width, columns, names, [say, mark, step]) => {
+    const series = names.map((name, at) => ({
+      label: name,
+      fill: colour(`chart-${name}`),
+      stroke: colour(`chart-${name}`),
       width: 0,
       points: { show: false },
       paths: window.uPlot.paths.bars({ size: [0.8, 24], align: 1 }),
@@ -35,27 +33,36 @@
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       legend: { live: true },
       padding: [12, 24, 0, 0],
-      scales: { y: { range: (_, __, max) => [0, Math.max(4, Math.ceil(max * 1.1))] } },
+      scales: { x: { range: (_, min, max) => [min, max + step] }, y: { range: (_, __, max) => [0, Math.max(4, Math.ceil(max * 1.1))] } },
       axes: [
-        { ...axis, grid: { show: false }, values: (_, ticks) => ticks.map(clock) },
+        { ...axis, grid: { show: false }, space: 70, ...(mark === date && { incrs: DAYS }), values: (_, ticks) => ticks.map(mark) },
         { ...axis, size: 40, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000] },
       ],
-      series: [{ label: "time", value: (_, at) => (at === null ? "–" : clock(at)) }, ...series],
+      series: [{ label: "time", value: (_, at) => (at === null ? "–" : say(at)) }, ...series],
     };
   };
 
-  const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const DATE = { month: "short", day: "numeric" };
+  const TIME = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], TIME);
+  const date = (seconds) => new Date(seconds * 1000).toLocaleDateString([], DATE);
+  const dateAndClock = (seconds) => new Date(seconds * 1000).toLocaleString([], { ...DATE, ...TIME });
+  const DAY_S = 86400;
+  const DAYS = [1, 2, 5, 10, 30].map((days) => days * DAY_S);
 
-  const draw = (again) => {
-    const target = document.getElementById("chart");
-    if (!target) return;
-    const text = document.getElementById("chart-series").dataset.series;
-    if (text === drawn && !again) return;
-    drawn = text;
+  const drawOne = (target, again) => {
+    const { series: text, names } = document.getElementById(`${target.id}-series`).dataset;
+    const old = plots.get(target.id);
+    if (old && old.text === text && old.target === target && !again) return;
+    if (old) old.plot.destroy();
     const [times, ...columns] = JSON.parse(text);
-    if (plot) plot.destroy();
-    plot = new window.uPlot(options(target.clientWidth, columns), stack([times, ...columns]), target);
+    const step = times[1] - times[0];
+    const words = times.at(-1) - times[0] > 2 * DAY_S ? [dateAndClock, date, step] : [clock, clock, step];
+    const plot = new window.uPlot(options(target.clientWidth, columns, names.split(" "), words), stack([times, ...columns]), target);
+    plots.set(target.id, { plot, text, target });
   };
+
+  const draw = (again) => document.querySelectorAll(".chart").forEach((target) => drawOne(target, again));
 
   const copy = async (button) => {
     await navigator.clipboard.writeText(button.dataset.copy);

@@ -35,7 +35,6 @@ else:
 CLOCK_STEP_NS = 60_000_000_000
 BATCH_RECORDS = 8192
 BATCH_HEADS = 256
-WALK_RECORDS = 512
 SLICE_NS = 3_000_000_000
 WINDOW_OCTETS = 2 * MAX_RECORD_OCTETS
 
@@ -81,9 +80,9 @@ class HeadRecords:
         self.is_back = False
         taken, until_ns = 0, self.last_ns + SLICE_NS
         while taken < BATCH_RECORDS and len(heads) < BATCH_HEADS and not self.is_back:
-            records, is_damaged = self._walk(heads, until_ns)
+            records, is_damaged = self._walk(heads, BATCH_RECORDS - taken, until_ns)
             taken += records
-            if records and self.last_ns >= until_ns:
+            if self.last_ns >= until_ns:
                 break
             if records or self.is_back:
                 continue
@@ -91,26 +90,30 @@ class HeadRecords:
                 raise MalformedCapture(self._consumed + self._at, "a record larger than any snap length")
             if is_damaged or not self._fill():
                 break
+        self.passed_over += taken - len(heads)
         self.truncated = not taken and not self.is_back and self._at < self._end
         return heads if taken or self.is_back else None
 
-    def _walk(self, heads: list[Packet], until_ns: int) -> tuple[int, bool]:
+    def _walk(self, heads: list[Packet], most: int, until_ns: int) -> tuple[int, bool]:
         """Return how many records were taken from the window, heads into `heads`, and whether the next is damaged."""
-        rows, self._at, records, _, last_ns, is_damaged, counts, self.is_back = walk(
+        counted: list[tuple[int, bytes, int, int, int, int]] = []
+        self._at, records, last_ns, is_damaged, self.is_back = walk(
             self._table,
             self._window,
             self._at,
             self._end,
-            WALK_RECORDS,
+            heads,
+            counted,
+            Packet,
+            most,
+            BATCH_HEADS,
             self._format.record_header_octets,
             self._format.fraction_ns,
             self._format.byte_order == ">",
             until_ns,
         )
-        self.passed_over += records - len(rows)
-        self.counts += [(len(heads) + row[0], Count(*row[1:])) for row in counts]
+        self.counts += [(row[0], Count(*row[1:])) for row in counted]
         self.last_ns = last_ns if records else self.last_ns
-        heads += [Packet(ts_ns, _ETHERNET, data, wire) for ts_ns, data, wire in rows]
         return records, is_damaged
 
     def count_apart(self, flow: Flow) -> None:
