@@ -240,6 +240,16 @@ class Store(AccessStore):
         with reading(self._engine) as connection:
             return events.events_of_finding(connection, wanted, from_ns, limit)
 
+    def count_open_findings(self, limit: int) -> dict[str, int]:
+        """Return how many open findings there are by how their tunnel did, of the `limit` seen last."""
+        with reading(self._engine) as connection:
+            return findings.count_open(connection, limit)
+
+    def busiest_sources(self, since_ns: int, limit: int) -> dict[str, dict[str, int]]:
+        """Return the `limit` sources with most open findings seen since, each with how many by how their tunnel did."""
+        with reading(self._engine) as connection:
+            return findings.busiest_sources(connection, since_ns, limit)
+
     def change_finding(self, finding_id: str, wanted: FindingChange, actor: str, at_ns: int) -> Finding | None:
         """Do to a finding what `actor` wants, note it in its history, and return it; None when there is none.
 
