@@ -23,14 +23,26 @@ def default_state() -> Path:
     return Path(base) / "molecatcher"
 
 
+def make_state(state: Path) -> None:
+    """Make the state directory if there is none.
+
+    Raises:
+        SetupError: it cannot be made.
+    """
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SetupError(f"{state} cannot be used: {error.strerror}; give another directory with --state") from error
+
+
 def kept(path: Path, make: Callable[[], bytes]) -> bytes:
     """Return what the file at `path` holds; the first caller of all processes makes it, readable by its owner only.
 
     Raises:
         SetupError: the state directory cannot be used.
     """
+    make_state(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             _make(path, make())
         return path.read_bytes()
@@ -56,8 +68,8 @@ def claim(path: Path, wait_s: float = CLAIM_WAIT_S) -> int:
     Raises:
         SetupError: another process has it, or the state directory cannot be used.
     """
+    make_state(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise SetupError(f"{path} cannot be used: {error.strerror}; give another directory with --state") from error
