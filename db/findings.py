@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, delete, select, tuple_
+from sqlalchemy import Connection, RowMapping, delete, func, select, tuple_
 
 from db import history
 from db.engine import upsert
@@ -107,6 +107,29 @@ def change(connection: Connection, finding_id: str, wanted: FindingChange, actor
     _write(connection, [tally])
     history.add(connection, entries)
     return tally.to_finding()
+
+
+def count_open(connection: Connection, limit: int) -> dict[str, int]:
+    """Return how many open findings there are by how their tunnel did, of the `limit` seen last."""
+    columns = _FINDINGS.c
+    newest = select(columns.tunnel_state).where(columns.state == FindingState.OPEN.value)
+    newest = newest.order_by(columns.last_seen_ns.desc(), columns.finding_id.desc()).limit(limit)
+    found = newest.subquery()
+    query = select(found.c.tunnel_state, func.count()).group_by(found.c.tunnel_state)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def busiest_sources(connection: Connection, since_ns: int, limit: int) -> dict[str, dict[str, int]]:
+    """Return the `limit` sources with most open findings seen since, each with how many by how their tunnel did."""
+    columns = _FINDINGS.c
+    is_open = (columns.state == FindingState.OPEN.value, columns.last_seen_ns >= since_ns)
+    most = select(columns.src_ip).where(*is_open).group_by(columns.src_ip)
+    most = most.order_by(func.count().desc(), func.max(columns.last_seen_ns).desc()).limit(limit)
+    query = select(columns.src_ip, columns.tunnel_state, func.count()).where(*is_open, columns.src_ip.in_(most))
+    found: dict[str, dict[str, int]] = {}
+    for source, state, count in connection.execute(query.group_by(columns.src_ip, columns.tunnel_state)):
+        found.setdefault(source, {})[state] = count
+    return found
 
 
 def set_exceptions(connection: Connection, wanted: Mapping[str, str | None], at_ns: int) -> int:

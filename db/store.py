@@ -48,7 +48,6 @@ from db.values import (
     FindingState,
     Group,
     IngestedEvent,
-    IntervalCount,
     NameSighting,
     PullRecord,
     Resolution,
@@ -188,27 +187,15 @@ class Store(AccessStore):
         with reading(self._engine) as connection:
             return events.last_ingest_seq(connection)
 
-    def service_counts(self, from_ns: int, to_ns: int, verdict: Outcome | None = None) -> list[ServiceCount]:
+    def service_counts(self, from_ns: int, to_ns: int) -> list[ServiceCount]:
         """Return the counts of each service observed in the window, the busiest first."""
         with reading(self._engine) as connection:
-            return events.service_counts(connection, from_ns, to_ns, verdict)
-
-    def events_per_interval(self, from_ns: int, to_ns: int, interval_ns: int) -> list[IntervalCount]:
-        """Return the counts of each interval and verdict, empty ones left out; intervals begin at `from_ns`.
-
-        Raises:
-            ValueError: `interval_ns` is not positive.
-        """
-        if interval_ns <= 0:
-            raise ValueError("interval_ns must be positive")
-        with reading(self._engine) as connection:
-            return events.events_per_interval(connection, from_ns, to_ns, interval_ns)
+            return aggregates.service_counts(connection, from_ns, to_ns)
 
     def aggregate(self, wanted: EventFilter, how: Aggregation, limit: int) -> list[Group]:
         """Return up to `limit` groups of events: intervals in order, the highest value first."""
         with reading(self._engine) as connection:
-            answer = aggregates.aggregate_hours if aggregates.is_hourly(wanted, how) else aggregates.aggregate
-            return answer(connection, wanted, how, limit)
+            return aggregates.aggregate(connection, wanted, how, limit)
 
     def observed_addresses(self, verdict: Outcome, from_ns: int) -> frozenset[str]:
         """Return the other ends' addresses in events of `verdict` observed since `from_ns`, DNS answers included."""
@@ -239,6 +226,16 @@ class Store(AccessStore):
         """Return up to `limit` of the newest events of a finding, as far as its source's 200 newest hold them."""
         with reading(self._engine) as connection:
             return events.events_of_finding(connection, wanted, from_ns, limit)
+
+    def count_open_findings(self, limit: int) -> dict[str, int]:
+        """Return how many open findings there are by how their tunnel did, of the `limit` seen last."""
+        with reading(self._engine) as connection:
+            return findings.count_open(connection, limit)
+
+    def busiest_sources(self, since_ns: int, limit: int) -> dict[str, dict[str, int]]:
+        """Return the `limit` sources with most open findings seen since, each with how many by how their tunnel did."""
+        with reading(self._engine) as connection:
+            return findings.busiest_sources(connection, since_ns, limit)
 
     def change_finding(self, finding_id: str, wanted: FindingChange, actor: str, at_ns: int) -> Finding | None:
         """Do to a finding what `actor` wants, note it in its history, and return it; None when there is none.

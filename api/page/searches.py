@@ -8,10 +8,9 @@ from starlette.requests import Request
 
 from api.caller import Caller
 from api.context import ApiContext
-from api.page.render import asked, origin_of
+from api.page.filters import filter_of
+from api.page.render import origin_of
 from db.workflow_values import SavedSearch, SearchedResource
-
-NO_FILTER = frozenset({"cursor", "limit"})  # where one is in a list, and how much of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Searches:
 
 def make_searches(context: ApiContext, resource: SearchedResource, request: Request, who: Caller) -> Searches:
     """Return the searches of `resource` that `who` made or others share."""
-    present = {name: value for name, value in asked(request).items() if name not in NO_FILTER}
+    present = filter_of(request)
     found = context.store.searches.searches(who.name)
     links = (_link(row, request, who, present) for row in found if row.resource is resource)
     return Searches(resource, tuple(links), present)

@@ -211,7 +211,7 @@ def test_focus_stays_while_the_page_renews_itself(
 def test_the_keyboard_reaches_everything(busy: Installation, browser: webdriver.Chrome) -> None:
     browser.get(busy.url)
     reached = set()
-    for _ in range(40):
+    for _ in range(80):
         browser.switch_to.active_element.send_keys(Keys.TAB)
         active = browser.switch_to.active_element
         reached.add(active.get_attribute("data-copy") or active.get_attribute("class") or active.tag_name)

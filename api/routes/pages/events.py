@@ -12,7 +12,7 @@ from api.access.table import TABLE
 from api.caller import Who
 from api.dependencies import Context
 from api.explained import explained
-from api.page.filters import EVENT_CHOICES, read_query
+from api.page.filters import EVENT_CHOICES, exports_of, read_query, windows_of
 from api.page.names import short_names
 from api.page.pages import page_of
 from api.page.render import Section, render
@@ -55,6 +55,8 @@ def get_events(context: Context, shown: Shown, who: Who, request: Request) -> HT
         refused=refused,
         searches=make_searches(context, SearchedResource.EVENTS, request, who),
         choices=EVENT_CHOICES,
+        windows=windows_of(request, context.now_ns()),
+        exports=exports_of(request),
         names=short_names(context),
         next_page=page.address_of_next(request.url),
     )
