@@ -14,7 +14,7 @@ passes over quiet flows itself (`sensor.flow`). The detections are the same in e
 The file is read, not mapped. Mapped, a file that is cut short meanwhile would end the process, and it costs twice as
 much: where one record begins is known only from the one before, so each waits for memory, while a copy runs ahead of
 itself and leaves the records in the cache. (A bare walk over 1.7 GB: 0.12 s read in windows of 1 MiB, 0.15 s of 128
-KiB; mapped 0.26 s with the kernel's read-ahead, 0.29 s populated by MADV_POPULATE_READ in windows of 256 KiB to 64 MiB.)
+KiB; mapped 0.26 s with the kernel's read-ahead, 0.29 s with MADV_POPULATE_READ in windows of 256 KiB to 64 MiB.)
 
 Cost by bench/offline.py: 0.13 us a packet, half of it to copy the file. The table takes 12 MiB once it is full.
 """
