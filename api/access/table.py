@@ -53,6 +53,7 @@ _ANY = frozenset(TokenScope)
 _OPEN = Rule(Area.PAGE, is_open=True)
 _DOOR = Rule(Area.PAGE, is_open=True, is_door=True)
 _PAGE = Rule(Area.PAGE, VIEWER)
+_EDITOR_PAGE = Rule(Area.PAGE, EDITOR)
 _ADMIN_PAGE = Rule(Area.PAGE, ADMIN)
 _EVENTS = Rule(Area.API, VIEWER, frozenset({TokenScope.EVENTS_READ}))
 _EVIDENCE = Rule(Area.API, ANALYST, frozenset({TokenScope.EVIDENCE_READ}))
@@ -80,6 +81,8 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_PAGE, "POST", ("/sign-out",)),
     (_PAGE, "GET", ("/", "/fragments/live", "/events", "/events/{event_id}", "/findings", "/findings/{finding_id}")),
     (_PAGE, "GET", ("/services", "/lists", "/lists/{list_name}", "/sensors", "/policy")),
+    (_PAGE, "GET", ("/profiles",)),
+    (_EDITOR_PAGE, "POST", ("/profiles/{name}/preview",)),
     (_ADMIN_PAGE, "GET", ("/outputs", "/tokens", "/audit")),
     (_ANYBODY, "GET", ("/v1/openapi.json", "/v1/me")),
     (_EVENTS, "GET", ("/v1/events", "/v1/events/{event_id}", "/v1/events/aggregate", "/v1/events/export")),
@@ -97,7 +100,10 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_FINDINGS, "POST", ("/v1/demonstration",)),
     (_FINDINGS, "DELETE", ("/v1/demonstration",)),
     (_POLICY, "GET", ("/v1/policy", "/v1/exceptions", "/v1/exceptions/{exception_id}", "/v1/blocked")),
-    (_POLICY, "GET", ("/v1/sanctioned", "/v1/never-blocked")),
+    (_POLICY, "GET", ("/v1/sanctioned", "/v1/never-blocked", "/v1/profiles")),
+    (_EDIT, "POST", ("/v1/profiles/{name}/preview",)),
+    (_PUBLISH, "PUT", ("/v1/profiles/{name}",)),
+    (_PUBLISH, "DELETE", ("/v1/profiles/{name}",)),
     (_POLICY, "GET", ("/v1/services/{service_id}",)),
     (_EDIT, "PUT", ("/v1/services/{service_id}",)),
     (_EDIT, "POST", ("/v1/policy/preview",)),
@@ -135,6 +141,8 @@ _CHANGES = {
     "finding.comment": ("POST /v1/findings/{finding_id}/comments",),
     "findings.update": ("POST /v1/findings:bulk",),
     "demonstration.create": ("POST /v1/demonstration",),
+    "profile.update": ("PUT /v1/profiles/{name}",),
+    "profile.delete": ("DELETE /v1/profiles/{name}",),
     "sanction.create": ("POST /v1/sanctioned",),
     "sanction.approve": ("POST /v1/sanctioned/{sanction_id}/approve",),
     "sanction.delete": ("DELETE /v1/sanctioned/{sanction_id}",),
