@@ -127,7 +127,9 @@ class SanctionBody(Body):
 class ProfileBody(Body):
     """What the lists of a profile hold, for firewalls that take something else than the others."""
 
-    services: Texts = Field([], description="Services and categories; none: those decided `block`", examples=[["ngrok"]])
+    services: Texts = Field(
+        [], description="Services and categories; none: those decided `block`", examples=[["ngrok"]]
+    )
     roles: Annotated[list[Literal["agent", "visitor", "auxiliary"]], Field(min_length=1, max_length=3)] = Field(
         ["agent"], description="Whose names"
     )
@@ -146,7 +148,8 @@ class ProfileBody(Body):
 
     def to_table(self, name: str) -> ProfileTable:
         """Return what the policy reads."""
-        return msgspec.convert(self.model_dump() | {"name": name}, ProfileTable, strict=False)
+        fields = self.model_dump(exclude={"owner", "reason"}) | {"name": name}
+        return msgspec.convert(fields, ProfileTable)
 
 
 class ExceptionQuery(BaseModel):

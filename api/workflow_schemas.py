@@ -163,7 +163,7 @@ class ListEffectDocument(Document):
 
 
 class ProfilePreviewDocument(Document):
-    """What the lists of a profile would hold, and how that differs from its present ones, or from the default profile's."""
+    """What the lists of a profile would hold, beside its present ones or else the default profile's."""
 
     lists: list[ListEffectDocument]
 

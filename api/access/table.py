@@ -53,7 +53,7 @@ _ANY = frozenset(TokenScope)
 _OPEN = Rule(Area.PAGE, is_open=True)
 _DOOR = Rule(Area.PAGE, is_open=True, is_door=True)
 _PAGE = Rule(Area.PAGE, VIEWER)
-_EDITOR_PAGE = Rule(Area.PAGE, EDITOR)
+_EDIT_PAGE = Rule(Area.PAGE, EDITOR)
 _ADMIN_PAGE = Rule(Area.PAGE, ADMIN)
 _EVENTS = Rule(Area.API, VIEWER, frozenset({TokenScope.EVENTS_READ}))
 _EVIDENCE = Rule(Area.API, ANALYST, frozenset({TokenScope.EVIDENCE_READ}))
@@ -82,7 +82,7 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_PAGE, "GET", ("/", "/fragments/live", "/events", "/events/{event_id}", "/findings", "/findings/{finding_id}")),
     (_PAGE, "GET", ("/services", "/lists", "/lists/{list_name}", "/sensors", "/policy")),
     (_PAGE, "GET", ("/profiles",)),
-    (_EDITOR_PAGE, "POST", ("/profiles/{name}/preview",)),
+    (_EDIT_PAGE, "POST", ("/policy/preview", "/profiles/{name}/preview")),
     (_ADMIN_PAGE, "GET", ("/outputs", "/tokens", "/audit")),
     (_ANYBODY, "GET", ("/v1/openapi.json", "/v1/me")),
     (_EVENTS, "GET", ("/v1/events", "/v1/events/{event_id}", "/v1/events/aggregate", "/v1/events/export")),

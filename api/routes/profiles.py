@@ -29,7 +29,7 @@ NOBODY = dict.fromkeys(("owner", "reason", "changed_by", "changed_at"))
 
 @router.get("/v1/profiles", response_model=ProfileList, responses=problems(503))
 def list_profiles(context: Context) -> Response:
-    """Every profile: those built in, the policy file's, those made over the API. Where names are the same the file wins."""
+    """Every profile: those built in, the policy file's, those made over the API; of one name the file's."""
     return json_response({"items": profile_documents(context)})
 
 
@@ -53,18 +53,18 @@ def set_profile(name: ProfileName, body: ProfileBody, context: Context, who: Who
     return json_response(next(row for row in profile_documents(context) if row["name"] == name))
 
 
-@router.post(
-    "/v1/profiles/{name}/preview", response_model=ProfilePreviewDocument, responses=problems(409, 422, 503)
-)
+@router.post("/v1/profiles/{name}/preview", response_model=ProfilePreviewDocument, responses=problems(409, 422, 503))
 def preview_profile(name: ProfileName, body: ProfileBody, context: Context) -> Response:
-    """How many entries each list of a profile would have, and what differs from what it, or the default one, holds now."""
+    """How many entries each list of a profile would have, beside what it, or else the default one, holds now."""
     found = msgspec.to_builtins(profile_effects(name, body, context))
-    return json_response({"lists": [row | {"list": row.pop("list_name")} for row in found]})
+    for row in found:
+        row["list"] = row.pop("list_name")
+    return json_response({"lists": found})
 
 
 @router.delete("/v1/profiles/{name}", status_code=204, responses=problems(404, 409, 422, 503))
 def remove_profile(name: ProfileName, context: Context) -> Response:
-    """Remove a profile that was made over the API. Refused while a token is bound to it: its firewall would get nothing."""
+    """Remove a profile that was made over the API; refused while a token is bound to it."""
     bound = next((row for row in context.store.tokens() if row.profile == name and row.revoked_at_ns is None), None)
     if bound is not None:
         raise Problem(Kind.CONFLICT, f"The token {bound.name} is bound to this profile: revoke it first.")

@@ -3,6 +3,7 @@
 
 (() => {
   const CHART_HEIGHT = 180;
+  const DRAFT_MS = 400;
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const plots = new Map(); // by the id of the place: the plot, and the numbers that it shows
 
@@ -76,12 +77,16 @@
     shown.scrollIntoView({ block: "nearest" });
   };
 
+  const send = (path, body, method) => {
+    const token = document.querySelector('meta[name="csrf-token"]');
+    const headers = { "Content-Type": "application/json", ...(token && { "X-CSRF-Token": token.content }) };
+    return fetch(path, { method, headers, body }).catch(() => null);
+  };
+
   // A call of the API: its refusal is said in its own words, its success by `say`, by the page at `then`, or by this page anew.
   const call = async (path, body, { method = "POST", then = "", say = "" }) => {
     document.getElementById("refused").hidden = true;
-    const token = document.querySelector('meta[name="csrf-token"]');
-    const headers = { "Content-Type": "application/json", ...(token && { "X-CSRF-Token": token.content }) };
-    const response = await fetch(path, { method, headers, body }).catch(() => null);
+    const response = await send(path, body, method);
     if (response && response.ok) return say ? tell("said", say) : done(response, then);
     const problem = response ? await response.json().catch(() => ({})) : { detail: "The server does not answer. Try again." };
     tell("refused", [problem.title, problem.detail].filter(Boolean).join(": ") || `The server answered ${response.status}.`);
@@ -133,22 +138,107 @@
     if (ids.length) call(button.dataset.bulk, JSON.stringify({ ids, ...JSON.parse(button.dataset.body) }), {});
   };
 
+  // A path whose `{name}` is a field of the form, and the other fields.
+  const filled = (path, { ...fields }) => {
+    const whole = path.replace(/\{(\w+)\}/g, (_, name) => {
+      const value = fields[name];
+      delete fields[name];
+      return encodeURIComponent(value);
+    });
+    return [whole, fields];
+  };
+
   const submit = async (form) => {
     const buttons = [...form.querySelectorAll("button")];
     buttons.forEach((button) => (button.disabled = true));
-    await call(form.dataset.call, JSON.stringify(fieldsOf(form)), form.dataset);
+    const [path, fields] = filled(form.dataset.call, fieldsOf(form));
+    await call(path, JSON.stringify(fields), form.dataset);
     buttons.forEach((button) => (button.disabled = false));
   };
 
+  // What a change of the policy would do, shown in `region`; `wrong` is told which fields cannot be kept.
+  const POLICY = "/policy/preview";
+  let asked = 0;
+  const preview = async (path, draft, region, wrong) => {
+    const mine = ++asked;
+    const response = await send(path, JSON.stringify(draft), "POST");
+    const isGood = response && response.ok;
+    const text = isGood ? await response.text() : "";
+    const problem = isGood || !response ? {} : await response.json().catch(() => ({}));
+    if (mine !== asked) return;
+    region.innerHTML = text;
+    if (!isGood) region.append(notice(problem.detail || "The server does not answer. Try again."));
+    wrong(problem.errors ?? []);
+  };
+
+  const notice = (text) => {
+    const said = document.createElement("p");
+    said.className = "notice bad";
+    said.textContent = text;
+    return said;
+  };
+
+  // While a form is filled in: nobody must answer for a draft, all else that is required must be there.
+  const draft = (form) => {
+    const region = form.querySelector(".preview") ?? form.appendChild(Object.assign(document.createElement("div"), { className: "preview" }));
+    region.setAttribute("role", "status");
+    region.id ||= `preview-${form.dataset.draft}`;
+    const wrong = (errors) => {
+      const names = errors.map((row) => row.parameter.split(".").pop());
+      for (const field of form.elements) {
+        const isWrong = names.includes(field.name) || (field.name === "service" && names.includes(field.value));
+        if (isWrong) {
+          field.setAttribute("aria-invalid", "true");
+          field.setAttribute("aria-describedby", region.id);
+        } else {
+          field.removeAttribute("aria-invalid");
+          field.removeAttribute("aria-describedby");
+        }
+      }
+    };
+    const isMissing = (field) => field.required && !["owner", "reason"].includes(field.name) && !field.value.trim();
+    if ([...form.elements].some(isMissing)) {
+      asked += 1;
+      region.replaceChildren();
+      return wrong([]);
+    }
+    const fields = { owner: "draft", reason: "draft", ...fieldsOf(form) };
+    if (form.dataset.look) return preview(...filled(form.dataset.look, fields), region, wrong);
+    const change = form.dataset.draft === "decisions" ? { [fields.service]: fields.decision } : [fields];
+    return preview(POLICY, { [form.dataset.draft]: change }, region, wrong);
+  };
+
+  // Whether somebody agrees to what a button would do, once they saw it.
+  const agreed = (button) => {
+    const dialog = document.getElementById("agree");
+    dialog.querySelector("h2").textContent = button.dataset.confirm;
+    const region = dialog.querySelector(".preview");
+    region.replaceChildren();
+    preview(POLICY, JSON.parse(button.dataset.draft), region, () => {});
+    dialog.returnValue = "";
+    dialog.showModal();
+    return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "go"), { once: true }));
+  };
+
+  const isMeant = (button) => (button.dataset.draft ? agreed(button) : !button.dataset.confirm || window.confirm(button.dataset.confirm));
+
+  let drafting = 0;
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest("form[data-draft]");
+    if (!form) return;
+    window.clearTimeout(drafting);
+    drafting = window.setTimeout(() => draft(form), DRAFT_MS);
+  });
+
   const setOffline = (isOffline) => (document.getElementById("offline").hidden = !isOffline);
 
-  document.addEventListener("click", (event) => {
+  document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     if (button) copy(button);
     const bulk = event.target.closest("button[data-bulk]");
     if (bulk) change(bulk);
     const caller = event.target.closest("button[data-call]");
-    if (caller && (!caller.dataset.confirm || window.confirm(caller.dataset.confirm))) call(caller.dataset.call, caller.dataset.body, caller.dataset);
+    if (caller && (await isMeant(caller))) call(caller.dataset.call, caller.dataset.body, caller.dataset);
   });
   document.addEventListener("submit", (event) => {
     if (!event.target.dataset.call) return;

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from access_server import serving
+from built_lists import build_lists
 from installation import NOW_NS, Installation, add_token
 from people import sign_in
 
@@ -13,9 +14,6 @@ from api.access.config import AccessConfig
 from api.workflow_schemas import PreviewDocument
 from db.access_values import AccessRole
 from db.values import TokenScope
-from molecatcher.lists.list_files import ListFiles
-from molecatcher.lists.publish import Publisher
-from molecatcher.names.resolve import NameResolver
 from rules.event import EventReason
 from rules.list_building import build_names
 from rules.policy_reader import parse_policy
@@ -28,21 +26,8 @@ EXCEPTION = {"service": "ngrok", "sources": ["10.20.0.0/16"]} | WHO
 
 
 @pytest.fixture
-def lists(installation: Installation, tmp_path: Path) -> Publisher:
-    """The installation's lists, as the real publisher builds them."""
-    resolver = NameResolver(["127.0.0.1"])
-    publisher = Publisher(
-        installation.store,
-        installation.ruleset,
-        resolver,
-        60,
-        files=ListFiles(tmp_path / "lists"),
-        now_ns=lambda: installation.now_ns,
-    )
-    publisher.use_profile("agents-only")
-    publisher.publish_names()
-    installation.preview_lists = publisher.preview
-    return publisher
+def lists(installation: Installation, tmp_path: Path) -> None:
+    build_lists(installation, tmp_path / "lists")
 
 
 def preview(client: httpx.Client, **change: Any) -> dict[str, Any]:
