@@ -27,7 +27,7 @@ from molecatcher.logs import configure_logging
 from molecatcher.processes.notify import Notifier
 from molecatcher.recordings.ingest import Ingest, IngestSummary
 from molecatcher.recordings.log_follower import LogFollower, Position, read_whole
-from molecatcher.state import make_state
+from molecatcher.state import make_database, make_state
 from rules.event import Event, make_event, uuid7
 from rules.policy import Policy
 from rules.ruleset import Ruleset
@@ -54,7 +54,7 @@ def ingest_files(
 ) -> None:
     """Read `files` to their end, print what was detected, and store it if `store_in` says where."""
     if store_in:
-        make_state(store_in.state)
+        make_database(store_in.database)
     catalogue = CatalogueFolder(store_in.state if store_in else None).load()
     policy = read_policy(policy_path, catalogue, time.time_ns()) if policy_path else Policy()
     ruleset = Ruleset(catalogue, policy)

@@ -15,7 +15,7 @@ from molecatcher.commands.progress import progress_of
 from molecatcher.commands.tables import console, detections_table, print_summary
 from molecatcher.processes.collector import spare_collector
 from molecatcher.recordings.replay import Replay
-from molecatcher.state import make_state
+from molecatcher.state import make_database
 from rules.catalogue import Catalogue
 from rules.event import Event, to_document
 from rules.policy import Policy
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, store_in: "Settings | None") -> int:
     """Replay `files` one after the other and print what was detected; return 1 if one could not be read whole."""
     if store_in:
-        make_state(store_in.state)
+        make_database(store_in.database)
     catalogue = CatalogueFolder(store_in.state if store_in else None).load()
     policy = read_policy_file(policy_path, catalogue) if policy_path else Policy()
     messages = Console(stderr=True)
