@@ -112,7 +112,10 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.consumers = states
     app.state.registry = registry
     app.state.pseudonyms = Pseudonyms(context.name_key)
-    app.state.tail = EventTail(context.store)
+    stalled = Counter(
+        "molecatcher_streams_cut_off", "Streams whose client took nothing for a minute", registry=registry
+    )
+    app.state.tail = EventTail(context.store, stalled.inc)
     app.state.decisions = DecisionStream(partial(decisions.earlier_bodies, context))
     app.state.kept_counts = KeptCounts()
     app.state.templates = make_templates(context.version)

@@ -2,10 +2,11 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Protocol
 
+from db.audit import Act
 from db.store import Store
 from rules.blocklist import ListName, Snapshot
 from rules.dissected import DissectedPacket
@@ -146,3 +147,7 @@ class ApiContext:
     cursor_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     output_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     name_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+
+    def on_behalf_of(self, act: Act) -> "ApiContext":
+        """Return the context whose store notes what it changes as what `act` did."""
+        return replace(self, store=self.store.on_behalf_of(act))

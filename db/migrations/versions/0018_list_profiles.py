@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "mc0017"
-down_revision = "mc0016"
+revision = "mc0018"
+down_revision = "mc0017"
 branch_labels = None
 depends_on = None
 
