@@ -11,7 +11,7 @@ from traps import DETECTED
 from traps_unseen import QUIET, UNSEEN
 
 from rules.catalogue import load_catalogue
-from rules.policy import parse_policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from sensor.detect import Detector
 from sensor.packet import Packet

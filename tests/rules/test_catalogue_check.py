@@ -9,7 +9,8 @@ from rules.catalogue_check import Level, Problem, check_catalogue
 from rules.catalogue_diff import Change, diff
 from rules.classify import classify
 from rules.errors import InvalidPolicy
-from rules.policy import Policy, parse_policy
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
 from rules.verdict import Outcome, Role
 
 ENTRY = """
