@@ -27,6 +27,7 @@ from db import (
 )
 from db.access_store import AccessStore
 from db.answered import AnsweredStore
+from db.audit import ACT, Act
 from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.errors import DbError
 from db.evidence import DEFAULT_EVIDENCE_LIMIT
@@ -99,6 +100,10 @@ class Store(AccessStore):
         self.answered = AnsweredStore(engine)
         self.outputs = OutputStore(engine)
         self.retention = RetentionStore(engine)
+
+    def on_behalf_of(self, act: Act) -> "Store":
+        """Return the same store where whatever people change is noted as what `act` did, in the same transaction."""
+        return Store(self._engine.execution_options(**{ACT: act}), self._evidence_limit)
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from molecatcher import __version__
 from molecatcher.commands.account import app as account_commands
 from molecatcher.commands.catalogue import app as catalogue_commands
 from molecatcher.commands.enforce import app as enforce_commands
@@ -64,6 +63,8 @@ stdout, stderr = Console(), Console(stderr=True)
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from molecatcher import __version__
+
         typer.echo(f"molecatcher {__version__}")
         raise typer.Exit
 

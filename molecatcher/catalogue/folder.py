@@ -17,7 +17,6 @@ import msgspec
 
 from molecatcher.catalogue.bundles import unpack
 from molecatcher.errors import CatalogueError, FetchError
-from molecatcher.lists.fetch import replace_whole
 from molecatcher.state import default_state, give, make_service_state
 from rules.catalogue import Catalogue, build_catalogue, load_catalogue, read_files, version_key
 from rules.errors import InvalidCatalogue
@@ -171,6 +170,8 @@ class CatalogueFolder:
         self._write(self._in_force, msgspec.json.encode(chosen))
 
     def _write(self, path: Path, octets: bytes) -> None:
+        from molecatcher.lists.fetch import replace_whole  # noqa: PLC0415 - brings TLS, slow to import
+
         replace_whole(path, octets)
         give(path, self.state)
 
