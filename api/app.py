@@ -64,6 +64,7 @@ from api.routes import (
     taxii,
     tokens,
 )
+from api.sensor_rules import SensorRules
 from api.static_files import STATIC_PATH, make_static_files
 from api.tail import EventTail
 from db.errors import DbError
@@ -111,6 +112,7 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.consumers = states
     app.state.registry = registry
     app.state.pseudonyms = Pseudonyms(context.name_key)
+    app.state.sensor_rules = SensorRules(context)
     app.state.tail = EventTail(context.store)
     app.state.decisions = DecisionStream(partial(decisions.earlier_bodies, context))
     app.state.kept_counts = KeptCounts()

@@ -69,6 +69,14 @@ class PolicyStatus:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CatalogueUpdate:
+    """The update that the catalogue in force comes from: the bundle, and its signature as it came with it."""
+
+    octets: bytes
+    signature: bytes
+
+
 class Snapshots(Protocol):
     """The lists in force."""
 
@@ -128,6 +136,7 @@ class ApiContext:
     version: str
     ruleset: Callable[[], Ruleset]
     policy_changed: Callable[[], None] = lambda: None
+    catalogue_update: Callable[[], CatalogueUpdate | None] = lambda: None
     preview_lists: Callable[[Ruleset], Sequence[ListEffect]] = lambda _proposed: ()
     needs_approval: Callable[[], bool] = lambda: False
     outputs_changed: Callable[[], None] = lambda: None

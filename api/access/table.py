@@ -116,6 +116,7 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_FEEDS, "GET", (f"{_COLLECTION}objects/", f"{_COLLECTION}manifest/", f"{_COLLECTION}objects/{{object_id}}/")),
     (_FEEDS, "GET", (f"{_COLLECTION}objects/{{object_id}}/versions/",)),
     (_SENSOR, "POST", ("/v1/events:batch", "/v1/sensors/{sensor_id}/status")),
+    (_SENSOR, "GET", ("/v1/sensors/{sensor_id}/rules", "/v1/sensors/{sensor_id}/catalogue")),
     (_DECISIONS, "GET", ("/v1/decisions", "/v1/decisions/stream")),
     (_DECISIONS, "POST", ("/v1/usage-metrics",)),
     (_METRICS, "GET", ("/metrics", "/readyz")),
