@@ -15,12 +15,16 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
-# What reads heads, by mypyc. Not among them: modules of values alone (see rules.value), and what runs once a batch.
+# What reads and judges heads, by mypyc. Not among them: modules of values alone (see rules.value), and what runs once a
+# batch.
 COMPILED = (
-    *("rules/classify.py", "rules/lies.py", "rules/matcher.py", "rules/names.py", "rules/tells.py"),
+    *(f"rules/{name}.py" for name in ("classify", "ingress", "lies", "matcher", "names", "tells")),
     *(
+        "sensor/candidates.py",
+        "sensor/clients.py",
         "sensor/correlate.py",
         "sensor/decode.py",
+        "sensor/detect.py",
         "sensor/dns_shapes.py",
         "sensor/dns_transactions.py",
         "sensor/flow.py",

@@ -30,7 +30,7 @@ from api.guard import RequestGuard
 from api.idempotency import IdempotentRequests
 from api.metrics import RequestMetrics, make_registry
 from api.openapi import describe
-from api.page.overview import KeptChart
+from api.page.overview import KeptCounts
 from api.page.templates import make_templates
 from api.problems import Problem
 from api.pseudonyms import Pseudonyms
@@ -55,6 +55,7 @@ from api.routes import (
     outputs,
     pages,
     policy,
+    sanctioned,
     searches,
     sensors,
     services,
@@ -110,16 +111,19 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.consumers = states
     app.state.registry = registry
     app.state.pseudonyms = Pseudonyms(context.name_key)
-    app.state.tail = EventTail(context.store)
+    stalled = Counter(
+        "molecatcher_streams_cut_off", "Streams whose client took nothing for a minute", registry=registry
+    )
+    app.state.tail = EventTail(context.store, stalled.inc)
     app.state.decisions = DecisionStream(partial(decisions.earlier_bodies, context))
-    app.state.kept_chart = KeptChart()
+    app.state.kept_counts = KeptCounts()
     app.state.templates = make_templates(context.version)
     app.add_middleware(IdempotentRequests)
     app.add_middleware(RequestGuard, hosts=config.all_hosts)
     app.state.metrics = RequestMetrics(registry)
     _add_outermost(app, config, app.state.metrics)
     readers = (feeds, decisions, lists, consumers, taxii, misp)
-    workflow = (findings, exceptions, services, blocked, searches, outputs, inbound)
+    workflow = (findings, sanctioned, exceptions, services, blocked, searches, outputs, inbound)
     watchers = (event_streams, events, *workflow, sensors, policy, demonstration)
     access = (me, tokens, audit, sessions, sign_in, ingest)
     for module in (*readers, *watchers, health, pages, *access):  # tried in turn: readers ask most

@@ -6,11 +6,14 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
+from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access.audit import ACT, end_act
 from api.metrics import RequestMetrics
 from api.problems import Kind, Problem
 from api.streaming import ANSWER_HEADERS, HEADERS_ONLY, REQUEST_ID
+from db.errors import DbError
 
 
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
@@ -53,11 +56,11 @@ class RequestBoundary:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        response = _Response(send, scope, request_id=str(uuid.uuid4()), has_body=scope["method"] != "HEAD")
-        scope[REQUEST_ID] = response.request_id
         method, started = scope["method"], time.perf_counter()
         if method == "HEAD":  # the server needs its own scope as it is, to leave the body out
             scope = {**scope, "method": "GET", HEADERS_ONLY: True}
+        response = _Response(send, scope, request_id=str(uuid.uuid4()), has_body=method != "HEAD")
+        scope[REQUEST_ID] = response.request_id
         try:
             await self.app(scope, receive, response.send)
         except Problem as problem:
@@ -77,6 +80,17 @@ class RequestBoundary:
         await response.answer(Problem(Kind.INTERNAL, detail, extensions=extensions), scope, receive)
 
 
+async def _end_act(scope: Scope, status: int) -> None:
+    """Have noted, before the answer, what came of the act that the request is."""
+    act = scope.get(ACT)
+    if act is None:
+        return
+    try:
+        await run_in_threadpool(end_act, scope["app"].state.context.store, act, status)
+    except DbError as error:
+        log.warning("act_not_noted", action=act.entry.action, target=act.entry.target, status=status, reason=str(error))
+
+
 class _Response:
     """The sending side of one request: adds the headers that every response has, and keeps its status."""
 
@@ -92,6 +106,7 @@ class _Response:
         """Pass a message on to the server."""
         if message["type"] == "http.response.start":
             self.is_started, self.status = True, message["status"]
+            await _end_act(self._scope, self.status)
             self._add_headers(message)
         elif message["type"] == "http.response.body" and not self.has_body:
             message = {**message, "body": b""}

@@ -2,14 +2,17 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Protocol
 
+from db.audit import Act
 from db.store import Store
 from rules.blocklist import ListName, Snapshot
 from rules.dissected import DissectedPacket
+from rules.list_effects import ListEffect
 from rules.list_guards import HeldList
+from rules.policy import PolicyOrigin
 from rules.profiles import AGENTS_ONLY, DEFAULT_PROFILE, Profile
 from rules.ruleset import Ruleset
 from rules.verdict import Decision
@@ -53,6 +56,7 @@ class SanctionedDomain:
     reason: str = ""
     expires: date | None = None
     is_active: bool = True
+    origin: PolicyOrigin = PolicyOrigin.FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,9 @@ class ConfirmList(Protocol):
         """Confirm the one with this digest; tell whether there is such a one that may be confirmed."""
 
 
+NO_OUTPUTS = "outputs do not run here"
+
+
 def _no_list(name: ListName, profile: str = DEFAULT_PROFILE) -> None:
     """Return no list."""
 
@@ -100,12 +107,14 @@ class ApiContext:
     """Everything the API asks; the callables are asked on each request, so their answers may change.
 
     `ruleset` are the rules in force, the policy file with what people changed over the API; `policy_changed` is called
-    after such a change, so that the next answer shows it. `needs_approval`: an exception waits for another person.
+    after such a change, so that the next answer shows it. `preview_lists` says what other rules would do to the lists.
+    `needs_approval`: an exception waits for another person.
     `profiles` has each profile with whether it is in use; `use_profile` notes that somebody pulls one.
     A consumer that has an older list `behind_after_ns` after it was superseded is behind.
 
     `outputs_changed` is called when an output came or went; `replay_letters` delivers dead letters again and returns
-    how many were taken, and why no more. `output_key` seals the secrets of outputs.
+    how many were taken, and why no more. `try_output` sends a trial event and returns why it was not taken, "" when it
+    was. `output_key` seals the secrets of outputs.
     `dissect` puts the packets of an event into words. `demonstrate` plays a recorded agent and returns how many events
     were stored; None where there is no recording. `cursor_secret` signs page cursors, `name_key` makes pseudonyms. Both
     survive a restart only when the caller keeps them.
@@ -120,9 +129,11 @@ class ApiContext:
     version: str
     ruleset: Callable[[], Ruleset]
     policy_changed: Callable[[], None] = lambda: None
+    preview_lists: Callable[[Ruleset], Sequence[ListEffect]] = lambda _proposed: ()
     needs_approval: Callable[[], bool] = lambda: False
     outputs_changed: Callable[[], None] = lambda: None
-    replay_letters: Callable[[str], tuple[int, str]] = lambda _output_id: (0, "outputs do not run here")
+    replay_letters: Callable[[str], tuple[int, str]] = lambda _output_id: (0, NO_OUTPUTS)
+    try_output: Callable[[str], str] = lambda _output_id: NO_OUTPUTS
     held_list: HeldLists = _no_list
     confirm_list: ConfirmList = _nothing_to_confirm
     profiles: Callable[[], Sequence[tuple[Profile, bool]]] = lambda: ((AGENTS_ONLY, True),)
@@ -134,3 +145,7 @@ class ApiContext:
     cursor_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     output_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     name_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+
+    def on_behalf_of(self, act: Act) -> "ApiContext":
+        """Return the context whose store notes what it changes as what `act` did."""
+        return replace(self, store=self.store.on_behalf_of(act))

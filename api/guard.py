@@ -6,8 +6,9 @@ The Host check is what keeps a web page elsewhere from reading the API through a
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Collection
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,6 +18,8 @@ from api.problems import Kind, Problem
 MAX_BODY_OCTETS = 64 * 1024
 LARGE_BODIES = {"/v1/events:batch": 5_000_000}
 MAX_TARGET_OCTETS = 8192
+MAX_NAME = 64  # of a parameter's name in an answer
+MACHINES = ("/v1/", "/feeds/", "/taxii2/", "/misp/")
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc
 
@@ -36,6 +39,8 @@ class RequestGuard:
             if self.hosts is not None:
                 check_host(headers.get(b"host", b"").decode("latin-1"), self.hosts)
             check_target(scope["raw_path"] or scope["path"].encode(), scope["query_string"])
+            if scope["path"].startswith(MACHINES):
+                check_parameters(scope["query_string"])
             limit = LARGE_BODIES.get(scope["path"], MAX_BODY_OCTETS)
             check_declared_length(headers.get(b"content-length", b"0"), limit)
             receive = _bounded(receive, limit)
@@ -74,6 +79,14 @@ def check_target(raw_path: bytes, query: bytes) -> None:
         raise Problem(Kind.BAD_REQUEST, "Write path and query as percent-encoded UTF-8.") from None
     if CONTROL.search(text):
         raise Problem(Kind.BAD_REQUEST, "Leave control characters out of path and query.")
+
+
+def check_parameters(query: bytes) -> None:
+    """Refuse a parameter that is given twice: no route takes a list, and one of the values would be passed over."""
+    counts = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise Problem(Kind.BAD_REQUEST, f"Give each parameter once; {twice[:MAX_NAME]} is there more often.")
 
 
 def check_declared_length(length: bytes, limit: int = MAX_BODY_OCTETS) -> None:

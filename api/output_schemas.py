@@ -36,6 +36,7 @@ class OutputDocument(Document):
     last_success: datetime | None = Field(examples=[TIME])
     failing_since: datetime | None = Field(description="When the present failures began", examples=[None])
     last_error: str = Field(examples=[""])
+    is_paused: bool = Field(description="Nothing is sent until it is resumed")
 
 
 class WithSecret(Document):

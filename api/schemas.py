@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from db.values import FindingState, Metric
 from rules.observation import FlowState, Kind, Transport
+from rules.policy import PolicyOrigin
 from rules.sensor_status import SensorState
 from rules.verdict import Decision, Outcome, Role, Severity
 
@@ -264,6 +265,7 @@ class SanctionedDocument(Document):
     reason: str = Field(examples=["team tenant"])
     expires: date | None = Field(examples=["2027-12-31"])
     is_active: bool
+    origin: PolicyOrigin
 
 
 class PolicyDocument(Document):
@@ -279,7 +281,7 @@ class PolicyDocument(Document):
 class DemonstrationDocument(Document):
     """What came of the demonstration."""
 
-    events: int = Field(description="Events stored")
+    events: int = Field(description="Events stored, or removed", examples=[4])
 
 
 class HealthDocument(Document):

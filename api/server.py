@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import RefusedListenAddress
-from api.slow_clients import BoundedHeads, BoundedProtocol, PatientProtocol
+from api.slow_clients import BoundedProtocol, LocalProtocol, PatientProtocol
 from api.streaming import IS_STOPPING
 from api.tls import Certificate
 
@@ -52,7 +52,7 @@ class Reach(Enum):
     EVERYTHING = "everything"
 
 
-PROTOCOLS = {Reach.LOOPBACK: BoundedHeads, Reach.LISTS: BoundedProtocol, Reach.EVERYTHING: PatientProtocol}
+PROTOCOLS = {Reach.LOOPBACK: LocalProtocol, Reach.LISTS: BoundedProtocol, Reach.EVERYTHING: PatientProtocol}
 
 
 def is_loopback_address(host: str) -> bool:
@@ -95,7 +95,8 @@ def bind(address: ListenAddress) -> socket.socket:
     Raises:
         RefusedListenAddress: it is taken or not there.
     """
-    listener = socket.socket(address.family, socket.SOCK_STREAM)
+    # asyncio turns Nagle's algorithm off where the protocol is named: a small answer would wait 40 ms for an ACK.
+    listener = socket.socket(address.family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address.host, address.port))

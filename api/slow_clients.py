@@ -5,6 +5,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.streaming import CUT_OFF
+
 FIRST_REQUEST_S = 10.0
 CONNECTION_S = 120.0
 MAX_AN_ADDRESS = 32
@@ -12,16 +14,22 @@ MAX_HEAD_OCTETS = 64 * 1024
 PEER_CERTIFICATE = "peer_certificate"
 
 
-class BoundedHeads(HttpToolsProtocol):
+class LocalProtocol(HttpToolsProtocol):
     """HTTP/1.1 with heads of a bounded size, one request at a time: the parser bounds neither.
 
-    A request before the answer to the one before ends the connection, as do fields after a body.
+    A request before the answer to the one before ends the connection, as do fields after a body. Whoever answers can
+    cut it off too: what cuts is in `request.state`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._is_in_head = True
         self._head_octets = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its parent has it
+        """Take a connection."""
+        super().connection_made(transport)
+        self.app_state = self.app_state | {CUT_OFF: self.cut}
 
     def data_received(self, data: bytes) -> None:
         """Take octets; a head that does not end ends the connection."""
@@ -67,7 +75,7 @@ class BoundedHeads(HttpToolsProtocol):
         return bool(self.cycle) and not self.cycle.response_complete
 
 
-class BoundedProtocol(BoundedHeads):
+class BoundedProtocol(LocalProtocol):
     """The same with deadlines for the first request and the whole connection, and a share for each address.
 
     The subject of a client's certificate, which TLS has checked, is in `request.state` for whoever decides by it.

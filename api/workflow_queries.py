@@ -9,12 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from api.queries import DEFAULT_LIMIT, MAX_LIMIT, EventFilterQuery, FindingQuery, ServiceId
 from db.values import FindingState
 from db.workflow_values import ExceptionStatus, FindingChange, SearchedResource
-from rules.policy_tables import ExceptionTable
+from rules.policy_draft import PolicyDraft
+from rules.policy_tables import BlockedTable, ExceptionTable, SanctionTable
 from rules.verdict import Decision
 
 MAX_IDS = 500
 MAX_COMMENT = 4000
 MAX_ENTRIES = 100
+MAX_DRAFTED = 20
 EXCEPTED = "a finding becomes excepted through an exception: POST /v1/exceptions"
 
 Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
@@ -103,6 +105,23 @@ class ExceptionBody(Body):
         return msgspec.convert(self.model_dump(), ExceptionTable)
 
 
+class SanctionBody(Body):
+    """An ingress that may be used: this domain and every name below it."""
+
+    domain: Word = Field(examples=["tunnels.example.com"])
+    service: Annotated[str, Field(min_length=1, max_length=64)] = Field(examples=["ngrok"])
+    addresses: Texts = Field(
+        [], description="Pin: the name at any other address is suspicious", examples=[["203.0.113.0/24"]]
+    )
+    owner: Word = Field(examples=["platform@example.com"])
+    reason: Comment = Field(examples=["team tenant"])
+    expires: date | None = Field(None, description="The last day (UTC) that it holds", examples=["2027-12-31"])
+
+    def to_table(self) -> SanctionTable:
+        """Return what the policy reads."""
+        return msgspec.convert(self.model_dump(), SanctionTable)
+
+
 class ExceptionQuery(BaseModel):
     """The parameters of the list of exceptions."""
 
@@ -133,7 +152,7 @@ class DecisionBody(Body):
 
 
 class BlockedBody(Body):
-    """What to put on the block lists beyond the catalogue."""
+    """What to put on the block lists beyond the catalogue, or to keep off all of them."""
 
     entry: Word = Field(
         description="A name with those below it, `=name` for that alone, an address or a network",
@@ -142,6 +161,36 @@ class BlockedBody(Body):
     owner: Word = Field(examples=["soc@example.com"])
     reason: Comment = Field(examples=["a private ingress, ticket 4711"])
     expires: date | None = Field(None, description="The last day (UTC) that it holds", examples=["2026-12-31"])
+
+    def to_table(self) -> BlockedTable:
+        """Return what the policy reads."""
+        return msgspec.convert(self.model_dump(), BlockedTable)
+
+
+class DraftBody(Body):
+    """A change of the policy to be looked at before it is made: what would be added, decided and removed."""
+
+    sanctioned: Annotated[list[SanctionBody], Field(max_length=MAX_DRAFTED)] = []
+    exceptions: Annotated[list[ExceptionBody], Field(max_length=MAX_DRAFTED)] = []
+    blocked: Annotated[list[BlockedBody], Field(max_length=MAX_DRAFTED)] = []
+    never_blocked: Annotated[list[BlockedBody], Field(max_length=MAX_DRAFTED)] = []
+    decisions: Annotated[dict[ServiceId, Decision | None], Field(max_length=MAX_DRAFTED)] = Field(
+        {}, description="By service or category; null takes a decision back", examples=[{"devtunnels": "monitor"}]
+    )
+    removed: Annotated[list[Id], Field(max_length=MAX_IDS)] = Field(
+        [], description="Ids of what was made over the API", examples=[[]]
+    )
+
+    def to_draft(self) -> PolicyDraft:
+        """Return the change as the rules know it."""
+        return PolicyDraft(
+            sanctions=tuple(row.to_table() for row in self.sanctioned),
+            exceptions=tuple(row.to_table() for row in self.exceptions),
+            blocked=tuple(row.to_table() for row in self.blocked),
+            never_blocked=tuple(row.to_table() for row in self.never_blocked),
+            decisions=dict(self.decisions),
+            removed=frozenset(self.removed),
+        )
 
 
 class SearchBody(Body):

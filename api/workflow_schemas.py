@@ -1,13 +1,17 @@
 """The documents of what people do: histories, exceptions, decisions, own entries, searches."""
 
+import builtins
 from datetime import date, datetime
 
 from pydantic import Field
 
 from api.schemas import TIME, Document
+from db.values import FindingState
 from db.workflow_values import EntryKind, ExceptionStatus, SearchedResource
+from rules.blocklist import ListName
+from rules.list_guards import Guard
 from rules.policy import PolicyOrigin
-from rules.verdict import Decision
+from rules.verdict import Decision, Outcome, Role, Severity
 
 ID = "019ab1f0-8c00-7000-8000-0000000000e1"
 
@@ -44,6 +48,31 @@ class BulkDocument(Document):
     """What became of each finding, in the order asked."""
 
     items: list[BulkItem]
+
+
+class IngressDocument(Document):
+    """A sanctioned ingress. Those of the file have no id and no history here."""
+
+    sanction_id: str | None = Field(examples=[ID])
+    origin: PolicyOrigin
+    status: ExceptionStatus
+    is_in_force: bool = Field(description="Active, not expired, and not said otherwise by the file")
+    domain: str = Field(examples=["tunnels.example.com"])
+    service: str = Field(examples=["ngrok"])
+    addresses: list[str] = Field(examples=[["203.0.113.0/24"]])
+    owner: str = Field(examples=["platform@example.com"])
+    reason: str = Field(examples=["team tenant"])
+    expires: date | None = Field(examples=["2027-12-31"])
+    requested_by: str | None = Field(examples=["alice"])
+    requested_at: datetime | None = Field(examples=[TIME])
+    decided_by: str | None = Field(examples=["bob"])
+    decided_at: datetime | None = Field(examples=[TIME])
+
+
+class IngressList(Document):
+    """Every sanctioned ingress."""
+
+    items: list[IngressDocument]
 
 
 class ExceptionDocument(Document):
@@ -110,6 +139,62 @@ class BlockedList(Document):
     """Every entry of our own."""
 
     items: list[BlockedDocument]
+
+
+class RefusalDocument(Document):
+    """Why a guard would keep the list that is in force."""
+
+    guard: Guard
+    detail: str = Field(examples=["42 of 60 entries would go at once"])
+
+
+class ListEffectDocument(Document):
+    """What would come onto a list of a profile and leave it; of each, up to 50 entries are shown."""
+
+    list: ListName
+    profile: str = Field(examples=["agents-only"])
+    entries: int = Field(description="How many it would have", examples=[310])
+    added: int = Field(examples=[0])
+    removed: int = Field(examples=[1])
+    added_examples: builtins.list[str] = Field(examples=[[]])
+    removed_examples: builtins.list[str] = Field(examples=[["*.tunnel.colleague.example"]])
+    refusals: builtins.list[RefusalDocument] = Field(description="Nothing would be published until these are gone")
+    note: str = Field(description="What else would hold it back", examples=[""])
+
+
+class FindingEffectDocument(Document):
+    """What would be said of a finding, or of a source that is sanctioned now (`finding_id` null), if it went on."""
+
+    finding_id: str | None = Field(examples=["8f0a4f6e-8a60-5a37-9f0e-2f3d1f1f7a55"])
+    src_ip: str = Field(examples=["10.20.0.7"])
+    service: str | None = Field(examples=["ngrok"])
+    role: Role
+    dst_name: str | None = Field(examples=["tunnels.partner.example"])
+    verdict_before: Outcome
+    verdict_after: Outcome = Field(description="`unknown`: it would not be reported any more")
+    severity_before: Severity
+    severity_after: Severity
+    state_before: FindingState | None
+    state_after: FindingState | None
+
+
+class FindingEffectsDocument(Document):
+    """Which findings would change, from the newest events of the newest ones."""
+
+    days: int = Field(description="How far back was looked", examples=[30])
+    looked_at: int = Field(description="Findings, and sources that are sanctioned now", examples=[12])
+    is_complete: bool = Field(description="False: there are more than were looked at")
+    changed: int = Field(examples=[1])
+    items: list[FindingEffectDocument] = Field(description="Up to 100 of those that would change")
+
+
+class PreviewDocument(Document):
+    """What a change would do. Nothing of it was kept."""
+
+    needs_approval: bool = Field(description="It would wait for another person")
+    cautions: list[str] = Field(description="What may not be meant", examples=[[]])
+    lists: list[ListEffectDocument] = Field(description="Lists of which something would change, or is held back")
+    findings: FindingEffectsDocument | None = Field(description="null: the caller may not read findings")
 
 
 class SearchDocument(Document):

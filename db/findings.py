@@ -1,11 +1,12 @@
 """Findings: kept up with the events in the same transaction, asked for, decided on."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, delete, select, tuple_
+from sqlalchemy import Connection, RowMapping, delete, func, select, tuple_
 
 from db import history
+from db.audit import note_change
 from db.engine import upsert
 from db.errors import HistoryFull
 from db.filters import finding_conditions
@@ -54,6 +55,15 @@ def update_findings(connection: Connection, changes: Iterable[Change]) -> None:
     _note_states(connection, tallies.values(), states)
 
 
+def recount(connection: Connection, keys: Collection[FindingKey]) -> None:
+    """Count these findings again from the events that are there; without any, a finding leaves with its history."""
+    tallies = _tallies(connection, keys)
+    for key in keys:
+        _recount(connection, key, tallies)
+    _write(connection, list(tallies.values()))
+    history.remove(connection, [key.finding_id for key in keys if key not in tallies])
+
+
 def findings_page(
     connection: Connection, wanted: FindingFilter, limit: int, after: FindingCursor | None
 ) -> list[Finding]:
@@ -81,7 +91,7 @@ def change(connection: Connection, finding_id: str, wanted: FindingChange, actor
     tally = _tally_of(connection, finding_id)
     if tally is None:
         return None
-    entries = []
+    entries, before = [], _decided(tally)
     if wanted.state is not msgspec.UNSET:
         was = tally.state
         tally.decide(wanted.state, at_ns)
@@ -97,7 +107,39 @@ def change(connection: Connection, finding_id: str, wanted: FindingChange, actor
         entries.append(_entry(finding_id, at_ns, actor, EntryKind.COMMENT, text=wanted.comment))
     _write(connection, [tally])
     history.add(connection, entries)
+    if entries:
+        note_change(
+            connection, finding_id, before, _decided(tally) | ({"comment": wanted.comment} if wanted.comment else {})
+        )
     return tally.to_finding()
+
+
+def count_open(connection: Connection, limit: int) -> dict[str, int]:
+    """Return how many open findings there are by how their tunnel did, of the `limit` seen last."""
+    columns = _FINDINGS.c
+    newest = select(columns.tunnel_state).where(columns.state == FindingState.OPEN.value)
+    newest = newest.order_by(columns.last_seen_ns.desc(), columns.finding_id.desc()).limit(limit)
+    found = newest.subquery()
+    query = select(found.c.tunnel_state, func.count()).group_by(found.c.tunnel_state)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def busiest_sources(connection: Connection, since_ns: int, limit: int) -> dict[str, dict[str, int]]:
+    """Return the `limit` sources with most open findings seen since, each with how many by how their tunnel did."""
+    columns = _FINDINGS.c
+    is_open = (columns.state == FindingState.OPEN.value, columns.last_seen_ns >= since_ns)
+    most = select(columns.src_ip).where(*is_open).group_by(columns.src_ip)
+    most = most.order_by(func.count().desc(), func.max(columns.last_seen_ns).desc()).limit(limit)
+    query = select(columns.src_ip, columns.tunnel_state, func.count()).where(*is_open, columns.src_ip.in_(most))
+    found: dict[str, dict[str, int]] = {}
+    for source, state, count in connection.execute(query.group_by(columns.src_ip, columns.tunnel_state)):
+        found.setdefault(source, {})[state] = count
+    return found
+
+
+def _decided(tally: Tally) -> dict[str, str | None]:
+    """Return what people say of a finding."""
+    return {"state": tally.state.value, "assignee": tally.assignee}
 
 
 def set_exceptions(connection: Connection, wanted: Mapping[str, str | None], at_ns: int) -> int:

@@ -40,3 +40,8 @@ def page(connection: Connection, finding_id: str, after: str | None, limit: int)
         query = query.where(_ENTRIES.c.entry_id < after)
     rows = connection.execute(query.limit(limit)).mappings()
     return [msgspec.convert(dict(row), HistoryEntry) for row in rows]
+
+
+def remove(connection: Connection, finding_ids: Sequence[str]) -> None:
+    """Remove the histories of findings that leave."""
+    connection.execute(delete(_ENTRIES).where(_ENTRIES.c.finding_id.in_(finding_ids)))

@@ -1,6 +1,6 @@
 """The tables of outputs: where events go to by themselves, what could not be delivered, and who may call us back."""
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import CheckConstraint, Index, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models import Base
@@ -27,6 +27,7 @@ class OutputRow(Base):
     last_success_ns: Mapped[int | None]
     failing_since_ns: Mapped[int | None]
     last_error: Mapped[str]
+    is_paused: Mapped[bool] = mapped_column(server_default=false())
 
 
 class DeadLetterRow(Base):

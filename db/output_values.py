@@ -40,6 +40,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
 
     `target` says where to and how, `secrets` are sealed. Everything up to `place` was delivered, is not wanted, or lies
     among the dead letters (`dead` of them since the beginning). `failing_since_ns` is when the newest failures began.
+    While `is_paused` nothing is sent and nothing is lost: it goes on from its place.
     """
 
     output_id: str
@@ -57,6 +58,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     last_success_ns: int | None = None
     failing_since_ns: int | None = None
     last_error: str = ""
+    is_paused: bool = False
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

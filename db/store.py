@@ -15,6 +15,7 @@ from db import (
     events,
     evidence,
     findings,
+    forgetting,
     history,
     pulls,
     resolutions,
@@ -26,6 +27,7 @@ from db import (
 )
 from db.access_store import AccessStore
 from db.answered import AnsweredStore
+from db.audit import ACT, Act
 from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.errors import DbError
 from db.evidence import DEFAULT_EVIDENCE_LIMIT
@@ -47,7 +49,6 @@ from db.values import (
     FindingState,
     Group,
     IngestedEvent,
-    IntervalCount,
     NameSighting,
     PullRecord,
     Resolution,
@@ -99,6 +100,10 @@ class Store(AccessStore):
         self.answered = AnsweredStore(engine)
         self.outputs = OutputStore(engine)
         self.retention = RetentionStore(engine)
+
+    def on_behalf_of(self, act: Act) -> "Store":
+        """Return the same store where whatever people change is noted as what `act` did, in the same transaction."""
+        return Store(self._engine.execution_options(**{ACT: act}), self._evidence_limit)
 
     def __enter__(self) -> Self:
         return self
@@ -158,6 +163,25 @@ class Store(AccessStore):
         with reading(self._engine) as connection:
             return events.events_page(connection, wanted, limit, after)
 
+    def has_events_of(self, sensor_id: str) -> bool:
+        """Tell whether anything that this sensor reported is there, or was before it grew too old."""
+        with reading(self._engine) as connection:
+            return forgetting.is_known(connection, sensor_id)
+
+    def forget_events_of(self, sensor_id: str) -> int:
+        """Remove all that this sensor reported, and what it added up to; return how many events there were.
+
+        Some hundreds a transaction: what failed half-way is finished by another call.
+        """
+        total, removed = 0, forgetting.EVENTS_A_TRANSACTION
+        while removed == forgetting.EVENTS_A_TRANSACTION:
+            with writing(self._engine) as connection:
+                removed = forgetting.forget_events(connection, sensor_id)
+                total += removed
+                if removed < forgetting.EVENTS_A_TRANSACTION:
+                    forgetting.forget_sums(connection, sensor_id)
+        return total
+
     def ingested_after(self, ingest_seq: int, limit: int, wanted: EventFilter = ALL_EVENTS) -> list[IngestedEvent]:
         """Return up to `limit` events committed after `ingest_seq`, oldest commit first; a new revision comes again."""
         with reading(self._engine) as connection:
@@ -168,27 +192,15 @@ class Store(AccessStore):
         with reading(self._engine) as connection:
             return events.last_ingest_seq(connection)
 
-    def service_counts(self, from_ns: int, to_ns: int, verdict: Outcome | None = None) -> list[ServiceCount]:
+    def service_counts(self, from_ns: int, to_ns: int) -> list[ServiceCount]:
         """Return the counts of each service observed in the window, the busiest first."""
         with reading(self._engine) as connection:
-            return events.service_counts(connection, from_ns, to_ns, verdict)
-
-    def events_per_interval(self, from_ns: int, to_ns: int, interval_ns: int) -> list[IntervalCount]:
-        """Return the counts of each interval and verdict, empty ones left out; intervals begin at `from_ns`.
-
-        Raises:
-            ValueError: `interval_ns` is not positive.
-        """
-        if interval_ns <= 0:
-            raise ValueError("interval_ns must be positive")
-        with reading(self._engine) as connection:
-            return events.events_per_interval(connection, from_ns, to_ns, interval_ns)
+            return aggregates.service_counts(connection, from_ns, to_ns)
 
     def aggregate(self, wanted: EventFilter, how: Aggregation, limit: int) -> list[Group]:
         """Return up to `limit` groups of events: intervals in order, the highest value first."""
         with reading(self._engine) as connection:
-            answer = aggregates.aggregate_hours if aggregates.is_hourly(wanted, how) else aggregates.aggregate
-            return answer(connection, wanted, how, limit)
+            return aggregates.aggregate(connection, wanted, how, limit)
 
     def observed_addresses(self, verdict: Outcome, from_ns: int) -> frozenset[str]:
         """Return the other ends' addresses in events of `verdict` observed since `from_ns`, DNS answers included."""
@@ -214,6 +226,21 @@ class Store(AccessStore):
         """Return up to `limit` findings, the one seen last first; one seen again meanwhile moves to the first page."""
         with reading(self._engine) as connection:
             return findings.findings_page(connection, wanted, limit, after)
+
+    def events_of_finding(self, wanted: Finding, from_ns: int, limit: int) -> list[Event]:
+        """Return up to `limit` of the newest events of a finding, as far as its source's 200 newest hold them."""
+        with reading(self._engine) as connection:
+            return events.events_of_finding(connection, wanted, from_ns, limit)
+
+    def count_open_findings(self, limit: int) -> dict[str, int]:
+        """Return how many open findings there are by how their tunnel did, of the `limit` seen last."""
+        with reading(self._engine) as connection:
+            return findings.count_open(connection, limit)
+
+    def busiest_sources(self, since_ns: int, limit: int) -> dict[str, dict[str, int]]:
+        """Return the `limit` sources with most open findings seen since, each with how many by how their tunnel did."""
+        with reading(self._engine) as connection:
+            return findings.busiest_sources(connection, since_ns, limit)
 
     def change_finding(self, finding_id: str, wanted: FindingChange, actor: str, at_ns: int) -> Finding | None:
         """Do to a finding what `actor` wants, note it in its history, and return it; None when there is none.

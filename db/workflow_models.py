@@ -1,6 +1,6 @@
 """The tables of what people do: what they said of findings, what they allowed, decided and saved."""
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models import Base
@@ -20,6 +20,26 @@ class FindingEntryRow(Base):
     before: Mapped[str | None]
     after: Mapped[str | None]
     text: Mapped[str]
+
+
+class SanctionRow(Base):
+    """One `db.workflow_values.StoredSanction`."""
+
+    __tablename__ = "sanctioned_ingresses"
+    __table_args__ = (CheckConstraint("status IN ('requested', 'active')", name="status"), UniqueConstraint("domain"))
+
+    sanction_id: Mapped[str] = mapped_column(primary_key=True)
+    domain: Mapped[str]
+    service: Mapped[str]
+    owner: Mapped[str]
+    reason: Mapped[str]
+    expires: Mapped[str | None]
+    addresses: Mapped[list[str]]
+    status: Mapped[str]
+    requested_by: Mapped[str]
+    requested_at_ns: Mapped[int]
+    decided_by: Mapped[str | None]
+    decided_at_ns: Mapped[int | None]
 
 
 class ExceptionRow(Base):
@@ -71,6 +91,7 @@ class BlockedRow(Base):
 
     entry_id: Mapped[str] = mapped_column(primary_key=True)
     entry: Mapped[str]
+    is_never: Mapped[bool]
     owner: Mapped[str]
     reason: Mapped[str]
     expires: Mapped[str | None]

@@ -6,7 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from db.values import FindingState
-from rules.policy_tables import ExceptionTable
+from rules.policy_tables import BlockedTable, ExceptionTable, SanctionTable
 from rules.verdict import Decision
 
 
@@ -43,12 +43,34 @@ class FindingChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExceptionStatus(StrEnum):
-    """Where an exception stands; only an active one has an effect, until it expires."""
+    """Where an exception or a sanctioned ingress stands; only an active one has an effect, until it expires."""
 
     REQUESTED = "requested"
     ACTIVE = "active"
     REJECTED = "rejected"
     REVOKED = "revoked"
+
+
+class StoredSanction(msgspec.Struct, frozen=True, kw_only=True):
+    """A sanctioned ingress that was made over the API; `status` is requested or active, else it is removed."""
+
+    sanction_id: str
+    domain: str
+    service: str
+    owner: str
+    reason: str
+    expires: date | None = None
+    addresses: tuple[str, ...] = ()
+    status: ExceptionStatus
+    requested_by: str
+    requested_at_ns: int
+    decided_by: str | None = None
+    decided_at_ns: int | None = None
+
+    def to_table(self) -> SanctionTable:
+        """Return what the policy reads."""
+        fields = {name: getattr(self, name) for name in SanctionTable.__struct_fields__}
+        return msgspec.convert(fields, SanctionTable)
 
 
 class StoredException(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,15 +118,20 @@ class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredBlocked(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of our own lists that was made over the API."""
+    """An entry of our own that was made over the API: listed, or kept off every list (`is_never`)."""
 
     entry_id: str
     entry: str
+    is_never: bool = False
     owner: str
     reason: str
     expires: date | None = None
     created_by: str
     created_at_ns: int
+
+    def to_table(self) -> BlockedTable:
+        """Return what the policy reads."""
+        return BlockedTable(entry=self.entry, owner=self.owner, reason=self.reason, expires=self.expires)
 
 
 class SearchedResource(StrEnum):

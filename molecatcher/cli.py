@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from molecatcher import __version__
 from molecatcher.commands.account import app as account_commands
 from molecatcher.commands.catalogue import app as catalogue_commands
 from molecatcher.commands.enforce import app as enforce_commands
@@ -62,6 +61,8 @@ stdout, stderr = Console(), Console(stderr=True)
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from molecatcher import __version__
+
         typer.echo(f"molecatcher {__version__}")
         raise typer.Exit
 
@@ -198,13 +199,16 @@ def replay(
 ) -> None:
     """Show what the sensor would have said of recorded traffic.
 
+    Exit status 1 if a file could not be read whole; what was read of it, and the other files, are shown all the same.
+
     Example: molecatcher replay capture.pcapng --policy policy.toml --format json | jq .service
     """
     from molecatcher.commands.replay import replay_files
 
     if output not in ("table", "json"):
         raise typer.BadParameter("choose table or json", param_hint="--format")
-    replay_files(files, policy, as_json=output == "json", store_in=_settings(state=state) if store else None)
+    store_in = _settings(state=state) if store else None
+    sys.exit(replay_files(files, policy, as_json=output == "json", store_in=store_in))
 
 
 @app.command(name="ingest-log", rich_help_panel=READ)
@@ -266,7 +270,7 @@ def explain(
 
     if output not in ("plain", "table", "json"):
         raise typer.BadParameter("choose plain, table or json", param_hint="--format")
-    explain_file(file, policy, number, output)
+    sys.exit(explain_file(file, policy, number, output))
 
 
 @app.command(cls=FormatHelp, rich_help_panel=LISTS)
@@ -342,7 +346,19 @@ app.command(epilog=FETCH_EPILOG, rich_help_panel=LISTS)(fetch)
 def main() -> None:
     """Run the command line and end the process with its exit status."""
     os.umask(0o077)  # what it stores says who did what
+    _open_standard_streams()
     sys.exit(guarded(app))
+
+
+def _open_standard_streams() -> None:
+    """Let no file take the place of a standard stream that was closed: what is printed would go into that file.
+
+    Reading and printing then fail as they should; what is logged goes nowhere.
+    """
+    for name, flags in (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_RDWR)):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flags)  # the lowest that is free
+            setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
 
 
 def guarded(command: Callable[[], object]) -> int:
@@ -353,11 +369,18 @@ def guarded(command: Callable[[], object]) -> int:
     from sensor.errors import SensorError
 
     try:
-        command()
+        try:
+            command()
+        finally:
+            sys.stdout.flush()
     except (MolecatcherError, RulesError, SensorError, DbError, ApiError) as error:
         stderr.print(f"molecatcher: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except OSError as error:  # of the surroundings, such as a full disk behind standard output
+        where = f": {error.filename}" if error.filename else ""
+        stderr.print(
+            f"molecatcher: {error.strerror}{where}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what waits to be printed would fail again at the end
+        return 1
     return 0

@@ -12,7 +12,8 @@ import structlog
 from rules.catalogue import Catalogue
 from rules.errors import InvalidCatalogue, InvalidPolicy
 from rules.overlay import EMPTY, Overlay, apply_overlay
-from rules.policy import Policy, parse_policy
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 
 log = structlog.get_logger()

@@ -44,9 +44,10 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
     """Return the verdict on `observation` under `policy`."""
     names = [row for row in observation.indicators if row.evidence in NAME_EVIDENCE]
     now_ns = observation.observed_at_ns
-    sanctioned = [(row, sanction) for row in names if (sanction := policy.sanction_for(row.value, now_ns)) is not None]
+    found = [(row, policy.sanction_for(row.value, now_ns)) for row in names] if policy.sanctions else []
+    sanctioned = [(row, sanction) for row, sanction in found if sanction is not None]
     spared = {row.value for row, _ in sanctioned}
-    named = _listed((row for row in names if row.value not in spared), catalogue)
+    named = _listed([row for row in names if row.value not in spared] if spared else names, catalogue)
     listed = [row for row in named if not _is_passed_over(row.match.service, row.role, policy, observation)]
     if sanctioned and not listed:
         verdict: Verdict | None = inner_lie(sanctioned, names) or _sanctioned(*sanctioned[-1], observation)
@@ -67,9 +68,13 @@ def classify(observation: Observation, policy: Policy, catalogue: Catalogue) -> 
     return _finish(verdict, observation, policy, catalogue) if verdict else UNKNOWN
 
 
-def _listed(names: Iterable[Indicator], catalogue: Catalogue) -> list[_Listed]:
-    found = ((row, catalogue.match(row.value)) for row in names)
-    return [_Listed(row, match, _role(match)) for row, match in found if match is not None]
+def _listed(names: list[Indicator], catalogue: Catalogue) -> list[_Listed]:
+    listed = []
+    for row in names:
+        match = catalogue.match(row.value)
+        if match is not None:
+            listed.append(_Listed(row, match, _role(match)))
+    return listed
 
 
 def _role(match: Match) -> Role:
@@ -185,16 +190,16 @@ def _alias_verdict(name: str, alias: str, match: Match, observation: Observation
     )
 
 
-def _chains(observation: Observation) -> Iterable[tuple[str, Sequence[str]]]:
+def _chains(observation: Observation) -> list[tuple[str, Sequence[str]]]:
     """Return each name of the observation that has aliases, with those that follow it in its chain."""
-    if observation.dns is not None:
-        yield observation.dns.qname, observation.dns.cnames
-        return
+    dns = observation.dns
+    if dns is not None:
+        return [(dns.qname, dns.cnames)] if dns.cnames else []
+    chains = [chain for chain in observation.told if len(chain) > 1]
+    if not chains:
+        return []
     names = {row.value for row in observation.indicators if row.evidence in NAME_EVIDENCE}
-    for chain in observation.told:
-        for at, name in enumerate(chain):
-            if name in names:
-                yield name, chain[at + 1 :]
+    return [(name, chain[at + 1 :]) for chain in chains for at, name in enumerate(chain) if name in names]
 
 
 def _first_listed(

@@ -20,4 +20,9 @@ class InvalidCatalogue(RulesError):
 
 
 class InvalidPolicy(RulesError):
-    """A policy file that cannot be used; the message names file, key and fix."""
+    """A policy that cannot be used; the message names file, key and fix. `key` and `detail` are its parts."""
+
+    def __init__(self, message: str, *, key: str = "", detail: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+        self.detail = detail or message

@@ -146,6 +146,11 @@ def with_source(event: Event, source: Source) -> Event:
     return msgspec.structs.replace(event, **{f"src_{name}": value for name, value in _fields(source)})
 
 
+def source_of(event: Event) -> Source:
+    """Return what is known of the source of an event."""
+    return Source(**{name: getattr(event, f"src_{name}") for name in Source.__struct_fields__})
+
+
 def _fields(source: Source) -> Iterator[tuple[str, object]]:
     return ((name, getattr(source, name)) for name in source.__struct_fields__)
 

@@ -5,15 +5,17 @@ the flow says hello, where it goes, how it beats while idle, and what its client
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from rules.catalogue import Catalogue, Service
 from rules.event import address_text
 from rules.evidence import ENOUGH_FOR_SUSPICION, Finding, Sign, confidence, reasons
 from rules.observation import BesideKind, Evidence, NameSource, Observation
+from rules.tells import ssh_banner
 from rules.verdict import Outcome, Reason, Role, Verdict
 
-BEATS_ENOUGH = 6  # a minute
-_NAMES = frozenset((Evidence.TLS_SNI, Evidence.QUIC_SNI, Evidence.HTTP_HOST))
+BEATS_ENOUGH: Final = 6  # a minute
+_NAMES: Final = frozenset((Evidence.TLS_SNI, Evidence.QUIC_SNI, Evidence.HTTP_HOST))
 
 
 def is_candidate(observation: Observation) -> bool:
@@ -24,7 +26,7 @@ def is_candidate(observation: Observation) -> bool:
     hello = observation.hello
     if hello is not None:
         return hello.sni is not None and not hello.alpn
-    return observation.dns is None and any(row.evidence is Evidence.SSH_BANNER for row in observation.indicators)
+    return observation.dns is None and ssh_banner(observation) is not None
 
 
 def ingress_name(observation: Observation) -> str | None:
@@ -118,10 +120,10 @@ def _protocol(observation: Observation, catalogue: Catalogue, service: Service) 
             return []
         detail = f"the hello without ALPN is that of {service.short_name}'s agents"
         return [Finding(Sign.AGENT_HELLO, Reason(Evidence.JA4, hello.ja4, detail))]
-    banners = [row.value for row in observation.indicators if row.evidence is Evidence.SSH_BANNER]
-    if not banners or not service.ssh:
+    banner = ssh_banner(observation)
+    if banner is None or not service.ssh:
         return []
-    reason = Reason(Evidence.SSH_BANNER, banners[0], f"agents of {service.short_name} speak SSH")
+    reason = Reason(Evidence.SSH_BANNER, banner, f"agents of {service.short_name} speak SSH")
     return [Finding(Sign.PROTOCOL_AGREES, reason)]
 
 

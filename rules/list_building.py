@@ -117,9 +117,14 @@ def _name_list(
 
 
 def protected_names(catalogue: Catalogue, policy: Policy, now_ns: int) -> dict[str, NameEntry]:
-    """Return what no list may cover: sanctioned subtrees and the auxiliary names that their agents need."""
+    """Return what no list may cover: sanctioned subtrees, names their agents need, and what is never blocked."""
     sanctions = policy.active_sanctions(now_ns)
-    protected = {row.domain: NameEntry(row.domain, Scope.SUBTREE, row.service) for row in sanctions}
+    protected = {
+        row.name: NameEntry(row.name, Scope.SUBTREE if row.is_subtree else Scope.EXACT, OURS, Origin.MANUAL)
+        for row in sorted(policy.active_never_blocked(now_ns), key=attrgetter("is_subtree"))  # the wider one stays
+        if row.name
+    }
+    protected |= {row.domain: NameEntry(row.domain, Scope.SUBTREE, row.service) for row in sanctions}
     for sanction in sanctions:
         needed = catalogue.services[sanction.service].auxiliary_domains
         for entry in _entries(needed, sanction.service, Role.AUXILIARY):
@@ -217,16 +222,15 @@ class _Sparing:
 
     def __init__(self, catalogue: Catalogue, policy: Policy, sanctioned: Iterable[str], now_ns: int) -> None:
         self._seen = frozenset(map(ipaddress.ip_address, sanctioned))
-        self._pins = [network for sanction in policy.active_sanctions(now_ns) for network in sanction.addresses]
+        self._kept = policy.spared_networks(now_ns)
         self._shared = catalogue.shared_networks
 
     def why(self, address: Address) -> str:
         """Return why an address is spared, whoever says that it is an agent's; an empty text if it is not."""
         if address in self._seen:
             return "a sanctioned name resolves to it, or was seen at it"
-        if _is_in(address, self._pins):
-            return "a sanctioned ingress is pinned to it"
-        return "it is private or a sinkhole" if _is_in(address, OWN_NETWORKS) else ""
+        kept = (why for network, why in self._kept.items() if _is_in(address, (network,)))
+        return next(kept, "it is private or a sinkhole" if _is_in(address, OWN_NETWORKS) else "")
 
     def why_shared(self, address: Address, services: int) -> str:
         """Return why an address that the names of so many services answer with is nobody's own."""
@@ -236,7 +240,7 @@ class _Sparing:
 
     def overlaps(self, prefix: Network) -> bool:
         """Tell whether a network that we list ourselves has an address that must be spared."""
-        return _overlaps(prefix, [*self._pins, *OWN_NETWORKS, *map(ipaddress.ip_network, self._seen)])
+        return _overlaps(prefix, [*self._kept, *OWN_NETWORKS, *map(ipaddress.ip_network, self._seen)])
 
 
 def _candidates(

@@ -6,6 +6,7 @@ catalogue has changed since and an entry cannot be used any more, it is left out
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from operator import attrgetter
 from typing import TypeVar
 
 import msgspec
@@ -17,28 +18,30 @@ from rules.policy import (
     Policy,
     PolicyException,
     PolicyOrigin,
-    PolicyReader,
     Sanction,
     day_of,
 )
-from rules.policy_tables import BlockedTable, ExceptionTable
+from rules.policy_reader import PolicyReader
+from rules.policy_tables import BlockedTable, ExceptionTable, SanctionTable
 from rules.verdict import Decision
 
 WHERE = "the database"
 
 Table = TypeVar("Table")
-Entry = TypeVar("Entry", bound=Blocked | PolicyException)
+Entry = TypeVar("Entry", bound=Blocked | PolicyException | Sanction)
 
 
 class Overlay(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds beside the file: exceptions by their id, entries of our own lists, decisions by service or category.
+    """What holds beside the file: ingresses, exceptions and own entries by their id, decisions by service or category.
 
     `revision` differs after every change.
     """
 
     revision: int = 0
+    sanctions: tuple[tuple[str, SanctionTable], ...] = ()
     exceptions: tuple[tuple[str, ExceptionTable], ...] = ()
-    blocked: tuple[BlockedTable, ...] = ()
+    blocked: tuple[tuple[str, BlockedTable], ...] = ()
+    never_blocked: tuple[tuple[str, BlockedTable], ...] = ()
     decisions: tuple[tuple[str, str], ...] = ()
 
 
@@ -49,19 +52,32 @@ def apply_overlay(policy: Policy, overlay: Overlay, catalogue: Catalogue, now_ns
     """Return the policy of the file with `overlay` laid over it, and a warning for each entry that is left out."""
     reader = PolicyReader(WHERE, catalogue, day_of(now_ns))
     warnings: list[str] = []
-    rows = ((exception_id, _exception(reader, exception_id, row)) for exception_id, row in overlay.exceptions)
-    exceptions = _usable((read for _, read in rows), warnings)
-    blocked = _usable((_blocked(reader, row, policy.sanctions) for row in overlay.blocked), warnings)
+    added_sanctions = _usable((_sanction(reader, *row, policy.blocked) for row in overlay.sanctions), warnings)
+    sanctions = _beside(policy.sanctions, added_sanctions, _where)
+    exceptions = _usable((_exception(reader, *row) for row in overlay.exceptions), warnings)
+    blocked = _usable((_blocked(reader, row, sanctions) for _, row in overlay.blocked), warnings)
+    never_blocked = _usable((_never_blocked(reader, row) for _, row in overlay.never_blocked), warnings)
     decisions = dict(_usable((_decision(reader, *row) for row in overlay.decisions), warnings))
     added = {key: decision for key, decision in decisions.items() if key not in policy.decisions}
     return replace(
         policy,
+        sanctions=sanctions,
         exceptions=_beside(policy.exceptions, exceptions, _who_may),
-        blocked=_beside(policy.blocked, blocked, _what),
+        blocked=_beside(policy.blocked, blocked, attrgetter("what")),
+        never_blocked=_beside(policy.never_blocked, never_blocked, attrgetter("what")),
         decisions=policy.decisions | added,
         decided_in_database=frozenset(added),
         warnings=(*policy.warnings, *warnings),
     )
+
+
+def read_sanction(table: SanctionTable, blocked: Iterable[Blocked], catalogue: Catalogue, now_ns: int) -> Sanction:
+    """Return a sanctioned ingress of the database.
+
+    Raises:
+        InvalidPolicy: it cannot be used, or the file's entries of `blocked` list it; the message says what to do.
+    """
+    return _sanction(PolicyReader("sanctioned", catalogue, day_of(now_ns)), "", table, blocked)()
 
 
 def read_exception(table: ExceptionTable, exception_id: str, catalogue: Catalogue, now_ns: int) -> PolicyException:
@@ -82,10 +98,30 @@ def read_blocked(table: BlockedTable, sanctions: Iterable[Sanction], catalogue: 
     return _blocked(PolicyReader("blocked", catalogue, day_of(now_ns)), table, sanctions)()
 
 
+def read_never_blocked(table: BlockedTable, catalogue: Catalogue, now_ns: int) -> Blocked:
+    """Return an entry of the database that is kept off every list.
+
+    Raises:
+        InvalidPolicy: it cannot be used; the message says what to do.
+    """
+    return _never_blocked(PolicyReader("never_blocked", catalogue, day_of(now_ns)), table)()
+
+
 def is_shadowed(table: ExceptionTable, policy: Policy, catalogue: Catalogue, now_ns: int) -> bool:
     """Tell whether the file has an exception for the same sources and service, which wins."""
     key = _who_may(read_exception(table, "", catalogue, now_ns))
     return any(_who_may(row) == key for row in policy.exceptions if row.origin is PolicyOrigin.FILE)
+
+
+def _sanction(
+    reader: PolicyReader, sanction_id: str, row: SanctionTable, blocked: Iterable[Blocked]
+) -> Callable[[], Sanction]:
+    def read() -> Sanction:
+        sanction = replace(reader.sanction(0, row), id=sanction_id, origin=PolicyOrigin.DATABASE)
+        reader.refuse_blocked(0, sanction, (entry for entry in blocked if entry.origin is PolicyOrigin.FILE))
+        return sanction
+
+    return read
 
 
 def _exception(reader: PolicyReader, exception_id: str, row: ExceptionTable) -> Callable[[], PolicyException]:
@@ -94,6 +130,10 @@ def _exception(reader: PolicyReader, exception_id: str, row: ExceptionTable) -> 
 
 def _blocked(reader: PolicyReader, row: BlockedTable, sanctions: Iterable[Sanction]) -> Callable[[], Blocked]:
     return lambda: replace(reader.blocked(0, row, sanctions), origin=PolicyOrigin.DATABASE)
+
+
+def _never_blocked(reader: PolicyReader, row: BlockedTable) -> Callable[[], Blocked]:
+    return lambda: replace(reader.never_blocked(0, row), origin=PolicyOrigin.DATABASE)
 
 
 def _decision(reader: PolicyReader, key: str, value: str) -> Callable[[], tuple[str, Decision]]:
@@ -116,9 +156,9 @@ def _beside(file: tuple[Entry, ...], added: Iterable[Entry], key: Callable[[Entr
     return (*file, *(row for row in added if key(row) not in known))
 
 
+def _where(row: Sanction) -> object:
+    return row.domain
+
+
 def _who_may(row: PolicyException) -> object:
     return row.service, frozenset(row.sources), frozenset(row.who)
-
-
-def _what(row: Blocked) -> object:
-    return row.name, row.is_subtree, row.network, row.path

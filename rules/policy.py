@@ -1,29 +1,18 @@
 """The policy file: what the organisation sanctioned, excepted and decided (TOML, unknown keys refused).
 
-Parsing is pure: text and the day in, an immutable `Policy` out. A reload replaces the reference to it.
+These are values; `rules.policy_reader` makes them of text. A reload replaces the reference to a policy.
 """
 
-import hashlib
 import ipaddress
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
 
-import msgspec
-
-from rules.catalogue import CATEGORIES, Catalogue, Network, Service
-from rules.covered import covered_entries
-from rules.errors import InvalidName, InvalidPolicy
-from rules.matcher import EXACT_MARK, WILDCARDS
-from rules.names import ancestors, fold, is_address, is_at_or_below, normalise
-from rules.policy_tables import BlockedTable, ExceptionTable, PolicyFile, SanctionTable, explain, nearest
-from rules.policy_who import read_who
-from rules.profiles import BUILT_IN, MAX_PROFILES, Profile, ProfileTable
-from rules.public_suffix import is_public_suffix
+from rules.catalogue import Network, Service
+from rules.names import ancestors, fold, is_at_or_below
+from rules.profiles import BUILT_IN, Profile
 from rules.source import NOBODY, Source
-from rules.urls import is_url, parse_url
 from rules.verdict import Decision
 
 NS_PER_S = 1_000_000_000
@@ -48,6 +37,8 @@ class Sanction:
     reason: str
     expires: date | None = None
     addresses: tuple[Network, ...] = ()
+    id: str = ""  # of one that was made over the API
+    origin: PolicyOrigin = PolicyOrigin.FILE
 
     def is_active(self, now_ns: int) -> bool:
         """Tell whether the sanction holds at `now_ns`."""
@@ -98,7 +89,7 @@ class PolicyException:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """What the organisation lists beyond the catalogue, through `expires`.
+    """What the organisation lists beyond the catalogue, or keeps off every list, through `expires`.
 
     It is a name (and those below it), a URL (`name` is its host, and `path`), or a network.
     """
@@ -111,6 +102,23 @@ class Blocked:
     expires: date | None = None
     path: str = ""
     origin: PolicyOrigin = PolicyOrigin.FILE
+
+    @property
+    def what(self) -> object:
+        """Return what two entries that mean the same have in common."""
+        return self.name, self.is_subtree, self.network, self.path
+
+    @property
+    def entry(self) -> str:
+        """Return the entry as it is written in the file."""
+        if self.network is not None or self.path:
+            return str(self.network) if self.network is not None else f"https://{self.name}{self.path}"
+        return self.name if self.is_subtree else f"={self.name}"
+
+    def hits(self, domain: str) -> bool:
+        """Tell whether it means `domain`, or a name at or below it."""
+        is_above = self.is_subtree and is_at_or_below(domain, self.name)
+        return bool(self.name) and (is_above or is_at_or_below(self.name, domain))
 
     @property
     def ends_at_ns(self) -> int:
@@ -134,6 +142,7 @@ class Policy:
     sanctions: tuple[Sanction, ...] = ()
     exceptions: tuple[PolicyException, ...] = ()
     blocked: tuple[Blocked, ...] = ()
+    never_blocked: tuple[Blocked, ...] = ()
     decisions: dict[str, Decision] = field(default_factory=dict)
     profiles: tuple[Profile, ...] = BUILT_IN
     warnings: tuple[str, ...] = ()
@@ -166,6 +175,24 @@ class Policy:
         """Return the entries of our own that hold at `now_ns`."""
         return tuple(entry for entry in self.blocked if entry.is_active(now_ns))
 
+    def active_never_blocked(self, now_ns: int) -> tuple[Blocked, ...]:
+        """Return the entries that are kept off every list at `now_ns`."""
+        return tuple(entry for entry in self.never_blocked if entry.is_active(now_ns))
+
+    def spared_networks(self, now_ns: int) -> dict[Network, str]:
+        """Return the networks that no list may hit at `now_ns`, each with why."""
+        spared = {row.network: "the policy never blocks it" for row in self.active_never_blocked(now_ns) if row.network}
+        pins = (network for sanction in self.active_sanctions(now_ns) for network in sanction.addresses)
+        return spared | dict.fromkeys(pins, "a sanctioned ingress is pinned to it")
+
+    def is_spared(self, name: str, now_ns: int) -> bool:
+        """Tell whether folded `name` is sanctioned, or kept off every list, at `now_ns`."""
+        if self.sanction_for(name, now_ns) is not None:
+            return True
+        above = ancestors(name)
+        rows = (row for row in self.active_never_blocked(now_ns) if row.name)
+        return any(row.name in above if row.is_subtree else row.name == name for row in rows)
+
     def has_sanctioned(self, service_id: str, now_ns: int) -> bool:
         """Tell whether an ingress of `service_id` is sanctioned at `now_ns`."""
         return any(sanction.service == service_id and sanction.is_active(now_ns) for sanction in self.sanctions)
@@ -184,194 +211,6 @@ class Policy:
         """Return what was decided about `service`: its id beats its category, which beats the default."""
         by_category = self.decisions.get(service.category, service.default_decision)
         return self.decisions.get(service.id, by_category)
-
-
-def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -> Policy:
-    """Return the policy that a TOML file's `text` describes; `file_name` is for messages.
-
-    Raises:
-        InvalidPolicy: the message names the file, the key and what to do.
-    """
-    try:
-        tables = msgspec.convert(tomllib.loads(text.removeprefix("\ufeff")), PolicyFile)
-    except msgspec.ValidationError as error:  # before ValueError, of which it is one
-        raise InvalidPolicy(f"{file_name}: {explain(str(error))}") from None
-    except (ValueError, RecursionError) as error:  # also numbers of 4,300 digits and brackets nested by the thousand
-        raise InvalidPolicy(f"{file_name} is not TOML: {error}") from None
-    reader = PolicyReader(file_name, catalogue, day_of(now_ns))
-    sanctions = tuple(reader.sanction(at, row) for at, row in enumerate(tables.sanctioned))
-    reader.refuse_twice([sanction.domain for sanction in sanctions], "sanctioned")
-    return Policy(
-        sanctions=sanctions,
-        exceptions=tuple(reader.exception(at, row) for at, row in enumerate(tables.exception)),
-        blocked=tuple(reader.blocked(at, row, sanctions) for at, row in enumerate(tables.blocked)),
-        decisions=dict(reader.decision(key, value) for key, value in tables.services.items()),
-        profiles=(*BUILT_IN, *reader.profiles(tables.profile)),
-        warnings=tuple(reader.warnings),
-        digest=hashlib.sha256(text.encode()).hexdigest(),
-    )
-
-
-class PolicyReader:
-    """Checks the rows of one file or of the database; collects warnings.
-
-    Its methods raise `InvalidPolicy` with a message that names the key and says what to do.
-    """
-
-    def __init__(self, file_name: str, catalogue: Catalogue, today: date) -> None:
-        self.file_name = file_name
-        self.catalogue = catalogue
-        self.today = today
-        self.warnings: list[str] = []
-        self._covered = covered_entries(catalogue)
-
-    def sanction(self, at: int, row: SanctionTable) -> Sanction:
-        """Return the sanction that row `at` of the file describes."""
-        key = f"sanctioned[{at}]"
-        domain = self._domain(f"{key}.domain", row.domain)
-        if row.service not in self.catalogue.services:
-            raise self._error(
-                f"{key}.service", f"{row.service!r} is no service{nearest(row.service, self._services())}"
-            )
-        self._check_texts(key, row.owner, row.reason)
-        self._warn_if_expired(key, domain, row.expires)
-        addresses = tuple(self._network(f"{key}.addresses", text) for text in row.addresses)
-        return Sanction(domain, row.service, row.owner, row.reason, row.expires, addresses)
-
-    def exception(self, at: int, row: ExceptionTable) -> PolicyException:
-        """Return the exception that row `at` describes."""
-        key = f"exception[{at}]"
-        who = tuple((field_name, values) for field_name, values in read_who(key, row, self._error) if values)
-        if not row.sources and not who:
-            advice = 'is empty: name the networks that may, such as ["10.20.0.0/16"], or users, hosts, macs, ...'
-            raise self._error(f"{key}.sources", advice)
-        sources = tuple(self._network(f"{key}.sources", text) for text in row.sources)
-        service = self.service_or_category(f"{key}.service", row.service)
-        self._check_texts(key, row.owner, row.reason)
-        self._warn_if_expired(key, service, row.expires)
-        named = [f"{field_name}={value}" for field_name, values in who for value in sorted(values)]
-        identity = "|".join([*map(str, sources), *named, service, row.owner])
-        exception_id = f"{service}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
-        return PolicyException(exception_id, sources, service, row.owner, row.reason, row.expires, who)
-
-    def blocked(self, at: int, row: BlockedTable, sanctions: Iterable[Sanction]) -> Blocked:
-        """Return the entry that row `at` describes; it must not block what `sanctions` allow."""
-        key = f"blocked[{at}]"
-        self._check_texts(key, row.owner, row.reason)
-        self._warn_if_expired(key, row.entry, row.expires)
-        if is_url(row.entry):
-            return self._blocked_url(f"{key}.entry", row, sanctions)
-        if "/" in row.entry or is_address(row.entry):
-            network = self._network(f"{key}.entry", row.entry)
-            if network.prefixlen < WIDEST[network.version] or not network.is_global:
-                raise self._error(f"{key}.entry", f"{network} is private, or too wide for a list: name less")
-            return Blocked(row.owner, row.reason, network=network, expires=row.expires)
-        name, is_subtree = self._listable(f"{key}.entry", row.entry)
-        for sanction in sanctions:
-            if is_at_or_below(name, sanction.domain) or (is_subtree and is_at_or_below(sanction.domain, name)):
-                raise self._error(f"{key}.entry", f"{name} would block {sanction.domain}, which is sanctioned")
-        return Blocked(row.owner, row.reason, name, is_subtree, expires=row.expires)
-
-    def _blocked_url(self, key: str, row: BlockedTable, sanctions: Iterable[Sanction]) -> Blocked:
-        try:
-            host, path = parse_url(row.entry)
-        except InvalidName as error:
-            raise self._error(key, str(error)) from None
-        for sanction in sanctions:
-            if is_at_or_below(host, sanction.domain):
-                raise self._error(key, f"{host} is at or below {sanction.domain}, which is sanctioned")
-        return Blocked(row.owner, row.reason, host, is_subtree=False, expires=row.expires, path=path)
-
-    def profiles(self, rows: list[ProfileTable]) -> list[Profile]:
-        """Return the built-in profiles with those of `rows`."""
-        if len(rows) > MAX_PROFILES:
-            raise self._error("profile", f"{len(rows)} are more than are built ({MAX_PROFILES}): leave some out")
-        self.refuse_twice([row.name for row in rows], "profile")
-        return [self._profile(at, row) for at, row in enumerate(rows)]
-
-    def _profile(self, at: int, row: ProfileTable) -> Profile:
-        key = f"profile[{at}]"
-        services = frozenset(self.service_or_category(f"{key}.services", text) for text in row.services)
-        try:
-            return row.profile(services, tuple(self._network(f"{key}.networks", text) for text in row.networks))
-        except InvalidName as error:
-            raise self._error(key, str(error)) from None
-
-    def _listable(self, key: str, entry: str) -> tuple[str, bool]:
-        """Return the name of an entry that may be listed, and whether it stands for those below it."""
-        try:
-            name = normalise(entry.removeprefix(EXACT_MARK))
-        except InvalidName as error:
-            raise self._error(key, f"{error}; give a name, or =name for that name alone") from None
-        is_subtree = not entry.startswith(EXACT_MARK)
-        shared = [other for other in self.catalogue.shared if is_at_or_below(other, name)] if is_subtree else []
-        if is_public_suffix(name) or name in self.catalogue.shared or shared:
-            raise self._error(key, f"{name} is everybody's: name the one that is meant below it")
-        return name, is_subtree
-
-    def decision(self, key: str, value: str) -> tuple[str, Decision]:
-        """Return a service or category with what is decided of it."""
-        known = [decision.value for decision in Decision]
-        if value not in known:
-            raise self._error(f"services.{key}", f"{value!r} is no decision: choose {', '.join(known)}")
-        return self.service_or_category("services", key), Decision(value)
-
-    def service_or_category(self, key: str, value: str) -> str:
-        """Return `value` if it is a service or a category."""
-        known = [*self._services(), *CATEGORIES]
-        if value not in known:
-            raise self._error(key, f"{value!r} is neither a service nor a category{nearest(value, known)}")
-        return value
-
-    def refuse_twice(self, names: Iterable[str], table: str) -> None:
-        """Refuse a name that stands in a table twice."""
-        seen: set[str] = set()
-        for name in names:
-            if name in seen:
-                raise self._error(table, f"{name} stands there twice: keep one entry")
-            seen.add(name)
-
-    def _domain(self, key: str, text: str) -> str:
-        try:
-            domain = normalise(text)
-        except InvalidName as error:
-            raise self._error(key, f"{error}; give a name such as tunnels.example.com") from None
-        if is_public_suffix(domain):
-            raise self._error(
-                key, f"{domain} is a public suffix: everybody's names lie below it; name your own ingress"
-            )
-        if (entry := self._covered_entry(domain)) is not None:
-            raise self._error(
-                key, f"{domain} covers the catalogue name {entry}, which is everybody's; name your own ingress"
-            )
-        return domain
-
-    def _covered_entry(self, domain: str) -> str | None:
-        match = self.catalogue.match(domain)
-        if match is not None and any(wildcard in match.entry for wildcard in WILDCARDS):
-            return match.entry
-        return self._covered.get(domain)
-
-    def _network(self, key: str, text: str) -> Network:
-        try:
-            return ipaddress.ip_network(text)
-        except ValueError as error:
-            raise self._error(key, f"{error}; give addresses or networks such as 203.0.113.0/24") from None
-
-    def _check_texts(self, key: str, owner: str, reason: str) -> None:
-        for name, text in (("owner", owner), ("reason", reason)):
-            if not text.strip():
-                raise self._error(f"{key}.{name}", "is empty: say who answers for it and why")
-
-    def _warn_if_expired(self, key: str, what: str, expires: date | None) -> None:
-        if expires is not None and expires < self.today:
-            self.warnings.append(f"{self.file_name}: {key} ({what}) expired on {expires}: renew it or remove it")
-
-    def _services(self) -> list[str]:
-        return list(self.catalogue.services)
-
-    def _error(self, key: str, message: str) -> InvalidPolicy:
-        return InvalidPolicy(f"{self.file_name}: {key}: {message}")
 
 
 def day_of(now_ns: int) -> date:

@@ -10,7 +10,7 @@ from rules.profiles import ProfileTable
 
 
 class SanctionTable(msgspec.Struct, forbid_unknown_fields=True):
-    """A `[[sanctioned]]`."""
+    """A `[[sanctioned]]`, or one of the database."""
 
     domain: str
     service: str
@@ -36,7 +36,7 @@ class ExceptionTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class BlockedTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A `[[blocked]]`, or an entry of the database."""
+    """A `[[blocked]]` or a `[[never_blocked]]`, or an entry of the database."""
 
     entry: str
     owner: str
@@ -50,6 +50,7 @@ class PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
     sanctioned: list[SanctionTable] = []
     exception: list[ExceptionTable] = []
     blocked: list[BlockedTable] = []
+    never_blocked: list[BlockedTable] = []
     profile: list[ProfileTable] = []
     services: dict[str, str] = {}
 
@@ -58,7 +59,7 @@ def explain(message: str) -> str:
     """Return what a failed conversion says, with the key in front and the tables that there are."""
     path = message.rpartition(" - at ")[2].strip("`$.") if " - at " in message else "the file"
     what = message.partition(" - at ")[0]
-    known = "[[sanctioned]], [[exception]], [[blocked]], [[profile]] and [services]"
+    known = "[[sanctioned]], [[exception]], [[blocked]], [[never_blocked]], [[profile]] and [services]"
     return f"{path}: {what}. Known keys: {known}; see docs/policy.md"
 
 

@@ -4,7 +4,6 @@ Each row is a fact about one program with its source in the service's file; docs
 like it. A tell raises suspicion; alone it never names anybody's account.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from rules.catalogue import Catalogue
@@ -19,6 +18,9 @@ SSH_USUAL_DISGUISES: Final = (80, 443)
 MESH: Final = "mesh-vpn"
 DNS: Final = "dns-tunnel"
 REVERSE: Final = "reverse-tunnel"
+# Members of enumerations, bound once: looking one up costs a multiple.
+_PROTOCOL: Final = Evidence.PROTOCOL
+_SSH_BANNER: Final = Evidence.SSH_BANNER
 
 
 class Tell(Value, frozen=True):
@@ -107,8 +109,10 @@ def find_tell(observation: Observation, catalogue: Catalogue) -> Tell | None:
 
 def ssh_banner(observation: Observation) -> str | None:
     """Return the SSH banner seen in the flow (RFC 4253 section 4.2), if any."""
-    banners = (row.value for row in observation.indicators if row.evidence is Evidence.SSH_BANNER)
-    return next(banners, None)
+    for row in observation.indicators:
+        if row.evidence is _SSH_BANNER:
+            return row.value
+    return None
 
 
 def _by_alpn(observation: Observation, catalogue: Catalogue) -> Tell | None:
@@ -121,21 +125,23 @@ def _by_alpn(observation: Observation, catalogue: Catalogue) -> Tell | None:
 
 
 def _by_protocol(observation: Observation) -> Tell | None:
-    tells = [tell for tell in _protocol_tells(observation) if tell is not None]
-    return max(tells, key=lambda tell: tell.confidence, default=None)
-
-
-def _protocol_tells(observation: Observation) -> Iterable[Tell | None]:
+    surest: Tell | None = None
     for indicator in observation.indicators:
-        if indicator.evidence is Evidence.PROTOCOL:
-            kind, _, value = indicator.value.partition(":")
-            if kind == "websocket":
-                yield _by_subprotocol(value)
-            elif kind == "dns-tunnel":
-                yield _by_dns_shape(value)
-            elif kind in PROTOCOLS:
-                row = PROTOCOLS[kind]
-                yield _tell(row, Reason(Evidence.PROTOCOL, kind, row.detail))
+        if indicator.evidence is _PROTOCOL:
+            tell = _of_protocol(indicator.value)
+            if tell is not None and (surest is None or tell.confidence > surest.confidence):
+                surest = tell
+    return surest
+
+
+def _of_protocol(protocol: str) -> Tell | None:
+    kind, _, value = protocol.partition(":")
+    if kind == "websocket":
+        return _by_subprotocol(value)
+    if kind == "dns-tunnel":
+        return _by_dns_shape(value)
+    row = PROTOCOLS.get(kind)
+    return _tell(row, Reason(_PROTOCOL, kind, row.detail)) if row is not None else None
 
 
 def _by_subprotocol(value: str) -> Tell | None:

@@ -6,7 +6,6 @@ beat while idle.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from rules.observation import Observation
@@ -23,17 +22,19 @@ CountApart = Callable[[Flow], None]
 K = TypeVar("K")
 
 
-@dataclass(slots=True)
 class Candidate:
     """A flow, what was said of it last, and its beat while it lives."""
 
-    observation: Observation
-    verdict: Verdict
-    name: str | None
-    flow: Flow | None
-    initiator: int = 0
-    heartbeat: Heartbeat | None = None
-    looked_ns: int = 0
+    __slots__ = ("flow", "heartbeat", "initiator", "looked_ns", "name", "observation", "verdict")
+
+    def __init__(self, observation: Observation, verdict: Verdict, name: str | None, flow: Flow | None) -> None:
+        self.observation = observation
+        self.verdict = verdict
+        self.name = name
+        self.flow = flow
+        self.initiator = 0 if flow is None or flow.five_tuple(0) == observation.five_tuple else 1
+        self.heartbeat: Heartbeat | None = None
+        self.looked_ns = observation.observed_at_ns
 
 
 class Candidates:
@@ -66,9 +67,7 @@ class Candidates:
             known.observation, known.verdict, known.flow = observation, verdict, flow or known.flow
             return
         self.drop(key)
-        row = self._rows[key] = Candidate(observation, verdict, name, flow, looked_ns=observation.observed_at_ns)
-        if flow is not None:
-            row.initiator = 0 if flow.five_tuple(0) == observation.five_tuple else 1
+        self._rows[key] = Candidate(observation, verdict, name, flow)
         self._by_client.setdefault(client, OrderedDict())[key] = None
         if name is not None:
             self._by_name.setdefault(name, OrderedDict())[key] = None

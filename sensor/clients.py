@@ -5,7 +5,7 @@ revocation lists, some before they dial and some after.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from typing import Final
 
 from rules.names import ancestors
 from rules.observation import Beside, BesideKind, Observation
@@ -17,12 +17,19 @@ LATELY_NS = 600_000_000_000
 SANCTIONED_NS = 7 * 86_400_000_000_000
 MAX_BESIDE = 16  # services and kinds of one client
 MAX_ZONES = 16  # of one client
+# Members of enumerations, bound once: looking one up costs a multiple.
+_BESIDE_SANCTIONED: Final = BesideKind.SANCTIONED
+_SANCTIONED: Final = Outcome.SANCTIONED
+_UNSANCTIONED: Final = Outcome.UNSANCTIONED
+_AUXILIARY: Final = Role.AUXILIARY
 
 
-@dataclass(slots=True)
 class _Client:
-    beside: OrderedDict[tuple[str, BesideKind], tuple[str, int]] = field(default_factory=OrderedDict)
-    zones: OrderedDict[str, tuple[str, int]] = field(default_factory=OrderedDict)  # with a name server, and when
+    __slots__ = ("beside", "zones")
+
+    def __init__(self) -> None:
+        self.beside: OrderedDict[tuple[str, BesideKind], tuple[str, int]] = OrderedDict()
+        self.zones: OrderedDict[str, tuple[str, int]] = OrderedDict()  # with a name server, and when
 
 
 class Clients:
@@ -48,7 +55,7 @@ class Clients:
         return tuple(
             Beside(service, kind, name)
             for (service, kind), (name, at_ns) in client.beside.items()
-            if now_ns - at_ns <= (SANCTIONED_NS if kind is BesideKind.SANCTIONED else LATELY_NS)
+            if now_ns - at_ns <= (SANCTIONED_NS if kind is _BESIDE_SANCTIONED else LATELY_NS)
         )
 
     def has_sanctioned(self, source: bytes, service: str, now_ns: int) -> bool:
@@ -105,9 +112,9 @@ class Clients:
 
 
 def _kind(verdict: Verdict) -> BesideKind | None:
-    if verdict.outcome is Outcome.SANCTIONED:
-        return BesideKind.SANCTIONED
-    if verdict.role is Role.AUXILIARY:
+    if verdict.outcome is _SANCTIONED:
+        return _BESIDE_SANCTIONED
+    if verdict.role is _AUXILIARY:
         return BesideKind.AUXILIARY
-    is_agent = verdict.outcome is Outcome.UNSANCTIONED and verdict.role in (Role.AGENT, Role.UNCLEAR)
+    is_agent = verdict.outcome is _UNSANCTIONED and verdict.role in (Role.AGENT, Role.UNCLEAR)
     return BesideKind.AGENT if is_agent else None

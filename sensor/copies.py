@@ -24,7 +24,7 @@ from collections import OrderedDict
 import msgspec
 
 from rules.observation import Transport
-from sensor.decode import Datagram, Fragment, Segment, TcpFlag, decode
+from sensor.decode import Datagram, Decoded, Fragment, Segment, TcpFlag, decode, read_plain
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.flow import TCP_IDLE_NS, UDP_IDLE_NS, FlowKey, flow_key, reverse_key
 from sensor.packet import Packet
@@ -71,7 +71,7 @@ class Copies:
     def is_copy(self, packet: Packet) -> bool:
         """Tell whether `packet` was, or will be, seen on another interface; damaged ones and other news never are."""
         try:
-            decoded = decode(packet)
+            decoded: Decoded | None = read_plain(packet) or decode(packet)
         except (MalformedInput, NeedMoreData):
             return False
         if isinstance(decoded, Segment):
@@ -81,7 +81,7 @@ class Copies:
         return isinstance(decoded, Fragment) and self._is_copied_fragment(decoded, packet)
 
     def _is_copied_segment(self, segment: Segment, packet: Packet) -> bool:
-        key = flow_key(Transport.TCP, segment.src, segment.src_port, segment.dst, segment.dst_port)
+        key = segment.key
         direction = self._find(key, packet.ts_ns, TCP_IDLE_NS)
         begins = segment.flags & (TcpFlag.SYN | TcpFlag.ACK) == TcpFlag.SYN
         if direction is not None and not (begins and segment.seq != direction.start):
@@ -92,7 +92,7 @@ class Copies:
         return self._begin(key, mark, packet, segment.seq)
 
     def _is_copied_datagram(self, datagram: Datagram, packet: Packet) -> bool:
-        key = flow_key(Transport.UDP, datagram.src, datagram.src_port, datagram.dst, datagram.dst_port)
+        key = flow_key(Transport.UDP, *datagram.ends)
         direction = self._find(key, packet.ts_ns, UDP_IDLE_NS)
         has_mark = len(datagram.payload) >= MIN_OCTETS
         mark = _destination(datagram) + b"u" + datagram.payload[:MARK_OCTETS] if has_mark else b""
@@ -153,4 +153,5 @@ def _is_elsewhere(direction: _Direction, packet: Packet) -> bool:
 
 
 def _destination(decoded: Segment | Datagram) -> bytes:
-    return decoded.dst + decoded.dst_port.to_bytes(2, "big")
+    _, _, dst, dst_port = decoded.ends
+    return dst + dst_port.to_bytes(2, "big")

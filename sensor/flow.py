@@ -306,9 +306,10 @@ class FlowTable:
             key += _UDP_MARK
         elif protocol != _TCP or flags & _FIN_SYN_RST:
             return False
-        return self._count(key, packet)
+        return self.count(key, packet)
 
-    def _count(self, key: FlowKey, packet: Packet) -> bool:
+    def count(self, key: FlowKey, packet: Packet) -> bool:
+        """Return whether `packet`, with `key`, belongs to a quiet side, and count it there if so."""
         flow = self._flows.get(key)
         if flow is not None:
             if not flow.quiet & 1:

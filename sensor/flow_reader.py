@@ -90,7 +90,7 @@ class FlowReader:
 
     def read_segment(self, segment: Segment, packet: Packet) -> list[Observation]:
         """Return what the segment makes known."""
-        key = flow_key(_TCP, segment.src, segment.src_port, segment.dst, segment.dst_port)
+        key = segment.key
         observations: list[Observation] = []
         found = self._table.find(key) or self._open_half(key, observations)
         if found is not None and self._begins_another(found[0], found[1], segment):

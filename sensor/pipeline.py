@@ -13,13 +13,13 @@ from typing import Final
 from rules.observation import FiveTuple, Observation, Transport
 from sensor.correlate import ToldNames
 from sensor.counters import Counters
-from sensor.decode import Datagram, Decoded, Fragment, Segment, Unreachable, decode, decode_payload
+from sensor.decode import Datagram, Decoded, Fragment, Segment, Unreachable, decode, decode_payload, read_plain
 from sensor.dns_shapes import DnsShapes
-from sensor.dns_transactions import DnsTransactions
+from sensor.dns_transactions import ANSWER_WAIT_NS, DnsTransactions
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.extract.dhcp import SERVER_PORT, DhcpMessage, is_likely_dhcp, read_dhcp
 from sensor.extract.dns import DnsMessage, is_likely_dns, parse_message
-from sensor.flow import Count, Flow, FlowTable, flow_key
+from sensor.flow import SETTLE_NS, Count, Flow, FlowTable, flow_key
 from sensor.flow_reader import FlowReader
 from sensor.fragments import FragmentTable
 from sensor.half_open import HalfOpenTable
@@ -27,12 +27,14 @@ from sensor.kept_packets import KeptPackets
 from sensor.packet import Packet
 
 DNS_PORTS: Final = frozenset((53, 5353, 5355))  # DNS, multicast DNS (RFC 6762), LLMNR (RFC 4795)
+DNS_PORT: Final = 53
 DNS_HEADER_OCTETS: Final = 12
 IsOwnLookup = Callable[[str, bytes], bool]
 OnDhcp = Callable[[DhcpMessage, str, int], None]
 
 _UDP: Final = Transport.UDP
-_NEVER_NS: Final = 1 << 63
+_NEVER_NS: Final = (1 << 62) - 1  # the largest that compiled code holds in a register
+_SOONEST_NS: Final = min(ANSWER_WAIT_NS, SETTLE_NS)  # an alarm is at least so far behind the packet that sets it
 _CLOCK_STEP_NS: Final = 60_000_000_000  # packets this much older than the last: another capture, or the clock was set
 
 
@@ -125,13 +127,14 @@ class Pipeline:
             octets += packet.wire_octets
             if packet.ts_ns >= self._due_ns:
                 observations += self.advance(packet.ts_ns)
-            if table.count_quiet(packet):
+            plain = read_plain(packet)
+            if plain is None and table.count_quiet(packet):
                 continue
             if packet.ts_ns < self._now_ns - _CLOCK_STEP_NS:
                 observations += self._flush(has_more=True)
                 self._now_ns = packet.ts_ns
             try:
-                observations += self._read(packet)
+                observations += self._read(packet, plain)
             except MalformedInput as error:
                 counters.count_malformed(error)
             except NeedMoreData:
@@ -158,16 +161,18 @@ class Pipeline:
         self._gather_counters()
         return observations
 
-    def _read(self, packet: Packet) -> list[Observation]:
-        self._now_ns = max(self._now_ns, packet.ts_ns)
-        decoded = decode(packet)
+    def _read(self, packet: Packet, plain: Segment | Datagram | None) -> list[Observation]:
+        now_ns = packet.ts_ns
+        self._now_ns = max(self._now_ns, now_ns)
+        decoded: Decoded | None = plain if plain is not None else decode(packet)
         if isinstance(decoded, Fragment):
             self.counters.fragments += 1
             decoded = self._reassemble(decoded)
         elif decoded is None:
             self.counters.not_ip += 1
         observations = self._take(decoded, packet)
-        self._set_due()
+        if self._due_ns > now_ns + _SOONEST_NS:  # else no alarm set by this packet is due sooner
+            self._set_due()
         return observations
 
     def _reassemble(self, fragment: Fragment) -> Decoded | None:
@@ -184,8 +189,13 @@ class Pipeline:
         return []
 
     def _take_datagram(self, datagram: Datagram, packet: Packet) -> list[Observation]:
-        is_dns_port = datagram.src_port in DNS_PORTS or datagram.dst_port in DNS_PORTS
-        if SERVER_PORT in (datagram.src_port, datagram.dst_port) and is_likely_dhcp(datagram.payload):
+        src_port, dst_port = datagram.src_port, datagram.dst_port
+        if DNS_PORT not in (src_port, dst_port):
+            key = flow_key(_UDP, datagram.src, src_port, datagram.dst, dst_port)
+            if self._table.count(key, packet):
+                return []
+        is_dns_port = src_port in DNS_PORTS or dst_port in DNS_PORTS
+        if SERVER_PORT in (src_port, dst_port) and is_likely_dhcp(datagram.payload):
             self._take_dhcp(datagram, packet.interface)
             return []
         if not is_likely_dns(datagram.payload):
@@ -194,10 +204,10 @@ class Pipeline:
         if self._is_own_lookup is not None and self._is_own_lookup(message.qname, _question(datagram.payload)):
             self.counters.own_lookups += 1
             return []
-        ends = (datagram.src, datagram.src_port, datagram.dst, datagram.dst_port)
         if message.is_response:
-            ends = (*ends[2:], *ends[:2])
-        five_tuple = FiveTuple(_UDP, *ends)
+            five_tuple = FiveTuple(_UDP, datagram.dst, dst_port, datagram.src, src_port)
+        else:
+            five_tuple = FiveTuple(_UDP, datagram.src, src_port, datagram.dst, dst_port)
         observations = self._take_dns(message, five_tuple, datagram.ts_ns, packet.interface, packet.wire_octets)
         if not _is_multicast(five_tuple.src):
             self.kept.add(self._dns.newest_key, packet)

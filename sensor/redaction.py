@@ -61,7 +61,7 @@ def _directions(packets: Sequence[Packet]) -> dict[_Direction, list[_Placed]]:
             continue
         if not isinstance(decoded, Segment) or not decoded.payload:
             continue
-        ends = (decoded.src, decoded.src_port, decoded.dst, decoded.dst_port)
+        ends = decoded.ends
         seq = decoded.seq + bool(decoded.flags & _SYN)
         found.setdefault(ends, []).append((place, _payload_at(packet, decoded), seq, decoded.payload))
     return {ends: _relative(rows) for ends, rows in found.items()}

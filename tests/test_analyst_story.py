@@ -131,8 +131,10 @@ def test_from_the_alert_to_the_exception_and_the_list(
     page.says("#content", "a private ingress")
     page.keep("list")
     page.go("/policy")
-    page.press("Unblock", "#blocked")
-    browser.switch_to.alert.accept()
+    page.press("Unblock", "#blocked")  # what that does is shown first
+    page.says("#agree", "*.tunnels.colleague.example")
+    page.keep("preview")
+    page.press("Go ahead", "#agree")
     wait_for(lambda: "tunnels.colleague.example" not in feed(address), 20)
 
     page.go("/findings?service=ngrok")  # who allowed it: an exception for the source, with an owner

@@ -10,7 +10,7 @@ from observations import NOW_NS
 from molecatcher.recordings.replay import Replay
 from rules.catalogue import load_catalogue
 from rules.event import Event
-from rules.policy import parse_policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome, Role
 

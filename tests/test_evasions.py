@@ -9,7 +9,7 @@ from observations import NOW_NS
 from traps import DETECTED, QUIET, UNSEEN, Trap, Verdicts
 
 from rules.catalogue import load_catalogue
-from rules.policy import parse_policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from sensor.detect import Detector
 from sensor.packet import Packet

@@ -24,7 +24,7 @@ from molecatcher.recordings.replay import Replay
 from rules.catalogue import Catalogue, load_catalogue
 from rules.event import Event
 from rules.observation import Observation
-from rules.policy import parse_policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome
 from sensor.decode import Datagram, Segment
@@ -110,8 +110,8 @@ def events(capture: Path) -> list[Event]:
 def flows(capture: Path) -> int:
     """Return how many TCP connections were begun, and how many pairs of UDP endpoints there are."""
     seen = transports(read_packets(str(capture)))
-    begun = {(row.src, row.src_port, row.dst, row.dst_port) for row in seen if is_first(row)}
-    asked = {frozenset({(row.src, row.src_port), (row.dst, row.dst_port)}) for row in seen if isinstance(row, Datagram)}
+    begun = {row.ends for row in seen if is_first(row)}
+    asked = {frozenset({row.ends[:2], row.ends[2:]}) for row in seen if isinstance(row, Datagram)}
     return len(begun) + len(asked)
 
 

@@ -9,7 +9,7 @@ from near_misses import Oracle, names, spared, variants, visited
 from observations import NOW_NS
 
 from rules.catalogue import Catalogue, load_catalogue
-from rules.policy import parse_policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome, Role, Severity
 from sensor.detect import Detector

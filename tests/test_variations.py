@@ -12,7 +12,7 @@ from variations import Change
 
 from rules.catalogue import load_catalogue
 from rules.event import address_text
-from rules.policy import parse_policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from sensor.detect import Detector
 from sensor.packet import Packet

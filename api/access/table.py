@@ -53,6 +53,7 @@ _ANY = frozenset(TokenScope)
 _OPEN = Rule(Area.PAGE, is_open=True)
 _DOOR = Rule(Area.PAGE, is_open=True, is_door=True)
 _PAGE = Rule(Area.PAGE, VIEWER)
+_EDIT_PAGE = Rule(Area.PAGE, EDITOR)
 _ADMIN_PAGE = Rule(Area.PAGE, ADMIN)
 _EVENTS = Rule(Area.API, VIEWER, frozenset({TokenScope.EVENTS_READ}))
 _EVIDENCE = Rule(Area.API, ANALYST, frozenset({TokenScope.EVIDENCE_READ}))
@@ -80,7 +81,8 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_PAGE, "POST", ("/sign-out",)),
     (_PAGE, "GET", ("/", "/fragments/live", "/events", "/events/{event_id}", "/findings", "/findings/{finding_id}")),
     (_PAGE, "GET", ("/services", "/lists", "/lists/{list_name}", "/sensors", "/policy")),
-    (_ADMIN_PAGE, "GET", ("/tokens", "/audit")),
+    (_EDIT_PAGE, "POST", ("/policy/preview",)),
+    (_ADMIN_PAGE, "GET", ("/outputs", "/tokens", "/audit")),
     (_ANYBODY, "GET", ("/v1/openapi.json", "/v1/me")),
     (_EVENTS, "GET", ("/v1/events", "/v1/events/{event_id}", "/v1/events/aggregate", "/v1/events/export")),
     (_EVENTS, "GET", ("/v1/events/stream", "/v1/findings", "/v1/findings/{finding_id}", "/v1/services")),
@@ -95,14 +97,18 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_FINDINGS, "POST", ("/v1/findings/{finding_id}/state", "/v1/findings/{finding_id}/comments", "/v1/findings:bulk")),
     (_FINDINGS, "PUT", ("/v1/findings/{finding_id}/assignee",)),
     (_FINDINGS, "POST", ("/v1/demonstration",)),
+    (_FINDINGS, "DELETE", ("/v1/demonstration",)),
     (_POLICY, "GET", ("/v1/policy", "/v1/exceptions", "/v1/exceptions/{exception_id}", "/v1/blocked")),
+    (_POLICY, "GET", ("/v1/sanctioned", "/v1/never-blocked")),
     (_POLICY, "GET", ("/v1/services/{service_id}",)),
     (_EDIT, "PUT", ("/v1/services/{service_id}",)),
+    (_EDIT, "POST", ("/v1/policy/preview",)),
     (_EDIT, "DELETE", ("/v1/services/{service_id}",)),
     (_EDIT, "POST", ("/v1/exceptions/{exception_id}/reject", "/v1/exceptions/{exception_id}/revoke")),
     (_PUBLISH, "POST", ("/v1/exceptions", "/v1/exceptions/{exception_id}/approve", "/v1/blocked")),
+    (_PUBLISH, "POST", ("/v1/sanctioned", "/v1/sanctioned/{sanction_id}/approve", "/v1/never-blocked")),
     (_PUBLISH, "POST", ("/v1/lists/{list_name}/confirm",)),
-    (_PUBLISH, "DELETE", ("/v1/blocked/{entry_id}",)),
+    (_PUBLISH, "DELETE", ("/v1/blocked/{entry_id}", "/v1/never-blocked/{entry_id}", "/v1/sanctioned/{sanction_id}")),
     (_FEEDS_BY_PATH, "GET", ("/feeds/t/{token}/{file_name}",)),
     (_FEEDS, "GET", ("/feeds/{file_name}", "/feeds/p/{profile}/{file_name}")),
     (_FEEDS, "GET", ("/misp/manifest.json", "/misp/hashes.csv", "/misp/{event_id}.json")),
@@ -120,7 +126,8 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_AUDIT, "GET", ("/v1/audit", "/v1/audit/export")),
     (_ADMIN, "GET", ("/v1/outputs", "/v1/outputs/{output_id}", "/v1/outputs/{output_id}/dead-letters")),
     (_ADMIN, "GET", ("/v1/webhook-sources",)),
-    (_ADMIN, "POST", ("/v1/outputs/{output_id}/dead-letters/replay",)),
+    (_ADMIN, "POST", ("/v1/outputs/{output_id}/dead-letters/replay", "/v1/outputs/{output_id}/try")),
+    (_ADMIN, "POST", ("/v1/outputs/{output_id}/pause", "/v1/outputs/{output_id}/resume")),
     (_DANGER, "POST", ("/v1/outputs", "/v1/outputs/{output_id}/rotate", "/v1/webhook-sources")),
     (_DANGER, "DELETE", ("/v1/outputs/{output_id}", "/v1/webhook-sources/{source_id}")),
     (_SIGNED, "POST", ("/v1/webhooks/{source_id}",)),
@@ -129,7 +136,9 @@ _CHANGES = {
     "finding.update": ("POST /v1/findings/{finding_id}/state", "PUT /v1/findings/{finding_id}/assignee"),
     "finding.comment": ("POST /v1/findings/{finding_id}/comments",),
     "findings.update": ("POST /v1/findings:bulk",),
-    "demonstration.create": ("POST /v1/demonstration",),
+    "sanction.create": ("POST /v1/sanctioned",),
+    "sanction.approve": ("POST /v1/sanctioned/{sanction_id}/approve",),
+    "sanction.delete": ("DELETE /v1/sanctioned/{sanction_id}",),
     "exception.create": ("POST /v1/exceptions",),
     "exception.approve": ("POST /v1/exceptions/{exception_id}/approve",),
     "exception.reject": ("POST /v1/exceptions/{exception_id}/reject",),
@@ -137,18 +146,28 @@ _CHANGES = {
     "service.update": ("PUT /v1/services/{service_id}",),
     "blocked.create": ("POST /v1/blocked",),
     "blocked.delete": ("DELETE /v1/blocked/{entry_id}",),
+    "never_blocked.create": ("POST /v1/never-blocked",),
+    "never_blocked.delete": ("DELETE /v1/never-blocked/{entry_id}",),
     "search.create": ("POST /v1/searches",),
     "search.update": ("PUT /v1/searches/{search_id}",),
     "search.delete": ("DELETE /v1/searches/{search_id}",),
     "output.create": ("POST /v1/outputs",),
     "output.delete": ("DELETE /v1/outputs/{output_id}",),
+    "output.pause": ("POST /v1/outputs/{output_id}/pause",),
+    "output.resume": ("POST /v1/outputs/{output_id}/resume",),
     "output.rotate": ("POST /v1/outputs/{output_id}/rotate",),
-    "output.replay": ("POST /v1/outputs/{output_id}/dead-letters/replay",),
     "webhook_source.create": ("POST /v1/webhook-sources",),
     "webhook_source.delete": ("DELETE /v1/webhook-sources/{source_id}",),
-    "webhook.take": ("POST /v1/webhooks/{source_id}",),
     "service.delete": ("DELETE /v1/services/{service_id}",),
 }
+_DEEDS = {
+    "demonstration.create": ("POST /v1/demonstration",),
+    "demonstration.delete": ("DELETE /v1/demonstration",),
+    "output.try": ("POST /v1/outputs/{output_id}/try",),
+    "output.replay": ("POST /v1/outputs/{output_id}/dead-letters/replay",),
+}
+# What changes rows is noted with each change; of the rest there is no row to say before and after of.
+DEEDS = {route: action for action, routes in _DEEDS.items() for route in routes}
 ACTIONS = {route: action for action, routes in _CHANGES.items() for route in routes}
 TABLE = {(method, path): rule for rule, method, paths in _ROWS for path in paths}
 

@@ -10,13 +10,14 @@ _QUALITY = re.compile(r"q=([01](?:\.\d{0,3})?)", re.ASCII)
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Tell whether the client takes gzip; one that says nothing gets the plain bytes."""
+    """Tell whether the client takes gzip and likes nothing better; one that says nothing gets the plain bytes."""
     weights = {}
     for offer in accept_encoding.lower().split(","):
         coding, _, parameter = offer.strip().partition(";")
         quality = _QUALITY.fullmatch(parameter.strip())
         weights[coding.strip()] = float(quality[1]) if quality else 1.0
-    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
+    gzip = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
+    return gzip > 0 and gzip >= weights.get("identity", 0.0)
 
 
 def is_unchanged(headers: Headers, etag: str, modified_s: int) -> bool:
@@ -24,7 +25,8 @@ def is_unchanged(headers: Headers, etag: str, modified_s: int) -> bool:
 
     It must be the very time of these bytes: a clock set back can make a newer list look older than the one before.
     """
-    if (tags := headers.get("if-none-match")) is not None:
+    if lines := headers.getlist("if-none-match"):
+        tags = ",".join(lines)
         return tags.strip() == "*" or etag in _ENTITY_TAG.findall(tags)
     return _http_date(headers.get("if-modified-since", "")) == modified_s
 

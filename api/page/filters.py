@@ -2,17 +2,25 @@
 
 from enum import StrEnum
 from typing import TypeVar
+from urllib.parse import urlencode
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from api.exports import ExportFormat
 from api.page.render import asked
+from api.times import DAY_NS, HOUR_NS
 from db.values import FindingState
+from rules.event import rfc3339
 from rules.observation import FlowState
 from rules.verdict import Outcome, Role, Severity
 
 Query = TypeVar("Query", bound=BaseModel)
 Choices = dict[str, tuple[str, type[StrEnum]]]
+Links = tuple[tuple[str, str], ...]  # what a link says, and its address
+NO_FILTER = frozenset({"cursor", "limit"})  # where one is in a list, and how much of it
+WINDOWS = (("1 hour", HOUR_NS), ("24 hours", DAY_NS), ("7 days", 7 * DAY_NS), ("30 days", 30 * DAY_NS))
+EXPORTS_SHOWN = (("CSV", ExportFormat.CSV), ("NDJSON", ExportFormat.NATIVE), ("OCSF", ExportFormat.OCSF))
 
 _SHARED: Choices = {
     "severity": ("Severity", Severity),
@@ -36,3 +44,26 @@ def read_query(kind: type[Query], request: Request) -> tuple[Query, str]:
         return kind.model_validate(
             {}
         ), f"{name}: {row['msg'].removeprefix('Value error, ')}. Everything is shown instead."
+
+
+def filter_of(request: Request) -> dict[str, str]:
+    """Return the filter in the address, without where in the list one is."""
+    return {name: value for name, value in asked(request).items() if name not in NO_FILTER}
+
+
+def windows_of(request: Request, now_ns: int) -> Links:
+    """Return the same filter with other times to begin at, to the minute, so that addresses do not change at once."""
+    wanted = {name: value for name, value in filter_of(request).items() if name not in {"from", "to"}}
+    minute_ns = now_ns - now_ns % (HOUR_NS // 60)
+    return tuple(
+        (name, f"{request.url.path}?{urlencode(wanted | {'from': rfc3339(minute_ns - window_ns)})}")
+        for name, window_ns in WINDOWS
+    )
+
+
+def exports_of(request: Request) -> Links:
+    """Return where the events of the filter are had as files."""
+    wanted = filter_of(request)
+    return tuple(
+        (name, f"/v1/events/export?{urlencode(wanted | {'format': export.value})}") for name, export in EXPORTS_SHOWN
+    )

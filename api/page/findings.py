@@ -3,11 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from api.context import ApiContext, ServiceRow
 from api.explained import explained
+from api.page.charts import SPLIT, Chart, make_chart
 from api.page.names import short_names
+from api.routes.exceptions import exception_document, exceptions_of_file
+from api.times import DAY_NS, HOUR_NS
 from api.veil import Veil
-from db.values import EventFilter, Finding, FindingFilter
+from db.values import Aggregation, Dimension, EventFilter, Finding, FindingFilter
 from db.workflow_values import HistoryEntry
 from rules.dissected import DissectedPacket
 from rules.event import Event
@@ -16,6 +21,8 @@ from rules.observation import Kind
 MAX_EVENTS = 50
 MAX_OTHERS = 12
 MAX_HISTORY = 50
+MAX_BARS = 60
+STEPS_NS = (HOUR_NS // 60, HOUR_NS // 6, HOUR_NS, 6 * HOUR_NS, DAY_NS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +39,16 @@ class FindingRow:
 class Story:
     """One finding with what explains it.
 
-    `events` are its newest, `others` the other findings of its source, `ends` the names and addresses that it spoke to
+    `activity` counts its events by how they did; `exception` is what allows it, None for nothing. `events` are its
+    newest, `others` the other findings of its source, `ends` the names and addresses that it spoke to
     with the number of its shown events for each.
     """
 
     row: FindingRow
     service: ServiceRow | None
     sentences: tuple[str, ...]
+    exception: dict[str, object] | None
+    activity: Chart
     events: tuple[Event, ...]
     has_more_events: bool
     others: tuple[FindingRow, ...]
@@ -68,6 +78,8 @@ def make_story(context: ApiContext, finding: Finding, shown: Veil) -> Story:
         row=row,
         service=next((known for known in context.catalogue_services() if known.id == finding.service), None),
         sentences=explained(row.event, context) if row.event else (),
+        exception=_exception(context, finding.exception_id),
+        activity=_activity(context, wanted, finding),
         events=visible,
         has_more_events=len(events) > MAX_EVENTS,
         others=finding_rows(
@@ -86,6 +98,28 @@ def _row(context: ApiContext, finding: Finding, names: dict[str | None, str], sh
     return FindingRow(
         shown.finding(finding), names.get(finding.service, finding.service or ""), _sentence(event), event
     )
+
+
+def _activity(context: ApiContext, wanted: EventFilter, finding: Finding) -> Chart:
+    """Return the events of a finding by how they did, in `MAX_BARS` intervals at most up to when it was seen last."""
+    spent_ns = finding.last_seen_ns - finding.first_seen_ns
+    step_ns = next((step for step in STEPS_NS if spent_ns < step * (MAX_BARS - 1)), STEPS_NS[-1])
+    to_ns = finding.last_seen_ns // step_ns * step_ns + step_ns
+    from_ns = max(finding.first_seen_ns // step_ns * step_ns, to_ns - MAX_BARS * step_ns)
+    window = msgspec.structs.replace(wanted, from_ns=from_ns, to_ns=to_ns)
+    how = Aggregation(by=(Dimension.STATE,), interval_ns=step_ns)
+    groups = context.store.aggregate(window, how, MAX_BARS * len(SPLIT))
+    return make_chart(range(from_ns, to_ns, step_ns), groups, SPLIT, "Events of this finding")
+
+
+def _exception(context: ApiContext, exception_id: str | None) -> dict[str, object] | None:
+    """Return what allows a finding, also while it has ended."""
+    if exception_id is None:
+        return None
+    stored = context.store.policy.exception(exception_id)
+    if stored is not None:
+        return exception_document(stored, context)
+    return next((row for row in exceptions_of_file(context) if row["exception_id"] == exception_id), None)
 
 
 def _sentence(event: Event | None) -> str:

@@ -1,40 +1,29 @@
 """What the overview shows, asked of the store once per rendering. Times stay numbers; the templates word them."""
 
-import json
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, field
 
 from api.context import ApiContext, PolicyStatus
+from api.page.charts import Chart, make_chart
 from api.page.findings import FindingRow, finding_rows
 from api.page.first_steps import Step, first_steps
+from api.page.kept import Kept
 from api.page.lists import ListCard, list_cards
 from api.page.names import short_names
 from api.page.sensor_cards import SensorCard, make_card
+from api.page.trends import CHARTED, LEAST_S, Trends, count_trends
 from api.pull_log import ConsumerStates
 from api.times import HOUR_NS, NS_PER_S
 from api.veil import Veil
-from db.values import EventFilter, FindingFilter, FindingState, IntervalCount
-from rules.event import Event
+from db.values import Aggregation, Dimension, EventFilter, FindingFilter, FindingState
+from rules.event import DEMONSTRATION, Event
 from rules.observation import FlowState
 from rules.verdict import Outcome
 
 MINUTE_NS = 60 * NS_PER_S
 MINUTES = 60
-MAX_FINDINGS = 25
+MAX_FINDINGS = 12
+MAX_COUNTED = 1000
 MAX_EVENTS = 12
-CHARTED = (Outcome.SANCTIONED, Outcome.UNSANCTIONED, Outcome.SUSPICIOUS)
-REST = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """Events a minute of the last hour by verdict, as the script draws them and as a sentence says them."""
-
-    series: str
-    summary: str
-    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +34,22 @@ class View:
     sensors: tuple[SensorCard, ...]
     findings: tuple[FindingRow, ...]
     has_more_findings: bool
+    open_count: int
     live_count: int
     events: tuple[Event, ...]
     names: dict[str | None, str]
     chart: Chart
+    trends: Trends
     lists: tuple[ListCard, ...]
     policy: PolicyStatus
     steps: tuple[Step, ...]
     can_demonstrate: bool
+    has_demonstration: bool
+
+    @property
+    def counts_all(self) -> bool:
+        """Tell whether all open findings were counted."""
+        return self.open_count < MAX_COUNTED
 
     @property
     def is_watched(self) -> bool:
@@ -60,32 +57,20 @@ class View:
         return any(sensor.is_capturing for sensor in self.sensors)
 
 
-@dataclass(slots=True)
-class KeptChart:
-    """The chart drawn last, which counts every event of an hour.
+@dataclass(frozen=True, slots=True)
+class KeptCounts:
+    """What the overview counts, each kept for all who look."""
 
-    Counted again only after 20 times as long as counting took (0.2 s for 200,000 events), so that however many pages
-    are open, and however much is stored, it takes a twentieth of a processor at most.
-    """
-
-    chart: Chart | None = None
-    due_s: float = 0.0
-
-    def at(self, context: ApiContext, now_ns: int) -> Chart:
-        """Return the chart of now, or of a moment ago."""
-        started_s = time.monotonic()
-        if self.chart is None or started_s >= self.due_s:
-            self.chart = _chart(context, now_ns)
-            ended_s = time.monotonic()
-            self.due_s = ended_s + REST * (ended_s - started_s)
-        return self.chart
+    minutes: Kept[Chart] = field(default_factory=lambda: Kept(count_minutes))
+    trends: Kept[Trends] = field(default_factory=lambda: Kept(count_trends, LEAST_S))
 
 
-def make_view(context: ApiContext, kept_chart: KeptChart, consumers: ConsumerStates, shown: Veil) -> View:
+def make_view(context: ApiContext, kept: KeptCounts, consumers: ConsumerStates, shown: Veil) -> View:
     """Return what the page shows now."""
     store, now_ns = context.store, context.now_ns()
     names = short_names(context)
     findings = store.findings(FindingFilter(state=FindingState.OPEN), MAX_FINDINGS + 1)
+    opened = store.count_open_findings(MAX_COUNTED)
     rows = finding_rows(context, findings[:MAX_FINDINGS], names, shown)
     cards = tuple(make_card(sensor, now_ns) for sensor in store.sensors())
     events = tuple(map(shown.event, store.events(EventFilter(), MAX_EVENTS)))
@@ -95,33 +80,24 @@ def make_view(context: ApiContext, kept_chart: KeptChart, consumers: ConsumerSta
         sensors=cards,
         findings=rows,
         has_more_findings=len(findings) > MAX_FINDINGS,
-        live_count=sum(row.finding.tunnel_state is FlowState.LIVE for row in rows),
+        open_count=sum(opened.values()),
+        live_count=opened.get(FlowState.LIVE, 0),
         events=events,
         names=names,
-        chart=kept_chart.at(context, now_ns),
+        chart=kept.minutes.at(context, now_ns),
+        trends=kept.trends.at(context, now_ns).shown(shown),
         lists=list_cards(context, consumers.states(now_ns)),
         policy=policy,
         steps=first_steps(cards, events, policy),
         can_demonstrate=context.demonstrate is not None,
+        has_demonstration=store.has_events_of(DEMONSTRATION),
     )
 
 
-def _chart(context: ApiContext, now_ns: int) -> Chart:
+def count_minutes(context: ApiContext, now_ns: int) -> Chart:
+    """Return the events of the last hour by minute and verdict."""
     to_ns = (now_ns // MINUTE_NS + 1) * MINUTE_NS
     from_ns = to_ns - HOUR_NS
-    counts = context.store.events_per_interval(from_ns, to_ns, MINUTE_NS)
-    starts = range(from_ns, to_ns, MINUTE_NS)
-    found = {(row.start_ns, row.verdict): row.events for row in counts}
-    columns = {verdict: [0] * MINUTES for verdict in CHARTED}
-    for (at, start), verdict in product(enumerate(starts), CHARTED):
-        columns[verdict][at] = found.get((start, verdict), 0)
-    series = [[start // NS_PER_S for start in starts], *columns.values()]
-    return Chart(json.dumps(series, separators=(",", ":")), _summary(counts), sum(found.values()))
-
-
-def _summary(counts: Sequence[IntervalCount]) -> str:
-    totals = dict.fromkeys(CHARTED, 0)
-    for row in counts:
-        totals[row.verdict] = totals.get(row.verdict, 0) + row.events
-    worded = ", ".join(f"{total} {verdict.value}" for verdict, total in totals.items())
-    return f"Events in the last hour: {worded}"
+    window, how = EventFilter(from_ns=from_ns, to_ns=to_ns), Aggregation(by=(Dimension.VERDICT,), interval_ns=MINUTE_NS)
+    groups = context.store.aggregate(window, how, MINUTES * len(Outcome))
+    return make_chart(range(from_ns, to_ns, MINUTE_NS), groups, CHARTED, "Events in the last hour")

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from api.context import ApiContext, PolicyStatus
-from api.routes.blocked import blocked_documents
+from api.routes.blocked import blocked_documents, never_blocked_documents
 from api.routes.exceptions import exception_document, exceptions_of_file
+from api.routes.sanctioned import ingress_documents
 from db.workflow_values import StoredDecision
 from rules.catalogue import CATEGORIES
 from rules.verdict import Decision
@@ -19,16 +20,19 @@ class PolicyView:
     """What is sanctioned, excepted, decided and blocked. `by_file` are the decisions of the file, which win."""
 
     status: PolicyStatus
+    sanctioned: Documents
     exceptions: Documents
     has_more_exceptions: bool
     by_file: tuple[tuple[str, Decision], ...]
     decisions: tuple[StoredDecision, ...]
     blocked: Documents
+    never_blocked: Documents
     choices: tuple[tuple[str, str], ...]
+    services: tuple[tuple[str, str], ...]
 
 
 def make_policy(context: ApiContext) -> PolicyView:
-    """Return the whole policy; `choices` are the services and categories that can be spoken of."""
+    """Return the whole policy; `services` are what can be sanctioned, `choices` those with the categories."""
     policy = context.ruleset().policy
     stored = context.store.policy.exceptions(None, None, None, MAX_EXCEPTIONS_SHOWN + 1)
     shown = [exception_document(row, context) for row in stored[:MAX_EXCEPTIONS_SHOWN]]
@@ -36,10 +40,13 @@ def make_policy(context: ApiContext) -> PolicyView:
     services = sorted(((row.id, row.name) for row in context.catalogue_services()), key=lambda row: row[1].lower())
     return PolicyView(
         status=context.policy_status(),
+        sanctioned=tuple(ingress_documents(context)),
         exceptions=(*exceptions_of_file(context), *shown),
         has_more_exceptions=len(stored) > MAX_EXCEPTIONS_SHOWN,
         by_file=tuple(sorted(in_file)),
         decisions=tuple(context.store.policy.decisions()),
         blocked=tuple(blocked_documents(context)),
+        never_blocked=tuple(never_blocked_documents(context)),
         choices=(*((name, f"all of {name}") for name in sorted(CATEGORIES)), *services),
+        services=tuple(services),
     )

@@ -23,6 +23,7 @@ class Section(StrEnum):
     LISTS = "/lists"
     SENSORS = "/sensors"
     POLICY = "/policy"
+    OUTPUTS = "/outputs"
     TOKENS = "/tokens"
     AUDIT = "/audit"
 

@@ -1,4 +1,4 @@
-"""What the organisation lists beyond the catalogue: the policy file's entries, and those made here."""
+"""What the organisation says of the lists itself: what is listed beyond the catalogue, and what no list holds."""
 
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
+from api.policy_checks import require_blocked, require_never_blocked
 from api.problems import Kind, Problem
 from api.workflow_queries import BlockedBody
 from api.workflow_schemas import BlockedDocument, BlockedList
@@ -17,15 +18,13 @@ from db.policy_store import MAX_BLOCKED
 from db.workflow_values import StoredBlocked
 from rules.errors import InvalidPolicy
 from rules.event import uuid7
-from rules.matcher import EXACT_MARK
-from rules.overlay import read_blocked
+from rules.overlay import read_blocked, read_never_blocked
 from rules.policy import Blocked, PolicyOrigin
-from rules.policy_tables import BlockedTable
 
 router = APIRouter(tags=["lists"])
-NO_ENTRY = "No entry that was made over the API has this id; /v1/blocked lists them."
+NO_ENTRY = "No entry that was made over the API has this id; the list of entries has their ids."
 FULL = f"{MAX_BLOCKED} entries were made, which is all there is room for: remove some first."
-KNOWN = "This entry is there already: remove it first, or change it in the policy file."
+EntryId = Annotated[str, Path(max_length=64)]
 
 
 @router.get("/v1/blocked", response_model=BlockedList, responses=problems(503))
@@ -37,49 +36,84 @@ def list_blocked(context: Context) -> Response:
 @router.post("/v1/blocked", status_code=201, response_model=BlockedDocument, responses=problems(409, 422, 503))
 def block(body: BlockedBody, context: Context, who: Who) -> Response:
     """Put a name, an address or a network on the block lists. Refused is what would hit something sanctioned."""
-    rules, now_ns = context.ruleset(), context.now_ns()
-    table = BlockedTable(entry=body.entry, owner=body.owner, reason=body.reason, expires=body.expires)
-    try:
-        wanted = read_blocked(table, rules.policy.sanctions, rules.catalogue, now_ns)
-    except InvalidPolicy as error:
-        raise Problem(Kind.INVALID_PARAMETER, str(error)) from None
-    if any(_what(row) == _what(wanted) for row in rules.policy.blocked):
-        raise Problem(Kind.CONFLICT, KNOWN)
-    made = StoredBlocked(entry_id=uuid7(now_ns), **body.model_dump(), created_by=who.name, created_at_ns=now_ns)
+    require_blocked(body, context.ruleset(), context.now_ns())
+    return _keep(body, context, who, is_never=False)
+
+
+@router.delete("/v1/blocked/{entry_id}", status_code=204, responses=problems(404, 422, 503))
+def unblock(entry_id: EntryId, context: Context) -> Response:
+    """Take an entry that was made over the API off the lists."""
+    return _remove(entry_id, context, is_never=False)
+
+
+@router.get("/v1/never-blocked", response_model=BlockedList, responses=problems(503))
+def list_never_blocked(context: Context) -> Response:
+    """Every entry that is kept off every list: the policy file's first, then those made over the API."""
+    return json_response({"items": never_blocked_documents(context)})
+
+
+@router.post("/v1/never-blocked", status_code=201, response_model=BlockedDocument, responses=problems(409, 422, 503))
+def never_block(body: BlockedBody, context: Context, who: Who) -> Response:
+    """Keep a name, an address or a network off every list. Verdicts stay as they are."""
+    require_never_blocked(body, context.ruleset(), context.now_ns())
+    return _keep(body, context, who, is_never=True)
+
+
+@router.delete("/v1/never-blocked/{entry_id}", status_code=204, responses=problems(404, 422, 503))
+def allow_blocking(entry_id: EntryId, context: Context) -> Response:
+    """Let lists hold again what an entry that was made over the API kept off them."""
+    return _remove(entry_id, context, is_never=True)
+
+
+def blocked_documents(context: ApiContext) -> list[dict[str, object]]:
+    """Return every entry of our own as a document: the policy file's first, then those made over the API."""
+    return _documents(context, context.ruleset().policy.blocked, is_never=False)
+
+
+def never_blocked_documents(context: ApiContext) -> list[dict[str, object]]:
+    """Return every entry that is kept off the lists as a document, in the same order."""
+    return _documents(context, context.ruleset().policy.never_blocked, is_never=True)
+
+
+def _keep(body: BlockedBody, context: ApiContext, who: Who, *, is_never: bool) -> Response:
+    now_ns = context.now_ns()
+    made = StoredBlocked(
+        entry_id=uuid7(now_ns), is_never=is_never, **body.model_dump(), created_by=who.name, created_at_ns=now_ns
+    )
     if not context.store.policy.add_blocked(made):
         raise Problem(Kind.CONFLICT, FULL)
     context.policy_changed()
     return json_response(_document(made, context), 201)
 
 
-@router.delete("/v1/blocked/{entry_id}", status_code=204, responses=problems(404, 422, 503))
-def unblock(entry_id: Annotated[str, Path(max_length=64)], context: Context) -> Response:
-    """Take an entry that was made over the API off the lists."""
-    if not context.store.policy.remove_blocked(entry_id):
+def _remove(entry_id: str, context: ApiContext, *, is_never: bool) -> Response:
+    if not context.store.policy.remove_blocked(entry_id, is_never=is_never):
         raise Problem(Kind.NOT_FOUND, NO_ENTRY)
     context.policy_changed()
     return Response(status_code=204)
 
 
-def blocked_documents(context: ApiContext) -> list[dict[str, object]]:
-    """Return every entry of our own as a document: the policy file's first, then those made over the API."""
-    policy, now_ns = context.ruleset().policy, context.now_ns()
-    in_file = [_file_document(row, now_ns) for row in policy.blocked if row.origin is PolicyOrigin.FILE]
-    return [*in_file, *(_document(row, context) for row in context.store.policy.blocked())]
+def _documents(context: ApiContext, in_force: tuple[Blocked, ...], *, is_never: bool) -> list[dict[str, object]]:
+    in_file = [_file_document(row, context.now_ns()) for row in in_force if row.origin is PolicyOrigin.FILE]
+    return [*in_file, *(_document(row, context) for row in context.store.policy.blocked(is_never=is_never))]
 
 
 def _document(row: StoredBlocked, context: ApiContext) -> dict[str, object]:
-    now_ns = context.now_ns()
-    in_force = {_entry(known) for known in context.ruleset().policy.active_blocked(now_ns)}
-    read = _entry_of(row, context)
-    return document(row) | {"origin": PolicyOrigin.DATABASE, "is_in_force": read in in_force}
+    now_ns, policy = context.now_ns(), context.ruleset().policy
+    active = policy.active_never_blocked(now_ns) if row.is_never else policy.active_blocked(now_ns)
+    members = document(row)
+    del members["is_never"]
+    is_in_force = _what(row, context) in {known.what for known in active}
+    return members | {"origin": PolicyOrigin.DATABASE, "is_in_force": is_in_force}
 
 
-def _entry_of(row: StoredBlocked, context: ApiContext) -> str | None:
-    rules = context.ruleset()
-    table = BlockedTable(entry=row.entry, owner=row.owner, reason=row.reason, expires=row.expires)
+def _what(row: StoredBlocked, context: ApiContext) -> object:
+    """Return what an entry means, None where it cannot be used any more."""
+    rules, table, now_ns = context.ruleset(), row.to_table(), context.now_ns()
     try:
-        return _entry(read_blocked(table, rules.policy.sanctions, rules.catalogue, context.now_ns()))
+        if row.is_never:
+            return read_never_blocked(table, rules.catalogue, now_ns).what
+        return read_blocked(table, rules.policy.sanctions, rules.catalogue, now_ns).what
     except InvalidPolicy:
         return None
 
@@ -89,18 +123,10 @@ def _file_document(row: Blocked, now_ns: int) -> dict[str, object]:
         "entry_id": None,
         "origin": row.origin,
         "is_in_force": row.is_active(now_ns),
-        "entry": _entry(row),
+        "entry": row.entry,
         "owner": row.owner,
         "reason": row.reason,
         "expires": row.expires,
         "created_by": None,
         "created_at": None,
     }
-
-
-def _entry(row: Blocked) -> str:
-    return str(row.network) if row.network else row.name if row.is_subtree else f"{EXACT_MARK}{row.name}"
-
-
-def _what(row: Blocked) -> object:
-    return row.name, row.is_subtree, row.network, row.path

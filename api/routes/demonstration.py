@@ -8,6 +8,7 @@ from api.documents import json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
 from api.schemas import DemonstrationDocument
+from rules.event import DEMONSTRATION
 
 router = APIRouter(tags=["demonstration"])
 
@@ -18,3 +19,9 @@ def play_demonstration(context: Context) -> Response:
     if context.demonstrate is None:
         raise Problem(Kind.NOT_FOUND, "No recording is installed: run from a checkout, which has pcaps/.")
     return json_response({"events": context.demonstrate()})
+
+
+@router.delete("/v1/demonstration", response_model=DemonstrationDocument, responses=problems(503))
+def remove_demonstration(context: Context) -> Response:
+    """Remove every event of demonstrations, with packets, sums and findings; `events` says how many there were."""
+    return json_response({"events": context.store.forget_events_of(DEMONSTRATION)})

@@ -11,21 +11,19 @@ from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
+from api.policy_checks import require_exception
 from api.problems import Kind, Problem
 from api.workflow_queries import ExceptionBody, ExceptionQuery
 from api.workflow_schemas import ExceptionDocument, ExceptionPage
 from db.policy_store import MAX_EXCEPTIONS
 from db.workflow_values import ExceptionStatus, StoredException
-from rules.errors import InvalidPolicy
 from rules.event import uuid7
-from rules.overlay import is_shadowed, read_exception
 from rules.policy import PolicyException, PolicyOrigin
 
 router = APIRouter(tags=["exceptions"])
 ExceptionId = Annotated[str, Path(max_length=64)]
 NO_EXCEPTION = "No exception that was made over the API has this id; /v1/exceptions lists them."
 FULL = f"{MAX_EXCEPTIONS} exceptions are open, which is all there is room for: revoke some first."
-SHADOWED = "The policy file has an exception for the same sources and service, which wins: change it there."
 NOT_WAITING = "This exception does not wait for approval by you: who asked for it cannot approve it."
 ENDED = "This exception has ended already."
 _WHO = {"user": "users", "host": "hosts", "mac": "macs", "exe": "executables", "container": "containers"}
@@ -49,14 +47,9 @@ def make_exception(body: ExceptionBody, context: Context, who: Who) -> Response:
 
     It takes effect within seconds, on findings that are there too, and without a restart.
     """
-    rules, now_ns, table = context.ruleset(), context.now_ns(), body.to_table()
+    now_ns = context.now_ns()
+    require_exception(body, context.ruleset(), now_ns)
     status = ExceptionStatus.REQUESTED if context.needs_approval() else ExceptionStatus.ACTIVE
-    try:
-        read_exception(table, "", rules.catalogue, now_ns)
-    except InvalidPolicy as error:
-        raise Problem(Kind.INVALID_PARAMETER, str(error)) from None
-    if is_shadowed(table, rules.policy, rules.catalogue, now_ns):
-        raise Problem(Kind.CONFLICT, SHADOWED)
     history = {"exception_id": uuid7(now_ns), "status": status, "requested_by": who.name, "requested_at_ns": now_ns}
     made = msgspec.convert(body.model_dump() | history, StoredException)
     if not context.store.policy.add_exception(made):

@@ -86,6 +86,27 @@ def remove_output(output_id: OutputId, context: Context) -> Response:
     return Response(status_code=204)
 
 
+@router.post("/v1/outputs/{output_id}/pause", response_model=OutputDocument, responses=problems(404, 422, 503))
+def pause_output(output_id: OutputId, context: Context) -> Response:
+    """Send nothing more to an output until it is resumed, which goes on from where it stands."""
+    return _set_paused(output_id, context, is_paused=True)
+
+
+@router.post("/v1/outputs/{output_id}/resume", response_model=OutputDocument, responses=problems(404, 422, 503))
+def resume_output(output_id: OutputId, context: Context) -> Response:
+    """Let an output that was paused go on: nothing was lost but what retention removed meanwhile."""
+    return _set_paused(output_id, context, is_paused=False)
+
+
+@router.post("/v1/outputs/{output_id}/try", status_code=204, responses=problems(404, 409, 422, 503))
+def try_output(output_id: OutputId, context: Context) -> Response:
+    """Send an event of the sensor `trial`, which says that nothing happened; 409 says why it was not taken."""
+    _output(output_id, context)
+    if problem := context.try_output(output_id):
+        raise Problem(Kind.CONFLICT, f"The trial was not taken: {problem}")
+    return Response(status_code=204)
+
+
 @router.post("/v1/outputs/{output_id}/rotate", response_model=SecretDocument, responses=problems(404, 409, 422, 503))
 def rotate_secret(output_id: OutputId, context: Context) -> Response:
     """Give a webhook a new secret. From now on the new and the one before sign; rotate again to be rid of that one."""
@@ -155,6 +176,12 @@ def _output(output_id: str, context: ApiContext) -> Output:
     if found is None:
         raise Problem(Kind.NOT_FOUND, NO_OUTPUT)
     return found
+
+
+def _set_paused(output_id: str, context: ApiContext, *, is_paused: bool) -> Response:
+    if not context.store.outputs.set_paused(output_id, is_paused):
+        raise Problem(Kind.NOT_FOUND, NO_OUTPUT)
+    return get_output(output_id, context)
 
 
 def _document(output: Output, newest: int) -> dict[str, object]:

@@ -11,6 +11,7 @@ from api.context import ApiContext, ServiceRow
 from api.dependencies import Context
 from api.documents import json_response
 from api.openapi import problems
+from api.policy_checks import NO_SERVICE, require_decidable
 from api.problems import Kind, Problem
 from api.queries import WindowQuery
 from api.schemas import ServiceList
@@ -53,7 +54,7 @@ def decide_service(service_id: ServicePath, body: DecisionBody, context: Context
     Where the policy file speaks of it, the file wins and this is refused.
     """
     _require_known(service_id, context)
-    _require_not_in_file(service_id, context)
+    require_decidable(service_id, context.ruleset())
     decision = StoredDecision(
         service=service_id, **body.model_dump(), changed_by=who.name, changed_at_ns=context.now_ns()
     )
@@ -73,13 +74,7 @@ def forget_decision(service_id: ServicePath, context: Context) -> Response:
 
 def _require_known(service_id: str, context: ApiContext) -> None:
     if service_id not in context.ruleset().catalogue.services and service_id not in CATEGORIES:
-        raise Problem(Kind.NOT_FOUND, "No service or category has this id; /v1/services lists them.")
-
-
-def _require_not_in_file(service_id: str, context: ApiContext) -> None:
-    policy = context.ruleset().policy
-    if service_id in policy.decisions and service_id not in policy.decided_in_database:
-        raise Problem(Kind.CONFLICT, "The policy file decides about this, and it wins: change it there.")
+        raise Problem(Kind.NOT_FOUND, NO_SERVICE)
 
 
 def _decided(service_id: str, context: ApiContext) -> Response:

@@ -3,10 +3,9 @@
 
 (() => {
   const CHART_HEIGHT = 180;
-  const VERDICTS = ["sanctioned", "unsanctioned", "suspicious"];
+  const DRAFT_MS = 400;
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  let plot = null;
-  let drawn = "";
+  const plots = new Map(); // by the id of the place: the plot, and the numbers that it shows
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -17,11 +16,11 @@
     return [times, ...stacked.reverse()];
   };
 
-  const options = (width, columns) => {
-    const series = VERDICTS.map((verdict, at) => ({
-      label: verdict,
-      fill: colour(`chart-${verdict}`),
-      stroke: colour(`chart-${verdict}`),
+  const options = (width, columns, names, [say, mark, step]) => {
+    const series = names.map((name, at) => ({
+      label: name,
+      fill: colour(`chart-${name}`),
+      stroke: colour(`chart-${name}`),
       width: 0,
       points: { show: false },
       paths: window.uPlot.paths.bars({ size: [0.8, 24], align: 1 }),
@@ -34,27 +33,36 @@
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       legend: { live: true },
       padding: [12, 24, 0, 0],
-      scales: { y: { range: (_, __, max) => [0, Math.max(4, Math.ceil(max * 1.1))] } },
+      scales: { x: { range: (_, min, max) => [min, max + step] }, y: { range: (_, __, max) => [0, Math.max(4, Math.ceil(max * 1.1))] } },
       axes: [
-        { ...axis, grid: { show: false }, values: (_, ticks) => ticks.map(clock) },
+        { ...axis, grid: { show: false }, space: 70, ...(mark === date && { incrs: DAYS }), values: (_, ticks) => ticks.map(mark) },
         { ...axis, size: 40, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000] },
       ],
-      series: [{ label: "time", value: (_, at) => (at === null ? "–" : clock(at)) }, ...series],
+      series: [{ label: "time", value: (_, at) => (at === null ? "–" : say(at)) }, ...series],
     };
   };
 
-  const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const DATE = { month: "short", day: "numeric" };
+  const TIME = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], TIME);
+  const date = (seconds) => new Date(seconds * 1000).toLocaleDateString([], DATE);
+  const dateAndClock = (seconds) => new Date(seconds * 1000).toLocaleString([], { ...DATE, ...TIME });
+  const DAY_S = 86400;
+  const DAYS = [1, 2, 5, 10, 30].map((days) => days * DAY_S);
 
-  const draw = (again) => {
-    const target = document.getElementById("chart");
-    if (!target) return;
-    const text = document.getElementById("chart-series").dataset.series;
-    if (text === drawn && !again) return;
-    drawn = text;
+  const drawOne = (target, again) => {
+    const { series: text, names } = document.getElementById(`${target.id}-series`).dataset;
+    const old = plots.get(target.id);
+    if (old && old.text === text && old.target === target && !again) return;
+    if (old) old.plot.destroy();
     const [times, ...columns] = JSON.parse(text);
-    if (plot) plot.destroy();
-    plot = new window.uPlot(options(target.clientWidth, columns), stack([times, ...columns]), target);
+    const step = times[1] - times[0];
+    const words = times.at(-1) - times[0] > 2 * DAY_S ? [dateAndClock, date, step] : [clock, clock, step];
+    const plot = new window.uPlot(options(target.clientWidth, columns, names.split(" "), words), stack([times, ...columns]), target);
+    plots.set(target.id, { plot, text, target });
   };
+
+  const draw = (again) => document.querySelectorAll(".chart").forEach((target) => drawOne(target, again));
 
   const copy = async (button) => {
     await navigator.clipboard.writeText(button.dataset.copy);
@@ -62,45 +70,64 @@
     window.setTimeout(() => (button.textContent = "Copy"), 1500);
   };
 
-  // A call of the API: its refusal is said in its own words, its success shows the page anew.
-  const call = async (path, body, method = "POST") => {
-    const refused = document.getElementById("refused");
-    refused.hidden = true;
-    const token = document.querySelector('meta[name="csrf-token"]');
-    const headers = { "Content-Type": "application/json", ...(token && { "X-CSRF-Token": token.content }) };
-    const response = await fetch(path, { method, headers, body }).catch(() => null);
-    if (response && response.ok) return done(response);
-    const problem = response ? await response.json().catch(() => ({})) : { detail: "The server does not answer. Try again." };
-    refused.textContent = [problem.title, problem.detail].filter(Boolean).join(": ") || `The server answered ${response.status}.`;
-    refused.hidden = false;
-    refused.scrollIntoView({ block: "nearest" });
+  const tell = (id, text) => {
+    for (const other of ["refused", "said"]) document.getElementById(other).hidden = other !== id;
+    const shown = document.getElementById(id);
+    shown.textContent = text;
+    shown.scrollIntoView({ block: "nearest" });
   };
 
-  // A token that was made is shown this once; everything else shows in the page itself.
-  const done = async (response) => {
+  const send = (path, body, method) => {
+    const token = document.querySelector('meta[name="csrf-token"]');
+    const headers = { "Content-Type": "application/json", ...(token && { "X-CSRF-Token": token.content }) };
+    return fetch(path, { method, headers, body }).catch(() => null);
+  };
+
+  // A call of the API: its refusal is said in its own words, its success by `say`, by the page at `then`, or by this page anew.
+  const call = async (path, body, { method = "POST", then = "", say = "" }) => {
+    document.getElementById("refused").hidden = true;
+    const response = await send(path, body, method);
+    if (response && response.ok) return say ? tell("said", say) : done(response, then);
+    const problem = response ? await response.json().catch(() => ({})) : { detail: "The server does not answer. Try again." };
+    tell("refused", [problem.title, problem.detail].filter(Boolean).join(": ") || `The server answered ${response.status}.`);
+  };
+
+  // A token or secret that was made is shown this once; everything else shows in the page itself.
+  const done = async (response, then) => {
     const made = await response.json().catch(() => ({}));
-    if (!made.token) return window.location.reload();
-    const shown = document.getElementById("made-token");
-    shown.querySelector("code").textContent = made.token;
-    shown.querySelector("[data-copy]").dataset.copy = made.token;
+    const secret = made.token || made.secret;
+    if (!secret) return then ? window.location.assign(then) : window.location.reload();
+    const shown = document.getElementById("shown-once");
+    shown.querySelector("code").textContent = secret;
+    shown.querySelector("[data-copy]").dataset.copy = secret;
     shown.hidden = false;
     shown.scrollIntoView({ block: "nearest" });
   };
 
-  // The fields of a form as JSON: empty ones are left out, `data-type` says which are lists or numbers.
+  // What was entered in a field, undefined for nothing; `data-type` says which are lists, numbers, flags.
+  const valueOf = (field) => {
+    const kind = field.dataset.type;
+    if (kind === "flag") return field.checked;
+    if (field.type === "checkbox") return field.checked ? [field.value] : undefined;
+    if (field.multiple) return [...field.selectedOptions].map((option) => option.value);
+    const value = field.value.trim();
+    if (kind === "nullable") return value || null;
+    if (value === "") return undefined;
+    if (kind === "list") return value.split(/[\s,]+/);
+    return kind === "number" ? Number(value) : value;
+  };
+
+  // The fields of a form as JSON: `target.url` is a member of `target`; boxes of one name are one list, empty when none is ticked.
   const fieldsOf = (form) => {
     const fields = {};
     for (const field of form.elements) {
       if (!field.name || field.type === "submit") continue;
-      if (field.type === "checkbox") {
-        if (field.checked) (fields[field.name] ??= []).push(field.value);
-        continue;
-      }
-      const value = field.value.trim();
-      if (value === "" && field.dataset.type !== "nullable") continue;
-      if (field.dataset.type === "nullable") fields[field.name] = value || null;
-      else if (field.dataset.type === "list") fields[field.name] = value.split(/[\s,]+/);
-      else fields[field.name] = field.dataset.type === "number" ? Number(value) : value;
+      const path = field.name.split(".");
+      const name = path.pop();
+      const within = path.reduce((inner, part) => (inner[part] ??= {}), fields);
+      const value = valueOf(field);
+      if (field.type === "checkbox" && field.dataset.type !== "flag") within[name] = [...(within[name] ?? []), ...(value ?? [])];
+      else if (value !== undefined) within[name] = value;
     }
     return fields;
   };
@@ -108,25 +135,104 @@
   // Every finding that is ticked, changed as the pressed button says.
   const change = (button) => {
     const ids = [...document.querySelectorAll("input[name=finding]:checked")].map((box) => box.value);
-    if (ids.length) call(button.dataset.bulk, JSON.stringify({ ids, ...JSON.parse(button.dataset.body) }));
+    if (ids.length) call(button.dataset.bulk, JSON.stringify({ ids, ...JSON.parse(button.dataset.body) }), {});
   };
 
+  // A form's call; a field that the path names goes there and not into the body.
   const submit = async (form) => {
     const buttons = [...form.querySelectorAll("button")];
     buttons.forEach((button) => (button.disabled = true));
-    await call(form.dataset.call, JSON.stringify(fieldsOf(form)), form.dataset.method);
+    const fields = fieldsOf(form);
+    const path = form.dataset.call.replace(/\{(\w+)\}/g, (_, name) => {
+      const value = fields[name];
+      delete fields[name];
+      return encodeURIComponent(value);
+    });
+    await call(path, JSON.stringify(fields), form.dataset);
     buttons.forEach((button) => (button.disabled = false));
   };
 
+  // What a change of the policy would do, shown in `region`; `wrong` is told which fields cannot be kept.
+  let asked = 0;
+  const preview = async (draft, region, wrong) => {
+    const mine = ++asked;
+    const response = await send("/policy/preview", JSON.stringify(draft), "POST");
+    const isGood = response && response.ok;
+    const text = isGood ? await response.text() : "";
+    const problem = isGood || !response ? {} : await response.json().catch(() => ({}));
+    if (mine !== asked) return;
+    region.innerHTML = text;
+    if (!isGood) region.append(notice(problem.detail || "The server does not answer. Try again."));
+    wrong(problem.errors ?? []);
+  };
+
+  const notice = (text) => {
+    const said = document.createElement("p");
+    said.className = "notice bad";
+    said.textContent = text;
+    return said;
+  };
+
+  // While a form is filled in: nobody must answer for a draft, all else that is required must be there.
+  const draft = (form) => {
+    const region = form.querySelector(".preview") ?? form.appendChild(Object.assign(document.createElement("div"), { className: "preview" }));
+    region.setAttribute("role", "status");
+    region.id ||= `preview-${form.dataset.draft}`;
+    const wrong = (errors) => {
+      const names = errors.map((row) => row.parameter.split(".").pop());
+      for (const field of form.elements) {
+        const isWrong = names.includes(field.name) || (field.name === "service" && names.includes(field.value));
+        if (isWrong) {
+          field.setAttribute("aria-invalid", "true");
+          field.setAttribute("aria-describedby", region.id);
+        } else {
+          field.removeAttribute("aria-invalid");
+          field.removeAttribute("aria-describedby");
+        }
+      }
+    };
+    const isMissing = (field) => field.required && !["owner", "reason"].includes(field.name) && !field.value.trim();
+    if ([...form.elements].some(isMissing)) {
+      asked += 1;
+      region.replaceChildren();
+      return wrong([]);
+    }
+    const fields = { owner: "draft", reason: "draft", ...fieldsOf(form) };
+    const change = form.dataset.draft === "decisions" ? { [fields.service]: fields.decision } : [fields];
+    return preview({ [form.dataset.draft]: change }, region, wrong);
+  };
+
+  // Whether somebody agrees to what a button would do, once they saw it.
+  const agreed = (button) => {
+    const dialog = document.getElementById("agree");
+    dialog.querySelector("h2").textContent = button.dataset.confirm;
+    const region = dialog.querySelector(".preview");
+    region.replaceChildren();
+    preview(JSON.parse(button.dataset.draft), region, () => {});
+    dialog.returnValue = "";
+    dialog.showModal();
+    return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "go"), { once: true }));
+  };
+
+  const isMeant = (button) => (button.dataset.draft ? agreed(button) : !button.dataset.confirm || window.confirm(button.dataset.confirm));
+
+  let drafting = 0;
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest("form[data-draft]");
+    if (!form) return;
+    window.clearTimeout(drafting);
+    drafting = window.setTimeout(() => draft(form), DRAFT_MS);
+  });
+
   const setOffline = (isOffline) => (document.getElementById("offline").hidden = !isOffline);
 
-  document.addEventListener("click", (event) => {
+  document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     if (button) copy(button);
     const bulk = event.target.closest("button[data-bulk]");
     if (bulk) change(bulk);
     const caller = event.target.closest("button[data-call]");
-    if (caller && (!caller.dataset.confirm || window.confirm(caller.dataset.confirm))) call(caller.dataset.call, caller.dataset.body, caller.dataset.method);
+    if (caller && (await isMeant(caller))) call(caller.dataset.call, caller.dataset.body, caller.dataset);
   });
   document.addEventListener("submit", (event) => {
     if (!event.target.dataset.call) return;

@@ -3,6 +3,7 @@
 import sys
 import time
 
+import typer
 from rich.console import Console
 
 from api.feeds.formats.base import FeedFormat, Format
@@ -29,7 +30,8 @@ def print_list(wanted: str, settings: Settings, profile: str = DEFAULT_PROFILE) 
     """Print the list `wanted` (`domains.txt`, `domains.rpz`, `addresses.txt`) in a profile to standard output.
 
     Raises:
-        SetupError: there is no such list or profile, or its names cannot be resolved here.
+        BadParameter: there is no such list.
+        SetupError: there is no such profile, or its names cannot be resolved here.
     """
     list_name, feed_format = _parse(wanted)
     catalogue = CatalogueFolder(settings.state, settings.catalogue_dir).load()
@@ -55,7 +57,7 @@ def _parse(wanted: str) -> tuple[ListName, FeedFormat]:
     known = choices()
     found = known.get(f"{stem.removeprefix('unsanctioned-')}.{extension or 'txt'}")
     if found is None:
-        raise SetupError(f"there is no list {wanted!r}: choose {', '.join(known)}")
+        raise typer.BadParameter(f"there is no list {wanted!r}: `molecatcher blocklist --help` names them")
     return found.list_name, found.extension
 
 
@@ -69,13 +71,15 @@ def _profile(rules: Ruleset, name: str) -> Profile:
 def _addresses(rules: Ruleset, settings: Settings, profile: Profile, now_ns: int) -> AddressList:
     wanted = names_to_resolve(rules.catalogue, rules.policy, now_ns, profile)
     sanctioned = [sanction.domain for sanction in rules.policy.active_sanctions(now_ns)]
-    with Console(stderr=True).status(f"resolving {len(wanted) + len(sanctioned)} names"):
-        answers = {answer.name: answer for answer in NameResolver(settings.resolvers).resolve([*wanted, *sanctioned])}
+    kept = [row.name for row in rules.policy.active_never_blocked(now_ns) if row.name]
+    with Console(stderr=True).status(f"resolving {len(wanted) + len(sanctioned) + len(kept)} names"):
+        names = [*wanted, *sanctioned, *kept]
+        answers = {answer.name: answer for answer in NameResolver(settings.resolvers).resolve(names)}
     failed = [name for name, answer in answers.items() if not answer.ok]
     if any(name in failed for name in sanctioned) or len(failed) > len(answers) // 10:
         raise SetupError(
             f"{len(failed)} of {len(answers)} names, such as {failed[0]}, have no answer: check this host's DNS"
         )
-    spared = [address for name in sanctioned for address in answers[name].addresses]
+    spared = [address for name in [*sanctioned, *kept] for address in answers[name].addresses]
     resolved = {name: answer.addresses for name, answer in answers.items()}
     return build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns, profile)

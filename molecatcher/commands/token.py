@@ -144,9 +144,10 @@ def open_state(state: Path | None) -> "Store":
     """Return the store of a state directory, of the settings' unless one is given."""
     from db.store import open_store
     from molecatcher.settings import Settings
+    from molecatcher.state import make_database
 
     settings = Settings(state=state) if state else Settings()
-    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_database(settings.database)
     return open_store(settings.database)
 
 

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 from itertools import chain
 
+import msgspec
 import structlog
 
 from db.errors import DbError
 from db.store import Store
-from db.values import Resolution
+from db.values import NameSighting, Resolution
 from molecatcher.lists.believed_answers import believable, too_few, unresolved
 from molecatcher.lists.found_names import BELIEVED_FOR_NS, found_names
 from molecatcher.lists.list_files import ListFiles
@@ -23,7 +24,8 @@ from molecatcher.lists.profile_use import ProfileUse
 from molecatcher.lists.published import PublishedLists
 from molecatcher.names.resolve import NameResolver
 from molecatcher.shared_file import SharedFile
-from rules.blocklist import AddressList, ListName, NameList, Snapshot, UrlList
+from rules.blocklist import AddressList, Body, ListName, NameList, Snapshot, UrlList
+from rules.catalogue import Network
 from rules.list_building import (
     agent_addresses,
     agent_names,
@@ -35,6 +37,7 @@ from rules.list_building import (
     protected_names,
 )
 from rules.list_changes import differences
+from rules.list_effects import ListEffect, list_effect
 from rules.list_guards import HeldList, Spared
 from rules.profiles import DEFAULT_PROFILE, FindingUse, Profile
 from rules.ruleset import Ruleset
@@ -73,6 +76,8 @@ class Publisher:
         self._now_ns = now_ns
         self._lists = PublishedLists(store, files, now_ns)
         self._use = ProfileUse(store, self._profile_names, now_ns)
+        self._sightings: list[NameSighting] = []
+        self._observed: frozenset[str] = frozenset()
         self._changing = threading.Lock()  # a list is published or withdrawn under the rules that were looked at
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -141,15 +146,48 @@ class Publisher:
         spared = Spared(names=protected_names(rules.catalogue, rules.policy, now_ns))
         profiles = self._profiles(rules)
         wants_findings = any(profile.findings is not FindingUse.OFF for profile in profiles)
-        sightings = self._store.agent_names(now_ns - BELIEVED_FOR_NS) if wants_findings else []
+        self._sightings = self._store.agent_names(now_ns - BELIEVED_FOR_NS) if wants_findings else []
         for profile in profiles:
-            found = found_names(sightings, profile.findings)
-            built = build_names(rules.catalogue, rules.policy, now_ns, profile, found)
+            built = self._names(rules, profile, now_ns)
             if not self._lists.publish(NAMES, profile, built, spared):
                 self._narrow_names(rules, profile, spared, now_ns)
             in_force = self._lists.snapshot(NAMES, profile.name)
             if in_force is not None and isinstance(in_force.body, NameList):
                 self._publish_urls(build_urls(in_force.body, rules.policy, now_ns), profile, spared)
+
+    def preview(self, proposed: Ruleset) -> list[ListEffect]:
+        """Return what would change on each list of each profile in use under other rules; nothing is published.
+
+        It is built from what the last lists were built from: names seen and addresses resolved meanwhile do not count.
+        """
+        rules, now_ns, known = self._ruleset(), self._now_ns(), self._known()
+        in_use = self._use.names()
+        spared = Spared(
+            names=protected_names(proposed.catalogue, proposed.policy, now_ns),
+            networks=self._spared_networks(proposed, known, now_ns),
+        )
+        found: list[ListEffect] = []
+        for profile in (row for row in rules.policy.profiles if row.name in in_use):
+            names = self._names(rules, profile, now_ns), self._names(proposed, profile, now_ns)
+            urls = build_urls(names[0], rules.policy, now_ns), build_urls(names[1], proposed.policy, now_ns)
+            addresses = (
+                self._build(rules, profile, known, now_ns),
+                self._build(proposed, profile, known, now_ns),
+            )
+            found += [
+                list_effect(name, profile, bodies, self._body(name, profile), spared)
+                for name, bodies in ((NAMES, names), (URLS, urls), (ADDRESSES, addresses))
+            ]
+        note = unresolved(known, _sanctioned_domains(proposed, now_ns))
+        return [msgspec.structs.replace(row, note=note) if row.list_name is ADDRESSES else row for row in found]
+
+    def _body(self, name: ListName, profile: Profile) -> Body | None:
+        in_force = self._lists.snapshot(name, profile.name)
+        return in_force.body if in_force is not None else None
+
+    def _names(self, rules: Ruleset, profile: Profile, now_ns: int) -> NameList:
+        found = found_names(self._sightings, profile.findings)
+        return build_names(rules.catalogue, rules.policy, now_ns, profile, found)
 
     def _publish_urls(self, built: UrlList, profile: Profile, spared: Spared) -> None:
         """Publish the URLs; where they are refused, those in force stay while they hit nothing that is spared."""
@@ -175,6 +213,7 @@ class Publisher:
         names = [
             *chain.from_iterable(wanted),
             *sanctioned,
+            *(row.name for row in rules.policy.active_never_blocked(now_ns) if row.name),
             *self._observed_names(rules, now_ns),
             *agent_names(rules.catalogue, rules.policy),
         ]
@@ -185,10 +224,9 @@ class Publisher:
         if self.resolution_problem:
             log.warning("addresses_not_published", reason=self.resolution_problem)
             return False
+        self._look_at_observed(now_ns)
         built = [self._build(rules, profile, known, now_ns) for profile in profiles]
-        pins = [network for sanction in rules.policy.active_sanctions(now_ns) for network in sanction.addresses]
-        addresses = map(ipaddress.ip_network, self._spared_addresses(rules, known, now_ns))
-        spared = Spared(networks=(*pins, *addresses))
+        spared = Spared(networks=self._spared_networks(rules, known, now_ns))
         with self._changing:
             if _is_same(rules, self._ruleset()):
                 for profile, body in zip(profiles, built, strict=True):
@@ -253,6 +291,8 @@ class Publisher:
             if (snapshot := self._lists.snapshot(ADDRESSES, profile.name)) is not None
         ]
         known = self._known() if in_force else {}
+        if in_force:
+            self._look_at_observed(now_ns)
         for profile, snapshot in in_force:
             problem = unresolved(known, _sanctioned_domains(rules, now_ns))
             built = self._build(rules, profile, known, now_ns)
@@ -268,13 +308,21 @@ class Publisher:
         spared = self._spared_addresses(rules, known, now_ns)
         return build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns, profile)
 
+    def _spared_networks(self, rules: Ruleset, known: dict[str, Resolution], now_ns: int) -> tuple[Network, ...]:
+        addresses = map(ipaddress.ip_network, self._spared_addresses(rules, known, now_ns))
+        return (*rules.policy.spared_networks(now_ns), *addresses)
+
     def _spared_addresses(self, rules: Ruleset, known: dict[str, Resolution], now_ns: int) -> set[str]:
-        """Return the addresses that sanctioned names resolve to or were seen at."""
-        spared = set(self._store.observed_addresses(Outcome.SANCTIONED, now_ns - OBSERVED_FOR_NS))
+        """Return the addresses that spared names resolve to, and those that sanctioned ones were seen at."""
+        spared = set(self._observed)
         for name, answer in known.items():
-            if rules.policy.sanction_for(name, now_ns) is not None:
+            if rules.policy.is_spared(name, now_ns):
                 spared.update(answer.addresses)
         return spared
+
+    def _look_at_observed(self, now_ns: int) -> None:
+        """Find out at which addresses sanctioned agents were seen lately."""
+        self._observed = self._store.observed_addresses(Outcome.SANCTIONED, now_ns - OBSERVED_FOR_NS)
 
     def _known(self) -> dict[str, Resolution]:
         return {answer.name: answer for answer in self._store.resolutions()}

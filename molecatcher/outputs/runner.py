@@ -20,6 +20,7 @@ from db.store import Store
 from db.values import IngestedEvent
 from molecatcher.outputs.errors import DeliveryFailed
 from molecatcher.outputs.senders import Means, send
+from molecatcher.outputs.trial import trial_event
 from rules.event import Event, uuid7
 
 log = structlog.get_logger()
@@ -74,6 +75,8 @@ class OutputRunner:
         if output is None:
             self.stop()
             return False
+        if output.is_paused:
+            return False
         rows = self._store.ingested_after(output.place, PAGE)
         wanted = [row for row in rows if output.wanted.takes(row.event)]
         for at in range(0, len(wanted), BATCH):
@@ -90,6 +93,16 @@ class OutputRunner:
         if output is not None:
             self._send(output, events)
             self._store.outputs.forget_letters([letter.letter_id for letter in letters])
+
+    def try_out(self) -> None:
+        """Send an event that says it is a trial; neither place nor counters change.
+
+        Raises:
+            DeliveryFailed: the output did not take it.
+        """
+        output = self._store.outputs.output(self.output_id)
+        if output is not None:
+            self._send(output, [trial_event(output.name, self._means.now_ns())])
 
     def _deliver_batch(self, output: Output, rows: Sequence[IngestedEvent]) -> None:
         outputs, place, now_ns = self._store.outputs, rows[-1].ingest_seq, self._means.now_ns()
@@ -176,6 +189,14 @@ class Outputs:
             runner.replay(letters, [event for event in found if event is not None])
             taken += len(letters)
         return taken
+
+    def try_out(self, output_id: str) -> None:
+        """Send a trial event to an output, also to one that is paused.
+
+        Raises:
+            DeliveryFailed: the output did not take it.
+        """
+        OutputRunner(output_id, self._store, self._seal, self._means).try_out()
 
     def stop(self) -> None:
         """Stop all of them; what was not delivered is at the next start."""

@@ -173,6 +173,13 @@ class ApiProcess:
         except DeliveryFailed as error:
             return before - len(self.store.outputs.dead_letters(output_id, None, MAX_DEAD)), str(error)
 
+    def _try_output(self, output_id: str) -> str:
+        try:
+            self.outputs.try_out(output_id)
+        except DeliveryFailed as error:
+            return str(error)
+        return ""
+
     def _policy_changed(self) -> None:
         """Put in force what was just written, so that the next answer shows it; lists follow within a second."""
         self.overlay.look()
@@ -199,8 +206,10 @@ class ApiProcess:
             version=__version__,
             ruleset=self.rules,
             policy_changed=self._policy_changed,
+            preview_lists=self.publisher.preview,
             needs_approval=lambda: settings.exception_approval,
             replay_letters=self._replay_letters,
+            try_output=self._try_output,
             output_key=self._output_key,
             name_key=kept_secret(settings.state / "name_key"),
             held_list=self.publisher.held,
@@ -241,7 +250,9 @@ class ApiProcess:
             path=str(self.rules.path or ""),
             loaded_at_ns=self.rules.loaded_at_ns,
             sanctioned=tuple(
-                SanctionedDomain(row.domain, row.service, row.owner, row.reason, row.expires, row.is_active(now_ns))
+                SanctionedDomain(
+                    row.domain, row.service, row.owner, row.reason, row.expires, row.is_active(now_ns), row.origin
+                )
                 for row in policy.sanctions
             ),
             error=self.rules.error,

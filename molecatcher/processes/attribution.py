@@ -9,6 +9,7 @@ from molecatcher.errors import SetupError
 from molecatcher.logs import configure_logging
 from molecatcher.processes.notify import Notifier
 from molecatcher.settings import Settings
+from molecatcher.state import claim
 from sensor.attribution.process_service import ProcessService
 
 log = structlog.get_logger()
@@ -18,14 +19,14 @@ class AttributionProcess:
     """Answers below the state directory until told to stop."""
 
     def __init__(self, settings: Settings) -> None:
-        """Make the socket.
+        """Make the socket; one that was left behind is replaced, so nobody else may be answering at it.
 
         Raises:
-            SetupError: the state directory cannot be used.
+            SetupError: the state directory cannot be used, or another of these runs on it.
         """
         path = settings.attribution_socket
+        claim(path.with_suffix(".lock"))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._service = ProcessService(path)
         except OSError as error:
             raise SetupError(f"{path} cannot be used: {error.strerror}; give another directory with --state") from error

@@ -113,6 +113,9 @@ class Delivery:
 
     def _save_heartbeat(self) -> None:
         """Deliver the newest heartbeat, between two batches too: that many wait must show while they do."""
-        status, self._status = self._status, None
-        if status is not None:
-            self._store.save_heartbeat(status)
+        status = self._status
+        if status is None:
+            return
+        self._store.save_heartbeat(status)
+        if self._status is status:  # a newer one may have come meanwhile
+            self._status = None

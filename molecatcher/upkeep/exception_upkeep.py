@@ -6,10 +6,9 @@ import msgspec
 import structlog
 
 from db.store import Store
-from rules.event import Event
+from rules.event import Event, source_of
 from rules.policy import PolicyException
 from rules.ruleset import Ruleset
-from rules.source import Source
 
 log = structlog.get_logger()
 
@@ -64,5 +63,4 @@ class ExceptionUpkeep:
 
 
 def _excepted(rules: Ruleset, event: Event, now_ns: int) -> str | None:
-    who = Source(**{name: getattr(event, f"src_{name}") for name in Source.__struct_fields__})
-    return rules.exception_for(msgspec.structs.replace(event, observed_at_ns=now_ns), who)
+    return rules.exception_for(msgspec.structs.replace(event, observed_at_ns=now_ns), source_of(event))

@@ -29,6 +29,7 @@ static inline uint32_t octets_of(Frame *frame) { return frame->wire; }
 
 #define WAYS 8
 #define MAX_RECORD 262144
+#define LINKTYPE_ETHERNET 1
 
 struct table { /* the first 128 octets; then slots, as many as there is room for: a power of two */
     uint64_t now, shift, clock_step;
@@ -59,18 +60,25 @@ static void depart(struct slot *s, struct slot *counted) {
 }
 
 static struct slot *set_of(struct table *t, uint64_t slots, const struct flow_key *key) {
-    uint64_t words[sizeof *key / 8], hash = 0;
-    memcpy(words, key, sizeof words);
-    for (size_t i = 0; i < sizeof words / 8; i++)
+    /* Field by field, here and below: a word that was written in parts has to reach the cache before it can be read. */
+    uint64_t ports = (uint64_t)key->low_port << 32 | (uint64_t)key->high_port << 16 | key->protocol;
+    uint64_t words[] = {key->low[0], key->low[1], key->high[0], key->high[1], ports}, hash = 0;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         hash = (hash ^ words[i]) * 0x9E3779B97F4A7C15u, hash ^= hash >> 29;
     return (struct slot *)(t + 1) + (hash & (slots / WAYS - 1)) * WAYS;
+}
+
+static int is_same(const struct flow_key *one, const struct flow_key *other) {
+    return one->low_port == other->low_port && one->high_port == other->high_port && one->low[1] == other->low[1] &&
+           one->high[1] == other->high[1] && one->low[0] == other->low[0] && one->high[0] == other->high[0] &&
+           one->protocol == other->protocol;
 }
 
 /* The flow's slot; a new one takes the place of the one in its set that was used least recently. */
 static struct slot *find(struct table *t, uint64_t slots, const struct flow_key *key, struct slot *counted) {
     struct slot *set = set_of(t, slots, key), *oldest = set;
     for (struct slot *s = set; s < set + WAYS; s++) {
-        if (!memcmp(&s->key, key, sizeof *key))
+        if (is_same(&s->key, key))
             return s;
         if (s->last < oldest->last)
             oldest = s;
@@ -115,7 +123,7 @@ static int judge(struct table *t, uint64_t slots, Frame *frame, int64_t ts, stru
 }
 
 struct walk {
-    uint64_t at, end, octets;
+    uint64_t at, end;
     int64_t last; /* the time of the last record, -1 before the first */
     uint32_t packets, header, fraction;
     int is_swapped, is_damaged, is_back; /* is_back: the clock went back, the next record begins all flows anew */
@@ -147,6 +155,8 @@ static int step(struct table *t, uint64_t slots, const uint8_t *file, struct wal
     if (frame->wire < frame->captured)
         frame->wire = frame->captured;
     frame->octets = record + w->header;
+    __builtin_prefetch(frame->octets + frame->captured); /* the next record: it arrives while this one is judged */
+    __builtin_prefetch(frame->octets + frame->captured + 64);
     *ts = file32(record, w->is_swapped) * INT64_C(1000000000) + file32(record + 4, w->is_swapped) * (int64_t)w->fraction;
     w->counted.cut_packets = 0;
     if ((uint64_t)*ts + t->shift + t->clock_step < t->now && !t->is_told) {
@@ -157,7 +167,6 @@ static int step(struct table *t, uint64_t slots, const uint8_t *file, struct wal
     set_clock(t, (uint64_t)*ts);
     w->last = *ts;
     w->packets++;
-    w->octets += frame->wire;
     w->at += w->header + frame->captured;
     return judge(t, slots, frame, *ts, &w->counted);
 }
@@ -169,6 +178,52 @@ static uint64_t slots_of(uint64_t octets) {
     while (sizeof(struct table) + 2 * slots * sizeof(struct slot) <= octets)
         slots *= 2;
     return slots;
+}
+
+/* What sensor.decode makes of a frame. */
+struct carried {
+    uint8_t key[36]; /* both addresses, both ports */
+    uint32_t key_octets, body, captured, payload;
+    uint32_t first, second; /* TCP: sequence and acknowledgement number; UDP: the ports */
+    int flags;              /* TCP; -1: UDP */
+};
+
+/* Writes addresses and ports; returns how many octets, 0 for IPv4 with options. */
+static uint32_t write_key(const Frame *frame, const struct packet *packet, uint8_t *key) {
+    const uint8_t *transport = frame->octets + packet->at;
+    if (packet->src[0] || packet->dst[0] || packet->src[1] >> 32 != 0xFFFF || packet->dst[1] >> 32 != 0xFFFF) {
+        __be64 ends[4] = {BE64(packet->src[0]), BE64(packet->src[1]), BE64(packet->dst[0]), BE64(packet->dst[1])};
+        memcpy(key, ends, sizeof ends);
+        memcpy(key + sizeof ends, transport, 4);
+        return sizeof ends + 4;
+    }
+    const uint8_t *ip = transport - sizeof(struct ipv4_header);
+    __be32 ends[2] = {BE32((uint32_t)packet->src[1]), BE32((uint32_t)packet->dst[1])};
+    if (*ip != 0x45 || memcmp(ip + 12, ends, sizeof ends)) /* or it is IPv6 with mapped addresses */
+        return 0;
+    memcpy(key, ip + 12, sizeof ends + 4);
+    return sizeof ends + 4;
+}
+
+/* Tells whether the frame carries TCP or UDP that needs no second look; `carried` is filled in then. */
+static int read_frame(Frame *frame, struct carried *carried) {
+    struct packet packet = {0};
+    struct tcp_header tcp;
+    struct udp_header udp;
+    if (read_ethernet(frame, &packet) != READ || (packet.protocol != TCP && packet.protocol != UDP))
+        return 0;
+    carried->key_octets = write_key(frame, &packet, carried->key);
+    carried->payload = packet.payload;
+    if (packet.protocol == TCP && !load(frame, packet.at, &tcp, sizeof tcp)) {
+        carried->flags = tcp.flags, carried->first = packet.seq, carried->second = BE32(tcp.ack);
+    } else if (!load(frame, packet.at, &udp, sizeof udp)) {
+        carried->flags = -1, carried->first = packet.sport, carried->second = packet.dport;
+        carried->payload = udp.length ? BE16(udp.length) - (uint32_t)sizeof udp : packet.payload;
+    }
+    carried->body = packet.body < frame->captured ? packet.body : frame->captured;
+    uint32_t captured = frame->captured - carried->body;
+    carried->captured = carried->payload < captured ? carried->payload : captured;
+    return carried->key_octets > 0;
 }
 
 #ifndef HEADS_WITHOUT_PYTHON
@@ -225,7 +280,7 @@ static PyObject *heads_take(PyObject *module, PyObject *arguments) {
         is_low = read_key(&wanted, key.buf, (size_t)octets, key.len == 2 * octets + 5);
         struct slot *set = set_of(table.buf, slots, &wanted);
         for (struct slot *s = set; s < set + WAYS; s++)
-            if (!memcmp(&s->key, &wanted, sizeof wanted))
+            if (is_same(&s->key, &wanted))
                 depart(s, &counted);
     }
     PyBuffer_Release(&table);
@@ -237,50 +292,79 @@ static PyObject *heads_take(PyObject *module, PyObject *arguments) {
                          (long long)counted.cut_last);
 }
 
+/* Put what passes of a record, `kept` octets of it, among `found`, made by `make` as a sensor.packet.Packet. */
+static int append_head(PyObject *found, PyObject *make, const Frame *frame, Py_ssize_t kept, int64_t ts) {
+    PyObject *parts[4] = {PyLong_FromLongLong(ts), PyLong_FromLong(LINKTYPE_ETHERNET),
+                          PyBytes_FromStringAndSize((const char *)frame->octets, kept),
+                          PyLong_FromUnsignedLong(frame->wire)};
+    PyObject *head = parts[0] && parts[1] && parts[2] && parts[3] ? PyObject_Vectorcall(make, parts, 4, NULL) : NULL;
+    int failed = head == NULL || PyList_Append(found, head) < 0;
+    Py_XDECREF(head);
+    for (int i = 0; i < 4; i++)
+        Py_XDECREF(parts[i]);
+    return failed ? -1 : 0;
+}
+
+/* Take records until there are `heads` of them among `found`, and what was counted among `counts`. */
+static int take_records(struct table *table, uint64_t slots, const uint8_t *file, struct walk *w, PyObject *make,
+                        Py_ssize_t records, Py_ssize_t heads, int64_t until, PyObject *found, PyObject *counts) {
+    while (records-- > 0 && PyList_GET_SIZE(found) < heads && w->last < until) {
+        Frame frame;
+        int64_t ts;
+        int octets = step(table, slots, file, w, &frame, &ts);
+        if (octets < 0)
+            break;
+        if (w->counted.cut_packets && append_count(counts, PyList_GET_SIZE(found), &w->counted) < 0)
+            return -1;
+        Py_ssize_t kept = (uint32_t)octets < frame.captured ? octets : (Py_ssize_t)frame.captured;
+        if (octets && append_head(found, make, &frame, kept, ts) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
     Py_buffer table, file;
-    Py_ssize_t at, end, records;
+    Py_ssize_t at, end, records, heads;
+    PyObject *make, *found, *counts, *answer = NULL;
     long long until = INT64_MAX; /* no record is taken behind one that is this late */
     struct walk w = {.last = -1};
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "w*y*nnnIIp|L", &table, &file, &at, &end, &records, &w.header, &w.fraction, &w.is_swapped,
-                          &until))
+    if (!PyArg_ParseTuple(arguments, "w*y*nnO!O!OnnIIp|L", &table, &file, &at, &end, &PyList_Type, &found, &PyList_Type,
+                          &counts, &make, &records, &heads, &w.header, &w.fraction, &w.is_swapped, &until))
         return NULL;
     uint64_t slots = slots_of((uint64_t)table.len);
-    PyObject *found = NULL, *counts = PyList_New(0), *answer = NULL;
+    w.at = (uint64_t)at, w.end = (uint64_t)end;
     if (!slots || (uintptr_t)table.buf % 8 || at < 0 || at > end || end > file.len || w.header < 16)
         PyErr_SetString(PyExc_ValueError, "the table is too small, or the window lies outside the buffer");
-    else if (counts != NULL)
-        found = PyList_New(0);
-    w.at = (uint64_t)at, w.end = (uint64_t)end;
-    while (found != NULL && records-- > 0 && w.last < until) {
-        Frame frame;
-        int64_t ts;
-        int octets = step(table.buf, slots, file.buf, &w, &frame, &ts);
-        if (octets < 0)
-            break;
-        if (w.counted.cut_packets && append_count(counts, PyList_GET_SIZE(found), &w.counted) < 0) {
-            Py_CLEAR(found);
-            break;
-        }
-        Py_ssize_t kept = (uint32_t)octets < frame.captured ? octets : (Py_ssize_t)frame.captured;
-        PyObject *row = octets ? Py_BuildValue("Ly#I", (long long)ts, frame.octets, kept, frame.wire) : NULL;
-        if (octets && (row == NULL || PyList_Append(found, row) < 0))
-            Py_CLEAR(found);
-        Py_XDECREF(row);
-    }
-    if (found != NULL)
-        answer = Py_BuildValue("NKIKLOOO", found, (unsigned long long)w.at, w.packets, (unsigned long long)w.octets,
-                               (long long)w.last, w.is_damaged ? Py_True : Py_False, counts,
-                               w.is_back ? Py_True : Py_False);
-    Py_XDECREF(counts);
+    else if (!take_records(table.buf, slots, file.buf, &w, make, records, heads, until, found, counts))
+        answer = Py_BuildValue("KILOO", (unsigned long long)w.at, w.packets, (long long)w.last,
+                               w.is_damaged ? Py_True : Py_False, w.is_back ? Py_True : Py_False);
     PyBuffer_Release(&table);
     PyBuffer_Release(&file);
     return answer;
 }
 
+static PyObject *heads_read(PyObject *module, PyObject *const *arguments, Py_ssize_t count) {
+    struct carried carried;
+    (void)module;
+    if (count != 2 || !PyBytes_Check(arguments[0]))
+        return PyErr_Format(PyExc_TypeError, "read(frame: bytes, wire_octets: int)");
+    unsigned long wire = PyLong_AsUnsignedLong(arguments[1]);
+    if (wire == (unsigned long)-1 && PyErr_Occurred())
+        return NULL;
+    if (PyBytes_GET_SIZE(arguments[0]) > MAX_RECORD || wire > UINT32_MAX)
+        Py_RETURN_NONE;
+    Frame frame = {(const uint8_t *)PyBytes_AS_STRING(arguments[0]), (uint32_t)PyBytes_GET_SIZE(arguments[0]), (uint32_t)wire};
+    if (!read_frame(&frame, &carried))
+        Py_RETURN_NONE;
+    return Py_BuildValue("iy#IIy#I", carried.flags, carried.key, (Py_ssize_t)carried.key_octets, carried.first,
+                         carried.second, frame.octets + carried.body, (Py_ssize_t)carried.captured, carried.payload);
+}
+
 static PyMethodDef methods[] = {
-    {"walk", heads_walk, METH_VARARGS, "Return what passes of the next records of a window, and where it ends."},
+    {"walk", heads_walk, METH_VARARGS, "Take what passes of the next records of a window; return where it ends."},
+    {"read", (PyCFunction)(void (*)(void))heads_read, METH_FASTCALL, "Return what a frame carries, None: Python reads it."},
     {"take", heads_take, METH_VARARGS, "Return what was counted of a flow, both ways, and forget it; None for nothing."},
     {NULL, NULL, 0, NULL},
 };

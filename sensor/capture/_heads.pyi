@@ -1,26 +1,37 @@
 # The compiled part of sensor.capture.heads.
+from collections.abc import Callable
 from typing import TypeAlias
 
-Row: TypeAlias = tuple[int, bytes, int]
+from sensor.packet import Packet
+
 Count: TypeAlias = tuple[int, bytes, int, int, int, int]
 
-# Answers (time, frame, octets on the wire) of each head among the next records; the offset behind the last record, how
-# many records and octets on the wire there were, the time of the last one, and whether the next record is damaged; the
-# counts of flows that begin anew or were forgotten (behind how many heads, key as in sensor.flow, octets from its
-# source and from the other end, packets, time of the last), and whether the next record begins all flows anew. The
-# first record at `until_ns` or later is the last one.
+# Takes the next records up to one at `until_ns` or later, at most `records`, until there are `heads` among `found`,
+# made by `make(time, link type, frame, octets on the wire)`. To `counts` it adds those of flows that begin anew or were
+# forgotten: behind how many heads, key as in sensor.flow, octets from its source and from the other end, packets, time
+# of the last. Answers the offset behind the last record, how many records there were, the time of the last one, whether
+# the next record is damaged, and whether it begins all flows anew.
 def walk(
     table: bytearray,
     window: bytearray | bytes,
     at: int,
     end: int,
+    found: list[Packet],
+    counts: list[Count],
+    make: Callable[[int, int, bytes, int], Packet],
     records: int,
+    heads: int,
     record_header_octets: int,
     fraction_ns: int,
     is_swapped: bool,
     until_ns: int = ...,
     /,
-) -> tuple[list[Row], int, int, int, int, bool, list[Count], bool]: ...
+) -> tuple[int, int, int, bool, bool]: ...
 
 # Takes what was counted of a flow: octets from the source of `key` and from the other end, packets, time of the last.
 def take(table: bytearray, key: bytes, /) -> tuple[int, int, int, int] | None: ...
+
+# Reads an Ethernet frame with TCP or UDP: the flags, both addresses and both ports, sequence and acknowledgement
+# number, the payload as far as it was captured, its octets on the wire; of UDP -1 and the ports instead of the numbers.
+# None: whatever is not plain, or damaged (sensor.decode says how).
+def read(frame: bytes, wire_octets: int, /) -> tuple[int, bytes, int, int, bytes, int] | None: ...

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from chrome import headless_chrome
 from installation import Installation, event_of, names_of, snapshot_of, wait_until, with_callers
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 
 from api.app import create_app
 from api.server import ApiServer, bind, parse_listen
@@ -57,3 +61,22 @@ def client(installation: Installation) -> Iterator[httpx.Client]:
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], object]], None]:
     return wait_until
+
+
+@pytest.fixture(scope="module")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    with headless_chrome(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def browser(chrome: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+    chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    chrome.get_log("browser")
+    yield chrome
+    chrome.get("about:blank")
+
+
+@pytest.fixture
+def see(browser: webdriver.Chrome) -> Callable[[str], WebElement]:
+    return lambda selector: browser.find_element(By.CSS_SELECTOR, selector)

@@ -68,6 +68,22 @@ def test_control_characters_and_broken_text_are_refused(client: httpx.Client, qu
     assert answer.json()["type"] == "urn:molecatcher:problem:bad-request"
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1/events?service=ngrok&service=bore",
+        "/v1/events?service=ngrok&serv%69ce=ngrok",
+        "/v1/findings?limit=1&limit=",
+        "/feeds/unsanctioned-domains.txt?comments=0&comments=1",
+        "/taxii2/?a&a",
+    ],
+)
+def test_a_parameter_that_is_given_twice_is_refused(client: httpx.Client, target: str) -> None:
+    answer = client.get(target)
+    assert answer.status_code == 400
+    assert "once" in answer.json()["detail"]
+
+
 def test_a_target_that_is_too_long_is_refused(client: httpx.Client) -> None:
     for target in (f"/v1/events?q={'x' * 9000}", f"/{'x' * 9000}"):
         answer = client.get(target)

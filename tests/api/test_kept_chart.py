@@ -2,11 +2,12 @@ import time
 
 from installation import Installation
 
-from api.page.overview import KeptChart
+from api.page.kept import Kept
+from api.page.overview import count_minutes
 
 
 def test_the_chart_is_counted_again_only_after_a_rest(installation: Installation) -> None:
-    context, kept = installation.context(), KeptChart()
+    context, kept = installation.context(), Kept(count_minutes)
     installation.add_many(2000)
     started_s = time.monotonic()
     first = kept.at(context, installation.now_ns)

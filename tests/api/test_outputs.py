@@ -68,6 +68,18 @@ def test_what_is_no_target_is_refused(client: httpx.Client, target: dict[str, An
     assert client.post("/v1/outputs", json={"name": "x", "target": target}).status_code == 422
 
 
+def test_an_output_is_paused_tried_and_resumed(client: httpx.Client) -> None:
+    path = f"/v1/outputs/{client.post('/v1/outputs', json=WEBHOOK).json()['output_id']}"
+    assert client.post(f"{path}/pause").json()["is_paused"] is True
+    assert client.get(path).json()["is_paused"] is True
+    assert client.post(f"{path}/resume").json()["is_paused"] is False
+    refused = client.post(f"{path}/try")
+    assert (refused.status_code, refused.json()["detail"]) == (409, "The trial was not taken: outputs do not run here")
+    for action in ("pause", "resume", "try"):
+        assert client.post(f"/v1/outputs/nobody/{action}").status_code == 404
+        assert client.get(f"/v1/audit?action=output.{action}").json()["items"]
+
+
 def test_dead_letters_are_listed(installation: Installation, client: httpx.Client) -> None:
     made = client.post("/v1/outputs", json=WEBHOOK).json()
     output_id = made["output_id"]

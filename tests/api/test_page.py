@@ -1,11 +1,11 @@
 """The page in a real browser."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chrome import headless_chrome, needs_chrome
+from chrome import needs_chrome, severe_log
 from installation import Eventually, Installation
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -22,28 +22,9 @@ MINUTE_NS = 60 * 10**9
 AXE = Path(__file__).parents[1] / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 SECTIONS = (
     *("/", "/findings", "/events", "/services", "/lists", "/lists/unsanctioned-domains"),
-    *("/sensors", "/policy", "/tokens", "/audit", "finding", "event"),
+    *("/sensors", "/policy", "/outputs", "/tokens", "/audit", "finding", "event"),
 )
 pytestmark = needs_chrome
-
-
-@pytest.fixture(scope="module")
-def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    with headless_chrome(tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
-
-
-@pytest.fixture
-def browser(chrome: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
-    chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    chrome.get_log("browser")
-    yield chrome
-    chrome.get("about:blank")
-
-
-@pytest.fixture
-def see(browser: webdriver.Chrome) -> See:
-    return lambda selector: browser.find_element(By.CSS_SELECTOR, selector)
 
 
 @pytest.fixture
@@ -84,10 +65,6 @@ def busy(installation: Installation) -> Installation:
         reasons=(EventReason("dns_query", "abc123.ngrok-free.app", "asked for a name below ngrok-free.app"),),
     )
     return installation
-
-
-def severe_log(browser: webdriver.Chrome) -> list[str]:
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
 def set_width(browser: webdriver.Chrome, width: int, height: int = 844) -> None:
@@ -234,7 +211,7 @@ def test_focus_stays_while_the_page_renews_itself(
 def test_the_keyboard_reaches_everything(busy: Installation, browser: webdriver.Chrome) -> None:
     browser.get(busy.url)
     reached = set()
-    for _ in range(40):
+    for _ in range(80):
         browser.switch_to.active_element.send_keys(Keys.TAB)
         active = browser.switch_to.active_element
         reached.add(active.get_attribute("data-copy") or active.get_attribute("class") or active.tag_name)

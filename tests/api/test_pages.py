@@ -15,7 +15,7 @@ from rules.observation import FlowState, Kind
 from rules.verdict import Outcome, Role, Severity
 
 HOSTILE = "<script>alert(1)</script>"
-SECTIONS = ("/", "/findings", "/events", "/services", "/lists", "/sensors", "/policy", "/tokens", "/audit")
+SECTIONS = ("/", "/findings", "/events", "/services", "/lists", "/sensors", "/policy", "/outputs", "/tokens", "/audit")
 
 
 def sources(text: str) -> list[str]:
@@ -159,7 +159,7 @@ def test_a_sensor_says_what_it_lost(installation: Installation, client: httpx.Cl
 @pytest.mark.parametrize(
     "path",
     [
-        *sorted({*SECTIONS} - {"/lists", "/tokens", "/audit"}),
+        *sorted({*SECTIONS} - {"/lists", "/outputs", "/tokens", "/audit"}),
         "/findings?q=%3Cscript%3Ealert(1)%3C/script%3E",
         "finding",
     ],
@@ -214,6 +214,18 @@ def test_what_a_demonstration_shows_is_marked(installation: Installation, client
     event_id = client.get("/v1/events").json()["items"][0]["event_id"]
     for path in ("/", "/findings", "/events", f"/findings/{finding_id}", f"/events/{event_id}"):
         assert '<span class="tag demonstration">' in client.get(path).text
+
+
+def test_a_demonstration_is_removed_and_written_down(installation: Installation, client: httpx.Client) -> None:
+    installation.add()
+    for path in ("/", "/findings"):
+        assert "Remove the demonstration" not in client.get(path).text
+    installation.add(sensor_id=DEMONSTRATION, src_ip="192.0.2.10")
+    assert "Remove the demonstration" in client.get("/").text
+    assert client.delete("/v1/demonstration").json() == {"events": 1}
+    assert "192.0.2.10" not in client.get("/").text
+    assert [row["src_ip"] for row in client.get("/v1/events").json()["items"]] == ["10.20.0.7"]
+    assert client.get("/v1/audit?action=demonstration.delete").json()["items"][0]["outcome"] == "done"
 
 
 def test_without_a_recording_there_is_no_demonstration(client: httpx.Client) -> None:

@@ -11,7 +11,7 @@ from api.idempotency import CREDENTIALS, asker
 from api.workflow_schemas import BlockedList, ExceptionPage, HistoryPage, SearchList
 from rules.event import rfc3339
 from rules.list_building import build_names
-from rules.policy import parse_policy
+from rules.policy_reader import parse_policy
 from rules.verdict import Decision
 
 DAY_NS = 86_400 * 10**9

@@ -208,3 +208,29 @@ def test_pages_cover_every_finding_once(store: Store) -> None:
         seen += [each.src_ip for each in page]
         after = FindingCursor.of(page[-1])
     assert len(seen) == len(set(seen)) == 25
+
+
+def test_open_findings_are_counted_by_how_their_tunnel_did(store: Store) -> None:
+    store.append(
+        [make_event(number, src_ip=f"10.20.0.{number}", state=FlowState.BLOCKED, count=1) for number in range(5)]
+        + [make_event(9, src_ip="10.20.0.9")]
+    )
+    assert store.count_open_findings(100) == {"blocked": 5, "live": 1}
+    assert store.count_open_findings(3) == {"blocked": 2, "live": 1}  # of those seen last
+    (live,) = store.findings(FindingFilter(src="10.20.0.9"), 9)
+    store.change_finding(live.finding_id, FindingChange(state=FindingState.RESOLVED), "alice", live.last_seen_ns)
+    assert store.count_open_findings(100) == {"blocked": 5}
+
+
+def test_the_busiest_sources_are_those_with_most_open_findings_seen_since(store: Store) -> None:
+    services = ("ngrok", "bore", "frp")
+    store.append(
+        [
+            make_event(10 * source + at, src_ip=f"10.20.0.{source}", service=services[at], state=FlowState.LIVE)
+            for source in range(1, 4)
+            for at in range(source)
+        ]
+    )
+    store.append([make_event(99, src_ip="10.20.0.3", service="chisel", state=FlowState.BLOCKED)])
+    assert store.busiest_sources(0, 2) == {"10.20.0.3": {"live": 3, "blocked": 1}, "10.20.0.2": {"live": 2}}
+    assert store.busiest_sources(T0_NS + 90 * SECOND_NS, 2) == {"10.20.0.3": {"blocked": 1}}

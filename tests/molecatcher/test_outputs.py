@@ -104,6 +104,44 @@ def test_a_webhook_is_what_the_library_verifies(store: Store, receiver: Receiver
     assert (found.place, found.delivered, found.failures) == (3, 2, 0)
 
 
+def test_a_trial_says_that_it_is_one_and_counts_for_nothing(store: Store, receiver: Receiver, means: Means) -> None:
+    secret = new_secret()
+    output_id = add(store, OutputKind.WEBHOOK, {"url": receiver.url}, [secret], is_paused=True)
+    store.append([make_event(1)])
+    outputs, before = Outputs(store, SEAL, means), state(store, output_id)
+    outputs.try_out(output_id)
+    ((_, headers, body),) = receiver.taken
+    sent = Webhook(secret).verify(body, dict(headers))
+    assert (sent["data"]["sensor_id"], sent["data"]["severity"]) == ("trial", "informational")
+    assert "nothing happened" in sent["data"]["reasons"][0]["detail"]
+    assert state(store, output_id) == before
+    receiver.answer = lambda _taken: (500, b"")
+    with pytest.raises(DeliveryFailed, match="500"):
+        outputs.try_out(output_id)
+
+
+def test_what_is_paused_goes_on_from_its_place(store: Store, receiver: Receiver, means: Means, clock: Clock) -> None:
+    output_id = add(store, OutputKind.WEBHOOK, {"url": receiver.url}, [new_secret()])
+    runner = OutputRunner(output_id, store, SEAL, means)
+    store.append([make_event(1)])
+    receiver.answer = lambda _taken: (500, b"")
+    with pytest.raises(DeliveryFailed):
+        runner.deliver()
+    assert store.outputs.set_paused(output_id, True)
+    receiver.taken.clear()
+    assert not runner.deliver()
+    assert receiver.taken == []
+    clock.now_ns += 2 * GIVE_UP_NS
+    store.outputs.set_paused(output_id, False)
+    with pytest.raises(DeliveryFailed):
+        runner.deliver()
+    assert state(store, output_id).dead == 0  # the day of trying begins anew
+    receiver.answer = lambda _taken: (200, b"")
+    store.append([make_event(2)])
+    runner.deliver()
+    assert (state(store, output_id).delivered, state(store, output_id).place) == (2, 2)
+
+
 def test_it_goes_on_after_a_restart_and_sends_again_what_was_not_taken(
     store: Store, receiver: Receiver, means: Means, clock: Clock
 ) -> None:

@@ -17,7 +17,8 @@ from rules.list_building import (
     names_to_resolve,
     protected_names,
 )
-from rules.policy import Policy, Sanction, parse_policy
+from rules.policy import Policy, Sanction
+from rules.policy_reader import parse_policy
 
 POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
 

@@ -5,7 +5,8 @@ from observations import NOW_NS, SERVER, flow, hello, lookup
 from rules.catalogue import Catalogue
 from rules.classify import classify
 from rules.observation import Evidence, NameSource
-from rules.policy import Policy, parse_policy
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
 from rules.verdict import Outcome, Role, Severity, Verdict
 
 POLICY = """

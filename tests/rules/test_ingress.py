@@ -6,7 +6,8 @@ from rules.catalogue import Catalogue
 from rules.classify import classify
 from rules.ingress import BEATS_ENOUGH
 from rules.observation import Beside, BesideKind, Evidence, NameSource, Observation
-from rules.policy import Policy, parse_policy
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
 from rules.verdict import Outcome, Role, Verdict
 
 AGENT_JA4 = "t13d190900_9dc949149365_97f8aa674fd9"  # pcaps/ngrok2-default

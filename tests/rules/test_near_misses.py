@@ -6,7 +6,8 @@ from observations import NOW_NS, hello, lookup
 
 from rules.catalogue import Catalogue
 from rules.classify import classify
-from rules.policy import Policy, parse_policy
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
 from rules.verdict import Outcome, Role, Severity
 
 SANCTION = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'

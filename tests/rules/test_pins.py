@@ -6,7 +6,8 @@ from observations import NOW_NS, flow
 from rules.catalogue import Catalogue
 from rules.classify import classify
 from rules.observation import Evidence, Observation
-from rules.policy import Policy, parse_policy
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
 from rules.verdict import Outcome, Role
 
 BASTION, ELSEWHERE = "203.0.113.22", "203.0.113.23"

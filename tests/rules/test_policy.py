@@ -7,7 +7,8 @@ from observations import NOW_NS
 
 from rules.catalogue import Catalogue
 from rules.errors import InvalidPolicy
-from rules.policy import Policy, parse_policy
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
 from rules.source import Source
 from rules.verdict import Decision
 

@@ -8,7 +8,8 @@ from rules.catalogue import Catalogue
 from rules.errors import InvalidPolicy
 from rules.list_building import FoundName, build_addresses, build_names, build_urls, listed_services, names_to_resolve
 from rules.list_guards import Guard, Spared, refusals
-from rules.policy import Policy, parse_policy
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
 from rules.profiles import AGENTS_ONLY, MAX_PROFILES, STRICT, Profile
 from rules.verdict import Role
 

@@ -4,7 +4,8 @@ from observations import NOW_NS, SERVER, flow
 from rules.catalogue import Catalogue
 from rules.classify import classify
 from rules.observation import Evidence, Observation
-from rules.policy import Policy, parse_policy
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
 from rules.tells import DNS_SHAPES, PROTOCOLS, SUBPROTOCOLS
 from rules.verdict import Outcome, Role, Severity
 

@@ -10,7 +10,7 @@ from rules.catalogue import load_catalogue
 from rules.classify import classify
 from rules.event import Event
 from rules.observation import FlowState, Kind, Observation
-from rules.policy import parse_policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from rules.source import Source
 from sensor.detection import Detection

@@ -5,7 +5,7 @@ from frames import CLIENT, RESOLVER, S, dns_query, udp
 from observations import NOW_NS, hello
 
 from rules.catalogue import load_catalogue
-from rules.policy import parse_policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome, Role, Severity
 from sensor.auxiliaries import HOLD_NS, Auxiliaries

@@ -42,7 +42,8 @@ def split(packet: Packet, rng: random.Random) -> list[Packet]:
         return [packet]
     cut = rng.randrange(1, len(segment.payload))
     overlap = rng.choice([0, 0, 5])
-    ends = (address_text(segment.src), segment.src_port, address_text(segment.dst), segment.dst_port)
+    src, src_port, dst, dst_port = segment.ends
+    ends = (address_text(src), src_port, address_text(dst), dst_port)
     first = tcp(packet.ts_ns, ends, (segment.seq, segment.ack, segment.flags), segment.payload[: cut + overlap])
     second = tcp(packet.ts_ns, ends, (segment.seq + cut, segment.ack, segment.flags), segment.payload[cut:])
     return [first, second]

@@ -9,7 +9,7 @@ from observations import NOW_NS
 from molecatcher.names.zone_questions import ZoneQuestions
 from molecatcher.shared_file import SharedFile
 from rules.catalogue import load_catalogue
-from rules.policy import parse_policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome
 from rules.zones import ZoneAnswer

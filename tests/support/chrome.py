@@ -43,3 +43,13 @@ def headless_chrome(profile: Path) -> Iterator[webdriver.Chrome]:
         yield driver
     finally:
         driver.quit()
+
+
+def severe_log(browser: webdriver.Chrome) -> list[str]:
+    """Return what the console has complained of since it was asked last."""
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+
+def text_of(browser: webdriver.Chrome, selector: str) -> str:
+    """Return what a person reads in the first element, "" without one; also while the page is replaced."""
+    return str(browser.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector))

@@ -146,7 +146,7 @@ def _npm_package(folder: Path) -> None:
         archive.addfile(entry, io.BytesIO(manifest))
     (folder / "everyday.tgz").write_bytes(octets.getvalue())
     shasum = hashlib.sha1(octets.getvalue(), usedforsecurity=False).hexdigest()
-    dist = {"tarball": "https://registry.npmjs.org/npm/everyday.tgz", "shasum": shasum}
+    dist = {"tarball": "https://modules.example.net/npm/everyday.tgz", "shasum": shasum}
     version = {"name": "everyday", "version": "1.0.0", "dist": dist}
     document = {"name": "everyday", "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}}
     (folder / "everyday").write_text(json.dumps(document))

@@ -104,7 +104,7 @@ def apt(host: Host, folder: Path, _names: Sequence[str]) -> None:
         (root / part).mkdir(parents=True, exist_ok=True)
     (root / "status").touch()
     sources = root / "etc" / "sources.list"
-    scheme = "{}://deb.debian.org/debian ./"
+    scheme = "{}://archive.example.net/debian ./"
     options = {
         "Dir::Etc::SourceList": sources,
         "Dir::Etc::SourceParts": "/dev/null",
@@ -126,14 +126,14 @@ def apt(host: Host, folder: Path, _names: Sequence[str]) -> None:
 
 
 def pip(host: Host, folder: Path, _names: Sequence[str]) -> None:
-    for index in ("pypi.org", "pypi.company.example", "files.pythonhosted.org"):
+    for index in ("packages.example.net", "packages.company.example", "files.example.net"):
         argv = [sys.executable, "-m", "pip", "download", "-q", "--no-cache-dir", "--disable-pip-version-check"]
         where = ["--index-url", f"https://{index}/simple/", "--trusted-host", index, "-d", str(folder / index)]
         run(host, [*argv, *where, "everyday"], folder, PIP_CONFIG_FILE="/dev/null")
 
 
 def npm(host: Host, folder: Path, _names: Sequence[str]) -> None:
-    for registry in ("registry.npmjs.org", "npm.company.example"):
+    for registry in ("modules.example.net", "modules.company.example"):
         package = folder / registry
         package.mkdir()
         (package / "package.json").write_text('{"name": "x", "version": "1.0.0"}')
@@ -280,7 +280,7 @@ def http3(host: Host, folder: Path, names: Sequence[str]) -> None:
 
 def skopeo(host: Host, folder: Path, _names: Sequence[str]) -> None:
     """A program in Go whose hello has no ALPN, at container registries."""
-    for registry in ("registry.company.example", "ghcr.io", "quay.io"):
+    for registry in ("registry.company.example", "images.example.net", "containers.example.net"):
         argv = [need("skopeo"), "inspect", "--raw", "--tls-verify=false", f"docker://{registry}/everyday/app:1"]
         run(host, argv, folder)
 

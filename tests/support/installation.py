@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from operator import attrgetter
@@ -31,6 +31,7 @@ from rules.blocklist import (
 )
 from rules.catalogue import load_catalogue
 from rules.event import Event, EventReason, uuid7
+from rules.list_effects import ListEffect
 from rules.list_guards import HeldList
 from rules.observation import FlowState, Kind, Transport
 from rules.overlay import apply_overlay
@@ -140,6 +141,7 @@ class Installation:
     held: dict[ListName, HeldList] = field(default_factory=dict)
     confirmed: list[tuple[ListName, str]] = field(default_factory=list)
     needs_approval: bool = False
+    preview_lists: Callable[[Ruleset], Sequence[ListEffect]] = lambda _proposed: ()
     file_policy: Policy = field(default_factory=Policy)
     name_key: bytes = bytes(32)
     stop: Callable[[], None] = lambda: None
@@ -160,6 +162,7 @@ class Installation:
             version="0.1.0",
             ruleset=self.ruleset,
             needs_approval=lambda: self.needs_approval,
+            preview_lists=self.preview,
             name_key=self.name_key,
             held_list=self.held_list,
             confirm_list=self.confirm,
@@ -169,6 +172,10 @@ class Installation:
         """Return the file's policy with what was changed over the API."""
         catalogue = RULES.catalogue
         return Ruleset(catalogue, apply_overlay(self.file_policy, self.store.policy.overlay(), catalogue, self.now_ns))
+
+    def preview(self, proposed: Ruleset) -> Sequence[ListEffect]:
+        """Return what other rules would do to the lists."""
+        return self.preview_lists(proposed)
 
     def snapshot(self, name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot | None:
         """Return the list in force."""

@@ -11,7 +11,8 @@ from molecatcher.names.resolve import NameResolver
 from molecatcher.shared_file import SharedFile
 from rules.blocklist import AddressList, ListName
 from rules.catalogue import load_catalogue
-from rules.policy import Policy, parse_policy
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 
 CATALOGUE = load_catalogue()

@@ -76,7 +76,7 @@ def manifest(path: Path, name: str, client: str, version: str) -> dict[str, Any]
     hellos = [hello_row(first[key], count) for key, count in seen.items()]
     told = {sni for (sni,) in tshark(path, "tls.handshake.type == 1", "tls.handshake.extensions_server_name") if sni}
     assert {row["sni"] for row in hellos} - {""} == told, (told, hellos)
-    asked = {qname for (qname,) in tshark(path, "dns.flags.response == 0", "dns.qry.name") if qname}
+    asked = [name for (name,) in tshark(path, "dns.flags.response == 0 && udp", "dns.qry.name") if name]
     answers = tshark(path, "dns.a && dns.flags.response == 1", "dns.qry.name", "dns.a")
     ports = {
         int(port) for row in tshark(path, "tcp.flags.syn == 1 && tcp.flags.ack == 0", "tcp.dstport") for port in row
@@ -94,8 +94,8 @@ def manifest(path: Path, name: str, client: str, version: str) -> dict[str, Any]
         "notes": "",
         "pcap": path.name,
         "capture": {"frames": len(frames), "seconds": round(frames[-1], 1)},
-        "dns_names": {name: ["A"] for name in sorted(asked)},
-        "dns_detail": [],
+        "dns_names": {name: ["A"] for name in sorted(set(asked))},
+        "dns_detail": [{"transport": "udp53", "name": name} for name in dict.fromkeys(asked)],
         "dns_answers": {name: [f"{name} A {address.split(',')[0]}"] for name, address in sorted(answers)},
         "client_hellos": hellos,
         "ssh": [{"client_banner": one, "server_banner": other} for one, other in sorted(set(pairs(banners)))],

@@ -102,7 +102,7 @@ def _with_ports(row: Packet) -> Packet:
         return row
     at, ethertype = find_network_layer(row)
     at += (row.data[at] & 0x0F) * 4 if ethertype == ETHERTYPE_IPV4 else 40
-    ports = [port if port == SSH_PORT else port ^ 0x2000 for port in (decoded.src_port, decoded.dst_port)]
+    ports = [port if port == SSH_PORT else port ^ 0x2000 for port in decoded.ends[1::2]]
     return msgspec.structs.replace(row, data=row.data[:at] + struct.pack(">HH", *ports) + row.data[at + 4 :])
 
 

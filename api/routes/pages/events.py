@@ -9,18 +9,21 @@ from starlette.responses import HTMLResponse
 from api.access.audit import audit
 from api.access.principal import principal_of
 from api.access.table import TABLE
+from api.caller import Who
 from api.dependencies import Context
 from api.explained import explained
-from api.page.filters import EVENT_CHOICES, read_query
+from api.page.filters import EVENT_CHOICES, exports_of, read_query, windows_of
 from api.page.names import short_names
 from api.page.pages import page_of
 from api.page.render import Section, render
+from api.page.searches import make_searches
 from api.problems import Kind, Problem
 from api.queries import EventQuery
 from api.routes.events import NO_EVENT, NO_EVIDENCE
 from api.times import DAY_NS
 from api.veil import Shown
 from db.values import EventCursor
+from db.workflow_values import SearchedResource
 
 NOT_FOR_YOU = "Packets are shown to analysts, whose looks are logged; your role is below that."
 
@@ -28,7 +31,7 @@ router = APIRouter()
 
 
 @router.get("/events")
-def get_events(context: Context, shown: Shown, request: Request) -> HTMLResponse:
+def get_events(context: Context, shown: Shown, who: Who, request: Request) -> HTMLResponse:
     """Return the events that the query in the address asks for, by default those of the last 24 hours."""
     query, refused = read_query(EventQuery, request)
     page = page_of(
@@ -50,7 +53,10 @@ def get_events(context: Context, shown: Shown, request: Request) -> HTMLResponse
         events=[shown.event(event) for event in page.rows],
         query=query,
         refused=refused,
+        searches=make_searches(context, SearchedResource.EVENTS, request, who),
         choices=EVENT_CHOICES,
+        windows=windows_of(request, context.now_ns()),
+        exports=exports_of(request),
         names=short_names(context),
         next_page=page.address_of_next(request.url),
     )

@@ -6,22 +6,25 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from api.caller import Who
 from api.dependencies import Context
 from api.page.filters import FINDING_CHOICES, read_query
 from api.page.findings import finding_rows, make_story
 from api.page.names import short_names
 from api.page.pages import page_of
 from api.page.render import Section, render
+from api.page.searches import make_searches
 from api.problems import Kind, Problem
 from api.queries import FindingQuery
 from api.veil import Shown
 from db.values import FindingCursor
+from db.workflow_values import SearchedResource
 
 router = APIRouter()
 
 
 @router.get("/findings")
-def get_findings(context: Context, shown: Shown, request: Request) -> HTMLResponse:
+def get_findings(context: Context, shown: Shown, who: Who, request: Request) -> HTMLResponse:
     """Return the findings that the query in the address asks for."""
     query, refused = read_query(FindingQuery, request)
     page = page_of(
@@ -43,6 +46,7 @@ def get_findings(context: Context, shown: Shown, request: Request) -> HTMLRespon
         rows=finding_rows(context, page.rows, names, shown),
         query=query,
         refused=refused,
+        searches=make_searches(context, SearchedResource.FINDINGS, request, who),
         choices=FINDING_CHOICES,
         names=names,
         next_page=page.address_of_next(request.url),

@@ -34,5 +34,5 @@ def get_blocked(context: Context, request: Request) -> HTMLResponse:
 
 
 def _render(template: str, context: Context, shown: Shown, request: Request) -> HTMLResponse:
-    view = make_view(context, request.app.state.kept_chart, consumers_of(request), shown)
+    view = make_view(context, request.app.state.kept_counts, consumers_of(request), shown)
     return render(request, template, Section.OVERVIEW, view=view, origin=origin_of(request))

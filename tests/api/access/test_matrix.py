@@ -26,6 +26,7 @@ PARTS = {
     "token_id": "none",
     "token": "none",
     "exception_id": "none",
+    "sanction_id": "none",
     "service_id": "none",
     "entry_id": "none",
     "search_id": "none",

@@ -84,6 +84,13 @@ def test_what_is_known_is_not_sent_again(client: httpx.Client, path: str) -> Non
 
 
 @pytest.mark.usefixtures("published")
+def test_tags_in_several_header_lines_are_one_list(client: httpx.Client) -> None:
+    etag = client.get(TXT).headers["etag"]
+    lines = [("If-None-Match", '"other"'), ("If-None-Match", etag)]
+    assert client.get(TXT, headers=lines).status_code == 304
+
+
+@pytest.mark.usefixtures("published")
 def test_every_form_has_its_own_strong_tag(client: httpx.Client) -> None:
     zipped = {"Accept-Encoding": "gzip"}
     tags = [client.get(path).headers["etag"] for path in (*FEEDS, f"{TXT}?comments=0")]
@@ -124,6 +131,9 @@ def test_if_modified_since(client: httpx.Client, since: str, status: int) -> Non
         ("identity", False),
         ("gzip;q=0", False),
         ("gzip;q=0, *", False),
+        ("identity, gzip;q=0.1", False),
+        ("identity;q=0.5, gzip", True),
+        ("identity;q=0", False),
         ("", False),
         (";;,q=", False),
     ],

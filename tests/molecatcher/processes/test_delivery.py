@@ -111,3 +111,15 @@ def test_a_spool_on_a_disk_that_becomes_read_only_is_tried_again(tmp_path: Path,
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
     assert stored(store) == {make_event(1).event_id}
+
+
+def test_a_heartbeat_that_could_not_be_stored_is_stored_later(tmp_path: Path, spool: Spool, store: Store) -> None:
+    writer = sqlite3.connect(tmp_path / "molecatcher.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    delivery = Delivery(spool, store)
+    delivery.start()
+    delivery.notify(STATUS)
+    wait_for(lambda: delivery.counters["store_failures"] > 0)
+    writer.execute("ROLLBACK")
+    wait_for(lambda: store.sensors() == [STATUS])
+    delivery.stop()

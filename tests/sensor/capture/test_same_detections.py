@@ -12,7 +12,7 @@ from recordings import CAPTURES, recording_names
 
 from rules.catalogue import load_catalogue
 from rules.event import make_event, to_document
-from rules.policy import parse_policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from sensor.capture.flow_heads import FlowHeads
 from sensor.capture.limits import Limits

@@ -1,0 +1,48 @@
+"""Everything that one sensor reported leaves: events with their packets, hourly sums, and findings that had no other.
+
+For a demonstration, which nobody wants to keep. A finding that other sensors' events belong to is counted again from
+those, so it loses what it had counted of events that retention removed before.
+"""
+
+from sqlalchemy import Connection, Select, delete, select
+
+from db import evidence, findings
+from db.models import EventRow, FacetRow, FindingRow, RollupRow
+from db.tally import FindingKey
+
+EVENTS_A_TRANSACTION = 500
+_EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
+_FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]
+_FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__]
+_ROLLUPS = RollupRow.metadata.tables[RollupRow.__tablename__]
+
+
+def is_known(connection: Connection, sensor_id: str) -> bool:
+    """Tell whether anything that the sensor reported is there."""
+    known = select(_FACETS.c.facet_id).where(_FACETS.c.sensor_id == sensor_id).limit(1)
+    return connection.execute(known).first() is not None
+
+
+def forget_events(connection: Connection, sensor_id: str) -> int:
+    """Remove up to `EVENTS_A_TRANSACTION` events of the sensor with their packets, and return how many there were."""
+    columns = (_EVENTS.c.event_id, _EVENTS.c.src_ip, _EVENTS.c.service, _EVENTS.c.role)
+    query = select(*columns).where(_EVENTS.c.facet_id.in_(_facets(sensor_id))).limit(EVENTS_A_TRANSACTION)
+    rows = connection.execute(query).all()
+    ids = [row.event_id for row in rows]
+    evidence.remove(connection, ids)
+    connection.execute(delete(_EVENTS).where(_EVENTS.c.event_id.in_(ids)))
+    findings.recount(connection, {FindingKey(row.src_ip, row.service or "", row.role) for row in rows})
+    return len(ids)
+
+
+def forget_sums(connection: Connection, sensor_id: str) -> None:
+    """Remove the hourly sums of the sensor, once its events are gone, and findings that outlived their events."""
+    columns = (_FINDINGS.c.src_ip, _FINDINGS.c.service, _FINDINGS.c.role)
+    left = connection.execute(select(*columns).where(_FINDINGS.c.sensor_id == sensor_id)).all()
+    findings.recount(connection, {FindingKey(row.src_ip, row.service or "", row.role) for row in left})
+    connection.execute(delete(_ROLLUPS).where(_ROLLUPS.c.facet_id.in_(_facets(sensor_id))))
+    connection.execute(delete(_FACETS).where(_FACETS.c.sensor_id == sensor_id))
+
+
+def _facets(sensor_id: str) -> Select[tuple[int]]:
+    return select(_FACETS.c.facet_id).where(_FACETS.c.sensor_id == sensor_id)
