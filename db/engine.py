@@ -195,7 +195,12 @@ def _upsert(dialect: str, table: Table, newer: str | None, clock_step_ns: int | 
 
 def increment(connection: Connection, table: Table) -> Executable:
     """Return an INSERT that adds to the numbers of the row with the same primary key."""
-    insert = _INSERT[connection.dialect.name](table)
+    return _increment(connection.dialect.name, table)
+
+
+@cache  # as `_upsert`
+def _increment(dialect: str, table: Table) -> Executable:
+    insert = _INSERT[dialect](table)
     key = [column.name for column in table.primary_key]
     sums = {column.name: column + insert.excluded[column.name] for column in table.columns if column.name not in key}
     return insert.on_conflict_do_update(index_elements=key, set_=sums)
