@@ -58,7 +58,7 @@ bench: bench-setup ## Measure everything (slow; ARGS="--packets 200000 --rounds 
 	[ "$$(id -u)" != 0 ] || PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/attribution.py --packets 1000000
 	$(TIMED) $(BIN)/python bench/proxy_log.py
 	$(TIMED) $(BIN)/python bench/lists.py
-	$(TIMED) $(BIN)/python bench/pages.py
+	PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/pages.py
 	$(TIMED) $(BIN)/python bench/list_pulls.py
 	[ "$$(id -u)" != 0 ] || $(TIMED) $(BIN)/python bench/engines.py
 

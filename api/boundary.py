@@ -6,12 +6,15 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access.audit import ACT, end_act
 from api.metrics import RequestMetrics
 from api.problems import Kind, Problem
 from api.streaming import ANSWER_HEADERS, HEADERS_ONLY, REQUEST_ID
+from db.errors import DbError
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -71,6 +74,17 @@ class RequestBoundary:
         await response.answer(Problem(Kind.INTERNAL, detail, extensions=extensions), scope, receive)
 
 
+async def _end_act(scope: Scope, status: int) -> None:
+    """Have noted, before the answer, what came of the act that the request is."""
+    act = scope.get(ACT)
+    if act is None:
+        return
+    try:
+        await run_in_threadpool(end_act, scope["app"].state.context.store, act, status)
+    except DbError as error:
+        log.warning("act_not_noted", action=act.entry.action, target=act.entry.target, status=status, reason=str(error))
+
+
 class _Response:
     """The sending side of one request: adds the headers that every response has, and keeps its status."""
 
@@ -86,6 +100,7 @@ class _Response:
         """Pass a message on to the server."""
         if message["type"] == "http.response.start":
             self.is_started, self.status = True, message["status"]
+            await _end_act(self._scope, self.status)
             self._add_headers(message)
         elif message["type"] == "http.response.body" and not self.has_body:
             message = {**message, "body": b""}

@@ -19,13 +19,14 @@ _TITLES = {
     406: "The answer has another media type than those of Accept",
     409: "That is not how things stand now",
     413: "The body is too large, or holds too many",
+    414: "Path and query are too long",
     421: "The Host header names no loopback host",
     422: "A parameter has a value that cannot be used",
     429: "Too many requests; Retry-After says when to go on",
     500: "Something went wrong here; the log has the correlation id",
     503: "Not possible now; Retry-After says when to try again",
 }
-EVERYWHERE = (400, 401, 403, 421, 429, 500)
+EVERYWHERE = (400, 401, 403, 413, 414, 421, 429, 500)
 SIMPLEST: dict[str, Any] = {"string": "text", "integer": 1, "number": 0.5, "boolean": True, "object": {}, "null": None}
 IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": "Idempotency-Key",

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import RefusedListenAddress
-from api.slow_clients import BoundedProtocol, PatientProtocol
+from api.slow_clients import BoundedProtocol, LocalProtocol, PatientProtocol
 from api.streaming import IS_STOPPING
 from api.tls import Certificate
 
@@ -50,6 +50,9 @@ class Reach(Enum):
     LOOPBACK = "loopback"
     LISTS = "lists"
     EVERYTHING = "everything"
+
+
+PROTOCOLS = {Reach.LOOPBACK: LocalProtocol, Reach.LISTS: BoundedProtocol, Reach.EVERYTHING: PatientProtocol}
 
 
 def is_loopback_address(host: str) -> bool:
@@ -92,7 +95,8 @@ def bind(address: ListenAddress) -> socket.socket:
     Raises:
         RefusedListenAddress: it is taken or not there.
     """
-    listener = socket.socket(address.family, socket.SOCK_STREAM)
+    # asyncio turns Nagle's algorithm off where the protocol is named: a small answer would wait 40 ms for an ACK.
+    listener = socket.socket(address.family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address.host, address.port))
@@ -181,9 +185,8 @@ def _config(app: ASGIApp, reach: Reach, certificate: Certificate | None) -> uvic
         "lifespan": "on",
         "limit_concurrency": MAX_OPEN_CONNECTIONS if reach is Reach.LISTS else MAX_CONNECTIONS,
         "timeout_graceful_shutdown": GRACE_S,
+        "http": PROTOCOLS[reach],
     }
-    if reach is not Reach.LOOPBACK:
-        options["http"] = BoundedProtocol if reach is Reach.LISTS else PatientProtocol
     if certificate is not None:
         options["ssl_context_factory"] = lambda _config, _default: certificate.context
     return uvicorn.Config(app, **options)

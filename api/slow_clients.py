@@ -5,14 +5,25 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from api.streaming import CUT_OFF
+
 FIRST_REQUEST_S = 10.0
 CONNECTION_S = 120.0
 MAX_AN_ADDRESS = 32
 PEER_CERTIFICATE = "peer_certificate"
 
 
-class BoundedProtocol(H11Protocol):
-    """HTTP/1.1 with deadlines for the first request and the whole connection, and a share for each address.
+class LocalProtocol(H11Protocol):
+    """HTTP/1.1 where whoever answers can cut the connection off: what cuts is in `request.state`."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its parent has it
+        """Take a connection."""
+        super().connection_made(transport)
+        self.app_state = self.app_state | {CUT_OFF: transport.abort}
+
+
+class BoundedProtocol(LocalProtocol):
+    """The same with deadlines for the first request and the whole connection, and a share for each address.
 
     The subject of a client's certificate, which TLS has checked, is in `request.state` for whoever decides by it.
     """

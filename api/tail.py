@@ -48,10 +48,11 @@ class Page:
 
 
 class EventTail:
-    """Hands new events to any number of streams."""
+    """Hands new events to any number of streams; `on_stall` is called for each that is cut off."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, on_stall: Callable[[], object]) -> None:
         self._store = store
+        self.on_stall = on_stall
         self._pages: dict[tuple[int, Wanted, int], asyncio.Future[Page]] = {}
         self._newest: asyncio.Future[int] | None = None
         self._asked_at_s = 0.0

@@ -5,6 +5,7 @@ survive `kill -9` (the pages are in the kernel) but not a power cut, and the sen
 `append` returns. FULL costs one fsync a batch, which bench/store.py measures.
 """
 
+import operator
 import os
 import sqlite3
 import time
@@ -12,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
-from sqlalchemy import URL, Connection, Engine, Executable, Table, create_engine, event, make_url, or_
+from sqlalchemy import URL, Connection, Engine, Executable, Table, case, create_engine, event, make_url, or_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -195,15 +197,26 @@ def _upsert(dialect: str, table: Table, newer: str | None, clock_step_ns: int | 
 
 def increment(connection: Connection, table: Table) -> Executable:
     """Return an INSERT that adds to the numbers of the row with the same primary key."""
-    return _increment(connection.dialect.name, table)
+    return _combine(connection.dialect.name, table, operator.add)
+
+
+def raise_to(connection: Connection, table: Table) -> Executable:
+    """Return an INSERT that raises the numbers of the row with the same primary key where they are less."""
+    return _combine(connection.dialect.name, table, _greater)
+
+
+def _greater(held: Any, new: Any) -> Any:
+    return case((new > held, new), else_=held)
 
 
 @cache  # as `_upsert`
-def _increment(dialect: str, table: Table) -> Executable:
+def _combine(dialect: str, table: Table, how: Callable[[Any, Any], Any]) -> Executable:
     insert = _INSERT[dialect](table)
     key = [column.name for column in table.primary_key]
-    sums = {column.name: column + insert.excluded[column.name] for column in table.columns if column.name not in key}
-    return insert.on_conflict_do_update(index_elements=key, set_=sums)
+    set_to = {
+        column.name: how(column, insert.excluded[column.name]) for column in table.columns if column.name not in key
+    }
+    return insert.on_conflict_do_update(index_elements=key, set_=set_to)
 
 
 def explain(error: DBAPIError | sqlite3.Error, path: str) -> DbError:

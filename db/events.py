@@ -1,29 +1,21 @@
-"""Events: written in batches, asked for by page, by id, in the order of commits, and counted."""
+"""Events: written in batches, asked for by page, by id, and in the order of commits; `db.aggregates` counts them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, Select, distinct, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, Select, func, select, tuple_, update
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from db.engine import upsert
-from db.facets import Facet, add_to_rollups, facet_conditions, facet_ids, is_few
-from db.filters import between, event_conditions
+from db.facets import Facet, facet_conditions, facet_ids, is_few
+from db.filters import between, end_conditions, event_conditions
 from db.findings import contributions, update_findings
 from db.models import INGEST_SEQ, EventRow, FacetRow, MetaRow
 from db.search import holders
+from db.sums import add_to_sums
 from db.tally import Contribution
-from db.values import (
-    AppendResult,
-    EventCursor,
-    EventFilter,
-    Finding,
-    IngestedEvent,
-    IntervalCount,
-    Rejected,
-    ServiceCount,
-)
+from db.values import AppendResult, EventCursor, EventFilter, Finding, IngestedEvent, Rejected
 from rules.event import Event
 from rules.names import is_address
 from rules.observation import Kind
@@ -122,13 +114,13 @@ def events_of_finding(connection: Connection, wanted: Finding, from_ns: int, lim
 def page_query(connection: Connection, wanted: EventFilter, limit: int, after: EventCursor | None) -> Select[Any]:
     """Return the query of a page: along the index of what is asked for, or put together from the facets it takes."""
     faceted = facet_conditions(wanted)
-    has_own_index = wanted.src is not None or wanted.dst is not None or wanted.q
-    if not faceted or has_own_index or not is_few(connection, faceted):
+    if not faceted or wanted.q or not is_few(connection, faceted):
         conditions = [*event_conditions(wanted), *_below(_EVENTS, after)]
         return _newest(select(_EVENTS).where(*conditions), _EVENTS, limit)
     each = _EVENTS.alias("each_facet")
     window = [*_below(each, after), *between(each.c.observed_at_ns, wanted.from_ns, wanted.to_ns)]
-    own = select(each.c.event_id).where(each.c.facet_id == _FACETS.c.facet_id, *window)
+    is_own = (each.c.facet_id == _FACETS.c.facet_id, *end_conditions(wanted, each))
+    own = select(each.c.event_id).where(*is_own, *window)
     newest = _newest(own, each, limit).correlate(_FACETS)
     query = select(_EVENTS).select_from(_FACETS.join(_EVENTS, _EVENTS.c.event_id.in_(newest))).where(*faceted)
     by_time = (_EVENTS.c.observed_at_ns + 0).desc()  # not a column: else SQLite walks the events instead of the facets
@@ -157,39 +149,6 @@ def last_ingest_seq(connection: Connection) -> int:
     """Return the sequence of the newest commit, 0 when there is none; it stays when events are deleted."""
     last: int = connection.execute(select(_META.c.value).where(_META.c.name == INGEST_SEQ)).scalar_one()
     return last
-
-
-def service_counts(connection: Connection, from_ns: int, to_ns: int, verdict: Outcome | None) -> list[ServiceCount]:
-    """Return the counts of each service observed in the window, the busiest first."""
-    events = func.count().label("events")
-    query = (
-        select(
-            _EVENTS.c.service,
-            events,
-            func.sum(_EVENTS.c.count),
-            func.count(distinct(_EVENTS.c.src_ip)),
-            func.max(_EVENTS.c.last_seen_ns),
-        )
-        .where(*event_conditions(EventFilter(from_ns=from_ns, to_ns=to_ns, verdict=verdict)))
-        .group_by(_EVENTS.c.service)
-        .order_by(events.desc(), _EVENTS.c.service)
-    )
-    return [ServiceCount(row[0], row[1], int(row[2]), row[3], row[4]) for row in connection.execute(query)]
-
-
-def events_per_interval(connection: Connection, from_ns: int, to_ns: int, interval_ns: int) -> list[IntervalCount]:
-    """Return the counts of each interval and verdict; empty ones are left out. Intervals are aligned with `from_ns`."""
-    interval = ((_EVENTS.c.observed_at_ns - from_ns) // interval_ns).label("interval")
-    query = (
-        select(interval, _EVENTS.c.verdict, func.count(), func.sum(_EVENTS.c.count))
-        .where(*event_conditions(EventFilter(from_ns=from_ns, to_ns=to_ns)))
-        .group_by("interval", _EVENTS.c.verdict)
-        .order_by("interval", _EVENTS.c.verdict)
-    )
-    return [
-        IntervalCount(from_ns + number * interval_ns, Outcome(verdict), events, int(sightings))
-        for number, verdict, events, sightings in connection.execute(query)
-    ]
 
 
 def observed_addresses(connection: Connection, verdict: Outcome, from_ns: int) -> frozenset[str]:
@@ -231,7 +190,7 @@ def _write(connection: Connection, events: Sequence[Event]) -> AppendResult:
             for place, (_, each) in enumerate(changes)
         ]
         connection.execute(upsert(connection, _EVENTS, newer="revision"), rows)
-        add_to_rollups(connection, pairs, ids)
+        add_to_sums(connection, pairs, ids)
         update_findings(connection, pairs)
     updated = sum(earlier is not None for earlier, _ in changes)
     return AppendResult(stored=len(changes) - updated, updated=updated, ignored=len(events) - len(changes))

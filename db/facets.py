@@ -9,15 +9,12 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, tuple_
 
-from db.engine import increment
-from db.models import FacetRow, RollupRow
+from db.models import FacetRow
 from db.tally import Contribution
 from db.values import EventFilter
 
 MAX_FACETS = 256  # more than these are read in the order of time: then what is asked for is not rare
-HOUR_NS = 3600 * 1_000_000_000
 _FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]
-_ROLLUPS = RollupRow.metadata.tables[RollupRow.__tablename__]
 _ASKED_AT_ONCE = 100
 
 
@@ -74,25 +71,3 @@ def is_few(connection: Connection, conditions: list[ColumnElement[bool]]) -> boo
     """Tell whether so few facets fulfil the conditions that each may be asked for its newest events."""
     found = select(_FACETS.c.facet_id).where(*conditions).limit(MAX_FACETS + 1)
     return len(connection.execute(found).all()) <= MAX_FACETS
-
-
-def add_to_rollups(
-    connection: Connection, changes: Iterable[tuple[Contribution | None, Contribution]], ids: Mapping[Facet, int]
-) -> None:
-    """Bring the hourly sums up to date with events: pairs of the revision before, if any, and this one."""
-    sums: dict[tuple[int, int], list[int]] = {}
-    for earlier, new in changes:
-        for each, sign in ((earlier, -1), (new, 1)):
-            if each is not None:
-                hour_ns = each.observed_at_ns - each.observed_at_ns % HOUR_NS
-                row = sums.setdefault((hour_ns, ids[Facet.of(each)]), [0, 0, 0])
-                row[0] += sign
-                row[1] += sign * each.count
-                row[2] += sign * (each.bytes_out + each.bytes_in)
-    rows = [
-        {"hour_ns": key[0], "facet_id": key[1], "events": row[0], "sightings": row[1], "octets": row[2]}
-        for key, row in sums.items()
-        if any(row)
-    ]
-    if rows:
-        connection.execute(increment(connection, _ROLLUPS), rows)

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Mapping
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, FromClause, or_
 
 from db.models import EventRow, FindingRow
 from db.values import EventFilter, FindingFilter
@@ -15,9 +15,8 @@ _FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__].c
 
 def event_conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
     """Return what an event must fulfil, all of it."""
-    found = _equal(
+    found = end_conditions(wanted) + _equal(
         {
-            _EVENTS.src_ip: _address(wanted.src),
             _EVENTS.verdict: wanted.verdict,
             _EVENTS.role: wanted.role,
             _EVENTS.severity: wanted.severity,
@@ -28,12 +27,18 @@ def event_conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
     found += between(_EVENTS.observed_at_ns, wanted.from_ns, wanted.to_ns)
     if wanted.service is not None:
         found.append(_EVENTS.service == wanted.service if wanted.service else _EVENTS.service.is_(None))
-    if wanted.dst is not None:
-        is_name = not is_address(wanted.dst)
-        found.append(_EVENTS.dst_name == fold(wanted.dst) if is_name else _EVENTS.dst_ip == _address(wanted.dst))
     if wanted.q:
         sources = (_EVENTS.src_ip,) if wanted.q_finds_sources else ()
         found.append(_contains(wanted.q, _EVENTS.dst_name, _EVENTS.service, *sources))
+    return found
+
+
+def end_conditions(wanted: EventFilter, table: FromClause = EventRow.__table__) -> list[ColumnElement[bool]]:
+    """Return what the two ends of an event of `table` must fulfil."""
+    found = _equal({table.c.src_ip: _address(wanted.src)})
+    if wanted.dst is not None:
+        is_name = not is_address(wanted.dst)
+        found.append(table.c.dst_name == fold(wanted.dst) if is_name else table.c.dst_ip == _address(wanted.dst))
     return found
 
 

@@ -52,6 +52,9 @@ class EventRow(Base):
         Index(None, "service", "observed_at_ns", "event_id"),
         Index(None, "verdict", "observed_at_ns", "event_id"),
         Index(None, "facet_id", "observed_at_ns", "event_id"),
+        Index(None, "src_ip", "facet_id", "observed_at_ns", "event_id"),
+        Index(None, "dst_ip", "facet_id", "observed_at_ns", "event_id"),
+        Index(None, "dst_name", "facet_id", "observed_at_ns", "event_id"),
     )
 
     event_id: Mapped[str] = mapped_column(primary_key=True)
@@ -132,6 +135,20 @@ class RollupRow(Base):
     events: Mapped[int]
     sightings: Mapped[int]
     octets: Mapped[int]
+
+
+class SourceRow(Base):
+    """Who uses a service, and when the newest event of both was observed and last seen; an absent service is "".
+
+    A pair stays when a revision gives its only event to another service.
+    """
+
+    __tablename__ = "sources"
+
+    service: Mapped[str] = mapped_column(primary_key=True)
+    src_ip: Mapped[str] = mapped_column(primary_key=True)
+    observed_at_ns: Mapped[int]
+    last_seen_ns: Mapped[int]
 
 
 class EvidenceRow(Base):

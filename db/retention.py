@@ -6,12 +6,13 @@ only where a later revision takes something back is it counted again, from the e
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, insert, select, tuple_, update
 
 from db import evidence, history
 from db.engine import reading, writing
-from db.models import EventRow, FindingRow, MetaRow, SensorRow
+from db.models import EventRow, FindingRow, MetaRow, RollupRow, SensorRow, SourceRow
 from db.workflow_models import ExceptionRow
 
 ROWS_A_TRANSACTION = 500
@@ -19,16 +20,20 @@ _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
 _FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__]
 _EXCEPTIONS = ExceptionRow.metadata.tables[ExceptionRow.__tablename__]
 _SENSORS = SensorRow.metadata.tables[SensorRow.__tablename__]
+_ROLLUPS = RollupRow.metadata.tables[RollupRow.__tablename__]
+_SOURCES = SourceRow.metadata.tables[SourceRow.__tablename__]
 _PURGED = "purged_"
 
 
 class Aging(StrEnum):
-    """What leaves by age: events not seen since, findings not seen since, ended exceptions, silent sensors."""
+    """What leaves by age: events and findings not seen since, ended exceptions, silent sensors, sums, sources' uses."""
 
     EVENTS = "events"
     FINDINGS = "findings"
     EXCEPTIONS = "exceptions"
     SENSORS = "sensors"
+    SUMS = "sums"
+    SOURCES = "sources"
 
 
 class RetentionStore:
@@ -41,13 +46,12 @@ class RetentionStore:
         """Remove up to `ROWS_A_TRANSACTION` rows that are older than `before_ns`, and return how many."""
         with writing(self._engine) as connection:
             table, is_old = _old(what, before_ns)
-            key = next(iter(table.primary_key))
-            oldest = select(key).where(*is_old).limit(ROWS_A_TRANSACTION)
-            ids = list(connection.execute(oldest).scalars())
-            if ids:
-                _remove(connection, what, table, ids)
-                _count(connection, what, len(ids))
-            return len(ids)
+            oldest = select(*table.primary_key).where(*is_old).limit(ROWS_A_TRANSACTION)
+            keys = [tuple(row) for row in connection.execute(oldest)]
+            if keys:
+                _remove(connection, what, table, keys)
+                _count(connection, what, len(keys))
+            return len(keys)
 
     def purged(self) -> Mapping[Aging, int]:
         """Return how many rows of each kind have left since the beginning."""
@@ -64,17 +68,24 @@ def _old(what: Aging, before_ns: int) -> tuple[Table, Sequence[ColumnElement[boo
         return _FINDINGS, (_FINDINGS.c.last_seen_ns < before_ns,)
     if what is Aging.SENSORS:
         return _SENSORS, (_SENSORS.c.heartbeat_ns < before_ns,)
+    if what is Aging.SUMS:
+        return _ROLLUPS, (_ROLLUPS.c.hour_ns < before_ns,)
+    if what is Aging.SOURCES:
+        return _SOURCES, (_SOURCES.c.last_seen_ns < before_ns, _SOURCES.c.observed_at_ns < before_ns)
     columns = _EXCEPTIONS.c
     last_ns = func.coalesce(columns.ended_at_ns, columns.decided_at_ns, columns.requested_at_ns)
     return _EXCEPTIONS, (columns.status.in_(("rejected", "revoked")), last_ns < before_ns)
 
 
-def _remove(connection: Connection, what: Aging, table: Table, ids: Sequence[str]) -> None:
+def _remove(connection: Connection, what: Aging, table: Table, keys: Sequence[tuple[Any, ...]]) -> None:
+    ids = [key[0] for key in keys]
     if what is Aging.EVENTS:
         evidence.remove(connection, ids)
     if what is Aging.FINDINGS:
         history.remove(connection, ids)
-    connection.execute(delete(table).where(next(iter(table.primary_key)).in_(ids)))
+    columns = list(table.primary_key)
+    is_gone = columns[0].in_(ids) if len(columns) == 1 else tuple_(*columns).in_(keys)
+    connection.execute(delete(table).where(is_gone))
 
 
 def _count(connection: Connection, what: Aging, number: int) -> None:

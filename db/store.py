@@ -27,6 +27,7 @@ from db import (
 )
 from db.access_store import AccessStore
 from db.answered import AnsweredStore
+from db.audit import ACT, Act
 from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.errors import DbError
 from db.evidence import DEFAULT_EVIDENCE_LIMIT
@@ -48,7 +49,6 @@ from db.values import (
     FindingState,
     Group,
     IngestedEvent,
-    IntervalCount,
     NameSighting,
     PullRecord,
     Resolution,
@@ -100,6 +100,10 @@ class Store(AccessStore):
         self.answered = AnsweredStore(engine)
         self.outputs = OutputStore(engine)
         self.retention = RetentionStore(engine)
+
+    def on_behalf_of(self, act: Act) -> "Store":
+        """Return the same store where whatever people change is noted as what `act` did, in the same transaction."""
+        return Store(self._engine.execution_options(**{ACT: act}), self._evidence_limit)
 
     def __enter__(self) -> Self:
         return self
@@ -188,27 +192,15 @@ class Store(AccessStore):
         with reading(self._engine) as connection:
             return events.last_ingest_seq(connection)
 
-    def service_counts(self, from_ns: int, to_ns: int, verdict: Outcome | None = None) -> list[ServiceCount]:
+    def service_counts(self, from_ns: int, to_ns: int) -> list[ServiceCount]:
         """Return the counts of each service observed in the window, the busiest first."""
         with reading(self._engine) as connection:
-            return events.service_counts(connection, from_ns, to_ns, verdict)
-
-    def events_per_interval(self, from_ns: int, to_ns: int, interval_ns: int) -> list[IntervalCount]:
-        """Return the counts of each interval and verdict, empty ones left out; intervals begin at `from_ns`.
-
-        Raises:
-            ValueError: `interval_ns` is not positive.
-        """
-        if interval_ns <= 0:
-            raise ValueError("interval_ns must be positive")
-        with reading(self._engine) as connection:
-            return events.events_per_interval(connection, from_ns, to_ns, interval_ns)
+            return aggregates.service_counts(connection, from_ns, to_ns)
 
     def aggregate(self, wanted: EventFilter, how: Aggregation, limit: int) -> list[Group]:
         """Return up to `limit` groups of events: intervals in order, the highest value first."""
         with reading(self._engine) as connection:
-            answer = aggregates.aggregate_hours if aggregates.is_hourly(wanted, how) else aggregates.aggregate
-            return answer(connection, wanted, how, limit)
+            return aggregates.aggregate(connection, wanted, how, limit)
 
     def observed_addresses(self, verdict: Outcome, from_ns: int) -> frozenset[str]:
         """Return the other ends' addresses in events of `verdict` observed since `from_ns`, DNS answers included."""

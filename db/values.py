@@ -190,22 +190,16 @@ class IngestedEvent(msgspec.Struct, frozen=True):
 
 
 class ServiceCount(msgspec.Struct, frozen=True):
-    """One service's events in a time window; `sources` counts distinct addresses."""
+    """One service's events in a time window; `sources` counts distinct addresses.
+
+    A source still counts whose only event of the service was given to another one by a later revision.
+    """
 
     service: str | None
     events: int
     sightings: int
     sources: int
     last_seen_ns: int
-
-
-class IntervalCount(msgspec.Struct, frozen=True):
-    """The events of one verdict that were observed in the interval beginning at `start_ns`."""
-
-    start_ns: int
-    verdict: Outcome
-    events: int
-    sightings: int
 
 
 class EvidenceUsage(msgspec.Struct, frozen=True):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from molecatcher import __version__
 from molecatcher.commands.account import app as account_commands
 from molecatcher.commands.catalogue import app as catalogue_commands
 from molecatcher.commands.enforce import app as enforce_commands
@@ -20,7 +19,9 @@ from molecatcher.commands.options import (
     AccessOption,
     CatalogueOption,
     CertificateOption,
+    DetectionsOption,
     FeedsListenOption,
+    FormatOption,
     InterfaceOption,
     KeyOption,
     ListenOption,
@@ -62,6 +63,8 @@ stdout, stderr = Console(), Console(stderr=True)
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from molecatcher import __version__
+
         typer.echo(f"molecatcher {__version__}")
         raise typer.Exit
 
@@ -192,19 +195,20 @@ def replay(
         list[str], typer.Argument(metavar="FILE...", help="pcap or pcapng, also .gz; - is standard input")
     ],
     policy: PolicyOption = None,
-    output: Annotated[str, typer.Option("--format", metavar="table|json", help="json: one detection a line")] = "table",
+    output: DetectionsOption = "table",
     store: Annotated[bool, typer.Option("--store", help="Also write the events to the database")] = False,
     state: StateOption = None,
 ) -> None:
     """Show what the sensor would have said of recorded traffic.
 
+    Exit status 1 if a file could not be read whole; what was read of it, and the other files, are shown all the same.
+
     Example: molecatcher replay capture.pcapng --policy policy.toml --format json | jq .service
     """
     from molecatcher.commands.replay import replay_files
 
-    if output not in ("table", "json"):
-        raise typer.BadParameter("choose table or json", param_hint="--format")
-    replay_files(files, policy, as_json=output == "json", store_in=_settings(state=state) if store else None)
+    store_in = _settings(state=state) if store else None
+    sys.exit(replay_files(files, policy, as_json=output == "json", store_in=store_in))
 
 
 @app.command(name="ingest-log", rich_help_panel=READ)
@@ -214,7 +218,7 @@ def ingest_log(
     ],
     *,
     policy: PolicyOption = None,
-    output: Annotated[str, typer.Option("--format", metavar="table|json", help="json: one detection a line")] = "table",
+    output: DetectionsOption = "table",
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what is added, into the database, until stopped")
     ] = False,
@@ -236,8 +240,6 @@ def ingest_log(
     """
     from molecatcher.commands.ingest_log import default_name, follow_files, ingest_files
 
-    if output not in ("table", "json"):
-        raise typer.BadParameter("choose table or json", param_hint="--format")
     if follow:
         follow_files(files, name or default_name(), _settings(state=state, policy=policy))
         return
@@ -266,7 +268,7 @@ def explain(
 
     if output not in ("plain", "table", "json"):
         raise typer.BadParameter("choose plain, table or json", param_hint="--format")
-    explain_file(file, policy, number, output)
+    sys.exit(explain_file(file, policy, number, output))
 
 
 @app.command(cls=FormatHelp, rich_help_panel=LISTS)
@@ -308,7 +310,7 @@ def sigma(
 def check(
     policy: PolicyOption = None,
     state: StateOption = None,
-    output: Annotated[str, typer.Option("--format", metavar="table|json")] = "table",
+    output: FormatOption = "table",
     services: Annotated[bool, typer.Option("--services", help="List the services that a policy may name")] = False,
     *,
     catalogue_dir: CatalogueOption = None,
@@ -328,7 +330,7 @@ def check(
 
 @app.command(rich_help_panel=RULES)
 def doctor(
-    output: Annotated[str, typer.Option("--format", metavar="table|json")] = "table",
+    output: FormatOption = "table",
 ) -> None:
     """Say what this host can capture, what is missing and how to mend it. Exit status 1 if it cannot capture."""
     from molecatcher.commands.doctor import print_doctor
@@ -342,7 +344,19 @@ app.command(epilog=FETCH_EPILOG, rich_help_panel=LISTS)(fetch)
 def main() -> None:
     """Run the command line and end the process with its exit status."""
     os.umask(0o077)  # what it stores says who did what
+    _open_standard_streams()
     sys.exit(guarded(app))
+
+
+def _open_standard_streams() -> None:
+    """Let no file take the place of a standard stream that was closed: what is printed would go into that file.
+
+    Reading and printing then fail as they should; what is logged goes nowhere.
+    """
+    for name, flags in (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_RDWR)):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flags)  # the lowest that is free
+            setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
 
 
 def guarded(command: Callable[[], object]) -> int:
@@ -353,11 +367,18 @@ def guarded(command: Callable[[], object]) -> int:
     from sensor.errors import SensorError
 
     try:
-        command()
+        try:
+            command()
+        finally:
+            sys.stdout.flush()
     except (MolecatcherError, RulesError, SensorError, DbError, ApiError) as error:
         stderr.print(f"molecatcher: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except OSError as error:  # of the surroundings, such as a full disk behind standard output
+        where = f": {error.filename}" if error.filename else ""
+        stderr.print(
+            f"molecatcher: {error.strerror}{where}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what waits to be printed would fail again at the end
+        return 1
     return 0

@@ -81,7 +81,8 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_PAGE, "POST", ("/sign-out",)),
     (_PAGE, "GET", ("/", "/fragments/live", "/events", "/events/{event_id}", "/findings", "/findings/{finding_id}")),
     (_PAGE, "GET", ("/services", "/lists", "/lists/{list_name}", "/sensors", "/policy")),
-    (_EDIT_PAGE, "POST", ("/policy/preview",)),
+    (_PAGE, "GET", ("/profiles",)),
+    (_EDIT_PAGE, "POST", ("/policy/preview", "/profiles/{name}/preview")),
     (_ADMIN_PAGE, "GET", ("/outputs", "/tokens", "/audit")),
     (_ANYBODY, "GET", ("/v1/openapi.json", "/v1/me")),
     (_EVENTS, "GET", ("/v1/events", "/v1/events/{event_id}", "/v1/events/aggregate", "/v1/events/export")),
@@ -99,7 +100,10 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_FINDINGS, "POST", ("/v1/demonstration",)),
     (_FINDINGS, "DELETE", ("/v1/demonstration",)),
     (_POLICY, "GET", ("/v1/policy", "/v1/exceptions", "/v1/exceptions/{exception_id}", "/v1/blocked")),
-    (_POLICY, "GET", ("/v1/sanctioned", "/v1/never-blocked")),
+    (_POLICY, "GET", ("/v1/sanctioned", "/v1/never-blocked", "/v1/profiles")),
+    (_EDIT, "POST", ("/v1/profiles/{name}/preview",)),
+    (_PUBLISH, "PUT", ("/v1/profiles/{name}",)),
+    (_PUBLISH, "DELETE", ("/v1/profiles/{name}",)),
     (_POLICY, "GET", ("/v1/services/{service_id}",)),
     (_EDIT, "PUT", ("/v1/services/{service_id}",)),
     (_EDIT, "POST", ("/v1/policy/preview",)),
@@ -136,11 +140,11 @@ _CHANGES = {
     "finding.update": ("POST /v1/findings/{finding_id}/state", "PUT /v1/findings/{finding_id}/assignee"),
     "finding.comment": ("POST /v1/findings/{finding_id}/comments",),
     "findings.update": ("POST /v1/findings:bulk",),
-    "demonstration.create": ("POST /v1/demonstration",),
+    "profile.update": ("PUT /v1/profiles/{name}",),
+    "profile.delete": ("DELETE /v1/profiles/{name}",),
     "sanction.create": ("POST /v1/sanctioned",),
     "sanction.approve": ("POST /v1/sanctioned/{sanction_id}/approve",),
     "sanction.delete": ("DELETE /v1/sanctioned/{sanction_id}",),
-    "demonstration.delete": ("DELETE /v1/demonstration",),
     "exception.create": ("POST /v1/exceptions",),
     "exception.approve": ("POST /v1/exceptions/{exception_id}/approve",),
     "exception.reject": ("POST /v1/exceptions/{exception_id}/reject",),
@@ -157,14 +161,19 @@ _CHANGES = {
     "output.delete": ("DELETE /v1/outputs/{output_id}",),
     "output.pause": ("POST /v1/outputs/{output_id}/pause",),
     "output.resume": ("POST /v1/outputs/{output_id}/resume",),
-    "output.try": ("POST /v1/outputs/{output_id}/try",),
     "output.rotate": ("POST /v1/outputs/{output_id}/rotate",),
-    "output.replay": ("POST /v1/outputs/{output_id}/dead-letters/replay",),
     "webhook_source.create": ("POST /v1/webhook-sources",),
     "webhook_source.delete": ("DELETE /v1/webhook-sources/{source_id}",),
-    "webhook.take": ("POST /v1/webhooks/{source_id}",),
     "service.delete": ("DELETE /v1/services/{service_id}",),
 }
+_DEEDS = {
+    "demonstration.create": ("POST /v1/demonstration",),
+    "demonstration.delete": ("DELETE /v1/demonstration",),
+    "output.try": ("POST /v1/outputs/{output_id}/try",),
+    "output.replay": ("POST /v1/outputs/{output_id}/dead-letters/replay",),
+}
+# What changes rows is noted with each change; of the rest there is no row to say before and after of.
+DEEDS = {route: action for action, routes in _DEEDS.items() for route in routes}
 ACTIONS = {route: action for action, routes in _CHANGES.items() for route in routes}
 TABLE = {(method, path): rule for rule, method, paths in _ROWS for path in paths}
 

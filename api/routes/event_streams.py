@@ -16,7 +16,7 @@ from api.openapi import problems
 from api.problems import Kind, Problem
 from api.queries import AggregateQuery, EventFilterQuery, ExportQuery
 from api.schemas import AggregateDocument
-from api.streaming import is_headers_only, stopping
+from api.streaming import EndlessResponse, is_headers_only, pieces_of, stopping
 from api.tail import Wanted
 from api.times import DAY_NS
 from api.veil import Shown, Veil
@@ -95,7 +95,8 @@ async def stream_events(
 ) -> Response:
     """Events as they are stored (server-sent events), each revision of one anew; `id` is its place.
 
-    `Last-Event-ID`, which browsers send by themselves, resumes without gaps or doubles. A place that does not exist
+    `Last-Event-ID`, which browsers send by themselves, resumes without gaps or doubles; so does a client that was cut
+    off because it took nothing for a minute. A place that does not exist
     (the database was replaced) is answered with an event `reset`: fetch the list again.
     """
     media_type, headers = "text/event-stream", NO_STORE | {"X-Accel-Buffering": "no"}
@@ -108,7 +109,7 @@ async def stream_events(
     first = await anext(frames)  # a place is taken, or refused, before the answer begins
     if after > newest:
         first += b"event: reset\ndata: {}\n\n"
-    return StreamingResponse(_chain(first, frames), headers=headers, media_type=media_type)
+    return EndlessResponse(_chain(first, frames), tail.on_stall, headers=headers, media_type=media_type)
 
 
 def _windowed(asked: EventFilter, context: ApiContext) -> EventFilter:
@@ -142,4 +143,5 @@ async def _stream(tail: Tail, wanted: Wanted, after: int, is_stopping: Callable[
 async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for frames in rest:
-        yield frames
+        for piece in pieces_of(frames):
+            yield piece

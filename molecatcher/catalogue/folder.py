@@ -9,7 +9,6 @@ What came with the program counts again once it is newer than the update, unless
 
 import hashlib
 import os
-import pwd
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +17,11 @@ import msgspec
 
 from molecatcher.catalogue.bundles import unpack
 from molecatcher.errors import CatalogueError, FetchError
-from molecatcher.lists.fetch import replace_whole
-from molecatcher.state import default_state
+from molecatcher.state import default_state, give, make_service_state
 from rules.catalogue import Catalogue, build_catalogue, load_catalogue, read_files, version_key
 from rules.errors import InvalidCatalogue
 
 MAX_ADDITIONS, MAX_ADDITION_OCTETS = 1024, 1 << 20
-SERVICE_USER = "molecatcher"
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 
@@ -160,9 +157,9 @@ class CatalogueFolder:
     def _writing(self) -> Iterator[None]:
         """Make the folder; what is written becomes the owner's of the state directory, who is not root."""
         try:
-            _make_state(self.state)
+            make_service_state(self.state)
             self.folder.mkdir(exist_ok=True, mode=0o700)
-            _give(self.folder, self.state)
+            give(self.folder, self.state)
             yield
         except OSError as error:
             raise CatalogueError(f"{self.folder} cannot be written: {error.strerror}; run this as its owner") from None
@@ -173,8 +170,10 @@ class CatalogueFolder:
         self._write(self._in_force, msgspec.json.encode(chosen))
 
     def _write(self, path: Path, octets: bytes) -> None:
+        from molecatcher.lists.fetch import replace_whole  # noqa: PLC0415 - brings TLS, slow to import
+
         replace_whole(path, octets)
-        _give(path, self.state)
+        give(path, self.state)
 
     def _read_additions(self) -> dict[str, str]:
         paths = self._addition_paths()
@@ -207,23 +206,3 @@ def _stamp(path: Path) -> tuple[str, int, int, int]:
     except OSError:
         return str(path), 0, 0, 0
     return str(path), found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _make_state(state: Path) -> None:
-    """Make the state directory if there is none; made by root it is the service's, as the program would make it."""
-    if state.exists():
-        return
-    state.mkdir(parents=True, mode=0o700)
-    if os.geteuid() == 0:
-        try:
-            user = pwd.getpwnam(os.environ.get("MOLECATCHER_USER", SERVICE_USER))
-        except KeyError:
-            return
-        os.chown(state, user.pw_uid, user.pw_gid)
-
-
-def _give(path: Path, state: Path) -> None:
-    """Let the owner of the state directory own what root makes there."""
-    owner = state.stat()
-    if os.geteuid() == 0 and (owner.st_uid, owner.st_gid) != (0, 0):
-        os.chown(path, owner.st_uid, owner.st_gid)

@@ -3,6 +3,7 @@
 import sys
 import time
 
+import typer
 from rich.console import Console
 
 from api.feeds.formats.base import FeedFormat, Format
@@ -29,7 +30,8 @@ def print_list(wanted: str, settings: Settings, profile: str = DEFAULT_PROFILE) 
     """Print the list `wanted` (`domains.txt`, `domains.rpz`, `addresses.txt`) in a profile to standard output.
 
     Raises:
-        SetupError: there is no such list or profile, or its names cannot be resolved here.
+        BadParameter: there is no such list.
+        SetupError: there is no such profile, or its names cannot be resolved here.
     """
     list_name, feed_format = _parse(wanted)
     catalogue = CatalogueFolder(settings.state, settings.catalogue_dir).load()
@@ -55,7 +57,7 @@ def _parse(wanted: str) -> tuple[ListName, FeedFormat]:
     known = choices()
     found = known.get(f"{stem.removeprefix('unsanctioned-')}.{extension or 'txt'}")
     if found is None:
-        raise SetupError(f"there is no list {wanted!r}: choose {', '.join(known)}")
+        raise typer.BadParameter(f"there is no list {wanted!r}: `molecatcher blocklist --help` names them")
     return found.list_name, found.extension
 
 

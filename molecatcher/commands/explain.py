@@ -31,8 +31,10 @@ _UNKNOWN = "an unknown service"
 Numbered = tuple[int, Event]
 
 
-def explain_file(path: str, policy_path: Path | None, number: int | None, output: str) -> None:
+def explain_file(path: str, policy_path: Path | None, number: int | None, output: str) -> int:
     """Print the detections of the file at `path`, 1,000 at most, or only the one with this number.
+
+    Returns 1 if the file could not be read whole, else 0.
 
     Raises:
         MolecatcherError: there is no detection of that number.
@@ -49,6 +51,7 @@ def explain_file(path: str, policy_path: Path | None, number: int | None, output
         print_summary(messages, replay.summary)
     if has_more:
         messages.print(f"There are more than {MAX_EXPLAINED:,} detections; --event N explains any of them.")
+    return 1 if replay.summary.failures else 0
 
 
 def _only(rows: Iterator[Numbered], number: int) -> list[Numbered]:

@@ -27,6 +27,7 @@ from molecatcher.logs import configure_logging
 from molecatcher.processes.notify import Notifier
 from molecatcher.recordings.ingest import Ingest, IngestSummary
 from molecatcher.recordings.log_follower import LogFollower, Position, read_whole
+from molecatcher.state import make_database, make_state
 from rules.event import Event, make_event, uuid7
 from rules.policy import Policy
 from rules.ruleset import Ruleset
@@ -52,12 +53,14 @@ def ingest_files(
     files: list[str], policy_path: Path | None, name: str, *, as_json: bool, store_in: "Settings | None"
 ) -> None:
     """Read `files` to their end, print what was detected, and store it if `store_in` says where."""
-    catalogue = CatalogueFolder().load()
+    if store_in:
+        make_database(store_in.database)
+    catalogue = CatalogueFolder(store_in.state if store_in else None).load()
     policy = read_policy(policy_path, catalogue, time.time_ns()) if policy_path else Policy()
     ruleset = Ruleset(catalogue, policy)
     messages = Console(stderr=True)
     with ExitStack() as stack:
-        store = stack.enter_context(_opened(store_in)) if store_in else None
+        store = stack.enter_context(open_store(store_in.database)) if store_in else None
         ingest = Ingest(name, lambda: ruleset)
         events = _detections(ingest, files, name, messages, store)
         if as_json:
@@ -67,11 +70,6 @@ def ingest_files(
             if table.row_count:
                 console().print(table)
     _print_summary(messages, ingest.summary)
-
-
-def _opened(settings: "Settings") -> Store:
-    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return open_store(settings.database)
 
 
 def _detections(ingest: Ingest, files: list[str], name: str, messages: Console, store: Store | None) -> Iterator[Event]:
@@ -133,7 +131,7 @@ class Following:
         catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
         self._rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._positions = settings.state / "ingest"
-        self._positions.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_state(self._positions)
         self._window_s = settings.window_s
         self._store = open_store(settings.database)
         self._ingest = Ingest(name, self._rules, int(settings.window_s * NS_PER_S))

@@ -15,19 +15,23 @@ from molecatcher.commands.progress import progress_of
 from molecatcher.commands.tables import console, detections_table, print_summary
 from molecatcher.processes.collector import spare_collector
 from molecatcher.recordings.replay import Replay
+from molecatcher.state import make_database
 from rules.catalogue import Catalogue
 from rules.event import Event, to_document
 from rules.policy import Policy
 from rules.ruleset import Ruleset
+from sensor.errors import CaptureError
 
 if TYPE_CHECKING:
     from db.store import Store
     from molecatcher.settings import Settings
 
 
-def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, store_in: "Settings | None") -> None:
-    """Replay `files` one after the other and print what was detected."""
-    catalogue = CatalogueFolder().load()
+def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, store_in: "Settings | None") -> int:
+    """Replay `files` one after the other and print what was detected; return 1 if one could not be read whole."""
+    if store_in:
+        make_database(store_in.database)
+    catalogue = CatalogueFolder(store_in.state if store_in else None).load()
     policy = read_policy_file(policy_path, catalogue) if policy_path else Policy()
     messages = Console(stderr=True)
     with _opened(store_in) as store:
@@ -42,6 +46,7 @@ def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, s
             if table.row_count:
                 console().print(table)
     print_summary(messages, replay.summary)
+    return 1 if replay.summary.failures else 0
 
 
 def read_policy_file(path: Path, catalogue: Catalogue) -> Policy:
@@ -62,15 +67,17 @@ def _opened(settings: "Settings | None") -> "Iterator[Store | None]":
         return
     from db.store import open_store  # noqa: PLC0415 - SQLAlchemy doubles the start-up of a replay that does not need it
 
-    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with open_store(settings.database, evidence_limit=settings.evidence_mib << 20) as store:
         yield store
 
 
 def _play(replay: Replay, files: list[str], messages: Console) -> Iterator[Event]:
     for path in files:
-        with progress_of(Path(path).name, messages) as update:
-            yield from replay.play(path, update)
+        try:
+            with progress_of(Path(path).name, messages) as update:
+                yield from replay.play(path, update)
+        except CaptureError as error:  # the other files are worth reading all the same
+            replay.summary.failures.append(str(error))
 
 
 def print_lines(events: Iterator[Event]) -> None:

@@ -68,6 +68,10 @@ def _cells(row: _Row) -> list[str | Text]:
 
 def print_summary(console: Console, summary: Summary) -> None:
     """Print what a replay saw, and what it could not read."""
+    for failure in summary.failures:
+        console.print(f"molecatcher: {failure}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if summary.failures and not summary.packets:
+        return
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(summary.verdicts.items())) or "no detection"
     console.print(f"{summary.packets} packets, {summary.observations} observations: {verdicts}")
     if summary.copies:

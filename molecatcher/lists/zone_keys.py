@@ -9,6 +9,7 @@ import structlog
 
 from api.zone.keys import Keyring, ZoneKey, tsig_key
 from molecatcher.errors import SetupError
+from molecatcher.state import give, make_service_state
 
 log = structlog.get_logger()
 
@@ -50,13 +51,15 @@ class ZoneKeyFiles:
         """
         try:
             tsig_key(key)
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_service_state(self._folder.parent)
+            self._folder.mkdir(exist_ok=True, mode=0o700)
             if len(self._paths()) >= MAX_KEYS:
                 raise SetupError(f"there are {MAX_KEYS} keys already: remove some")
             descriptor = os.open(self._path(key.name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(msgspec.json.encode(key))
-            self._hand_over(self._path(key.name))
+            for made in (self._folder, self._path(key.name)):
+                give(made, self._folder.parent)
         except ValueError as error:
             raise SetupError(str(error)) from None
         except FileExistsError:
@@ -70,13 +73,6 @@ class ZoneKeyFiles:
         if is_there:
             self._path(name).unlink(missing_ok=True)
         return is_there
-
-    def _hand_over(self, path: Path) -> None:
-        """Give what root made to the user whose state directory it is."""
-        if os.geteuid() == 0:
-            owner = self._folder.parent.stat()
-            for made in (self._folder, path):
-                os.chown(made, owner.st_uid, owner.st_gid)
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{SUFFIX}"))

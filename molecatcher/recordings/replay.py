@@ -30,7 +30,7 @@ MAX_EVIDENCE = 4096
 
 @dataclass(slots=True)
 class Summary:
-    """What a replay saw."""
+    """What a replay saw; `failures`: what could not be read, and which file it is in."""
 
     packets: int = 0
     copies: int = 0
@@ -38,6 +38,7 @@ class Summary:
     verdicts: Counter[str] = field(default_factory=Counter)
     malformed: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 class Replay:
@@ -68,18 +69,30 @@ class Replay:
         Raises:
             CaptureError: the file cannot be opened or is not a capture.
         """
-        with open_capture(path, heads_only=True) as source:
-            yield from self._play(source, f"replay:{Path(path).name}", on_progress)
-            if source.truncated:
-                self.summary.warnings.append(f"{path} ends within a record: everything before it was read")
+        try:
+            with open_capture(path, heads_only=True) as source:
+                yield from self._play(source, path, on_progress)
+                self._tell_unread(source, path)
+        except MalformedCapture as error:  # its very beginning
+            self._tell_damage(path, error)
 
-    def _play(self, source: CaptureFile, sensor_id: str, on_progress: Callable[[int, int], None]) -> Iterator[Event]:
+    def _tell_unread(self, source: CaptureFile, path: str) -> None:
+        if source.truncated:
+            self.summary.warnings.append(f"{path} ends within a record: everything before it was read")
+        for link_type in source.unread_link_types:
+            self.summary.failures.append(f"{path} has packets of link type {link_type}, which are not read")
+
+    def _tell_damage(self, path: str, error: MalformedCapture) -> None:
+        self.summary.failures.append(f"{path} is damaged ({error}): everything before that was read")
+
+    def _play(self, source: CaptureFile, path: str, on_progress: Callable[[int, int], None]) -> Iterator[Event]:
+        sensor_id = f"replay:{Path(path).name}"
         watch = Watch(source.count_apart, WATCHED_FLOWS)
         detector = Detector(Pipeline(self._limits), lambda: self._ruleset, watch)
         reporter = Reporter(sensor_id, self._window_ns, evidence_of=self._evidence_of)
         settler = Settler(latest=watch.latest, is_over=watch.is_over)
         now_ns = 0
-        for packets in self._batches(source):
+        for packets in self._batches(source, path):
             now_ns = max(now_ns, source.last_ns)
             found = self._feed(detector, source, packets) + detector.advance(source.last_ns)
             self._keep_packets(detector, found)
@@ -111,12 +124,12 @@ class Replay:
             at = place
         return found + detector.feed(packets[at:])
 
-    def _batches(self, source: CaptureFile) -> Iterator[list[Packet]]:
+    def _batches(self, source: CaptureFile, path: str) -> Iterator[list[Packet]]:
         try:
             while (packets := source.read()) is not None:
                 yield packets
         except MalformedCapture as error:
-            self.summary.warnings.append(f"the file is damaged ({error}): everything before that was read")
+            self._tell_damage(path, error)
 
     def _keep_packets(self, detector: Detector, found: list[Detection]) -> None:
         """Keep what each detection rests on, until it is final."""

@@ -27,6 +27,8 @@ class Retention:
             Aging.FINDINGS: settings.keep_findings_days,
             Aging.EXCEPTIONS: settings.keep_findings_days,
             Aging.SENSORS: settings.keep_sensors_days,
+            Aging.SUMS: settings.keep_findings_days,
+            Aging.SOURCES: settings.keep_findings_days,
         }
         self._now_ns = now_ns
         self._stopping = threading.Event()

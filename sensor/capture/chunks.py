@@ -102,7 +102,9 @@ class ChunkReader:
             return not self.is_cut
         self._pending = inflate.unused_data or self._take(CHUNK_OCTETS)
         self._inflate = zlib.decompressobj(_GZIP_WINDOW_BITS)
-        return self._pending.strip(b"\0") != b""  # some tools pad the end with zeros
+        if not self._pending.strip(b"\0"):  # some tools pad the end with zeros
+            self._pending = b""
+        return self._pending != b""
 
 
 def open_chunks(path: str) -> ChunkReader:

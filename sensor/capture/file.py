@@ -12,9 +12,11 @@ from sensor.capture.pcapng import SECTION_MAGIC, PcapngRecords
 from sensor.capture.plain_heads import PlainHeads
 from sensor.errors import CaptureError, MalformedCapture
 from sensor.flow import Count, Flow
+from sensor.link import SUPPORTED_LINK_TYPES
 from sensor.packet import LinkType, Packet
 
 BATCH_PACKETS = 512
+_WHOLE = PcapRecords | PcapngRecords
 Records = PcapRecords | PcapngRecords | HeadRecords | PlainHeads
 
 
@@ -54,6 +56,12 @@ class CaptureFile:
     def passed_over(self) -> int:
         """Return how many packets were only counted: they are of flows whose heads have been handed out."""
         return self._records.passed_over if isinstance(self._records, HeadRecords | PlainHeads) else 0
+
+    @property
+    def unread_link_types(self) -> list[int]:
+        """Return the link types that the file has shown so far and whose packets nothing here reads."""
+        records = self._records
+        return sorted(records.link_types - SUPPORTED_LINK_TYPES) if isinstance(records, _WHOLE) else []
 
     @property
     def copies(self) -> int:

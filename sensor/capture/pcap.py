@@ -50,6 +50,7 @@ class PcapRecords:
 
     def __init__(self, chunks: ChunkReader, head: bytes, file_format: PcapFormat) -> None:
         self.truncated = False
+        self.link_types = {link_type_of(head, file_format)}
         self._chunks = chunks
         self._head = head
         self._format = file_format

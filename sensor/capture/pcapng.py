@@ -52,6 +52,7 @@ class PcapngRecords:
 
     def __init__(self, chunks: ChunkReader, head: bytes) -> None:
         self.truncated = False
+        self.link_types: set[int] = set()
         self._chunks = chunks
         self._buffer = head
         self._at = 0
@@ -135,6 +136,7 @@ class PcapngRecords:
         if len(body) < 8 or len(self._interfaces) == _MAX_INTERFACES:  # noqa: PLR2004 - link type to snap length
             raise self._malformed("an interface description that cannot be")
         link_type, snap_length = struct.unpack_from(f"{self._order}HxxI", body)
+        self.link_types.add(link_type)
         options = self._options(body, 8)
         resolution = options.get(_OPTION_TIME_RESOLUTION, b"\x06")[:1] or b"\x06"
         exponent = min(resolution[0] & 0x7F, _MAX_RESOLUTION_EXPONENT)

@@ -16,10 +16,11 @@ MAX_DELEGATIONS: Final = 16
 MAX_NAME_OCTETS: Final = 255
 MAX_POINTERS: Final = 32
 
-_HEADER: Final = struct.Struct(">6H")
-_QUESTION_TAIL: Final = struct.Struct(">HH")
+_read_header: Final = struct.Struct(">6H").unpack_from
+_read_question_tail: Final = struct.Struct(">HH").unpack_from
 _PARAMETER_HEAD: Final = struct.Struct(">HH")
-_RECORD_HEAD: Final = struct.Struct(">HHIH")
+_RECORD_HEAD_OCTETS: Final = 10
+_read_record_head: Final = struct.Struct(">HHIH").unpack_from
 _HEADER_OCTETS: Final = 12
 _SHORTEST_MESSAGE: Final = 17
 _ONE_QUESTION: Final = b"\0\1"
@@ -121,7 +122,7 @@ def is_likely_dns(data: bytes) -> bool:
     """
     if len(data) < _SHORTEST_MESSAGE:
         return False
-    _, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(data)
+    _, flags, questions, answers, authorities, additionals = _read_header(data)
     if questions != 1 or not _has_plausible_counts(flags, answers, authorities, additionals):
         return False
     at = _HEADER_OCTETS
@@ -135,7 +136,7 @@ def is_likely_dns(data: bytes) -> bool:
 def may_become_dns(beginning: bytes) -> bool:
     """Tell whether a message that starts with `beginning` can still pass `is_likely_dns`."""
     if len(beginning) >= _HEADER_OCTETS:
-        _, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(beginning)
+        _, flags, questions, answers, authorities, additionals = _read_header(beginning)
         return questions == 1 and _has_plausible_counts(flags, answers, authorities, additionals)
     flags = int.from_bytes(beginning[2:4].ljust(2, b"\0"), "big")
     return _has_plausible_counts(flags, 0, 0, 0) and _ONE_QUESTION.startswith(beginning[4:6])
@@ -149,12 +150,12 @@ def parse_message(data: bytes) -> DnsMessage:
     """
     if len(data) < _SHORTEST_MESSAGE:
         raise MalformedDns(len(data), "shorter than a header and a question")
-    ident, flags, questions, count, authorities, _ = _HEADER.unpack_from(data)
+    ident, flags, questions, count, authorities, _ = _read_header(data)
     if questions != 1 or flags & _RESERVED:
         raise MalformedDns(2, "not exactly one question, or the reserved flag is set")
     try:
         qname, at = _read_name(data, _HEADER_OCTETS)
-        qtype, qclass = _QUESTION_TAIL.unpack_from(data, at)
+        qtype, qclass = _read_question_tail(data, at)
     except (NeedMoreData, struct.error):
         raise MalformedDns(len(data), "the question is cut off") from None
     if qclass not in _CLASSES:
@@ -250,10 +251,10 @@ def _read_record(data: bytes, at: int, qname: str, found: _Answers) -> int:
         owner, at = qname, at + 2
     else:
         owner, at = _read_name(data, at)
-    start = at + _RECORD_HEAD.size
+    start = at + _RECORD_HEAD_OCTETS
     if start > len(data):
         raise NeedMoreData
-    kind, record_class, ttl, length = _RECORD_HEAD.unpack_from(data, at)
+    kind, record_class, ttl, length = _read_record_head(data, at)
     end: int = start + length
     if end > len(data):
         raise NeedMoreData

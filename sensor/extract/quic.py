@@ -6,7 +6,6 @@ datagrams costs about 70 us (`bench/extract.py`).
 """
 
 import hmac
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from rules.observation import ClientHello
+from rules.value import Value
 from sensor.errors import MalformedQuic, MalformedTls, NeedMoreData
 from sensor.extract.tls import parse_client_hello
 
@@ -26,6 +26,7 @@ MIN_INITIAL_DATAGRAM: Final = 1200  # RFC 9000 section 14.1
 _IS_LONG: Final = 0x80
 _IS_FIXED: Final = 0x40
 _MAX_CONNECTION_ID: Final = 20
+_ZERO_RTT: Final = 0x10  # behind an Initial's type bits in both versions
 _SAMPLE_OCTETS: Final = 16
 _SAMPLE_OFFSET: Final = 4
 _TAG_OCTETS: Final = 16
@@ -44,24 +45,45 @@ class FrameType(IntEnum):
     CONNECTION_CLOSE = 0x1C
 
 
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """What differs between versions: salt, prefix of the labels, type bits of an Initial and of a Retry."""
+# As plain integers: comparing enumeration members costs a multiple.
+_PADDING: Final = int(FrameType.PADDING)
+_PING: Final = int(FrameType.PING)
+_ACK: Final = int(FrameType.ACK)
+_ACK_ECN: Final = int(FrameType.ACK_ECN)
+_CRYPTO: Final = int(FrameType.CRYPTO)
+_CONNECTION_CLOSE: Final = int(FrameType.CONNECTION_CLOSE)
+
+
+class _Version(Value, frozen=True):
+    """What differs between versions: salt, labels of what is derived, type bits of an Initial and of a Retry."""
 
     salt: bytes
-    label: bytes
+    key_label: bytes
+    iv_label: bytes
+    mask_label: bytes
     initial: int
     retry: int
 
 
+def _version(salt: str, name: bytes, initial: int, retry: int) -> _Version:
+    labels = _label(name + b"key", 16), _label(name + b"iv", 12), _label(name + b"hp", 16)
+    return _Version(bytes.fromhex(salt), *labels, initial, retry)
+
+
+def _label(label: bytes, octets: int) -> bytes:
+    """Return what HKDF-Expand-Label hashes for up to 32 octets, with an empty context (RFC 8446 section 7.1)."""
+    label = b"tls13 " + label
+    return octets.to_bytes(2, "big") + bytes([len(label)]) + label + b"\0\x01"
+
+
+_CLIENT_LABEL: Final = _label(b"client in", 32)
 _VERSIONS: Final = {
-    0x00000001: _Version(bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a"), b"quic ", 0x00, 0x30),
-    0x6B3343CF: _Version(bytes.fromhex("0dede3def700a6db819381be6e269dcbf9bd2ed9"), b"quicv2 ", 0x10, 0x00),
+    0x00000001: _version("38762cf7f55934b34d179ae6a4c80cadccbb7f0a", b"quic ", 0x00, 0x30),
+    0x6B3343CF: _version("0dede3def700a6db819381be6e269dcbf9bd2ed9", b"quicv2 ", 0x10, 0x00),
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Packet:
+class _Packet(Value, frozen=True):
     """A long-header packet as offsets into its datagram; its packet number stands at `number_at`."""
 
     version: _Version
@@ -79,10 +101,10 @@ class _Keys:
 
     def __init__(self, version: _Version, dcid: bytes) -> None:
         initial_secret = hmac.digest(version.salt, dcid, "sha256")
-        secret = _expand(initial_secret, b"client in", 32)
-        self._aead = AESGCM(_expand(secret, version.label + b"key", 16))
-        self._iv = int.from_bytes(_expand(secret, version.label + b"iv", 12), "big")
-        header_key = _expand(secret, version.label + b"hp", 16)
+        secret = hmac.digest(initial_secret, _CLIENT_LABEL, "sha256")
+        self._aead = AESGCM(hmac.digest(secret, version.key_label, "sha256")[:16])
+        self._iv = int.from_bytes(hmac.digest(secret, version.iv_label, "sha256")[:12], "big")
+        header_key = hmac.digest(secret, version.mask_label, "sha256")[:16]
         self._mask = Cipher(AES(header_key), ECB()).encryptor()  # noqa: S305 - RFC 9001 section 5.4.3
 
     def decrypt(self, datagram: bytes, packet: _Packet) -> bytes:
@@ -96,9 +118,9 @@ class _Keys:
         mask = self._mask.update(sample)
         first = datagram[packet.start] ^ mask[0] & 0x0F
         size = (first & 0x03) + 1
-        number = bytes(a ^ b for a, b in zip(datagram[at : at + size], mask[1:5], strict=False))
-        header = bytes([first]) + datagram[packet.start + 1 : at] + number
-        nonce = (self._iv ^ int.from_bytes(number, "big")).to_bytes(12, "big")
+        number = int.from_bytes(datagram[at : at + size], "big") ^ int.from_bytes(mask[1 : 1 + size], "big")
+        header = bytes([first]) + datagram[packet.start + 1 : at] + number.to_bytes(size, "big")
+        nonce = (self._iv ^ number).to_bytes(12, "big")
         return self._aead.decrypt(nonce, datagram[at + size : packet.end], header)
 
 
@@ -216,11 +238,16 @@ class QuicInitialReader:
 
 
 def is_quic_initial(datagram: bytes) -> bool:
-    """Tell whether a datagram looks like a client's Initial of a known version; nothing is decrypted."""
+    """Tell whether a datagram looks like a client's Initial of a known version; nothing is decrypted.
+
+    0-RTT may stand before it in the same datagram (RFC 9000 section 12.2).
+    """
     if len(datagram) < MIN_INITIAL_DATAGRAM or datagram[0] & (_IS_LONG | _IS_FIXED) != _IS_LONG | _IS_FIXED:
         return False
     version = _VERSIONS.get(int.from_bytes(datagram[1:5], "big"))
-    if version is None or datagram[0] & 0x30 != version.initial or datagram[5] > _MAX_CONNECTION_ID:
+    if version is None or datagram[5] > _MAX_CONNECTION_ID:
+        return False
+    if datagram[0] & 0x30 not in (version.initial, version.initial + _ZERO_RTT):
         return False
     return datagram[6 + datagram[5]] <= _MAX_CONNECTION_ID
 
@@ -292,20 +319,20 @@ def _crypto_frames(payload: bytes) -> list[tuple[int, bytes]]:
     while at < len(payload):
         kind = payload[at]
         at += 1
-        if kind == FrameType.PADDING:
+        if kind == _PADDING:
             at = len(payload) - len(payload[at:].lstrip(b"\0"))
-        elif kind == FrameType.CRYPTO:
+        elif kind == _CRYPTO:
             offset, at = _integer(payload, at)
             length, at = _integer(payload, at)
             if at + length > len(payload):
                 raise MalformedQuic(at, "a CRYPTO frame runs out of its packet")
             frames.append((offset, payload[at : at + length]))
             at += length
-        elif kind in {FrameType.ACK, FrameType.ACK_ECN}:
-            at = _ack_end(payload, at, has_ecn=kind == FrameType.ACK_ECN)
-        elif kind == FrameType.CONNECTION_CLOSE:
+        elif kind in {_ACK, _ACK_ECN}:
+            at = _ack_end(payload, at, has_ecn=kind == _ACK_ECN)
+        elif kind == _CONNECTION_CLOSE:
             break
-        elif kind != FrameType.PING:
+        elif kind != _PING:
             raise MalformedQuic(at - 1, f"frame type {kind} in an Initial")
     return frames
 
@@ -318,10 +345,3 @@ def _ack_end(payload: bytes, at: int, *, has_ecn: bool) -> int:
     for _ in range(1 + 2 * ranges + 3 * has_ecn):
         _, at = _integer(payload, at)
     return at
-
-
-def _expand(secret: bytes, label: bytes, length: int) -> bytes:
-    """Return HKDF-Expand-Label with an empty context, for up to 32 octets (RFC 8446 section 7.1)."""
-    label = b"tls13 " + label
-    block = length.to_bytes(2, "big") + bytes([len(label)]) + label + b"\0\x01"
-    return hmac.digest(secret, block, "sha256")[:length]

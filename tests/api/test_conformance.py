@@ -7,6 +7,7 @@ import sys
 from itertools import chain
 from pathlib import Path
 
+import httpx
 import pytest
 from installation import Installation, add_token, names_of
 
@@ -18,8 +19,16 @@ LEFT_OUT = (
     "/v1/sensors/{sensor_id}/status",
 )
 NOT_SAID_IN_A_SCHEMA = "positive_data_acceptance"  # `from` before `to`, a cursor's query, a key's own request
-COMMAND = (str(Path(sys.executable).with_name("schemathesis")), "run", "--no-color")
-CHECKS = ("--checks", "all", "--exclude-checks", NOT_SAID_IN_A_SCHEMA)
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+COMMAND = (
+    str(Path(sys.executable).with_name("schemathesis")),
+    "--config-file",
+    str(CONFIGURATION),
+    "run",
+    "--no-color",
+)
+CHECKS = ("--checks", "all", "--exclude-checks")
+NOT_MEANT = {"services": ",use_after_free"}  # DELETE takes back what was decided of a service, which stays
 
 
 def run(installation: Installation, tmp_path: Path, *how: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +41,8 @@ def run(installation: Installation, tmp_path: Path, *how: str) -> subprocess.Com
     url = f"{installation.url}/v1/openapi.json"
     left_out = chain.from_iterable(("--exclude-path", path) for path in LEFT_OUT)
     options = (*how, *left_out, "--generation-deterministic")
-    command, environment = [*COMMAND, *CHECKS, *options, url], os.environ | {"NO_PROXY": "*"}
+    unchecked = NOT_SAID_IN_A_SCHEMA + NOT_MEANT.get(how[-1], "")
+    command, environment = [*COMMAND, *CHECKS, unchecked, *options, url], os.environ | {"NO_PROXY": "*"}
     return subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
 
@@ -43,11 +53,20 @@ def test_a_few_cases_of_every_operation(installation: Installation, tmp_path: Pa
     assert ended.returncode == 0, ended.stdout[-6000:]
 
 
+def tags_of(installation: Installation) -> list[str]:
+    paths = httpx.get(f"{installation.url}/v1/openapi.json", trust_env=False).json()["paths"]
+    return sorted({tag for path in paths.values() for operation in path.values() for tag in operation["tags"]})
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3000)
 def test_ten_thousand_cases(installation: Installation, tmp_path: Path) -> None:
-    ended = run(installation, tmp_path, "--max-examples", "150")
-    assert ended.returncode == 0, ended.stdout[-6000:]
-    cases = re.search(r"(\d+) generated", ended.stdout)
-    assert cases
-    assert int(cases[1]) >= 10_000
+    """A tag at a time: what follows each operation of all others is more than can be waited for."""
+    total = 0
+    for tag in tags_of(installation):
+        ended = run(installation, tmp_path, "--max-examples", "150", "--include-tag", tag)
+        assert ended.returncode == 0, f"{tag}: {ended.stdout[-6000:]}"
+        cases = re.search(r"(\d+) generated", ended.stdout)
+        assert cases, tag
+        total += int(cases[1])
+    assert total >= 10_000

@@ -104,3 +104,12 @@ def is_answering(port: int) -> bool:
         return httpx.get(f"http://127.0.0.1:{port}/?q=secret", trust_env=False).text == "here"
     except httpx.TransportError:
         return False
+
+
+def test_a_small_answer_does_not_wait_for_the_clients_acknowledgement(client: httpx.Client) -> None:
+    taken = []
+    for _ in range(10):
+        began = time.monotonic()
+        assert client.get("/healthz").status_code == 200
+        taken.append(time.monotonic() - began)
+    assert min(taken[1:]) < 0.03  # with Nagle's algorithm each waits for Linux' delayed ACK, 40 ms

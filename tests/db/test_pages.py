@@ -1,13 +1,12 @@
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import event as sqlalchemy_event
+from query_plans import plans, statements
 from stored_events import SECOND_NS, T0_NS, make_event
 
 from db.store import Store, open_store
-from db.values import EventCursor, EventFilter, FindingCursor, FindingFilter, FindingState, IntervalCount, ServiceCount
+from db.values import EventCursor, EventFilter, FindingCursor, FindingFilter, FindingState
 from rules.event import Event
 from rules.observation import FlowState, Kind
 from rules.verdict import Outcome, Role, Severity
@@ -73,37 +72,6 @@ def test_pages_cover_every_event_once_while_others_come_in(store: Store) -> None
     assert {each.event_id for each in first} <= set(seen)
 
 
-def test_counts_by_service(store: Store) -> None:
-    store.append(
-        [
-            make_event(1, count=3),
-            make_event(2, src_ip="10.0.0.2"),
-            make_event(3, verdict=Outcome.SANCTIONED),
-            make_event(4, service=None),
-            make_event(60, service="frp"),
-        ]
-    )
-    end_ns = T0_NS + 60 * SECOND_NS
-    assert store.service_counts(T0_NS, end_ns) == [
-        ServiceCount("ngrok", 3, 5, 2, T0_NS + 3 * SECOND_NS),
-        ServiceCount(None, 1, 1, 1, T0_NS + 4 * SECOND_NS),
-    ]
-    assert store.service_counts(T0_NS, end_ns, Outcome.SANCTIONED) == [
-        ServiceCount("ngrok", 1, 1, 1, T0_NS + 3 * SECOND_NS)
-    ]
-
-
-def test_counts_by_interval(store: Store) -> None:
-    store.append([make_event(n, count=2) for n in range(5)] + [make_event(7, verdict=Outcome.SANCTIONED)])
-    assert store.events_per_interval(T0_NS + SECOND_NS, T0_NS + 8 * SECOND_NS, 3 * SECOND_NS) == [
-        IntervalCount(T0_NS + SECOND_NS, Outcome.UNSANCTIONED, 3, 6),
-        IntervalCount(T0_NS + 4 * SECOND_NS, Outcome.UNSANCTIONED, 1, 2),
-        IntervalCount(T0_NS + 7 * SECOND_NS, Outcome.SANCTIONED, 1, 1),
-    ]
-    with pytest.raises(ValueError, match="interval_ns"):
-        store.events_per_interval(0, 1, 0)
-
-
 def test_addresses_that_sanctioned_traffic_was_seen_to_use(store: Store) -> None:
     store.append(
         [
@@ -148,28 +116,6 @@ def varied(number: int) -> Event:
         dst_name=f"host{number % 1000}.example",
         dst_ip=f"198.51.{number % 100}.1",
     )
-
-
-@contextmanager
-def statements(store: Store) -> Iterator[list[tuple[str, object]]]:
-    seen: list[tuple[str, object]] = []
-
-    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_rest: object) -> None:
-        seen.append((statement, parameters))
-
-    sqlalchemy_event.listen(store._engine, "before_cursor_execute", note)
-    yield seen
-    sqlalchemy_event.remove(store._engine, "before_cursor_execute", note)
-
-
-def plans(store: Store, noted: list[tuple[str, object]]) -> list[str]:
-    with store._engine.connect() as connection:
-        return [
-            row[3]
-            for statement, parameters in noted
-            if statement.startswith("SELECT")
-            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-        ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from api.feeds.registry import REGISTRY
 from db.store import open_store
 from db.values import EventFilter
+from sensor.capture.pcapng_file import Commented, write_pcapng
+from sensor.packet import Packet
 
 PCAPS = Path(__file__).parents[2] / "pcaps"
 AGENT = PCAPS / "ngrok-py-default.pcap"
@@ -84,6 +87,51 @@ def test_a_cut_file_gives_what_came_before_the_cut(tmp_path: Path) -> None:
     assert "ends within a record" in done.stderr.decode()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("cut.pcap", AGENT.read_bytes() + struct.pack("<4I", 1, 1, 0xFFFFFFFF, 0xFFFFFFFF), "cut.pcap is damaged"),
+        ("cut.pcap.gz", gzip.compress(AGENT.read_bytes())[:-8] + bytes(8), "cut.pcap.gz is damaged"),
+        ("odd.pcap", AGENT.read_bytes()[:20] + struct.pack("<I", 147) + AGENT.read_bytes()[24:], "link type 147"),
+        ("odd.pcapng", write_pcapng([Commented(Packet(0, 9, bytes(60), 60))]), "link type 9"),
+        ("text.pcap", b"text" * 10, "text.pcap is not a pcap"),
+    ],
+)
+def test_what_cannot_be_read_is_said_and_the_other_files_are_shown(
+    tmp_path: Path, name: str, content: bytes, says: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    done = molecatcher("replay", "--format", "json", str(tmp_path / name), str(AGENT), str(tmp_path / "missing.pcap"))
+    assert done.returncode == 1
+    sources = [json.loads(line)["src_ip"] for line in done.stdout.splitlines()]
+    assert len(sources) == (6 if name == "cut.pcap" else 3)
+    assert says in done.stderr.decode()
+    assert "missing.pcap" in done.stderr.decode()
+
+
+def test_zeros_after_a_gzip_stream_are_no_packets(tmp_path: Path) -> None:
+    padded = tmp_path / "padded.pcap.gz"
+    padded.write_bytes(gzip.compress(AGENT.read_bytes()) + bytes(100))
+    done = molecatcher("replay", str(padded), "--format", "json")
+    assert len(lines(done)) == 3
+    assert "malformed" not in done.stderr.decode()
+    assert "ends within" not in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("redirection", "says"),
+    [("> /dev/full", "No space left"), (">&-", "Bad file descriptor"), ("> /dev/null <&-", "cannot read the capture")],
+)
+@pytest.mark.parametrize("argv", ["replay - --format json", "replay -", "explain -"])
+def test_streams_that_fail_are_said_in_a_sentence(redirection: str, says: str, argv: str) -> None:
+    command = f"{sys.executable} -m molecatcher {argv} {redirection}"
+    done = subprocess.run(["sh", "-c", command], input=AGENT.read_bytes(), capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert says in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+    assert "Exception" not in done.stderr.decode()
+
+
 def test_stored_replays_are_events_in_the_database(tmp_path: Path) -> None:
     assert molecatcher("replay", str(AGENT), "--store", "--state", str(tmp_path)).returncode == 0
     with open_store(tmp_path / "molecatcher.db") as store:
@@ -98,8 +146,14 @@ def test_stored_replays_are_events_in_the_database(tmp_path: Path) -> None:
         (["replay", __file__], 1, "not a pcap"),
         (["replay"], 2, "FILE"),
         (["replay", str(AGENT), "--format", "xml"], 2, "table or json"),
+        (["check", "--format", "xml"], 2, "table or json"),
+        (["doctor", "--format", "xml"], 2, "table or json"),
+        (["enforce", "status", "--format", "xml"], 2, "table or json"),
+        (["token", "list", "--format", "xml"], 2, "table or json"),
         (["replay", str(AGENT), "--policy", "missing.toml"], 1, "--policy"),
-        (["blocklist", "nothing"], 1, "domains.txt"),
+        (["replay", str(AGENT), "--store", "--state", __file__], 1, "--state"),
+        (["token", "list", "--state", __file__], 1, "--state"),
+        (["blocklist", "nothing"], 2, "--help"),
         (["serve", "--listen", "0.0.0.0:8484"], 1, "name the server"),
         (["serve", "--listen", "nonsense"], 1, "HOST:PORT"),
         (["check", "--policy", str(AGENT)], 1, "UTF-8"),

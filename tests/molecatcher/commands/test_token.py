@@ -1,9 +1,12 @@
 """`molecatcher token`, as a person uses it."""
 
 import json
+import os
+import pwd
 from pathlib import Path
 
 import pytest
+from netns import needs_root
 from typer.testing import CliRunner, Result
 
 from api.access.secrets import digest_of, parse
@@ -81,3 +84,18 @@ def test_no_secret_is_logged(tmp_path: Path) -> None:
     assert text.split("_")[2] not in str(event)
     assert text.split("_")[1] in str(event)
     assert event["count"] == 3
+
+
+@needs_root
+@pytest.mark.parametrize("is_there", [False, True])
+def test_what_root_makes_before_the_first_start_is_the_services(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    user, state = pwd.getpwnam("nobody"), tmp_path / "state"
+    monkeypatch.setenv("MOLECATCHER_USER", user.pw_name)
+    if is_there:
+        state.mkdir()
+        os.chown(state, user.pw_uid, user.pw_gid)
+    create(state)
+    assert (state / "molecatcher.db").stat().st_mode & 0o777 == 0o600
+    assert {path.stat().st_uid for path in (state, *state.iterdir())} == {user.pw_uid}
