@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "mc0018"
-down_revision = "mc0017"
+revision = "mc0019"
+down_revision = "mc0018"
 branch_labels = None
 depends_on = None
 
