@@ -55,6 +55,7 @@ from api.routes import (
     outputs,
     pages,
     policy,
+    profiles,
     sanctioned,
     searches,
     sensors,
@@ -122,7 +123,7 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.add_middleware(RequestGuard, hosts=config.all_hosts)
     app.state.metrics = RequestMetrics(registry)
     _add_outermost(app, config, app.state.metrics)
-    readers = (feeds, decisions, lists, consumers, taxii, misp)
+    readers = (feeds, decisions, lists, profiles, consumers, taxii, misp)
     workflow = (findings, sanctioned, exceptions, services, blocked, searches, outputs, inbound)
     watchers = (event_streams, events, *workflow, sensors, policy, demonstration)
     access = (me, tokens, audit, sessions, sign_in, ingest)

@@ -20,7 +20,20 @@ from db.models import AuditRow
 ACT = "molecatcher_act"
 MAX_TEXT = 500
 SHOWN = frozenset(
-    ("state", "assignee", "status", "decision", "service", "entry", "domain", "name", "kind", "expires", "is_paused")
+    (
+        "state",
+        "assignee",
+        "status",
+        "decision",
+        "service",
+        "entry",
+        "domain",
+        "name",
+        "kind",
+        "expires",
+        "is_paused",
+        "chosen",
+    )
 )
 _AUDIT = AuditRow.metadata.tables[AuditRow.__tablename__]
 

@@ -9,14 +9,23 @@ from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, 
 from db.audit import changing
 from db.engine import reading, upsert
 from db.models import OVERLAY_REVISION, MetaRow
-from db.workflow_models import BlockedRow, DecisionRow, ExceptionRow, SanctionRow
-from db.workflow_values import ExceptionStatus, StoredBlocked, StoredDecision, StoredException, StoredSanction
+from db.workflow_models import BlockedRow, DecisionRow, ExceptionRow, ProfileRow, SanctionRow
+from db.workflow_values import (
+    ExceptionStatus,
+    StoredBlocked,
+    StoredDecision,
+    StoredException,
+    StoredProfile,
+    StoredSanction,
+)
 from rules.overlay import Overlay
+from rules.profiles import MAX_PROFILES
 
 MAX_SANCTIONS = 1000
 MAX_EXCEPTIONS = 1000  # requested and active; ended ones leave with their retention
 MAX_BLOCKED = 1000  # and as many that are kept off every list
 
+_PROFILES = ProfileRow.metadata.tables[ProfileRow.__tablename__]
 _SANCTIONS = SanctionRow.metadata.tables[SanctionRow.__tablename__]
 _EXCEPTIONS = ExceptionRow.metadata.tables[ExceptionRow.__tablename__]
 _DECISIONS = DecisionRow.metadata.tables[DecisionRow.__tablename__]
@@ -50,7 +59,28 @@ class PolicyStore:
                 blocked=tuple((row.entry_id, row.to_table()) for row in entries if not row.is_never),
                 never_blocked=tuple((row.entry_id, row.to_table()) for row in entries if row.is_never),
                 decisions=tuple((row.service, row.decision) for row in decisions),
+                profiles=tuple(row.chosen for row in _profiles(connection)),
             )
+
+    def profiles(self) -> list[StoredProfile]:
+        """Return the profiles of the lists, by name."""
+        with reading(self._engine) as connection:
+            return _profiles(connection)
+
+    def set_profile(self, wanted: StoredProfile) -> bool:
+        """Keep a profile in the place of one of its name; tell whether there was room for it among `MAX_PROFILES`."""
+        row = msgspec.to_builtins(wanted) | {"name": wanted.chosen.name}
+        with changing(self._engine, _PROFILES, wanted.chosen.name) as connection:
+            others = {profile.chosen.name for profile in _profiles(connection)} - {wanted.chosen.name}
+            if len(others) >= MAX_PROFILES:
+                return False
+            connection.execute(upsert(connection, _PROFILES), [row])
+            _count_change(connection)
+            return True
+
+    def remove_profile(self, name: str) -> bool:
+        """Remove a profile; tell whether there was one."""
+        return self._change(_PROFILES, name, delete(_PROFILES).where(_PROFILES.c.name == name))
 
     def sanctions(self) -> list[StoredSanction]:
         """Return the sanctioned ingresses, requested ones too, by their domain."""
@@ -172,6 +202,11 @@ class PolicyStore:
 
 def _rows(connection: Connection, query: Any) -> list[Mapping[str, Any]]:
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _profiles(connection: Connection) -> list[StoredProfile]:
+    rows = connection.execute(select(_PROFILES).order_by(_PROFILES.c.name)).mappings()
+    return [msgspec.convert(dict(row), StoredProfile) for row in rows]
 
 
 def _sanctions(connection: Connection) -> list[StoredSanction]:

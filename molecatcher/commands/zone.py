@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from molecatcher.commands.options import FormatOption
+
 if TYPE_CHECKING:
     from api.zone.keys import ZoneKey
     from molecatcher.lists.zone_keys import ZoneKeyFiles
@@ -32,7 +34,6 @@ StateOption = Annotated[
     Path | None,
     typer.Option("--state", metavar="DIR", help="Where keys live (default: /var/lib/molecatcher for root)"),
 ]
-FormatOption = Annotated[str, typer.Option("--format", metavar="table|json")]
 ServerOption = Annotated[
     str | None,
     typer.Option("--server", metavar="HOST:PORT", help="Where resolvers reach this program (default: --zone-listen)"),
@@ -107,8 +108,6 @@ def list_keys(output: FormatOption = "table", state: StateOption = None) -> None
     from rich.console import Console
     from rich.table import Table
 
-    if output not in ("table", "json"):
-        raise typer.BadParameter("choose table or json", param_hint="--format")
     found = list(_files(_settings(state)).load())
     if output == "json":
         rows = [{**msgspec.to_builtins(key), "secret": None} for key in found]

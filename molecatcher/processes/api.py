@@ -207,6 +207,7 @@ class ApiProcess:
             ruleset=self.rules,
             policy_changed=self._policy_changed,
             preview_lists=self.publisher.preview,
+            preview_profile=self.publisher.preview_profile,
             needs_approval=lambda: settings.exception_approval,
             replay_letters=self._replay_letters,
             try_output=self._try_output,
