@@ -77,6 +77,7 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_OPEN, "GET", ("/healthz", "/blocked")),
     (_DOOR, "GET", ("/sign-in", "/sign-in/oidc", "/sign-in/callback")),
     (_DOOR, "POST", ("/sign-in/break-glass",)),
+    (_OPEN, "POST", ("/sign-in/back-channel-logout",)),  # by its token, which the route itself checks
     (_PAGE, "GET", ("/sign-out",)),
     (_PAGE, "POST", ("/sign-out",)),
     (_PAGE, "GET", ("/", "/fragments/live", "/events", "/events/{event_id}", "/findings", "/findings/{finding_id}")),
