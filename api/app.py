@@ -65,6 +65,7 @@ from api.routes import (
     taxii,
     tokens,
 )
+from api.sensor_rules import SensorRules
 from api.static_files import STATIC_PATH, make_static_files
 from api.tail import EventTail
 from db.errors import DbError
@@ -112,6 +113,7 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.consumers = states
     app.state.registry = registry
     app.state.pseudonyms = Pseudonyms(context.name_key)
+    app.state.sensor_rules = SensorRules(context)
     stalled = Counter(
         "molecatcher_streams_cut_off", "Streams whose client took nothing for a minute", registry=registry
     )

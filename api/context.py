@@ -70,6 +70,14 @@ class PolicyStatus:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CatalogueUpdate:
+    """The update that the catalogue in force comes from: the bundle, and its signature as it came with it."""
+
+    octets: bytes
+    signature: bytes
+
+
 class Snapshots(Protocol):
     """The lists in force."""
 
@@ -130,6 +138,7 @@ class ApiContext:
     version: str
     ruleset: Callable[[], Ruleset]
     policy_changed: Callable[[], None] = lambda: None
+    catalogue_update: Callable[[], CatalogueUpdate | None] = lambda: None
     preview_lists: Callable[[Ruleset], Sequence[ListEffect]] = lambda _proposed: ()
     preview_profile: Callable[[Profile], Sequence[ListEffect]] = lambda _wanted: ()
     needs_approval: Callable[[], bool] = lambda: False

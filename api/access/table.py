@@ -77,6 +77,7 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_OPEN, "GET", ("/healthz", "/blocked")),
     (_DOOR, "GET", ("/sign-in", "/sign-in/oidc", "/sign-in/callback")),
     (_DOOR, "POST", ("/sign-in/break-glass",)),
+    (_OPEN, "POST", ("/sign-in/back-channel-logout",)),  # by its token, which the route itself checks
     (_PAGE, "GET", ("/sign-out",)),
     (_PAGE, "POST", ("/sign-out",)),
     (_PAGE, "GET", ("/", "/fragments/live", "/events", "/events/{event_id}", "/findings", "/findings/{finding_id}")),
@@ -120,6 +121,7 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_FEEDS, "GET", (f"{_COLLECTION}objects/", f"{_COLLECTION}manifest/", f"{_COLLECTION}objects/{{object_id}}/")),
     (_FEEDS, "GET", (f"{_COLLECTION}objects/{{object_id}}/versions/",)),
     (_SENSOR, "POST", ("/v1/events:batch", "/v1/sensors/{sensor_id}/status")),
+    (_SENSOR, "GET", ("/v1/sensors/{sensor_id}/rules", "/v1/sensors/{sensor_id}/catalogue")),
     (_DECISIONS, "GET", ("/v1/decisions", "/v1/decisions/stream")),
     (_DECISIONS, "POST", ("/v1/usage-metrics",)),
     (_METRICS, "GET", ("/metrics", "/readyz")),

@@ -83,6 +83,8 @@ PATHS = {
     "/v1/me",
     "/v1/events:batch",
     "/v1/sensors/{sensor_id}/status",
+    "/v1/sensors/{sensor_id}/rules",
+    "/v1/sensors/{sensor_id}/catalogue",
     "/v1/sessions",
     "/v1/sessions/{session_id}/revoke",
     "/v1/tokens",

@@ -110,7 +110,8 @@ def credentials(installation: Installation, way: AccessRole | TokenScope | None)
     if isinstance(way, AccessRole):
         return sign_in(installation, way)
     if isinstance(way, TokenScope):
-        return {"X-Api-Key": add_token(installation.store, scopes=(way,), name=way)}
+        sensor = "gateway-1" if way is TokenScope.EVENTS_WRITE else None
+        return {"X-Api-Key": add_token(installation.store, scopes=(way,), name=way, sensor_id=sensor)}
     return {}
 
 
