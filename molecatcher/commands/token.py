@@ -265,17 +265,16 @@ def shown_time(at_ns: int | None) -> str | None:
 
 
 def _print_table(tokens: "Sequence[Token]") -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from molecatcher.commands.tables import console, plain_table
 
-    table = Table("id", "name", "opens", "only from", "secrets", "last used", "state", box=None)
+    rows = []
     for token in tokens:
         opens = " ".join([*token.scopes, *filter(None, (token.list_name, token.profile, token.sensor_id))])
         state = f"revoked {shown_time(token.revoked_at_ns)}" if token.revoked_at_ns else _until(token)
         secrets = "2" if token.previous_digest else "1"
         last = shown_time(token.last_used_ns) or "never"
-        table.add_row(token.token_id, token.name, opens, " ".join(token.allowed), secrets, last, state)
-    Console().print(table)
+        rows.append((token.token_id, token.name, opens, " ".join(token.allowed), secrets, last, state))
+    console().print(plain_table(("id", "name", "opens", "only from", "secrets", "last used", "state"), rows))
 
 
 def _until(token: "Token") -> str:
