@@ -41,6 +41,7 @@ from api.routes import (
     consumers,
     decisions,
     demonstration,
+    enrol,
     event_streams,
     events,
     exceptions,
@@ -55,6 +56,7 @@ from api.routes import (
     outputs,
     pages,
     policy,
+    profiles,
     sanctioned,
     searches,
     sensors,
@@ -64,6 +66,7 @@ from api.routes import (
     taxii,
     tokens,
 )
+from api.sensor_rules import SensorRules
 from api.static_files import STATIC_PATH, make_static_files
 from api.tail import EventTail
 from db.errors import DbError
@@ -111,6 +114,7 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.consumers = states
     app.state.registry = registry
     app.state.pseudonyms = Pseudonyms(context.name_key)
+    app.state.sensor_rules = SensorRules(context)
     stalled = Counter(
         "molecatcher_streams_cut_off", "Streams whose client took nothing for a minute", registry=registry
     )
@@ -122,10 +126,10 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.add_middleware(RequestGuard, hosts=config.all_hosts)
     app.state.metrics = RequestMetrics(registry)
     _add_outermost(app, config, app.state.metrics)
-    readers = (feeds, decisions, lists, consumers, taxii, misp)
+    readers = (feeds, decisions, lists, profiles, consumers, taxii, misp)
     workflow = (findings, sanctioned, exceptions, services, blocked, searches, outputs, inbound)
     watchers = (event_streams, events, *workflow, sensors, policy, demonstration)
-    access = (me, tokens, audit, sessions, sign_in, ingest)
+    access = (me, tokens, audit, sessions, sign_in, enrol, ingest)
     for module in (*readers, *watchers, health, pages, *access):  # tried in turn: readers ask most
         app.include_router(module.router)
     require_complete(routes_of(app))

@@ -5,13 +5,16 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from api.access.audit import ACT
 from api.context import ApiContext
 from api.tail import EventTail
 
 
 def _context(request: Request) -> ApiContext:
+    """Return the context; where an act is under way, with the store that notes what it changes."""
     context: ApiContext = request.app.state.context
-    return context
+    act = request.scope.get(ACT)
+    return context.on_behalf_of(act) if act else context
 
 
 def _tail(request: Request) -> EventTail:

@@ -3,6 +3,7 @@
 ApiError
 ├── Problem                an answer other than success, as RFC 9457 describes it (`api.problems`)
 ├── RefusedListenAddress   an address the server must not listen on
+├── RefusedLogout          a token of the provider that ends nobody's session
 ├── RefusedSignIn          a sign-in that proves nothing, or not enough
 ├── SealBroken             secrets that were sealed with another key
 ├── UnusableAccessConfig   an access configuration that says what cannot be
@@ -37,3 +38,7 @@ class UnusableAccessConfig(ApiError):
 
 class RefusedSignIn(ApiError):
     """A sign-in that proves nothing, or not enough; the message says what is missing and holds no secret."""
+
+
+class RefusedLogout(ApiError):
+    """A token of the provider that ends nobody's session; the message says why and holds nothing of it."""

@@ -48,7 +48,25 @@ class ProfileDocument(Document):
     findings: FindingUse
     networks: list[str]
     max_entries: int | None
+    max_shrink: float = Field(description="The share of a list that may go at once", examples=[0.5])
+    max_growth: float = Field(description="How many times as long a list may grow at once", examples=[2.0])
     is_in_use: bool = Field(description="Pulled in the last week, or a token is made for it: only those are built")
+
+
+class KnownProfileDocument(ProfileDocument):
+    """A profile with where it comes from; who answers for it is null where it is not from the database."""
+
+    origin: Literal["built-in", "file", "database"]
+    owner: str | None = Field(examples=["netops@example.com"])
+    reason: str | None = Field(examples=["small firewalls of the branch offices"])
+    changed_by: str | None = Field(examples=["alice"])
+    changed_at: datetime | None = Field(examples=[TIME])
+
+
+class ProfileList(Document):
+    """Every profile."""
+
+    items: list[KnownProfileDocument]
 
 
 class ListDocument(Document):

@@ -68,6 +68,8 @@ def profile_document(profile: Profile, is_in_use: bool) -> dict[str, object]:
         "findings": profile.findings,
         "networks": list(map(str, profile.networks)),
         "max_entries": profile.max_entries,
+        "max_shrink": profile.max_shrink,
+        "max_growth": profile.max_growth,
         "is_in_use": is_in_use,
     }
 

@@ -4,12 +4,20 @@ Each raises `Problem` with the field that is wrong; `prefix` is where that field
 """
 
 from api.problems import Kind, Problem
-from api.workflow_queries import BlockedBody, DraftBody, ExceptionBody, SanctionBody
+from api.workflow_queries import BlockedBody, DraftBody, ExceptionBody, ProfileBody, SanctionBody
 from rules.catalogue import CATEGORIES
 from rules.errors import InvalidPolicy
-from rules.overlay import is_shadowed, read_blocked, read_exception, read_never_blocked, read_sanction
+from rules.overlay import (
+    is_shadowed,
+    read_blocked,
+    read_exception,
+    read_never_blocked,
+    read_profile,
+    read_sanction,
+)
 from rules.policy import Blocked, PolicyOrigin, Sanction
 from rules.policy_draft import PolicyDraft
+from rules.profiles import BUILT_IN, MAX_PROFILES, Profile
 from rules.ruleset import Ruleset
 
 SHADOWED = "The policy file has an exception for the same sources and service, which wins: change it there."
@@ -17,6 +25,8 @@ KNOWN = "This entry is there already: remove it first, or change it in the polic
 IN_FILE = "The policy file sanctions this domain, and it wins: change it there."
 SANCTIONED = "This domain is sanctioned already: remove that first."
 DECIDED = "The policy file decides about this, and it wins: change it there."
+PROFILE_IN_FILE = "This profile is built in or stands in the policy file, which wins: choose another name."
+PROFILES_FULL = f"{MAX_PROFILES} profiles are all that are built: remove one first."
 NO_SERVICE = "No service or category has this id; /v1/services lists them."
 
 
@@ -69,6 +79,20 @@ def require_decidable(service_id: str, rules: Ruleset, prefix: str = "") -> None
         raise _refused(Kind.INVALID_PARAMETER, f"{prefix}{service_id}", NO_SERVICE)
     if service_id in policy.decisions and service_id not in policy.decided_in_database:
         raise _refused(Kind.CONFLICT, f"{prefix}{service_id}", DECIDED)
+
+
+def require_profile(name: str, body: ProfileBody, rules: Ruleset, now_ns: int) -> Profile:
+    """Return the profile that `body` describes, if the policy file has none of this name and it can be built."""
+    policy = rules.policy
+    is_known = any(profile.name == name for profile in policy.profiles)
+    if is_known and name not in policy.profiles_in_database:
+        raise _refused(Kind.CONFLICT, "name", PROFILE_IN_FILE)
+    if not is_known and len(policy.profiles) >= MAX_PROFILES + len(BUILT_IN):
+        raise _refused(Kind.CONFLICT, "name", PROFILES_FULL)
+    try:
+        return read_profile(body.to_table(name), rules.catalogue, now_ns)
+    except InvalidPolicy as error:
+        raise _invalid(error, "") from None
 
 
 def require_draft(body: DraftBody, rules: Ruleset, now_ns: int) -> PolicyDraft:

@@ -1,7 +1,7 @@
 """What people send to change something: bodies and parameters with their bounds."""
 
 from datetime import date
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from api.queries import DEFAULT_LIMIT, MAX_LIMIT, EventFilterQuery, FindingQuery, ServiceId
 from db.values import FindingState
 from db.workflow_values import ExceptionStatus, FindingChange, SearchedResource
+from rules.catalogue import Trust
 from rules.policy_draft import PolicyDraft
 from rules.policy_tables import BlockedTable, ExceptionTable, SanctionTable
+from rules.profiles import MOST_GROWTH, MOST_SHRINK, FindingUse, ProfileTable
 from rules.verdict import Decision
 
 MAX_IDS = 500
@@ -120,6 +122,34 @@ class SanctionBody(Body):
     def to_table(self) -> SanctionTable:
         """Return what the policy reads."""
         return msgspec.convert(self.model_dump(), SanctionTable)
+
+
+class ProfileBody(Body):
+    """What the lists of a profile hold, for firewalls that take something else than the others."""
+
+    services: Texts = Field(
+        [], description="Services and categories; none: those decided `block`", examples=[["ngrok"]]
+    )
+    roles: Annotated[list[Literal["agent", "visitor", "auxiliary"]], Field(min_length=1, max_length=3)] = Field(
+        ["agent"], description="Whose names"
+    )
+    minimum_confidence: Trust = Field(Trust.MEDIUM, description="Of services that nobody decided about")
+    findings: FindingUse = Field(FindingUse.OFF, description="Which names of findings are listed besides")
+    networks: Texts = Field(
+        [], description="Behind its firewalls: an exception for all of them is heeded", examples=[["10.20.0.0/16"]]
+    )
+    max_entries: Annotated[int, Field(ge=1, le=10_000_000, strict=True)] | None = Field(
+        None, description="A longer list is not published", examples=[50_000]
+    )
+    max_shrink: Annotated[float, Field(gt=0, le=1)] = Field(MOST_SHRINK, description="Share that may go at once")
+    max_growth: Annotated[float, Field(gt=0, le=1000)] = Field(MOST_GROWTH, description="Times it may grow at once")
+    owner: Word = Field(examples=["netops@example.com"])
+    reason: Comment = Field(examples=["small firewalls of the branch offices"])
+
+    def to_table(self, name: str) -> ProfileTable:
+        """Return what the policy reads."""
+        fields = self.model_dump(exclude={"owner", "reason"}) | {"name": name}
+        return msgspec.convert(fields, ProfileTable)
 
 
 class ExceptionQuery(BaseModel):

@@ -162,6 +162,12 @@ class ListEffectDocument(Document):
     note: str = Field(description="What else would hold it back", examples=[""])
 
 
+class ProfilePreviewDocument(Document):
+    """What the lists of a profile would hold, beside its present ones or else the default profile's."""
+
+    lists: list[ListEffectDocument]
+
+
 class FindingEffectDocument(Document):
     """What would be said of a finding, or of a source that is sanctioned now (`finding_id` null), if it went on."""
 

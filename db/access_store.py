@@ -27,6 +27,11 @@ class AccessStore:
         with reading(self._engine) as connection:
             return people.sessions(connection, now_ns)
 
+    def sessions_of(self, issuer: str, subject: str, sid: str, now_ns: int) -> list[Session]:
+        """Return the sessions that are not over which a provider calls `sid` or, without that, all of `subject`."""
+        with reading(self._engine) as connection:
+            return people.sessions_of(connection, issuer, subject, sid, now_ns)
+
     def touch_session(self, digest: bytes, used_at_ns: int) -> None:
         """Keep when a session was last used."""
         with writing(self._engine) as connection:

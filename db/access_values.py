@@ -19,7 +19,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     `subject` is who that is for `issuer` ("break-glass": an account of our own). `authenticated_at_ns` is when the
     person last proved it, `amr` and `acr` are how. A session is over at `expires_at_ns`, or when it was not used for
-    long, or when it was revoked.
+    long, or when it was revoked. `provider_sid` is what the provider calls its own session.
     """
 
     digest: bytes
@@ -36,6 +36,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     used_at_ns: int
     expires_at_ns: int
     revoked_at_ns: int | None = None
+    provider_sid: str = ""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,13 +1,40 @@
-"""The audit log: entries are added and read, never changed; each is chained to the one before."""
+"""The audit log: entries are added and read, never changed; each is chained to the one before.
+
+A change that people make is noted in the transaction that makes it: the engine carries the `Act` that is under way
+(`Store.on_behalf_of`), and `changing` says what stood there before and after.
+"""
 
 import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, insert, select
 
 from db.access_values import AuditEntry, AuditFilter
+from db.engine import writing
 from db.models import AuditRow
 
+ACT = "molecatcher_act"
+MAX_TEXT = 500
+SHOWN = frozenset(
+    (
+        "state",
+        "assignee",
+        "status",
+        "decision",
+        "service",
+        "entry",
+        "domain",
+        "name",
+        "kind",
+        "expires",
+        "is_paused",
+        "chosen",
+    )
+)
 _AUDIT = AuditRow.metadata.tables[AuditRow.__tablename__]
 
 
@@ -20,6 +47,68 @@ def add(connection: Connection, entry: AuditEntry) -> AuditEntry:
     kept = msgspec.structs.replace(placed, chain=chained(chain, placed))
     connection.execute(insert(_AUDIT).values(msgspec.to_builtins(kept)))
     return kept
+
+
+@dataclass(slots=True)
+class Act:
+    """What somebody does over the API: who, from where and what is in `entry`, what came of it so far in `kept`."""
+
+    entry: AuditEntry
+    kept: list[AuditEntry] = field(default_factory=list)
+
+
+@contextmanager
+def changing(engine: Engine, table: Table, key: str) -> Iterator[Connection]:
+    """Yield a connection as `writing` does, and note what became of the row of `table` with this key, if anything."""
+    with writing(engine) as connection:
+        if ACT not in connection.get_execution_options():
+            yield connection
+            return
+        before = _row(connection, table, key)
+        yield connection
+        after = _row(connection, table, key)
+        if before != after:
+            note_change(connection, key, before, after)
+
+
+def note_change(
+    connection: Connection, target: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> None:
+    """Add an entry on behalf of the act under way, if any: `after` stands where `before` stood, None for nothing."""
+    act: Act | None = connection.get_execution_options().get(ACT)
+    if act is not None:
+        entry = msgspec.structs.replace(
+            act.entry,
+            target=target,
+            before=digest_of(before),
+            after=digest_of(after),
+            detail=_difference(before or {}, after or {})[:MAX_TEXT],
+        )
+        act.kept.append(add(connection, entry))
+
+
+def _row(connection: Connection, table: Table, key: str) -> dict[str, Any] | None:
+    row = connection.execute(select(table).where(next(iter(table.primary_key)) == key)).mappings().first()
+    return None if row is None else dict(row)
+
+
+def digest_of(value: object) -> str:
+    """Return what the log keeps of a value: SHA-256 of its JSON, "" for nothing."""
+    if value is None:
+        return ""
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
+
+
+def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Return what changed: the values of what may be read by everybody who reads the log, of the rest only that."""
+    changed = [name for name in dict.fromkeys((*before, *after)) if before.get(name) != after.get(name)]
+    values = [f"{name}: {_word(before.get(name))} -> {_word(after.get(name))}" for name in changed if name in SHOWN]
+    others = [name for name in changed if name not in SHOWN]
+    return "; ".join([*values, f"also {', '.join(others)}"] if others else values)
+
+
+def _word(value: object) -> str:
+    return "nothing" if value is None else str(value)
 
 
 def chained(previous: str, entry: AuditEntry) -> str:

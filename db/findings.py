@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, delete, func, select, tuple_
 
 from db import history
+from db.audit import note_change
 from db.engine import upsert
 from db.errors import HistoryFull
 from db.filters import finding_conditions
@@ -90,7 +91,7 @@ def change(connection: Connection, finding_id: str, wanted: FindingChange, actor
     tally = _tally_of(connection, finding_id)
     if tally is None:
         return None
-    entries = []
+    entries, before = [], _decided(tally)
     if wanted.state is not msgspec.UNSET:
         was = tally.state
         tally.decide(wanted.state, at_ns)
@@ -106,6 +107,10 @@ def change(connection: Connection, finding_id: str, wanted: FindingChange, actor
         entries.append(_entry(finding_id, at_ns, actor, EntryKind.COMMENT, text=wanted.comment))
     _write(connection, [tally])
     history.add(connection, entries)
+    if entries:
+        note_change(
+            connection, finding_id, before, _decided(tally) | ({"comment": wanted.comment} if wanted.comment else {})
+        )
     return tally.to_finding()
 
 
@@ -130,6 +135,11 @@ def busiest_sources(connection: Connection, since_ns: int, limit: int) -> dict[s
     for source, state, count in connection.execute(query.group_by(columns.src_ip, columns.tunnel_state)):
         found.setdefault(source, {})[state] = count
     return found
+
+
+def _decided(tally: Tally) -> dict[str, str | None]:
+    """Return what people say of a finding."""
+    return {"state": tally.state.value, "assignee": tally.assignee}
 
 
 def set_exceptions(connection: Connection, wanted: Mapping[str, str | None], at_ns: int) -> int:

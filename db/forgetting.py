@@ -1,4 +1,4 @@
-"""Everything that one sensor reported leaves: events with their packets, hourly sums, and findings that had no other.
+"""Everything that one sensor reported leaves: events with their packets, sums, and findings that had no other.
 
 For a demonstration, which nobody wants to keep. A finding that other sensors' events belong to is counted again from
 those, so it loses what it had counted of events that retention removed before.
@@ -6,7 +6,7 @@ those, so it loses what it had counted of events that retention removed before.
 
 from sqlalchemy import Connection, Select, delete, select
 
-from db import evidence, findings
+from db import evidence, findings, sums
 from db.models import EventRow, FacetRow, FindingRow, RollupRow
 from db.tally import FindingKey
 
@@ -32,6 +32,7 @@ def forget_events(connection: Connection, sensor_id: str) -> int:
     evidence.remove(connection, ids)
     connection.execute(delete(_EVENTS).where(_EVENTS.c.event_id.in_(ids)))
     findings.recount(connection, {FindingKey(row.src_ip, row.service or "", row.role) for row in rows})
+    sums.recount_sources(connection, {(row.service or "", row.src_ip) for row in rows})
     return len(ids)
 
 

@@ -307,6 +307,7 @@ class SessionRow(Base):
     used_at_ns: Mapped[int]
     expires_at_ns: Mapped[int]
     revoked_at_ns: Mapped[int | None]
+    provider_sid: Mapped[str]
 
 
 class AccountRow(Base):

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
 
+from db.audit import changing
 from db.engine import reading, writing
 from db.output_models import DeadLetterRow, OutputRow, WebhookSourceRow
 from db.output_values import DeadLetter, Output, WebhookSource
@@ -37,24 +38,24 @@ class OutputStore:
 
     def add_output(self, wanted: Output) -> bool:
         """Keep a new output; tell whether there was room for it among `MAX_OUTPUTS`."""
-        return self._add(_OUTPUTS, msgspec.to_builtins(wanted, builtin_types=(bytes,)), MAX_OUTPUTS)
+        return self._add(_OUTPUTS, wanted.output_id, msgspec.to_builtins(wanted, builtin_types=(bytes,)), MAX_OUTPUTS)
 
     def remove_output(self, output_id: str) -> bool:
         """Remove an output with its dead letters; tell whether there was one."""
-        with writing(self._engine) as connection:
+        with changing(self._engine, _OUTPUTS, output_id) as connection:
             connection.execute(delete(_DEAD).where(_DEAD.c.output_id == output_id))
             return connection.execute(delete(_OUTPUTS).where(_OUTPUTS.c.output_id == output_id)).rowcount > 0
 
     def set_secrets(self, output_id: str, secrets: bytes) -> bool:
         """Give an output other secrets; tell whether there is one."""
-        with writing(self._engine) as connection:
+        with changing(self._engine, _OUTPUTS, output_id) as connection:
             changed = update(_OUTPUTS).where(_OUTPUTS.c.output_id == output_id).values(secrets=secrets)
             return connection.execute(changed).rowcount > 0
 
     def set_paused(self, output_id: str, is_paused: bool) -> bool:
         """Hold an output, or let it go on, its day of trying begun anew; tell whether there is one."""
         values = {"is_paused": is_paused, "failing_since_ns": None}
-        with writing(self._engine) as connection:
+        with changing(self._engine, _OUTPUTS, output_id) as connection:
             changed = update(_OUTPUTS).where(_OUTPUTS.c.output_id == output_id).values(values)
             return connection.execute(changed).rowcount > 0
 
@@ -105,15 +106,15 @@ class OutputStore:
 
     def add_source(self, wanted: WebhookSource) -> bool:
         """Keep a new program; tell whether there was room for it among `MAX_SOURCES`."""
-        return self._add(_SOURCES, msgspec.to_builtins(wanted, builtin_types=(bytes,)), MAX_SOURCES)
+        return self._add(_SOURCES, wanted.source_id, msgspec.to_builtins(wanted, builtin_types=(bytes,)), MAX_SOURCES)
 
     def remove_source(self, source_id: str) -> bool:
         """Remove a program; tell whether there was one."""
-        with writing(self._engine) as connection:
+        with changing(self._engine, _SOURCES, source_id) as connection:
             return connection.execute(delete(_SOURCES).where(_SOURCES.c.source_id == source_id)).rowcount > 0
 
-    def _add(self, table: Any, row: dict[str, object], limit: int) -> bool:
-        with writing(self._engine) as connection:
+    def _add(self, table: Table, key: str, row: dict[str, object], limit: int) -> bool:
+        with changing(self._engine, table, key) as connection:
             if connection.execute(select(func.count()).select_from(table)).scalar_one() >= limit:
                 return False
             connection.execute(insert(table).values(row))

@@ -45,6 +45,15 @@ def revoke_session(connection: Connection, session_id: str, at_ns: int) -> bool:
     return connection.execute(wanted.values(revoked_at_ns=at_ns)).rowcount == 1
 
 
+def sessions_of(connection: Connection, issuer: str, subject: str, sid: str, now_ns: int) -> list[Session]:
+    """Return the sessions that are not over which a provider calls `sid` or, without that, all those of `subject`."""
+    wanted = [_SESSIONS.c.issuer == issuer, _SESSIONS.c.expires_at_ns > now_ns, _SESSIONS.c.revoked_at_ns.is_(None)]
+    wanted += [_SESSIONS.c.provider_sid == sid] if sid else []
+    wanted += [_SESSIONS.c.subject == subject] if subject else []
+    rows = connection.execute(select(_SESSIONS).where(*wanted)).mappings()
+    return [msgspec.convert(dict(row), Session) for row in rows]
+
+
 def put_account(connection: Connection, account: Account) -> None:
     """Keep an account in place of one of the same name."""
     row = {name: getattr(account, name) for name in account.__struct_fields__}

@@ -3,7 +3,8 @@
 import msgspec
 from sqlalchemy import Connection, Engine, delete, func, insert, or_, select, update
 
-from db.engine import reading, writing
+from db.audit import changing
+from db.engine import reading
 from db.workflow_models import SearchRow
 from db.workflow_values import SavedSearch
 
@@ -33,7 +34,7 @@ class SearchStore:
 
     def add_search(self, wanted: SavedSearch) -> bool:
         """Keep a new search; tell whether there was room for it."""
-        with writing(self._engine) as connection:
+        with changing(self._engine, _SEARCHES, wanted.search_id) as connection:
             total = connection.execute(select(func.count()).select_from(_SEARCHES)).scalar_one()
             own = connection.execute(select(func.count()).where(_SEARCHES.c.owner == wanted.owner)).scalar_one()
             if total >= MAX_ALL or own >= MAX_SEARCHES:
@@ -44,14 +45,14 @@ class SearchStore:
     def replace_search(self, wanted: SavedSearch) -> bool:
         """Put a search in the place of the owner's own with its id; tell whether there is one."""
         is_own = (_SEARCHES.c.search_id == wanted.search_id, _SEARCHES.c.owner == wanted.owner)
-        with writing(self._engine) as connection:
+        with changing(self._engine, _SEARCHES, wanted.search_id) as connection:
             changed = update(_SEARCHES).where(*is_own).values(msgspec.to_builtins(wanted))
             return connection.execute(changed).rowcount > 0
 
     def remove_search(self, search_id: str, owner: str) -> bool:
         """Remove one of the owner's searches; tell whether there was one."""
         is_own = (_SEARCHES.c.search_id == search_id, _SEARCHES.c.owner == owner)
-        with writing(self._engine) as connection:
+        with changing(self._engine, _SEARCHES, search_id) as connection:
             return connection.execute(delete(_SEARCHES).where(*is_own)).rowcount > 0
 
 

@@ -27,6 +27,7 @@ from db import (
 )
 from db.access_store import AccessStore
 from db.answered import AnsweredStore
+from db.audit import ACT, Act
 from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.errors import DbError
 from db.evidence import DEFAULT_EVIDENCE_LIMIT
@@ -99,6 +100,10 @@ class Store(AccessStore):
         self.answered = AnsweredStore(engine)
         self.outputs = OutputStore(engine)
         self.retention = RetentionStore(engine)
+
+    def on_behalf_of(self, act: Act) -> "Store":
+        """Return the same store where whatever people change is noted as what `act` did, in the same transaction."""
+        return Store(self._engine.execution_options(**{ACT: act}), self._evidence_limit)
 
     def __enter__(self) -> Self:
         return self
@@ -331,6 +336,14 @@ class Store(AccessStore):
         """Keep a new token; tell whether there was room for it among `limit`."""
         with writing(self._engine) as connection:
             if tokens.count(connection) >= limit:
+                return False
+            tokens.add(connection, token)
+            return True
+
+    def exchange_token(self, used_up: str, token: Token, at_ns: int, limit: int) -> bool:
+        """Keep a token in place of one that ends; tell whether that one was good, and there was room among `limit`."""
+        with writing(self._engine) as connection:
+            if tokens.count(connection) >= limit or not tokens.revoke(connection, used_up, at_ns):
                 return False
             tokens.add(connection, token)
             return True

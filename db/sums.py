@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, func, select
 
 from db.engine import increment, raise_to
 from db.facets import Facet
-from db.models import RollupRow, SourceRow
+from db.models import EventRow, RollupRow, SourceRow
 from db.tally import Contribution
 
 HOUR_NS = 3600 * 1_000_000_000
+_EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
 _ROLLUPS = RollupRow.metadata.tables[RollupRow.__tablename__]
 _SOURCES = SourceRow.metadata.tables[SourceRow.__tablename__]
 
@@ -33,6 +34,17 @@ def add_to_sums(
         seen[pair] = max(observed_ns, new.observed_at_ns), max(last_ns, new.last_seen_ns)
     _add(connection, sums)
     _note(connection, seen)
+
+
+def recount_sources(connection: Connection, pairs: Iterable[tuple[str, str]]) -> None:
+    """Note again, from the events that are there, when each source (`src_ip`) used each service ("": none)."""
+    for service, src_ip in pairs:
+        is_theirs = (_EVENTS.c.src_ip == src_ip, func.coalesce(_EVENTS.c.service, "") == service)
+        times = func.max(_EVENTS.c.observed_at_ns), func.max(_EVENTS.c.last_seen_ns)
+        observed_ns, last_ns = connection.execute(select(*times).where(*is_theirs)).one()
+        connection.execute(delete(_SOURCES).where(_SOURCES.c.service == service, _SOURCES.c.src_ip == src_ip))
+        if observed_ns is not None:
+            _note(connection, {(service, src_ip): (observed_ns, last_ns)})
 
 
 def _add(connection: Connection, sums: Mapping[tuple[int, int], list[int]]) -> None:

@@ -42,6 +42,19 @@ class SanctionRow(Base):
     decided_at_ns: Mapped[int | None]
 
 
+class ProfileRow(Base):
+    """One `db.workflow_values.StoredProfile`; `chosen` is what the policy reads."""
+
+    __tablename__ = "list_profiles"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    chosen: Mapped[dict[str, object]]
+    owner: Mapped[str]
+    reason: Mapped[str]
+    changed_by: Mapped[str]
+    changed_at_ns: Mapped[int]
+
+
 class ExceptionRow(Base):
     """One `db.workflow_values.StoredException`."""
 

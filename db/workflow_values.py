@@ -7,6 +7,7 @@ import msgspec
 
 from db.values import FindingState
 from rules.policy_tables import BlockedTable, ExceptionTable, SanctionTable
+from rules.profiles import ProfileTable
 from rules.verdict import Decision
 
 
@@ -71,6 +72,16 @@ class StoredSanction(msgspec.Struct, frozen=True, kw_only=True):
         """Return what the policy reads."""
         fields = {name: getattr(self, name) for name in SanctionTable.__struct_fields__}
         return msgspec.convert(fields, SanctionTable)
+
+
+class StoredProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """A profile of the lists that was made over the API."""
+
+    chosen: ProfileTable
+    owner: str
+    reason: str
+    changed_by: str
+    changed_at_ns: int
 
 
 class StoredException(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from rich.console import Console
 from molecatcher.commands.account import app as account_commands
 from molecatcher.commands.catalogue import app as catalogue_commands
 from molecatcher.commands.enforce import app as enforce_commands
+from molecatcher.commands.enrol import enrol
 from molecatcher.commands.fetch import EPILOG as FETCH_EPILOG
 from molecatcher.commands.fetch import fetch
 from molecatcher.commands.format_help import FormatHelp
@@ -19,7 +20,9 @@ from molecatcher.commands.options import (
     AccessOption,
     CatalogueOption,
     CertificateOption,
+    DetectionsOption,
     FeedsListenOption,
+    FormatOption,
     InterfaceOption,
     KeyOption,
     ListenOption,
@@ -145,15 +148,20 @@ def sensor(
     token_file: Annotated[
         Path | None, typer.Option("--token-file", metavar="FILE", help="The sensor's token (scope events:write)")
     ] = None,
+    api_ca: Annotated[
+        Path | None, typer.Option("--api-ca", metavar="FILE", help="The only authority to trust for it (PEM)")
+    ] = None,
 ) -> None:
     """Only the sensor: capture and classify, into the database under the state directory or to another host's API.
+
+    With --api the policy comes from there too; of a --policy file what both speak of wins.
 
     Example: molecatcher sensor --api https://molecatcher.example.com:8484 --token-file /etc/molecatcher/token
     """
     from molecatcher.processes.workers import run as run_sensor
 
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
-    to = {"api": api, "token_file": token_file}
+    to = {"api": api, "token_file": token_file, "api_ca": api_ca}
     run_sensor(_settings(**where, **to, state=state, policy=policy, catalogue_dir=catalogue_dir))
 
 
@@ -193,7 +201,7 @@ def replay(
         list[str], typer.Argument(metavar="FILE...", help="pcap or pcapng, also .gz; - is standard input")
     ],
     policy: PolicyOption = None,
-    output: Annotated[str, typer.Option("--format", metavar="table|json", help="json: one detection a line")] = "table",
+    output: DetectionsOption = "table",
     store: Annotated[bool, typer.Option("--store", help="Also write the events to the database")] = False,
     state: StateOption = None,
 ) -> None:
@@ -205,8 +213,6 @@ def replay(
     """
     from molecatcher.commands.replay import replay_files
 
-    if output not in ("table", "json"):
-        raise typer.BadParameter("choose table or json", param_hint="--format")
     store_in = _settings(state=state) if store else None
     sys.exit(replay_files(files, policy, as_json=output == "json", store_in=store_in))
 
@@ -218,7 +224,7 @@ def ingest_log(
     ],
     *,
     policy: PolicyOption = None,
-    output: Annotated[str, typer.Option("--format", metavar="table|json", help="json: one detection a line")] = "table",
+    output: DetectionsOption = "table",
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what is added, into the database, until stopped")
     ] = False,
@@ -240,8 +246,6 @@ def ingest_log(
     """
     from molecatcher.commands.ingest_log import default_name, follow_files, ingest_files
 
-    if output not in ("table", "json"):
-        raise typer.BadParameter("choose table or json", param_hint="--format")
     if follow:
         follow_files(files, name or default_name(), _settings(state=state, policy=policy))
         return
@@ -312,7 +316,7 @@ def sigma(
 def check(
     policy: PolicyOption = None,
     state: StateOption = None,
-    output: Annotated[str, typer.Option("--format", metavar="table|json")] = "table",
+    output: FormatOption = "table",
     services: Annotated[bool, typer.Option("--services", help="List the services that a policy may name")] = False,
     *,
     catalogue_dir: CatalogueOption = None,
@@ -332,7 +336,7 @@ def check(
 
 @app.command(rich_help_panel=RULES)
 def doctor(
-    output: Annotated[str, typer.Option("--format", metavar="table|json")] = "table",
+    output: FormatOption = "table",
 ) -> None:
     """Say what this host can capture, what is missing and how to mend it. Exit status 1 if it cannot capture."""
     from molecatcher.commands.doctor import print_doctor
@@ -340,6 +344,7 @@ def doctor(
     sys.exit(print_doctor(as_json=output == "json"))
 
 
+app.command(rich_help_panel=WATCH)(enrol)
 app.command(epilog=FETCH_EPILOG, rich_help_panel=LISTS)(fetch)
 
 

@@ -157,12 +157,12 @@ def prepare_state(path: Path, uid: int, gid: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            _take(descriptor, path, uid, gid)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise SetupError(f"state directory {path}: {error.strerror}; choose another with --state") from error
-    try:
-        _take(descriptor, path, uid, gid)
-    finally:
-        os.close(descriptor)
 
 
 def program_folders() -> list[Path]:

@@ -37,7 +37,7 @@ def normalise(name: str) -> str:
 
 
 def fold(wire_name: str) -> str:
-    """Return a name seen on the wire in the form the matcher compares: case-folded, without the trailing dot or a port.
+    """Return a name seen on the wire in the form the matcher compares: case-folded, without trailing dots or a port.
 
     It never fails: hostile names are compared as they are and match nothing.
     """
@@ -45,7 +45,7 @@ def fold(wire_name: str) -> str:
     host, colon, port = text.rpartition(":")
     if colon and port.isdigit() and (":" not in host or host.endswith("]")):
         text = host
-    text = text.removesuffix(".")
+    text = text.rstrip(".")
     if text.isascii():
         return text
     try:

@@ -23,6 +23,7 @@ from rules.policy import (
 )
 from rules.policy_reader import PolicyReader
 from rules.policy_tables import BlockedTable, ExceptionTable, SanctionTable
+from rules.profiles import BUILT_IN, MAX_PROFILES, Profile, ProfileTable
 from rules.verdict import Decision
 
 WHERE = "the database"
@@ -34,7 +35,7 @@ Entry = TypeVar("Entry", bound=Blocked | PolicyException | Sanction)
 class Overlay(msgspec.Struct, frozen=True, kw_only=True):
     """What holds beside the file: ingresses, exceptions and own entries by their id, decisions by service or category.
 
-    `revision` differs after every change.
+    `profiles` are of the lists. `revision` differs after every change.
     """
 
     revision: int = 0
@@ -43,6 +44,7 @@ class Overlay(msgspec.Struct, frozen=True, kw_only=True):
     blocked: tuple[tuple[str, BlockedTable], ...] = ()
     never_blocked: tuple[tuple[str, BlockedTable], ...] = ()
     decisions: tuple[tuple[str, str], ...] = ()
+    profiles: tuple[ProfileTable, ...] = ()
 
 
 EMPTY = Overlay()
@@ -59,6 +61,7 @@ def apply_overlay(policy: Policy, overlay: Overlay, catalogue: Catalogue, now_ns
     never_blocked = _usable((_never_blocked(reader, row) for _, row in overlay.never_blocked), warnings)
     decisions = dict(_usable((_decision(reader, *row) for row in overlay.decisions), warnings))
     added = {key: decision for key, decision in decisions.items() if key not in policy.decisions}
+    profiles = _profiles_beside(policy, _usable((_profile(reader, row) for row in overlay.profiles), warnings))
     return replace(
         policy,
         sanctions=sanctions,
@@ -67,6 +70,8 @@ def apply_overlay(policy: Policy, overlay: Overlay, catalogue: Catalogue, now_ns
         never_blocked=_beside(policy.never_blocked, never_blocked, attrgetter("what")),
         decisions=policy.decisions | added,
         decided_in_database=frozenset(added),
+        profiles=(*policy.profiles, *profiles),
+        profiles_in_database=frozenset(profile.name for profile in profiles),
         warnings=(*policy.warnings, *warnings),
     )
 
@@ -107,6 +112,15 @@ def read_never_blocked(table: BlockedTable, catalogue: Catalogue, now_ns: int) -
     return _never_blocked(PolicyReader("never_blocked", catalogue, day_of(now_ns)), table)()
 
 
+def read_profile(table: ProfileTable, catalogue: Catalogue, now_ns: int) -> Profile:
+    """Return a profile of the database.
+
+    Raises:
+        InvalidPolicy: it cannot be used; the message says what to do.
+    """
+    return _profile(PolicyReader("profile", catalogue, day_of(now_ns)), table)()
+
+
 def is_shadowed(table: ExceptionTable, policy: Policy, catalogue: Catalogue, now_ns: int) -> bool:
     """Tell whether the file has an exception for the same sources and service, which wins."""
     key = _who_may(read_exception(table, "", catalogue, now_ns))
@@ -134,6 +148,17 @@ def _blocked(reader: PolicyReader, row: BlockedTable, sanctions: Iterable[Sancti
 
 def _never_blocked(reader: PolicyReader, row: BlockedTable) -> Callable[[], Blocked]:
     return lambda: replace(reader.never_blocked(0, row), origin=PolicyOrigin.DATABASE)
+
+
+def _profile(reader: PolicyReader, row: ProfileTable) -> Callable[[], Profile]:
+    return lambda: reader.profile(0, row)
+
+
+def _profiles_beside(policy: Policy, added: Iterable[Profile]) -> list[Profile]:
+    """Return those profiles of the database that the file has none of the name of, as many as there is room for."""
+    known = {profile.name for profile in policy.profiles}
+    room = MAX_PROFILES + len(BUILT_IN) - len(policy.profiles)
+    return [profile for profile in added if profile.name not in known][:room]
 
 
 def _decision(reader: PolicyReader, key: str, value: str) -> Callable[[], tuple[str, Decision]]:

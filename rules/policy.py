@@ -145,6 +145,7 @@ class Policy:
     never_blocked: tuple[Blocked, ...] = ()
     decisions: dict[str, Decision] = field(default_factory=dict)
     profiles: tuple[Profile, ...] = BUILT_IN
+    profiles_in_database: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
     digest: str = ""
     decided_in_database: frozenset[str] = frozenset()

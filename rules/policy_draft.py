@@ -51,6 +51,8 @@ def file_part(policy: Policy) -> Policy:
         never_blocked=tuple(row for row in policy.never_blocked if row.origin is PolicyOrigin.FILE),
         decisions={key: value for key, value in policy.decisions.items() if key not in policy.decided_in_database},
         decided_in_database=frozenset(),
+        profiles=tuple(row for row in policy.profiles if row.name not in policy.profiles_in_database),
+        profiles_in_database=frozenset(),
         warnings=(),
     )
 

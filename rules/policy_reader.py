@@ -154,9 +154,10 @@ class PolicyReader:
         if len(rows) > MAX_PROFILES:
             raise self._error("profile", f"{len(rows)} are more than are built ({MAX_PROFILES}): leave some out")
         self.refuse_twice([row.name for row in rows], "profile")
-        return [self._profile(at, row) for at, row in enumerate(rows)]
+        return [self.profile(at, row) for at, row in enumerate(rows)]
 
-    def _profile(self, at: int, row: ProfileTable) -> Profile:
+    def profile(self, at: int, row: ProfileTable) -> Profile:
+        """Return the profile that row `at` describes."""
         key = f"profile[{at}]"
         services = frozenset(self.service_or_category(f"{key}.services", text) for text in row.services)
         try:

@@ -18,7 +18,7 @@ from sensor.errors import MalformedQuic
 from sensor.extract.dns import DnsMessage
 from sensor.flow import BOTH, SETTLE_NS, Flow, FlowHead, FlowKey, FlowTable, flow_key, is_idle
 from sensor.flow_report import find_initiator, needs_reply, observe
-from sensor.half_open import HalfOpen, HalfOpenRow, HalfOpenTable, ends_of, opened
+from sensor.half_open import HalfOpen, HalfOpenRow, HalfOpenTable, ends_of, is_refused, opened
 from sensor.kept_packets import KeptPackets
 from sensor.packet import Packet
 from sensor.reassembly import HEAD_OCTETS, sequence_distance
@@ -110,7 +110,7 @@ class FlowReader:
         if segment.flags & _FIN_RST:
             flow.closed |= BOTH if segment.flags & _RST else 1 << side
         head = flow.head
-        if head is None:
+        if head is None or (segment.flags & _SYN and is_refused(flow, side, segment)):
             return observations
         if segment.flags & _SYN_FIN_RST or (segment.wire_payload_octets and not flow.quiet >> side & 1):
             self._kept.add(flow.number, packet)
@@ -231,7 +231,7 @@ class FlowReader:
 
     def _begins_another(self, flow: Flow, side: int, segment: Segment) -> bool:
         """Tell whether a SYN opens the five-tuple anew rather than repeating what opened this flow."""
-        if not segment.flags & _SYN:
+        if not segment.flags & _SYN or is_refused(flow, side, segment):
             return False
         if flow.isn is None:
             if flow.head is None:  # all was read, and its initiator never sent anything

@@ -6,10 +6,15 @@ takes constant time.
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Final
 
 from rules.value import State
+from sensor.decode import Segment, TcpFlag
 from sensor.flow import Flow, FlowHead, FlowKey, reverse_key
 from sensor.reassembly import StreamHead
+
+_SYN: Final = int(TcpFlag.SYN)
+_ACK: Final = int(TcpFlag.ACK)
 
 HalfOpenRow = tuple[FlowKey, "HalfOpen"]
 
@@ -84,3 +89,17 @@ def ends_of(key: FlowKey) -> tuple[bytes, bytes]:
     """Return source and destination address of a key."""
     octets = (len(key) - 4) >> 1
     return key[:octets], key[octets : 2 * octets]
+
+
+def is_refused(flow: Flow, side: int, segment: Segment) -> bool:
+    """Tell whether a SYN changes nothing because the connection is open (RFC 9293 section 3.10.7.4).
+
+    Where both sides have sent and none has closed, only the other end's answer to it can begin another connection. So
+    a SYN that is thrown in before the hello, or into its middle, does not hide it.
+    """
+    head = flow.head
+    if not segment.flags & _SYN or head is None or flow.closed or flow.isn is None:
+        return False
+    if not head.sides[0].has_sent or not head.sides[1].has_sent:
+        return False
+    return side == head.opener and (bool(segment.flags & _ACK) or segment.seq != flow.isn)

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import tricks
 from observations import NOW_NS
-from traps import DETECTED, QUIET, UNSEEN, Trap, Verdicts
+from trap import Trap, Verdicts
+from traps import DETECTED
+from traps_unseen import QUIET, UNSEEN
 
 from rules.catalogue import load_catalogue
 from rules.policy_reader import parse_policy

@@ -1,6 +1,6 @@
-"""Writes the audit log: every change, and every look at evidence. It holds digests of values, never values."""
+"""Writes the audit log: every change, and every look at evidence. It holds digests of values, and few of the values."""
 
-import hashlib
+from http import HTTPStatus
 
 import msgspec
 import structlog
@@ -10,9 +10,10 @@ from api.access.control import client_address
 from api.access.principal import Principal, principal_of
 from api.streaming import REQUEST_ID
 from db.access_values import ActorKind, AuditEntry, AuditOutcome
+from db.audit import MAX_TEXT, Act, digest_of
 from db.store import Store
 
-MAX_TEXT = 500
+ACT = "molecatcher.act"
 
 log = structlog.get_logger("audit")
 
@@ -36,23 +37,47 @@ def audit(
     Raises:
         DbError: it was not written; then what it is about must not happen either.
     """
-    who = principal or principal_of(request)
-    context = request.app.state.context
-    entry = AuditEntry(
-        at_ns=context.now_ns(),
+    entry = msgspec.structs.replace(
+        entry_of(request, principal or principal_of(request), action, target),
+        outcome=outcome,
+        before=digest_of(before),
+        after=digest_of(after),
+        detail=detail[:MAX_TEXT],
+    )
+    keep(request.app.state.context.store, entry)
+
+
+def begin_act(request: Request, principal: Principal, action: str, target: str) -> Act:
+    """Return the act on behalf of which the handler's store notes each change with the change itself.
+
+    `target` is for when nothing comes of it; a change names its own. `end_act` says what came of it.
+    """
+    act = request.scope[ACT] = Act(entry_of(request, principal, action, target))
+    return act
+
+
+def end_act(store: Store, act: Act, status: int) -> None:
+    """Write to the log what an act changed; one that was refused or failed is kept with the answer's status."""
+    for kept in act.kept:
+        _log(kept)
+    if status >= HTTPStatus.BAD_REQUEST and not act.kept:
+        is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        outcome = AuditOutcome.FAILED if is_failure else AuditOutcome.REFUSED
+        keep(store, msgspec.structs.replace(act.entry, outcome=outcome, detail=f"answered {status}"))
+
+
+def entry_of(request: Request, who: Principal, action: str, target: str) -> AuditEntry:
+    """Return the entry of what `who` does with this request, of which nothing has come yet."""
+    return AuditEntry(
+        at_ns=request.app.state.context.now_ns(),
         actor_kind=who.kind,
         actor_id=who.id,
         actor_name=who.name[:MAX_TEXT],
         address=client_address(request),
         action=action,
         target=target[:MAX_TEXT],
-        outcome=outcome,
-        before=digest_of(before),
-        after=digest_of(after),
-        detail=detail[:MAX_TEXT],
         request_id=request.scope.get(REQUEST_ID, ""),
     )
-    keep(context.store, entry)
 
 
 def audit_local(store: Store, now_ns: int, user: str, action: str, target: str) -> None:
@@ -71,12 +96,8 @@ def audit_local(store: Store, now_ns: int, user: str, action: str, target: str) 
 
 def keep(store: Store, entry: AuditEntry) -> None:
     """Write an entry to the database, and to the log for whoever collects that."""
-    kept = store.add_audit(entry)
+    _log(store.add_audit(entry))
+
+
+def _log(kept: AuditEntry) -> None:
     log.info("audit", **{name: value for name, value in msgspec.to_builtins(kept).items() if value not in {"", 0}})
-
-
-def digest_of(value: object) -> str:
-    """Return what the log keeps of a value: SHA-256 of its JSON, "" for nothing."""
-    if value is None:
-        return ""
-    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()

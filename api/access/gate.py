@@ -4,17 +4,15 @@ Wrong secret, unknown token, wrong address, expired and revoked are one answer. 
 is away: then there is 503, on which firewalls keep the list they have.
 """
 
-import hashlib
-
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from api.access.audit import audit
+from api.access.audit import audit, begin_act
 from api.access.config import AccessConfig
 from api.access.control import AccessControl, client_address
 from api.access.credentials import may_read_feed
 from api.access.principal import NOBODY, Principal, principal_of
-from api.access.table import ACTIONS, Rule, rule_of
+from api.access.table import ACTIONS, DEEDS, Rule, rule_of
 from api.caller import SCOPE_KEY, Caller
 from api.problems import Kind, Problem
 from api.streaming import ANSWER_HEADERS
@@ -51,8 +49,11 @@ async def authorize(request: Request) -> None:
         await control.require_own_site(request, principal)
     if rule.is_dangerous:
         control.require_fresh(principal)
+    target = "/".join(map(str, request.path_params.values()))
     if action := ACTIONS.get(f"{request.method} {request.scope['route'].path}"):
-        await _note(request, action)
+        begin_act(request, principal, action, target)
+    elif deed := DEEDS.get(f"{request.method} {request.scope['route'].path}"):
+        await run_in_threadpool(audit, request, deed, target)  # first: what cannot be noted does not happen
 
 
 async def _identify(request: Request, rule: Rule, control: AccessControl) -> Principal:
@@ -64,13 +65,6 @@ async def _identify(request: Request, rule: Rule, control: AccessControl) -> Pri
         if problem.kind is Kind.NOT_KNOWN:
             control.rates.count_unknown(client_address(request))
         raise
-
-
-async def _note(request: Request, action: str) -> None:
-    """Write a change to the audit log before it is made: what cannot be logged does not happen."""
-    body = hashlib.sha256(await request.body()).hexdigest()
-    target = "/".join(map(str, request.path_params.values()))
-    await run_in_threadpool(audit, request, action, target, after=body)
 
 
 def _caller(principal: Principal, config: AccessConfig) -> Caller:

@@ -24,6 +24,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from api.access.config import OidcConfig, StepUpConfig
+from api.access.logout_token import MAX_TEXT, LogoutToken, read_logout_token
 from api.access.table import ROLES
 from api.errors import RefusedSignIn
 from api.times import NS_PER_S
@@ -59,6 +60,7 @@ class Identity(msgspec.Struct, frozen=True):
     amr: tuple[str, ...]
     acr: str
     authenticated_at_ns: int
+    sid: str = ""
 
 
 class OidcClient:
@@ -116,6 +118,23 @@ class OidcClient:
             raise RefusedSignIn("the provider refused the sign-in")
         return self._judge(self._claims(query["code"], sign_in), sign_in), sign_in.target
 
+    def told_over(self, logout_token: str) -> LogoutToken:
+        """Return whose sessions the provider says are over.
+
+        Raises:
+            RefusedSignIn: the provider cannot be asked for its keys.
+            RefusedLogout: the token does not come from it, or not for us, or not of now.
+        """
+        described = self._described()
+        return read_logout_token(
+            logout_token,
+            self._keys or KeySet([]),
+            ALGORITHMS,
+            issuer=described["issuer"],
+            client_id=self.config.client_id,
+            now_s=self._now_s(),
+        )
+
     def end_address(self) -> str | None:
         """Return where people end their session with the provider, if it says."""
         address = self._metadata.get("end_session_endpoint")
@@ -141,6 +160,7 @@ class OidcClient:
             amr=amr,
             acr=acr,
             authenticated_at_ns=min(at_s, now_s) * NS_PER_S,
+            sid=str(claims.get("sid") or "")[:MAX_TEXT],
         )
 
     def _claims(self, code: str, sign_in: SignIn) -> Mapping[str, Any]:

@@ -65,6 +65,7 @@ _FEEDS = Rule(Area.FEEDS, VIEWER, frozenset({TokenScope.FEEDS_READ}))
 _FEEDS_BY_PATH = Rule(Area.FEEDS, None, _FEEDS.scopes)
 _DECISIONS = Rule(Area.FEEDS, VIEWER, frozenset({TokenScope.DECISIONS_READ}))
 _SENSOR = Rule(Area.SENSORS, None, frozenset({TokenScope.EVENTS_WRITE}))
+_ENROL = Rule(Area.SENSORS, None, frozenset({TokenScope.SENSORS_ENROL}))
 _METRICS = Rule(Area.API, VIEWER, frozenset({TokenScope.METRICS_READ}))
 _AUDIT = Rule(Area.API, ADMIN, frozenset({TokenScope.AUDIT_READ}))
 _ADMIN = Rule(Area.API, ADMIN, frozenset({TokenScope.ADMIN}))
@@ -77,11 +78,13 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_OPEN, "GET", ("/healthz", "/blocked")),
     (_DOOR, "GET", ("/sign-in", "/sign-in/oidc", "/sign-in/callback")),
     (_DOOR, "POST", ("/sign-in/break-glass",)),
+    (_OPEN, "POST", ("/sign-in/back-channel-logout",)),  # by its token, which the route itself checks
     (_PAGE, "GET", ("/sign-out",)),
     (_PAGE, "POST", ("/sign-out",)),
     (_PAGE, "GET", ("/", "/fragments/live", "/events", "/events/{event_id}", "/findings", "/findings/{finding_id}")),
     (_PAGE, "GET", ("/services", "/lists", "/lists/{list_name}", "/sensors", "/policy")),
-    (_EDIT_PAGE, "POST", ("/policy/preview",)),
+    (_PAGE, "GET", ("/profiles",)),
+    (_EDIT_PAGE, "POST", ("/policy/preview", "/profiles/{name}/preview")),
     (_ADMIN_PAGE, "GET", ("/outputs", "/tokens", "/audit")),
     (_ANYBODY, "GET", ("/v1/openapi.json", "/v1/me")),
     (_EVENTS, "GET", ("/v1/events", "/v1/events/{event_id}", "/v1/events/aggregate", "/v1/events/export")),
@@ -99,7 +102,10 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_FINDINGS, "POST", ("/v1/demonstration",)),
     (_FINDINGS, "DELETE", ("/v1/demonstration",)),
     (_POLICY, "GET", ("/v1/policy", "/v1/exceptions", "/v1/exceptions/{exception_id}", "/v1/blocked")),
-    (_POLICY, "GET", ("/v1/sanctioned", "/v1/never-blocked")),
+    (_POLICY, "GET", ("/v1/sanctioned", "/v1/never-blocked", "/v1/profiles")),
+    (_EDIT, "POST", ("/v1/profiles/{name}/preview",)),
+    (_PUBLISH, "PUT", ("/v1/profiles/{name}",)),
+    (_PUBLISH, "DELETE", ("/v1/profiles/{name}",)),
     (_POLICY, "GET", ("/v1/services/{service_id}",)),
     (_EDIT, "PUT", ("/v1/services/{service_id}",)),
     (_EDIT, "POST", ("/v1/policy/preview",)),
@@ -116,6 +122,8 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_FEEDS, "GET", (f"{_COLLECTION}objects/", f"{_COLLECTION}manifest/", f"{_COLLECTION}objects/{{object_id}}/")),
     (_FEEDS, "GET", (f"{_COLLECTION}objects/{{object_id}}/versions/",)),
     (_SENSOR, "POST", ("/v1/events:batch", "/v1/sensors/{sensor_id}/status")),
+    (_SENSOR, "GET", ("/v1/sensors/{sensor_id}/rules", "/v1/sensors/{sensor_id}/catalogue")),
+    (_ENROL, "POST", ("/v1/sensors:enrol",)),
     (_DECISIONS, "GET", ("/v1/decisions", "/v1/decisions/stream")),
     (_DECISIONS, "POST", ("/v1/usage-metrics",)),
     (_METRICS, "GET", ("/metrics", "/readyz")),
@@ -136,11 +144,11 @@ _CHANGES = {
     "finding.update": ("POST /v1/findings/{finding_id}/state", "PUT /v1/findings/{finding_id}/assignee"),
     "finding.comment": ("POST /v1/findings/{finding_id}/comments",),
     "findings.update": ("POST /v1/findings:bulk",),
-    "demonstration.create": ("POST /v1/demonstration",),
+    "profile.update": ("PUT /v1/profiles/{name}",),
+    "profile.delete": ("DELETE /v1/profiles/{name}",),
     "sanction.create": ("POST /v1/sanctioned",),
     "sanction.approve": ("POST /v1/sanctioned/{sanction_id}/approve",),
     "sanction.delete": ("DELETE /v1/sanctioned/{sanction_id}",),
-    "demonstration.delete": ("DELETE /v1/demonstration",),
     "exception.create": ("POST /v1/exceptions",),
     "exception.approve": ("POST /v1/exceptions/{exception_id}/approve",),
     "exception.reject": ("POST /v1/exceptions/{exception_id}/reject",),
@@ -157,14 +165,19 @@ _CHANGES = {
     "output.delete": ("DELETE /v1/outputs/{output_id}",),
     "output.pause": ("POST /v1/outputs/{output_id}/pause",),
     "output.resume": ("POST /v1/outputs/{output_id}/resume",),
-    "output.try": ("POST /v1/outputs/{output_id}/try",),
     "output.rotate": ("POST /v1/outputs/{output_id}/rotate",),
-    "output.replay": ("POST /v1/outputs/{output_id}/dead-letters/replay",),
     "webhook_source.create": ("POST /v1/webhook-sources",),
     "webhook_source.delete": ("DELETE /v1/webhook-sources/{source_id}",),
-    "webhook.take": ("POST /v1/webhooks/{source_id}",),
     "service.delete": ("DELETE /v1/services/{service_id}",),
 }
+_DEEDS = {
+    "demonstration.create": ("POST /v1/demonstration",),
+    "demonstration.delete": ("DELETE /v1/demonstration",),
+    "output.try": ("POST /v1/outputs/{output_id}/try",),
+    "output.replay": ("POST /v1/outputs/{output_id}/dead-letters/replay",),
+}
+# What changes rows is noted with each change; of the rest there is no row to say before and after of.
+DEEDS = {route: action for action, routes in _DEEDS.items() for route in routes}
 ACTIONS = {route: action for action, routes in _CHANGES.items() for route in routes}
 TABLE = {(method, path): rule for rule, method, paths in _ROWS for path in paths}
 

@@ -9,6 +9,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access.audit import begin_act
+from api.access.principal import Principal
 from api.context import ApiContext
 from api.dependencies import Context
 from api.openapi import SCHEMA_PATH, problems
@@ -18,6 +20,7 @@ from api.routes.findings import NO_FINDING
 from api.sealed import Seal
 from api.times import NS_PER_S
 from api.webhooks import is_authentic
+from db.access_values import ActorKind
 from db.values import FindingState
 from db.workflow_values import Answered, FindingChange
 
@@ -52,7 +55,9 @@ def _take(source_id: str, context: ApiContext, request: Request, body: bytes) ->
     is_signed = is_authentic(keys, request.headers, body, context.now_ns() // NS_PER_S)
     if source is None or not is_signed or len(message_id) > MAX_ID:
         raise Problem(Kind.NOT_SIGNED, NOT_AUTHENTIC)
-    actor, answered = f"webhook:{source.name}", context.store.answered
+    program = Principal(ActorKind.TOKEN, source_id, f"webhook:{source.name}")
+    context = context.on_behalf_of(begin_act(request, program, "webhook.take", source_id))
+    actor, answered = program.name, context.store.answered
     if answered.begin(f"webhook:{source_id}", message_id, b"", context.now_ns()) is not None:
         return Response(status_code=TAKEN)
     try:

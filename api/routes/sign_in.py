@@ -20,12 +20,14 @@ from api.access.sessions import COOKIE as SESSION_COOKIE
 from api.access.sessions import clear_cookie, csrf_of, set_cookie
 from api.context import ApiContext
 from api.dependencies import Context
-from api.errors import RefusedSignIn
+from api.errors import RefusedLogout, RefusedSignIn
 from api.problems import Kind, Problem
 from db.access_values import AccessRole, ActorKind, AuditOutcome, Session
+from db.workflow_values import Answered
 
 NO_STORE = {"Cache-Control": "no-store"}
 FORBIDDEN, UNAUTHORIZED = 403, 401
+TAKEN = 200
 WRONG = "Name or password is wrong, or this account may not be used from here."
 NO_ROLE = "none of its groups has a role here"
 
@@ -92,6 +94,40 @@ def _break_in(request: Request, context: ApiContext, name: str, password: str, t
     return _begin(request, Identity(break_glass.ISSUER, subject, account.name, AccessRole.ADMIN, *how), target)
 
 
+@router.post("/sign-in/back-channel-logout")
+async def take_logout(request: Request) -> Response:
+    """End the sessions that the provider says are over (OpenID Connect Back-Channel Logout 1.0)."""
+    form = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=8)
+    return await run_in_threadpool(_take_logout, request, form.get("logout_token", [""])[0])
+
+
+def _take_logout(request: Request, token: str) -> Response:
+    provider, context = _provider(request), request.app.state.context
+    try:
+        told, issuer = provider.told_over(token), provider.config.issuer
+        _require_new(context, issuer, told.token_id)
+    except (RefusedSignIn, RefusedLogout) as refused:
+        log.warning("logout_refused", reason=str(refused), address=client_address(request))
+        access_of(request).rates.count_unknown(client_address(request))
+        raise Problem(Kind.BAD_REQUEST, f"Nobody was signed out: {refused}.") from None
+    actor = Principal(ActorKind.SYSTEM, issuer, issuer)
+    for session in context.store.sessions_of(issuer, told.subject, told.sid, context.now_ns()):
+        audit(request, "session.end", session.session_id, principal=actor, detail="the provider says it is over")
+        access_of(request).sessions.end(session)
+    return Response(status_code=TAKEN, headers=NO_STORE)
+
+
+def _require_new(context: ApiContext, issuer: str, token_id: str) -> None:
+    """Return when no logout token of this id was taken within a day.
+
+    Raises:
+        RefusedLogout: one was.
+    """
+    if context.store.answered.begin(f"logout:{issuer}", token_id, b"", context.now_ns()) is not None:
+        raise RefusedLogout("the logout token was used before")
+    context.store.answered.finish(f"logout:{issuer}", token_id, Answered(b"", 0, TAKEN, {}, b""))
+
+
 @router.get("/sign-out")
 def get_sign_out(request: Request) -> HTMLResponse:
     """Return the page with the button that ends a session."""
@@ -138,6 +174,7 @@ def _begin(request: Request, identity: Identity, target: str) -> Response:
         created_at_ns=0,
         used_at_ns=0,
         expires_at_ns=0,
+        provider_sid=identity.sid,
     )
     audit(request, "session.begin", identity.issuer, principal=actor, detail=f"{role} {' '.join(identity.amr)}")
     control = access_of(request)

@@ -104,7 +104,7 @@
     shown.scrollIntoView({ block: "nearest" });
   };
 
-  // What was entered in a field, undefined for nothing; `data-type` says which are lists, numbers, flags.
+  // What was entered in a field, undefined for nothing; `data-type` says which are lists, numbers, flags, days (to their end).
   const valueOf = (field) => {
     const kind = field.dataset.type;
     if (kind === "flag") return field.checked;
@@ -113,6 +113,7 @@
     const value = field.value.trim();
     if (kind === "nullable") return value || null;
     if (value === "") return undefined;
+    if (kind === "day") return `${value}T23:59:59Z`;
     if (kind === "list") return value.split(/[\s,]+/);
     return kind === "number" ? Number(value) : value;
   };
@@ -138,25 +139,30 @@
     if (ids.length) call(button.dataset.bulk, JSON.stringify({ ids, ...JSON.parse(button.dataset.body) }), {});
   };
 
-  // A form's call; a field that the path names goes there and not into the body.
-  const submit = async (form) => {
-    const buttons = [...form.querySelectorAll("button")];
-    buttons.forEach((button) => (button.disabled = true));
-    const fields = fieldsOf(form);
-    const path = form.dataset.call.replace(/\{(\w+)\}/g, (_, name) => {
+  // A path whose `{name}` is a field of the form, and the other fields.
+  const filled = (path, { ...fields }) => {
+    const whole = path.replace(/\{(\w+)\}/g, (_, name) => {
       const value = fields[name];
       delete fields[name];
       return encodeURIComponent(value);
     });
+    return [whole, fields];
+  };
+
+  const submit = async (form) => {
+    const buttons = [...form.querySelectorAll("button")];
+    buttons.forEach((button) => (button.disabled = true));
+    const [path, fields] = filled(form.dataset.call, fieldsOf(form));
     await call(path, JSON.stringify(fields), form.dataset);
     buttons.forEach((button) => (button.disabled = false));
   };
 
   // What a change of the policy would do, shown in `region`; `wrong` is told which fields cannot be kept.
+  const POLICY = "/policy/preview";
   let asked = 0;
-  const preview = async (draft, region, wrong) => {
+  const preview = async (path, draft, region, wrong) => {
     const mine = ++asked;
-    const response = await send("/policy/preview", JSON.stringify(draft), "POST");
+    const response = await send(path, JSON.stringify(draft), "POST");
     const isGood = response && response.ok;
     const text = isGood ? await response.text() : "";
     const problem = isGood || !response ? {} : await response.json().catch(() => ({}));
@@ -198,8 +204,9 @@
       return wrong([]);
     }
     const fields = { owner: "draft", reason: "draft", ...fieldsOf(form) };
+    if (form.dataset.look) return preview(...filled(form.dataset.look, fields), region, wrong);
     const change = form.dataset.draft === "decisions" ? { [fields.service]: fields.decision } : [fields];
-    return preview({ [form.dataset.draft]: change }, region, wrong);
+    return preview(POLICY, { [form.dataset.draft]: change }, region, wrong);
   };
 
   // Whether somebody agrees to what a button would do, once they saw it.
@@ -208,7 +215,7 @@
     dialog.querySelector("h2").textContent = button.dataset.confirm;
     const region = dialog.querySelector(".preview");
     region.replaceChildren();
-    preview(JSON.parse(button.dataset.draft), region, () => {});
+    preview(POLICY, JSON.parse(button.dataset.draft), region, () => {});
     dialog.returnValue = "";
     dialog.showModal();
     return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "go"), { once: true }));
@@ -242,7 +249,13 @@
   document.addEventListener("htmx:after:swap", () => { setOffline(false); draw(false); });
   document.addEventListener("htmx:error", () => setOffline(true));
   document.addEventListener("htmx:response:error", () => setOffline(true));
-  document.addEventListener("DOMContentLoaded", () => draw(true));
+  // On a phone the sections are a line that scrolls: the one that is shown is in sight.
+  const showSection = () => {
+    const here = document.querySelector("nav [aria-current]");
+    if (here) here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.offsetLeft - 16;
+  };
+
+  document.addEventListener("DOMContentLoaded", () => { draw(true); showSection(); });
   dark.addEventListener("change", () => draw(true));
   window.addEventListener("resize", () => draw(true));
 })();

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from molecatcher.commands.options import FormatOption
+
 if TYPE_CHECKING:
     from molecatcher.catalogue.folder import CatalogueFolder
     from rules.catalogue import Catalogue
@@ -39,7 +41,6 @@ KeyOption = Annotated[
 PolicyOption = Annotated[
     Path | None, typer.Option("--policy", metavar="FILE", help="The policy that it must fit (default: the one in use)")
 ]
-FormatOption = Annotated[str, typer.Option("--format", metavar="table|json")]
 SourceArgument = Annotated[
     str, typer.Argument(metavar="FILE-or-URL", help="A bundle; its signature is beside it, .sig")
 ]
@@ -61,9 +62,9 @@ def show(
 
     catalogue = _folder(state, catalogue_dir).load()
     if service is None:
-        print_catalogue(catalogue, time.time_ns(), as_json=_is_json(output))
+        print_catalogue(catalogue, time.time_ns(), as_json=output == "json")
     else:
-        print_service(catalogue, service, as_json=_is_json(output))
+        print_service(catalogue, service, as_json=output == "json")
 
 
 @app.command()
@@ -78,7 +79,7 @@ def diff(
     from molecatcher.commands.catalogue_tables import print_changes
 
     folder = _folder(state, catalogue_dir)
-    print_changes(folder.load(), _with_additions(folder, _fetched(source)), as_json=_is_json(output))
+    print_changes(folder.load(), _with_additions(folder, _fetched(source)), as_json=output == "json")
 
 
 @app.command()
@@ -108,7 +109,8 @@ def update(
 
     folder, public = _folder(state, catalogue_dir), _key(key)
     octets = _fetched(source)
-    verify(octets, read_signature(source), public, source)
+    signature = read_signature(source)
+    verify(octets, signature, public, source)
     before, after = folder.load(), _with_additions(folder, octets)
     is_older = _is_older(before, after, is_allowed=allow_older)
     _policy(policy, after)  # which must fit it
@@ -116,7 +118,7 @@ def update(
     if dry_run:
         typer.echo("Nothing was changed (--dry-run).", err=True)
         return
-    folder.install(octets, after.version, is_wanted=is_older)
+    folder.install(octets, after.version, is_wanted=is_older, signature=signature)
     typer.echo(
         f"The catalogue is now {after.version}; `molecatcher catalogue rollback` returns to {before.version}.", err=True
     )
@@ -200,7 +202,7 @@ def check_entries(
 
     catalogue, only = _folder(state, catalogue_dir).load_with(files or [])
     problems = check_catalogue(catalogue, _policy(policy, catalogue), time.time_ns(), only)
-    print_problems(problems, len(only) or len(catalogue.services), as_json=_is_json(output))
+    print_problems(problems, len(only) or len(catalogue.services), as_json=output == "json")
     sys.exit(1 if any(problem.level is Level.ERROR for problem in problems) else 0)
 
 
@@ -260,9 +262,3 @@ def _policy(given: Path | None, catalogue: "Catalogue") -> "Policy":
     named = os.environ.get("MOLECATCHER_POLICY")
     path = given or (Path(named) if named else default_policy())
     return read_policy(path, catalogue, time.time_ns()) if path else Policy()
-
-
-def _is_json(output: str) -> bool:
-    if output not in ("table", "json"):
-        raise typer.BadParameter("choose table or json", param_hint="--format")
-    return output == "json"

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from molecatcher.commands.options import FormatOption
+
 app = typer.Typer(
     name="enforce",
     help="Refuse the addresses of a list on this host and for what it forwards, with an nftables table of our own.",
@@ -73,9 +75,7 @@ def apply(
 
 
 @app.command()
-def status(
-    output: Annotated[str, typer.Option("--format", metavar="table|json")] = "table",
-) -> None:
+def status(output: FormatOption = "table") -> None:
     """Say how many prefixes are refused and what was refused so far. Exit status 1 when nothing is enforced."""
     import msgspec
 

@@ -5,6 +5,18 @@ from typing import Annotated
 
 import typer
 
+
+def _table_or_json(output: str) -> str:
+    if output not in ("table", "json"):
+        raise typer.BadParameter("choose table or json")
+    return output
+
+
+FormatOption = Annotated[str, typer.Option("--format", metavar="table|json", callback=_table_or_json)]
+DetectionsOption = Annotated[
+    str,
+    typer.Option("--format", metavar="table|json", callback=_table_or_json, help="json: one detection a line"),
+]
 StateOption = Annotated[
     Path | None,
     typer.Option(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from molecatcher.commands.options import FormatOption
+
 if TYPE_CHECKING:
     from db.store import Store
     from db.values import Token, TokenScope
@@ -32,7 +34,6 @@ StateOption = Annotated[
     Path | None,
     typer.Option("--state", metavar="DIR", help="Where the database lives (default: /var/lib/molecatcher for root)"),
 ]
-FormatOption = Annotated[str, typer.Option("--format", metavar="table|json")]
 TokenArgument = Annotated[str, typer.Argument(metavar="ID", help="The 12 digits after mc_, as `token list` shows them")]
 
 
@@ -64,18 +65,26 @@ def create(
 ) -> None:
     """Make a token and print it, this once.
 
+    Example: molecatcher token create gateway-berlin --scope sensors:enrol   (good once, for an hour: see `enrol`)
+
     Example: molecatcher token create paloalto-berlin-1 --list unsanctioned-domains --allow 10.1.0.0/16
     """
     from api.access.credentials import MAX_TOKENS
+    from api.access.enrolment import checked_expiry
     from api.access.secrets import digest_of, new_id, new_secret
     from db.values import Token
     from molecatcher.errors import SetupError
 
     secret, now_ns = new_secret(), time.time_ns()
+    scopes = _scopes(scope or ["feeds:read"])
+    try:
+        expires_at_ns = checked_expiry(scopes, _expiry(expires, now_ns), now_ns)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--scope") from None
     token = Token(
         token_id=new_id(),
         name=name,
-        scopes=_scopes(scope or ["feeds:read"]),
+        scopes=scopes,
         list_name=_list_name(list_name),
         profile=_profile(profile),
         sensor_id=sensor,
@@ -83,7 +92,7 @@ def create(
         denied=parse_prefixes(deny or (), "--deny"),
         digest=digest_of(secret),
         created_at_ns=now_ns,
-        expires_at_ns=_expiry(expires, now_ns),
+        expires_at_ns=expires_at_ns,
     )
     with open_state(state) as store:
         _audit(store, "token.create", token.token_id)
@@ -99,7 +108,7 @@ def list_tokens(output: FormatOption = "table", state: StateOption = None) -> No
 
     with open_state(state) as store:
         found = store.tokens()
-    if _is_json(output):
+    if output == "json":
         sys.stdout.buffer.write(msgspec.json.encode([_document(token) for token in found]) + b"\n")
     else:
         _print_table(found)
@@ -219,19 +228,13 @@ def _expiry(text: str | None, now_ns: int) -> int | None:
     return now_ns + int(lifetime.total_seconds()) * 1_000_000_000
 
 
-def _is_json(output: str) -> bool:
-    if output not in ("table", "json"):
-        raise typer.BadParameter("choose table or json", param_hint="--format")
-    return output == "json"
-
-
 def _show_secret(token_id: str, secret: str, output: str) -> None:
     import msgspec
 
     from api.access.secrets import written
 
     text = written(token_id, secret)
-    if _is_json(output):
+    if output == "json":
         sys.stdout.buffer.write(msgspec.json.encode({"id": token_id, "token": text}) + b"\n")
         return
     typer.echo("this is shown once, keep it where the device keeps its passwords:", err=True)
@@ -262,17 +265,16 @@ def shown_time(at_ns: int | None) -> str | None:
 
 
 def _print_table(tokens: "Sequence[Token]") -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from molecatcher.commands.tables import console, plain_table
 
-    table = Table("id", "name", "opens", "only from", "secrets", "last used", "state", box=None)
+    rows = []
     for token in tokens:
         opens = " ".join([*token.scopes, *filter(None, (token.list_name, token.profile, token.sensor_id))])
         state = f"revoked {shown_time(token.revoked_at_ns)}" if token.revoked_at_ns else _until(token)
         secrets = "2" if token.previous_digest else "1"
         last = shown_time(token.last_used_ns) or "never"
-        table.add_row(token.token_id, token.name, opens, " ".join(token.allowed), secrets, last, state)
-    Console().print(table)
+        rows.append((token.token_id, token.name, opens, " ".join(token.allowed), secrets, last, state))
+    console().print(plain_table(("id", "name", "opens", "only from", "secrets", "last used", "state"), rows))
 
 
 def _until(token: "Token") -> str:

@@ -110,6 +110,10 @@ class Publisher:
         """Return the list that was refused in place of the one in force, None when that is the newest."""
         return self._lists.held(name, profile)
 
+    def why_unbuilt(self, name: ListName, profile: str = DEFAULT_PROFILE) -> str:
+        """Return why a list is not there, "" when it is, or will be in a moment."""
+        return self.resolution_problem if name is ADDRESSES and self.snapshot(name, profile) is None else ""
+
     def confirm(self, name: ListName, digest: str, profile: str = DEFAULT_PROFILE) -> bool:
         """Publish the held list with this digest as soon as it is built again; tell whether it can be confirmed."""
         if not self._lists.confirm(name, digest, profile):
@@ -180,6 +184,26 @@ class Publisher:
             ]
         note = unresolved(known, _sanctioned_domains(proposed, now_ns))
         return [msgspec.structs.replace(row, note=note) if row.list_name is ADDRESSES else row for row in found]
+
+    def preview_profile(self, wanted: Profile) -> list[ListEffect]:
+        """Return what each list of a profile would hold, beside what that profile or else the default one holds now.
+
+        Built as `preview` does; nothing is published.
+        """
+        rules, now_ns, known = self._ruleset(), self._now_ns(), self._known()
+        defined = {profile.name: profile for profile in rules.policy.profiles}
+        profiles = (defined.get(wanted.name, defined[DEFAULT_PROFILE]), wanted)
+        spared = Spared(
+            names=protected_names(rules.catalogue, rules.policy, now_ns),
+            networks=self._spared_networks(rules, known, now_ns),
+        )
+        names = [self._names(rules, profile, now_ns) for profile in profiles]
+        urls = [build_urls(built, rules.policy, now_ns) for built in names]
+        addresses = [self._build(rules, profile, known, now_ns) for profile in profiles]
+        return [
+            list_effect(name, wanted, (bodies[0], bodies[1]), self._body(name, wanted), spared)
+            for name, bodies in ((NAMES, names), (URLS, urls), (ADDRESSES, addresses))
+        ]
 
     def _body(self, name: ListName, profile: Profile) -> Body | None:
         in_force = self._lists.snapshot(name, profile.name)

@@ -9,7 +9,7 @@ import time
 import structlog
 
 from api.app import create_app
-from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDomain, ServiceRow
+from api.context import ApiContext, CatalogueStatus, CatalogueUpdate, PolicyStatus, SanctionedDomain, ServiceRow
 from api.sealed import Seal
 from api.server import ApiServer, bind, parse_listen
 from db.errors import DbError
@@ -63,7 +63,8 @@ class ApiProcess:
         listener = bind(parse_listen(settings.listen, only_loopback=False))
         open_lists = listen_openly(settings)
         open_zone = listen_for_zone(settings)
-        catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
+        self._catalogue = catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
+        self._update: tuple[object, CatalogueUpdate | None] = (None, None)
         self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._claim = claim(settings.state / "api.lock")
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
@@ -206,13 +207,16 @@ class ApiProcess:
             version=__version__,
             ruleset=self.rules,
             policy_changed=self._policy_changed,
+            catalogue_update=self._catalogue_update,
             preview_lists=self.publisher.preview,
+            preview_profile=self.publisher.preview_profile,
             needs_approval=lambda: settings.exception_approval,
             replay_letters=self._replay_letters,
             try_output=self._try_output,
             output_key=self._output_key,
             name_key=kept_secret(settings.state / "name_key"),
             held_list=self.publisher.held,
+            why_unbuilt=self.publisher.why_unbuilt,
             confirm_list=self.publisher.confirm,
             zone_counts=lambda: self.zone.counts() if self.zone else {},
             cursor_secret=kept_secret(settings.state / "cursor_secret"),
@@ -243,6 +247,14 @@ class ApiProcess:
             additions=catalogue.additions,
             warning=catalogue.warning(now_ns),
         )
+
+    def _catalogue_update(self) -> CatalogueUpdate | None:
+        """Return the update in force as it was signed; read when the catalogue changes."""
+        catalogue = self.rules.current.catalogue
+        if self._update[0] is not catalogue:
+            found = self._catalogue.signed_update() if catalogue.is_updated else None
+            self._update = (catalogue, CatalogueUpdate(*found) if found else None)
+        return self._update[1]
 
     def _policy_status(self) -> PolicyStatus:
         policy, now_ns = self.rules.current.policy, time.time_ns()

@@ -7,6 +7,7 @@
 #ifndef HEADS_WITHOUT_PYTHON
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include "as_packet.h"
 #endif
 #include <stdint.h>
 #include <string.h>
@@ -292,21 +293,8 @@ static PyObject *heads_take(PyObject *module, PyObject *arguments) {
                          (long long)counted.cut_last);
 }
 
-/* Put what passes of a record, `kept` octets of it, among `found`, made by `make` as a sensor.packet.Packet. */
-static int append_head(PyObject *found, PyObject *make, const Frame *frame, Py_ssize_t kept, int64_t ts) {
-    PyObject *parts[4] = {PyLong_FromLongLong(ts), PyLong_FromLong(LINKTYPE_ETHERNET),
-                          PyBytes_FromStringAndSize((const char *)frame->octets, kept),
-                          PyLong_FromUnsignedLong(frame->wire)};
-    PyObject *head = parts[0] && parts[1] && parts[2] && parts[3] ? PyObject_Vectorcall(make, parts, 4, NULL) : NULL;
-    int failed = head == NULL || PyList_Append(found, head) < 0;
-    Py_XDECREF(head);
-    for (int i = 0; i < 4; i++)
-        Py_XDECREF(parts[i]);
-    return failed ? -1 : 0;
-}
-
 /* Take records until there are `heads` of them among `found`, and what was counted among `counts`. */
-static int take_records(struct table *table, uint64_t slots, const uint8_t *file, struct walk *w, PyObject *make,
+static int take_records(struct table *table, uint64_t slots, const uint8_t *file, struct walk *w, const struct maker *maker,
                         Py_ssize_t records, Py_ssize_t heads, int64_t until, PyObject *found, PyObject *counts) {
     while (records-- > 0 && PyList_GET_SIZE(found) < heads && w->last < until) {
         Frame frame;
@@ -317,7 +305,7 @@ static int take_records(struct table *table, uint64_t slots, const uint8_t *file
         if (w->counted.cut_packets && append_count(counts, PyList_GET_SIZE(found), &w->counted) < 0)
             return -1;
         Py_ssize_t kept = (uint32_t)octets < frame.captured ? octets : (Py_ssize_t)frame.captured;
-        if (octets && append_head(found, make, &frame, kept, ts) < 0)
+        if (octets && append_packet(found, maker, ts, frame.octets, kept, frame.wire) < 0)
             return -1;
     }
     return 0;
@@ -326,20 +314,23 @@ static int take_records(struct table *table, uint64_t slots, const uint8_t *file
 static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
     Py_buffer table, file;
     Py_ssize_t at, end, records, heads;
-    PyObject *make, *found, *counts, *answer = NULL;
+    PyObject *found, *counts, *answer = NULL;
+    struct maker maker = {0};
     long long until = INT64_MAX; /* no record is taken behind one that is this late */
     struct walk w = {.last = -1};
     (void)module;
     if (!PyArg_ParseTuple(arguments, "w*y*nnO!O!OnnIIp|L", &table, &file, &at, &end, &PyList_Type, &found, &PyList_Type,
-                          &counts, &make, &records, &heads, &w.header, &w.fraction, &w.is_swapped, &until))
+                          &counts, &maker.make, &records, &heads, &w.header, &w.fraction, &w.is_swapped, &until))
         return NULL;
     uint64_t slots = slots_of((uint64_t)table.len);
     w.at = (uint64_t)at, w.end = (uint64_t)end;
+    maker.link_type = PyLong_FromLong(LINKTYPE_ETHERNET);
     if (!slots || (uintptr_t)table.buf % 8 || at < 0 || at > end || end > file.len || w.header < 16)
         PyErr_SetString(PyExc_ValueError, "the table is too small, or the window lies outside the buffer");
-    else if (!take_records(table.buf, slots, file.buf, &w, make, records, heads, until, found, counts))
+    else if (!take_records(table.buf, slots, file.buf, &w, &maker, records, heads, until, found, counts))
         answer = Py_BuildValue("KILOO", (unsigned long long)w.at, w.packets, (long long)w.last,
                                w.is_damaged ? Py_True : Py_False, w.is_back ? Py_True : Py_False);
+    Py_XDECREF(maker.link_type);
     PyBuffer_Release(&table);
     PyBuffer_Release(&file);
     return answer;

@@ -15,11 +15,21 @@ MAX_HEAD_OCTETS: Final = 16384
 MAX_TARGET_OCTETS: Final = 8000
 MAX_PROTOCOL_OCTETS: Final = 40
 
-_REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z-]{0,31}) ([\x21-\x7e\x80-\xff]{1,8000}) HTTP/1\.[01]\r?\n")
-_BEGINNING: Final = re.compile(rb"[A-Z][A-Z-]{0,31}(?: (?:[\x21-\x7e\x80-\xff]{1,8000}(?: [HTP/1.0]{0,8}\r?)?)?)?")
+# Proxies are generous (RFC 9112 section 3): Squid and HAProxy take every token for a method, tabs for spaces, several
+# of them, versions that there are not. A line that no program takes is none.
+METHOD: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}"
+_SPACE: Final = rb"[ \t\x0b\x0c\r]"
+_TARGET: Final = rb"[\x21-\x7e\x80-\xff]{1,8000}"
+_REQUEST_LINE: Final = re.compile(
+    rb"(" + METHOD + rb")" + _SPACE + rb"+(" + _TARGET + rb")" + _SPACE + rb"+HTTP/[0-9]\.[0-9]\r*\n"
+)
+_BEGINNING: Final = re.compile(
+    METHOD + rb"(?:" + _SPACE + rb"+(?:" + _TARGET + rb"(?:" + _SPACE + rb"+(?:[HTP/0-9.]{1,8}\r*)?)?)?)?"
+)
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _FIELD: Final = re.compile(
-    rb"^(host|upgrade|sec-websocket-protocol|content-length|transfer-encoding|x-inlets-id)[ \t]*:([^\r\n]*)",
+    rb"^(host|upgrade|sec-websocket-protocol|content-length|transfer-encoding|x-inlets-id)[ \t]*:"
+    rb"((?:[^\r\n]|\r?\n[ \t])*)",  # a value may go on in the next line (RFC 9112 section 5.2)
     re.IGNORECASE | re.MULTILINE,
 )
 _HOST_AND_PORT: Final = re.compile(rb"(?:\[[^\]]*\]|[^:\[@]+):[0-9]+")
@@ -73,14 +83,15 @@ def read_request(stream: bytes, *, is_final: bool = False) -> HttpRequest:
     fields: dict[bytes, bytes] = {}
     for name, value in _FIELD.findall(stream, line.end(), max(stop, line.end())):
         fields.setdefault(name.lower(), value.strip())
-    return _as_request(line[1], line[2], fields, end.end() if end else 0)
+    return _as_request(line[1].upper(), line[2], fields, end.end() if end else 0)
 
 
 def _as_request(method: bytes, target: bytes, fields: dict[bytes, bytes], head_octets: int) -> HttpRequest:
     authority, path = split_target(method, target)
     split = split_connect if method == b"CONNECT" else split_authority
-    host, port = split(authority or fields.get(b"host", b""))
-    other = _other_reading(method, authority)
+    field = fields.get(b"host", b"")
+    host, port = split(authority or field.partition(b",")[0])
+    other = other_reading(method, target) if authority else other_field(field)
     if method == b"CONNECT" and not host:
         raise MalformedHttp(0, "CONNECT without a host")
     return HttpRequest(
@@ -133,17 +144,27 @@ def split_connect(authority: bytes) -> tuple[str, int | None]:
     return split_authority(found[0] if found is not None else authority)
 
 
-def _other_reading(method: bytes, authority: bytes) -> str | None:
-    """Return the host that other programs take from an authority that no standard allows.
+def other_reading(method: bytes, target: bytes) -> str | None:
+    """Return the host that other programs take from a target that no standard allows.
 
-    A CONNECT with an `@`: Go's net/url takes what stands before it for user information. A backslash: browsers and
-    Node.js take it for a slash (WHATWG URL), where the host ends; Squid takes no notice of it.
+    A CONNECT with an `@`: Go's net/url and HAProxy take what stands before it for user information. A CONNECT with a
+    scheme: HAProxy passes over it. A question mark: HAProxy lets the authority end at a slash only. A backslash:
+    browsers and Node.js take it for a slash (WHATWG URL), where the host ends; Squid takes no notice of it.
     """
-    if method == b"CONNECT" and b"@" in authority:
-        return split_authority(authority)[0] or None
-    if b"\\" in authority:
-        return split_authority(authority.partition(b"\\")[0])[0] or None
-    return None
+    scheme, separator, rest = target.partition(b"://")
+    authority = (rest if separator and scheme.isalpha() else target).partition(b"/")[0]
+    if method == b"CONNECT" and b"@" not in authority and not separator:
+        return None
+    if method != b"CONNECT" and b"\\" in authority:
+        return split_authority(re.split(rb"[\\?#]", authority, maxsplit=1)[0])[0] or None
+    host = re.split(rb"[?#]", authority.rpartition(b"@")[2], maxsplit=1)[0]
+    return split_authority(host)[0] or None
+
+
+def other_field(field: bytes) -> str | None:
+    """Return the last host of a Host field that holds several: HAProxy takes it for a list."""
+    _, comma, last = field.rpartition(b",")
+    return split_authority(last.strip())[0] or None if comma else None
 
 
 def _websocket_protocols(value: bytes) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ MIN_INITIAL_DATAGRAM: Final = 1200  # RFC 9000 section 14.1
 _IS_LONG: Final = 0x80
 _IS_FIXED: Final = 0x40
 _MAX_CONNECTION_ID: Final = 20
+_ZERO_RTT: Final = 0x10  # behind an Initial's type bits in both versions
 _SAMPLE_OCTETS: Final = 16
 _SAMPLE_OFFSET: Final = 4
 _TAG_OCTETS: Final = 16
@@ -237,11 +238,16 @@ class QuicInitialReader:
 
 
 def is_quic_initial(datagram: bytes) -> bool:
-    """Tell whether a datagram looks like a client's Initial of a known version; nothing is decrypted."""
+    """Tell whether a datagram looks like a client's Initial of a known version; nothing is decrypted.
+
+    0-RTT may stand before it in the same datagram (RFC 9000 section 12.2).
+    """
     if len(datagram) < MIN_INITIAL_DATAGRAM or datagram[0] & (_IS_LONG | _IS_FIXED) != _IS_LONG | _IS_FIXED:
         return False
     version = _VERSIONS.get(int.from_bytes(datagram[1:5], "big"))
-    if version is None or datagram[0] & 0x30 != version.initial or datagram[5] > _MAX_CONNECTION_ID:
+    if version is None or datagram[5] > _MAX_CONNECTION_ID:
+        return False
+    if datagram[0] & 0x30 not in (version.initial, version.initial + _ZERO_RTT):
         return False
     return datagram[6 + datagram[5]] <= _MAX_CONNECTION_ID
 

@@ -46,6 +46,7 @@ _HTTP_TELLS: Final = {
     "/derp": ("derp", "tailscale-derp"),
     "/v1/events": ("websocket", "wstunnel"),
 }
+_LINE_ENDS: Final = b"\r\n"
 _PROXY_V1: Final = re.compile(rb"PROXY (?:TCP4|TCP6|UNKNOWN)[ -~]{0,92}\r\n")
 _PROXY_V1_START: Final = b"PROXY "
 _PROXY_V1_MOST_OCTETS: Final = 107
@@ -219,6 +220,16 @@ def _read_http(stream: bytes, *, is_final: bool) -> _Layer:
     return _Layer(facts, None if is_end else request.head_octets + (request.body_octets or 0))
 
 
+def _read_behind_empty_lines(stream: bytes, *, is_final: bool) -> _Layer:
+    """Return the request behind empty lines, which servers and proxies pass over (RFC 9112 section 2.2)."""
+    request = stream.lstrip(_LINE_ENDS)
+    if not request:
+        raise NeedMoreData
+    layer = _read_http(request, is_final=is_final)
+    skipped = len(stream) - len(request)
+    return _Layer(layer.facts, layer.octets + skipped if layer.octets is not None else None)
+
+
 def _request_indicators(request: HttpRequest) -> tuple[Indicator, ...]:
     evidence = Evidence.HTTP_CONNECT if request.method == "CONNECT" else Evidence.HTTP_HOST
     found = [Indicator(evidence, host) for host in (request.other_host, request.host) if host]
@@ -234,6 +245,9 @@ def _request_indicators(request: HttpRequest) -> tuple[Indicator, ...]:
 
 def _read_binary(stream: bytes, *, is_final: bool) -> _Layer:
     """Return what a stream that starts with no text carries: DNS, or something else once the octets rule out DNS."""
+    if stream[0] in _LINE_ENDS:
+        with suppress(MalformedInput):
+            return _read_behind_empty_lines(stream, is_final=is_final)
     if stream[0] in _BINARY_TUNNELS:
         with suppress(MalformedInput):
             return _tunnel(_BINARY_TUNNELS[stream[0]](stream))

@@ -21,7 +21,7 @@ HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>.e
 MINUTE_NS = 60 * 10**9
 AXE = Path(__file__).parents[1] / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 SECTIONS = (
-    *("/", "/findings", "/events", "/services", "/lists", "/lists/unsanctioned-domains"),
+    *("/", "/findings", "/events", "/services", "/lists", "/lists/unsanctioned-domains", "/profiles"),
     *("/sensors", "/policy", "/outputs", "/tokens", "/audit", "finding", "event"),
 )
 pytestmark = needs_chrome

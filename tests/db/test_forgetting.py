@@ -12,9 +12,10 @@ from rules.event import DEMONSTRATION
 HOUR_NS = 3600 * 10**9
 
 
-def sums(store: Store) -> list[object]:
+def sums(store: Store) -> tuple[object, ...]:
     window = EventFilter(from_ns=T0_NS // HOUR_NS * HOUR_NS)
-    return list(store.aggregate(window, Aggregation(by=(Dimension.SERVICE,), interval_ns=HOUR_NS), 1000))
+    by_hour = store.aggregate(window, Aggregation(by=(Dimension.SERVICE,), interval_ns=HOUR_NS), 1000)
+    return by_hour, store.service_counts(T0_NS, T0_NS + 24 * HOUR_NS)
 
 
 @pytest.fixture

@@ -7,14 +7,18 @@ const issuer = `http://127.0.0.1:${port}`;
 let persona = {};
 
 const provider = new Provider(issuer, {
-  clients: [{ client_id: 'molecatcher', client_secret: 'secret-of-the-client', redirect_uris: [redirectUri] }],
+  clients: [{
+    client_id: 'molecatcher', client_secret: 'secret-of-the-client', redirect_uris: [redirectUri],
+    backchannel_logout_uri: new URL('/sign-in/back-channel-logout', redirectUri).href,
+    backchannel_logout_session_required: true,
+  }],
   claims: {
     openid: ['sub', 'acr', 'amr', 'auth_time', 'groups', 'preferred_username'],
   },
   acrValues: ['urn:example:gold', 'urn:example:silver'],
   conformIdTokenClaims: false,
   pkce: { required: () => true },
-  features: { devInteractions: { enabled: false }, rpInitiatedLogout: { enabled: true } },
+  features: { devInteractions: { enabled: false }, rpInitiatedLogout: { enabled: true }, backchannelLogout: { enabled: true } },
   cookies: { keys: ['only for tests'] },
   interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
   findAccount: (_ctx, id) => ({

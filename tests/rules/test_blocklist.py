@@ -141,6 +141,20 @@ def test_addresses_of_an_unpinned_sanctioned_service_are_withheld(catalogue: Cat
     assert "tunnels.example.com" in built.withheld["ngrok"]
 
 
+def test_addresses_that_its_vendor_publishes_are_withheld_too(catalogue: Catalogue) -> None:
+    own = POLICY.replace("ngrok", "cloudflared")
+    published = set(map(ipaddress.ip_address, catalogue.services["cloudflared"].addresses))
+
+    def listed(text: str) -> set[object]:
+        policy = parse_policy(text, "policy.toml", catalogue, NOW_NS)
+        blocked = build_addresses(catalogue, policy, {}, [], NOW_NS).blocked
+        return {ipaddress.ip_network(entry.prefix).network_address for entry in blocked} & published
+
+    assert listed("") == published
+    assert listed(own) == set()
+    assert listed(own + 'addresses = ["3.0.0.0/24"]\n') == published
+
+
 def test_pinned_observed_and_resolved_sanctioned_addresses_are_removed(catalogue: Catalogue) -> None:
     policy = parse_policy(POLICY + 'addresses = ["3.0.0.0/24"]\n', "policy.toml", catalogue, NOW_NS)
     resolved = {"connect.ngrok-agent.com": ["3.0.0.1", "3.1.2.3", "3.1.2.4", "2600:1f00::1", "10.0.0.1", "0.0.0.0"]}

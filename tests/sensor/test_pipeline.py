@@ -239,6 +239,18 @@ def test_a_syn_begins_the_five_tuple_anew() -> None:
     assert {row.state for row in found} == {FlowState.LIVE}
 
 
+def test_a_connection_that_was_never_closed_ends_with_the_answer_to_another_syn() -> None:
+    """A SYN alone says nothing: an open connection goes on (RFC 9293 section 3.10.7.4)."""
+    first, second = Conversation(isn=1000), Conversation(isn=900_000, start_ns=2 * S)
+    begun, other = first.open() + first.send(HELLO[:20]), records(hello_message(server_name(b"other.example")))
+    syn, *opened = second.open()
+    found = last_revisions(replay([*begun, syn, *first.send(HELLO[20:]), *first.answer(SERVER_HELLO)]))
+    assert [row.indicators[0].value for row in found] == [NAME]
+    found = last_revisions(replay([*begun, syn, *opened, *second.send(other), *second.answer(SERVER_HELLO)]))
+    assert [row.indicators[0].value for row in found if row.indicators] == ["other.example"]
+    assert found[-1].state is FlowState.LIVE
+
+
 def test_copies_of_the_handshake_begin_nothing() -> None:
     talk = Conversation()
     handshake = talk.open()

@@ -22,3 +22,5 @@ def build_lists(installation: Installation, folder: Path) -> None:
     publisher.use_profile("agents-only")
     publisher.publish_names()
     installation.preview_lists = publisher.preview
+    installation.preview_profile = publisher.preview_profile
+    installation.list_profiles = publisher.profiles

@@ -140,7 +140,7 @@ async def main(folder: Path) -> None:
     config.bind, config.quic_bind, config.insecure_bind = ["0.0.0.0:443"], [f"{QUIC}:443"], ["0.0.0.0:80"]
     config.certfile = config.keyfile = certificate
     config.alpn_protocols = ["h2", "http/1.1"]
-    config.graceful_timeout = 0
+    config.graceful_timeout, config.keep_alive_timeout = 0, 300
     config.errorlog = config.accesslog = None
     loop = asyncio.get_running_loop()
     await loop.create_datagram_endpoint(DnsOverUdp, ("0.0.0.0", 53))

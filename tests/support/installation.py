@@ -138,10 +138,13 @@ class Installation:
     snapshots: dict[tuple[ListName, str], Snapshot] = field(default_factory=dict)
     profiles: tuple[tuple[Profile, bool], ...] = ((AGENTS_ONLY, True), (STRICT, False))
     used: list[str] = field(default_factory=list)
+    unbuilt: str = ""
     held: dict[ListName, HeldList] = field(default_factory=dict)
     confirmed: list[tuple[ListName, str]] = field(default_factory=list)
     needs_approval: bool = False
     preview_lists: Callable[[Ruleset], Sequence[ListEffect]] = lambda _proposed: ()
+    preview_profile: Callable[[Profile], Sequence[ListEffect]] = lambda _wanted: ()
+    list_profiles: Callable[[], Sequence[tuple[Profile, bool]]] | None = None
     file_policy: Policy = field(default_factory=Policy)
     name_key: bytes = bytes(32)
     stop: Callable[[], None] = lambda: None
@@ -152,7 +155,7 @@ class Installation:
         return ApiContext(
             store=self.store,
             snapshot=self.snapshot,
-            profiles=lambda: self.profiles,
+            profiles=lambda: self.list_profiles() if self.list_profiles else self.profiles,
             use_profile=self.used.append,
             catalogue_services=lambda: self.services,
             catalogue_status=lambda: self.catalogue,
@@ -163,8 +166,10 @@ class Installation:
             ruleset=self.ruleset,
             needs_approval=lambda: self.needs_approval,
             preview_lists=self.preview,
+            preview_profile=self.look_at_profile,
             name_key=self.name_key,
             held_list=self.held_list,
+            why_unbuilt=lambda _name, _profile: self.unbuilt,
             confirm_list=self.confirm,
         )
 
@@ -176,6 +181,10 @@ class Installation:
     def preview(self, proposed: Ruleset) -> Sequence[ListEffect]:
         """Return what other rules would do to the lists."""
         return self.preview_lists(proposed)
+
+    def look_at_profile(self, wanted: Profile) -> Sequence[ListEffect]:
+        """Return what the lists of a profile would hold."""
+        return self.preview_profile(wanted)
 
     def snapshot(self, name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot | None:
         """Return the list in force."""

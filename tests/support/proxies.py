@@ -81,6 +81,23 @@ def haproxy(folder: Path, upstream: int, *, denied: str) -> Iterator[tuple[int, 
         yield http, tcp
 
 
+@contextmanager
+def reading_haproxy(folder: Path) -> Iterator[int]:
+    """Yield the port of an HAProxy that answers a request with the host it would dial for it, or refuses it.
+
+    A forward proxy in HAProxy resolves the Host field (`do-resolve`), which it holds against the target itself.
+    """
+    port = free_port()
+    config = folder / "reading.cfg"
+    config.write_text(
+        "defaults\n  mode http\n  timeout connect 2s\n  timeout client 5s\n  timeout server 5s\n"
+        f"frontend http\n  bind 127.0.0.1:{port}\n"
+        '  http-request return status 200 content-type text/plain lf-string "%[req.hdr(host),host_only]"\n'
+    )
+    with _running([_program("haproxy"), "-f", str(config)], port, folder / "reading.log"):
+        yield port
+
+
 def ask(proxy: int, target: str, payload: bytes = b"ping") -> bytes:
     """Return the status line of a CONNECT through `proxy`; a tunnel that is made carries `payload` both ways."""
     with socket.create_connection(("127.0.0.1", proxy), timeout=10) as connection:

@@ -1,35 +1,10 @@
-"""Traps and what the program makes of each: the tables of docs/detection.md, with the traffic and the verdicts."""
-
-from collections.abc import Callable
-from typing import NamedTuple
+"""Traps that are seen through: a table of docs/detection.md, with the traffic and the verdicts."""
 
 import tricks as t
-from frames import dns_answer, dns_query, tell, told
-
-from sensor.packet import Packet
-
-Verdicts = set[tuple[str, str | None, str]]
+from frames import RST, SYN, dns_answer, dns_query, tell, told
+from trap import NGROK_AGENT, NGROK_AND_UPDATES, NGROK_SUSPECT, PINNED, SSH_SUSPECT, Trap
 
 FULL_WIDTH = "".join(chr(ord(letter) + 0xFEE0) for letter in "ngrok")
-PINNED = 'addresses = ["203.0.113.0/24"]'
-NGROK_AGENT: Verdicts = {("unsanctioned", "ngrok", "agent")}
-NGROK_AND_UPDATES: Verdicts = {("unsanctioned", "ngrok", "agent"), ("unsanctioned", "ngrok", "auxiliary")}
-NGROK_SUSPECT: Verdicts = {("suspicious", "ngrok", "agent")}
-SANCTIONED_AGENT: Verdicts = {("sanctioned", "ngrok", "agent")}
-SSH_SUSPECT: Verdicts = {("suspicious", "ssh-remote-forward", "unclear")}
-NGROK_VISITOR: Verdicts = {("unsanctioned", "ngrok", "visitor")}
-NOTHING: Verdicts = set()
-
-
-class Trap(NamedTuple):
-    """A trap: its name and explanation as the documentation has them, the traffic, and the verdicts on it."""
-
-    name: str
-    explanation: str
-    packets: Callable[[], list[Packet]]
-    expected: Verdicts = NGROK_AGENT
-    pin: str = ""
-
 
 DETECTED = (
     Trap(
@@ -92,6 +67,39 @@ DETECTED = (
         lambda: t.through_proxies(t.connect(f"{t.AGENT}:443/@{t.SANCTIONED}:443"), t.hello(t.UNLISTED)),
     ),
     Trap(
+        "empty lines before a request; in its first line tabs, several spaces, versions and methods that there are not",
+        "read as Squid and HAProxy read it",
+        lambda: t.through_proxies(
+            b"\r\n\r\n" + t.connect(f"{t.AGENT}:443").replace(b"CONNECT ", b"connect \t").replace(b"1.1", b"1.9"),
+            t.hello(t.UNLISTED),
+        ),
+    ),
+    Trap(
+        "a Host field that goes on in the next line, or holds several hosts",
+        "the next line belongs to it; of several hosts HAProxy takes the last: suspicious beside the sanctioned name",
+        lambda: [
+            *t.stream(t.http("GET / HTTP/1.1", "Host:", f" {t.AGENT}")),
+            *t.later(t.stream(t.http("GET / HTTP/1.1", f"Host: {t.SANCTIONED}, {t.AGENT}"), port=8080), 60),
+        ],
+        NGROK_AGENT | NGROK_SUSPECT,
+    ),
+    Trap(
+        "a URI with the sanctioned name, a question mark, `@` and the listed name",
+        "Squid takes what stands before the question mark, HAProxy what stands behind `@`: suspicious",
+        lambda: t.through_proxies(t.http(f"GET http://{t.SANCTIONED}?@{t.AGENT}/ HTTP/1.1", f"Host: {t.AGENT}")),
+        NGROK_SUSPECT,
+    ),
+    Trap(
+        "a CONNECT with a scheme before the host",
+        "HAProxy passes over the scheme",
+        lambda: t.through_proxies(t.connect(f"http://{t.AGENT}:443"), t.hello(t.UNLISTED)),
+    ),
+    Trap(
+        "several dots at the end of a name",
+        "taken away, as Squid does",
+        lambda: t.through_proxies(t.connect(f"{t.AGENT}..:443"), t.hello(t.UNLISTED)),
+    ),
+    Trap(
         "an alias of one's own domain (CNAME cloaking)",
         "the chain in the answer ends in a listed name",
         t.cloaked_by_alias,
@@ -133,6 +141,31 @@ DETECTED = (
         lambda: t.dialled(t.AGENT)[3:],
     ),
     Trap(
+        "a SYN with another sequence number thrown in before the hello, or into its middle",
+        "an open connection takes no notice of it (RFC 9293 section 3.10.7.4), nor is it taken for another one",
+        lambda: t.interrupted(SYN, at=150),
+    ),
+    Trap(
+        "a reset thrown in before the hello (short TTL)",
+        "what follows begins a flow anew",
+        lambda: t.interrupted(RST, at=0),
+    ),
+    Trap(
+        "segments far ahead of the hello",
+        "eight wait, and what is in order goes on",
+        t.behind_far_segments,
+    ),
+    Trap(
+        "a PROXY protocol header before the hello",
+        "passed over",
+        lambda: t.stream(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + t.hello(t.AGENT)),
+    ),
+    Trap(
+        "TCP in IPv6 fragments of 64 octets",
+        "put together",
+        lambda: t.ipv6_fragments(t.ipv6(t.dialled(t.AGENT), "2001:db8::2", "2001:db8::9"), 64),
+    ),
+    Trap(
         "a proxy behind a proxy: CONNECT in CONNECT",
         "up to 16 layers are read",
         lambda: t.through_proxies(
@@ -157,10 +190,30 @@ DETECTED = (
         lambda: t.quic(*t.in_pieces(t.quic_hello(t.AGENT), 900), order=[4, 3, 2, 1, 0]),
     ),
     Trap(
+        "QUIC version 2, an empty connection ID, a token, a CRYPTO frame for each octet",
+        "read as RFC 9000 and RFC 9369 have it",
+        lambda: t.odd_quic(t.AGENT),
+    ),
+    Trap(
+        "QUIC with a 0-RTT packet before the Initial of a datagram",
+        "passed over (RFC 9000 section 12.2)",
+        lambda: t.behind_zero_rtt(t.AGENT),
+    ),
+    Trap(
         "ECH in the hello, the name asked for in clear",
         "the look-up tells",
         lambda: [*told(t.AGENT), *t.later(t.encrypted_hello(), 1)],
         NGROK_AGENT | NGROK_SUSPECT,
+    ),
+    Trap(
+        "an alias behind forty others, made by DNAME, or in an HTTPS record",
+        "the whole chain of an answer is followed; targets of HTTPS records are aliases",
+        t.other_aliases,
+    ),
+    Trap(
+        "several questions in one segment of DNS over TCP",
+        "each is read",
+        lambda: t.many_over_tcp(1),
     ),
     Trap(
         "DNS over TCP, its length prefix split over two segments",
@@ -215,168 +268,5 @@ DETECTED = (
         "the banner; suspicious",
         lambda: t.stream(b"SSH-2.0-OpenSSH_9.6\r\n"),
         SSH_SUSPECT,
-    ),
-)
-
-UNSEEN = (
-    Trap(
-        "ECH with DoH or DoT",
-        "neither look-up nor server name is in clear. Remedy: refuse DoH, DoT and extension 0xfe0d",
-        t.encrypted_hello,
-        NOTHING,
-    ),
-    Trap(
-        "domain fronting",
-        "the outer name is an innocent one, the Host is inside TLS. Remedy: TLS inspection",
-        lambda: t.dialled(t.UNLISTED),
-        NOTHING,
-    ),
-    Trap(
-        "a server name that nobody lists, to a hard-coded address",
-        "nothing names the service, and its JA4 is that of every Go program",
-        lambda: t.dialled("a.myblog.example"),
-        NOTHING,
-    ),
-    Trap(
-        "a delegated zone (NS cloaking) in a capture file, its name servers in no answer",
-        "nobody asks for them in a replay; live they are asked for. `crl.` and `update.` look-ups may tell",
-        lambda: [*told("tunnels.myblog.example"), *t.later(t.dialled("tunnels.myblog.example"), 1)],
-        NOTHING,
-    ),
-    Trap(
-        "the sanctioned name in a hello to a foreign address, no pin",
-        "sanctioned, with a reason where the client was told other names there. Remedy: pin the addresses",
-        lambda: t.dialled(t.SANCTIONED),
-        SANCTIONED_AGENT,
-    ),
-    Trap(
-        "a server name behind the first 4096 octets of a direction",
-        "the head ends there; real hellos have at most 2 kB",
-        lambda: t.behind_padding(4200),
-        NOTHING,
-    ),
-    Trap(
-        "a decoy hello that never reaches the server (short TTL, bad checksum)",
-        "of two copies the first counts; which one the server took is not on the wire",
-        lambda: t.decoy_first(t.UNLISTED.ljust(len(t.AGENT), "x")),
-        NOTHING,
-    ),
-    Trap(
-        "overlapping IP fragments that contradict each other",
-        "dropped whole and counted as malformed (RFC 5722); receivers drop them too",
-        t.overlapping_fragments,
-        NOTHING,
-    ),
-    Trap(
-        "mid-stream: a capture that lost both look-up and hello",
-        "what follows is encrypted",
-        lambda: t.stream(t.hello(t.AGENT), t.ENCRYPTED)[4:],
-        NOTHING,
-    ),
-    Trap(
-        "a tunnel inside TLS: HTTPS proxy, WebSocket over TLS, VPN, tunnel in tunnel",
-        "only the outer name shows. Remedy: the proxy's log",
-        lambda: t.stream(t.hello("proxy.example.org"), t.ENCRYPTED),
-        NOTHING,
-    ),
-    Trap(
-        "an SSH agent with a hard-coded address on port 22",
-        "plain SSH to an unlisted host is nothing",
-        lambda: t.without_dns("ssh-serveo"),
-        NOTHING,
-    ),
-    Trap(
-        "two questions in one DNS query",
-        "not read; resolvers refuse it (RFC 9619)",
-        lambda: t.query(t.two_questions()),
-        NOTHING,
-    ),
-    Trap(
-        "two Host fields in a request",
-        "the first counts; servers refuse it (RFC 9112 section 3.2)",
-        lambda: t.stream(t.http("GET / HTTP/1.1", f"Host: {t.UNLISTED}", f"Host: {t.AGENT}")),
-        NOTHING,
-    ),
-    Trap(
-        "GRE, IP in IP, 6to4",
-        "only the outer packet is read. Remedy: listen before the gateway that wraps",
-        lambda: [
-            *t.encapsulated(t.dialled(t.AGENT), 4),
-            *t.encapsulated(t.dialled(t.AGENT), 47, b"\0\0\x08\0"),
-            *t.encapsulated(t.ipv6(t.dialled(t.AGENT), "2002::2", "2002::3"), 41),
-        ],
-        NOTHING,
-    ),
-    Trap("VXLAN", "the same", lambda: t.vxlan(t.dialled(t.AGENT)), NOTHING),
-    Trap("MPLS", "the same", lambda: t.wrapped(t.dialled(t.AGENT), 0x8847, b"\0\x01\x01\x40"), NOTHING),
-)
-
-QUIET = (
-    Trap(
-        "a request to a proxy for the sanctioned name, the policy pins addresses",
-        "the proxy's address is no lie: an absolute URI is for a proxy, as a CONNECT is",
-        lambda: t.through_proxies(t.http(f"GET http://{t.SANCTIONED}/crl HTTP/1.1", f"Host: {t.SANCTIONED}")),
-        SANCTIONED_AGENT,
-        PINNED,
-    ),
-    Trap(
-        "user information before the sanctioned name of a URI",
-        "it names no host",
-        lambda: t.through_proxies(t.http(f"GET http://u:p@{t.SANCTIONED}/ HTTP/1.1", f"Host: {t.SANCTIONED}")),
-        SANCTIONED_AGENT,
-    ),
-    Trap(
-        "sites for people: documentation, dashboard, log-in",
-        "not agents' names",
-        lambda: t.asked("ngrok.com", "docs.ngrok.com", "dashboard.ngrok.com", "tailscale.com", "pinggy.io"),
-        NOTHING,
-    ),
-    Trap(
-        "look-alikes: `evil-ngrok-agent.com`, `ngrok-agent.com.example.net`",
-        "names are compared by whole labels from the right",
-        lambda: t.asked("evil-ngrok-agent.com", "ngrok-agent.com.example.net"),
-        NOTHING,
-    ),
-    Trap(
-        "a search domain behind the name: `connect.ngrok-agent.com.corp.example`",
-        "another name",
-        lambda: t.asked(f"{t.AGENT}.corp.example"),
-        NOTHING,
-    ),
-    Trap(
-        "a dot inside a label, a NUL inside a name",
-        "escaped, so that it is another name",
-        lambda: [*t.dialled("x\0.connect.ngrok-agent.com\0.example.net"), *t.query(t.dotted_label())],
-        NOTHING,
-    ),
-    Trap(
-        "an address shared with an agent's name, told for another name too",
-        "the name that the client asked for explains the flow",
-        lambda: [*told(t.AGENT), *t.later([*told(t.UNLISTED), *t.dialled(t.UNLISTED)], 1)],
-        NGROK_AGENT,
-    ),
-    Trap(
-        "the same address, told to another client",
-        "told names are kept by client",
-        lambda: [*told(t.AGENT), *t.later(t.of_another_client(t.dialled(t.UNLISTED)), 1)],
-        NGROK_AGENT,
-    ),
-    Trap(
-        "the same address, long after the answer expired",
-        "told names are kept for their time to live",
-        lambda: [*told(t.AGENT, ttl=60), *t.later(t.dialled(t.UNLISTED), 3600)],
-        NGROK_AGENT,
-    ),
-    Trap(
-        "the sanctioned ingress on an address that also serves a listed name",
-        "sanction wins",
-        lambda: t.recorded("ngrok-py-sanctioned-sharedip"),
-        SANCTIONED_AGENT,
-    ),
-    Trap(
-        "somebody who opens a tunnel's page, a mail gateway that follows links",
-        "a visitor, of low severity",
-        lambda: t.dialled("x.ngrok-free.app"),
-        NGROK_VISITOR,
     ),
 )

@@ -4,6 +4,8 @@ import struct
 from collections.abc import Iterable
 from itertools import pairwise
 
+import dns.message
+import dns.rrset
 import msgspec
 from frames import (
     ACK,
@@ -28,7 +30,7 @@ from frames import (
     udp,
 )
 from hellos import extension, hello_message, records, server_name, vector
-from initials import crypto, initial
+from initials import V2, crypto, initial
 from recordings import CAPTURES
 
 from sensor.decode import Datagram, decode
@@ -265,3 +267,108 @@ def dotted_label() -> bytes:
     question = dns_query("a.example.net")
     label = AGENT.encode()
     return question[:12] + vector(1, label) + question[14:]
+
+
+def interrupted(*flags: int, at: int) -> list[Packet]:
+    """A connection with segments thrown in after `at` octets of the hello, which never reach the server."""
+    talk, octets = Conversation(), hello(AGENT)
+    packets = talk.open() + (talk.send(octets[:at]) if at else [])
+    for number, flag in enumerate(flags):
+        seq = talk.next_seq[True] + 5000 * bool(flag & SYN)
+        packets.append(tcp(talk.now_ns + number, ENDS, (seq, 0, flag)))
+    talk.now_ns += MS
+    return packets + talk.send(octets[at:]) + talk.answer(ANSWERED)
+
+
+def behind_far_segments() -> list[Packet]:
+    """Twelve segments ahead of the hello, more than can wait."""
+    talk = Conversation()
+    packets = talk.open()
+    for number in range(12):
+        seq = talk.next_seq[True] + 3000 + 40 * number
+        packets.append(tcp(talk.now_ns, ENDS, (seq, talk.next_seq[False], PSH | ACK), b"x" * 20))
+    talk.now_ns += MS
+    return packets + talk.send(hello(AGENT)) + talk.answer(ANSWERED)
+
+
+def two_hellos(first: str, second: str) -> list[Packet]:
+    """A hello, a HelloRetryRequest, and another hello."""
+    talk = Conversation()
+    packets = talk.open() + talk.send(hello(first)) + talk.answer(ANSWERED)
+    return packets + talk.send(b"\x14\x03\x03\0\1\1" + hello(second)) + talk.answer(ANSWERED)
+
+
+def ipv6_fragments(rows: Iterable[Packet], octets: int) -> list[Packet]:
+    """Packets over IPv6 in fragments (RFC 8200 section 4.5)."""
+    made = []
+    for number, row in enumerate(rows):
+        header, body = row.data[14:54], row.data[54:]
+        for at in range(0, len(body), octets):
+            piece = body[at : at + octets]
+            fragment = struct.pack(">BBHI", header[6], 0, at | (at + octets < len(body)), number) + piece
+            start = row.data[:14] + header[:4] + struct.pack(">HB", len(fragment), 44) + header[7:]
+            made.append(packet(row.ts_ns, start + fragment))
+    return made
+
+
+def odd_quic(name: str) -> list[Packet]:
+    message = hello_message(server_name(name.encode()))
+    by_octet = b"".join(crypto(at, message[at : at + 1]) for at in range(len(message)))
+    datagrams = [
+        initial(crypto(0, message), version=V2),
+        initial(crypto(0, message), dcid=b""),
+        initial(crypto(0, message), token=bytes(900), length=1400),
+        initial(by_octet),
+    ]
+    return [udp(AT_NS + at * MS, (CLIENT, 41000 + at, SERVER, 443), row) for at, row in enumerate(datagrams)]
+
+
+def behind_zero_rtt(name: str) -> list[Packet]:
+    early = b"\xd0\0\0\0\1\x08original\0" + vector(1, bytes(60))
+    datagram = early + initial(crypto(0, hello_message(server_name(name.encode()))))
+    return [udp(AT_NS, ENDS, datagram)]
+
+
+def in_socks(rows: Iterable[Packet]) -> list[Packet]:
+    """Datagrams as a SOCKS5 proxy takes them (RFC 1928 section 7)."""
+    header = b"\0\0\0\3" + vector(1, AGENT.encode()) + struct.pack(">H", 443)
+    return [udp(row.ts_ns, (CLIENT, 40000, SERVER, 1080), header + row.data[42:]) for row in rows]
+
+
+def clear_http2() -> list[Packet]:
+    """The preface of HTTP/2, and a CONNECT (RFC 9113 section 3.4, RFC 7541)."""
+    fields = b"\x02\x07CONNECT\x41" + vector(1, f"{AGENT}:443".encode())
+    frames = vector(3, b"") + b"\4\0\0\0\0\0" + vector(3, fields) + b"\1\4\0\0\0\1" + fields
+    return stream(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frames, port=3128)
+
+
+def many_over_tcp(before: int) -> list[Packet]:
+    """A question over TCP behind others in one segment."""
+    talk = Conversation((CLIENT, 40000, RESOLVER, 53))
+    names = [*(f"host{number}.example.org" for number in range(before)), AGENT]
+    questions = [vector(2, dns_query(name, ident=number)) for number, name in enumerate(names)]
+    return talk.open() + talk.send(b"".join(questions), size=60_000)
+
+
+def other_aliases() -> list[Packet]:
+    """Answers that lead to the agent's name through forty aliases, DNAME, and both modes of HTTPS records."""
+    chain = ["own0.example", *(f"own0-{number}.example" for number in range(40)), AGENT]
+    told_by = {
+        "own0.example": [f"{one}. 60 IN CNAME {other}." for one, other in pairwise(chain)],
+        "connect.own1.example": [
+            "own1.example. 60 IN DNAME ngrok-agent.com.",
+            f"connect.own1.example. 60 IN CNAME {AGENT}.",
+        ],
+        "own2.example": [f"own2.example. 60 IN HTTPS 0 {AGENT}."],
+        "own3.example": [f"own3.example. 60 IN HTTPS 1 {AGENT}. ipv4hint={SERVER}"],
+    }
+    packets = []
+    for number, (name, rows) in enumerate(told_by.items()):
+        query = dns.message.from_wire(dns_query(name, ident=number, qtype=65 if "HTTPS" in rows[0] else 1))
+        answer = dns.message.make_response(query)
+        answer.answer = [dns.rrset.from_text(*row.split(" ", 4)) for row in rows]
+        packets += [
+            udp(number * S, (CLIENT, 5000 + number, RESOLVER, 53), query.to_wire()),
+            udp(number * S + MS, (RESOLVER, 53, CLIENT, 5000 + number), answer.to_wire()),
+        ]
+    return packets

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from api.routes.pages import access, events, findings, lists, outputs, overview, policy, sensors, services
+from api.routes.pages import access, events, findings, lists, outputs, overview, policy, profiles, sensors, services
 
 router = APIRouter(include_in_schema=False)
-for section in (overview, findings, events, services, lists, sensors, policy, outputs, access):
+for section in (overview, findings, events, services, lists, profiles, sensors, policy, outputs, access):
     router.include_router(section.router)

@@ -167,7 +167,7 @@ def test_counts_are_bounded() -> None:
     with pytest.raises(Problem) as refused:
         rates.count_unknown("192.0.2.2")
     assert refused.value.kind is Kind.RATE_LIMITED
-    assert len(rates._storage["unknown"].storage) == MAX_KEYS + 1
+    assert len(rates._unknown.counts) == MAX_KEYS + 1
     person = Principal(ActorKind.PERSON, "a")
     assert rates.count(person)["RateLimit"].startswith('"known";r=4')
 

@@ -141,6 +141,23 @@ def test_a_sign_in_belongs_to_its_browser_and_its_question(place: Place) -> None
 
 
 @needs_provider
+def test_a_session_is_over_when_it_is_over_with_the_provider(place: Place) -> None:
+    place.provider.set_persona(**ALICE)
+    place.browser.get(f"{place.url}/sign-in/oidc")
+    with closing(Browser()) as elsewhere:
+        elsewhere.get(f"{place.url}/sign-in/oidc")
+        form = place.browser.get(f"{place.provider.issuer}/session/end")
+        secret = re.search(r'name="xsrf" value="([0-9a-f]+)"', form.text)
+        assert secret is not None
+        said = {"xsrf": secret[1], "logout": "yes"}
+        place.browser.once("POST", f"{place.provider.issuer}/session/end/confirm", data=said)
+        assert place.browser.once("GET", f"{place.url}/v1/me").status_code == 401
+        assert elsewhere.once("GET", f"{place.url}/v1/me").status_code == 200, "another session of the same person"
+    (entry,) = place.installation.store.audit(AuditFilter(action="session.end"), 9)
+    assert (entry.actor_id, entry.detail) == (place.provider.issuer, "the provider says it is over")
+
+
+@needs_provider
 def test_the_question_has_pkce_nonce_state_and_age(place: Place) -> None:
     asked = place.browser.once("GET", f"{place.url}/sign-in/oidc").headers["location"]
     query = parse_qs(urlsplit(asked).query)

@@ -1,0 +1,100 @@
+"""Profiles: what the lists hold for firewalls that take something else than the others."""
+
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Path
+from starlette.responses import Response
+
+from api.caller import Who
+from api.context import ApiContext
+from api.dependencies import Context
+from api.documents import document, json_response
+from api.list_schemas import KnownProfileDocument, ProfileList
+from api.listed import profile_document
+from api.openapi import problems
+from api.policy_checks import PROFILES_FULL, require_profile
+from api.problems import Kind, Problem
+from api.workflow_queries import ProfileBody
+from api.workflow_schemas import ProfilePreviewDocument
+from db.workflow_values import StoredProfile
+from rules.list_effects import ListEffect
+from rules.profiles import BUILT_IN
+
+router = APIRouter(tags=["lists"])
+ProfileName = Annotated[str, Path(max_length=64)]
+NO_PROFILE = "No profile that was made over the API has this name; /v1/profiles lists them."
+NOBODY = dict.fromkeys(("owner", "reason", "changed_by", "changed_at"))
+
+
+@router.get("/v1/profiles", response_model=ProfileList, responses=problems(503))
+def list_profiles(context: Context) -> Response:
+    """Every profile: those built in, the policy file's, those made over the API; of one name the file's."""
+    return json_response({"items": profile_documents(context)})
+
+
+@router.put("/v1/profiles/{name}", response_model=KnownProfileDocument, responses=problems(409, 422, 503))
+def set_profile(name: ProfileName, body: ProfileBody, context: Context, who: Who) -> Response:
+    """Make a profile or change one that was made over the API; its lists follow within seconds where they are pulled.
+
+    The guards hold back what shrinks or grows too much at once, as for every change.
+    """
+    require_profile(name, body, context.ruleset(), context.now_ns())
+    made = StoredProfile(
+        chosen=body.to_table(name),
+        owner=body.owner,
+        reason=body.reason,
+        changed_by=who.name,
+        changed_at_ns=context.now_ns(),
+    )
+    if not context.store.policy.set_profile(made):
+        raise Problem(Kind.CONFLICT, PROFILES_FULL)
+    context.policy_changed()
+    return json_response(next(row for row in profile_documents(context) if row["name"] == name))
+
+
+@router.post("/v1/profiles/{name}/preview", response_model=ProfilePreviewDocument, responses=problems(409, 422, 503))
+def preview_profile(name: ProfileName, body: ProfileBody, context: Context) -> Response:
+    """How many entries each list of a profile would have, beside what it, or else the default one, holds now."""
+    found = msgspec.to_builtins(profile_effects(name, body, context))
+    for row in found:
+        row["list"] = row.pop("list_name")
+    return json_response({"lists": found})
+
+
+@router.delete("/v1/profiles/{name}", status_code=204, responses=problems(404, 409, 422, 503))
+def remove_profile(name: ProfileName, context: Context) -> Response:
+    """Remove a profile that was made over the API; refused while a token is bound to it."""
+    bound = next((row for row in context.store.tokens() if row.profile == name and row.revoked_at_ns is None), None)
+    if bound is not None:
+        raise Problem(Kind.CONFLICT, f"The token {bound.name} is bound to this profile: revoke it first.")
+    if not context.store.policy.remove_profile(name):
+        raise Problem(Kind.NOT_FOUND, NO_PROFILE)
+    context.policy_changed()
+    return Response(status_code=204)
+
+
+def profile_effects(name: str, body: ProfileBody, context: ApiContext) -> list[ListEffect]:
+    """Return what each list of a profile would hold.
+
+    Raises:
+        Problem: the profile could not be kept.
+    """
+    return list(context.preview_profile(require_profile(name, body, context.ruleset(), context.now_ns())))
+
+
+def profile_documents(context: ApiContext) -> list[dict[str, object]]:
+    """Return every profile as a document, in the order in which they were made."""
+    policy, in_use = context.ruleset().policy, {row.name for row, is_in_use in context.profiles() if is_in_use}
+    stored = {row.chosen.name: row for row in context.store.policy.profiles()}
+    built_in = {row.name for row in BUILT_IN}
+    documents = []
+    for profile in policy.profiles:
+        origin = "built-in" if profile.name in built_in else "file"
+        people: dict[str, object] = {**NOBODY}
+        row = stored.get(profile.name) if profile.name in policy.profiles_in_database else None
+        if row is not None:
+            origin = "database"
+            people = {name: value for name, value in document(row).items() if name != "chosen"}
+        documents.append(profile_document(profile, profile.name in in_use) | {"origin": origin} | people)
+    return documents

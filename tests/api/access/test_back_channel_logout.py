@@ -1,0 +1,113 @@
+"""The provider tells of sessions that are over: whose they are, once, and only the provider."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+from access_server import serving
+from installation import Installation
+from joserfc import jwt
+from joserfc.jwk import ECKey
+
+from api.access.config import AccessConfig, OidcConfig
+from api.access.logout_token import EVENT
+from api.access.sessions import digest_of
+from api.times import NS_PER_S
+from db.access_values import AccessRole, Session
+
+KEY = ECKey.generate_key("P-256", {"kid": "1"})
+PATH = "/sign-in/back-channel-logout"
+
+
+class _Provider(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        issuer = f"http://127.0.0.1:{self.server.server_port}"  # type: ignore[attr-defined]
+        described = {"issuer": issuer, "jwks_uri": f"{issuer}/keys"}
+        body = {"keys": [KEY.as_dict(private=False)]} if self.path == "/keys" else described
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def issuer() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Provider) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def page(installation: Installation, issuer: str) -> Iterator[httpx.Client]:
+    oidc = OidcConfig(issuer=issuer, client_id="molecatcher", roles={"soc": AccessRole.VIEWER})
+    with serving(installation, AccessConfig(public_url="http://127.0.0.1", oidc=oidc)) as client:
+        yield client
+
+
+def begin(installation: Installation, issuer: str, name: str, sid: str) -> None:
+    now_ns = installation.now_ns
+    session = Session(
+        digest=digest_of(f"{name}/{sid}"),
+        session_id=f"{name}/{sid}",
+        issuer=issuer,
+        subject=name,
+        name=name,
+        role=AccessRole.VIEWER,
+        authenticated_at_ns=now_ns,
+        created_at_ns=now_ns,
+        used_at_ns=now_ns,
+        expires_at_ns=now_ns + 3600 * NS_PER_S,
+        provider_sid=sid,
+    )
+    installation.store.add_session(session, 99)
+
+
+def told(installation: Installation, issuer: str, **claims: object) -> dict[str, str]:
+    said = {"iss": issuer, "aud": "molecatcher", "iat": installation.now_ns // NS_PER_S, "events": {EVENT: {}}} | claims
+    return {"logout_token": jwt.encode({"alg": "ES256", "kid": "1"}, said, KEY)}
+
+
+def alive(installation: Installation) -> set[str]:
+    return {row.session_id for row in installation.store.sessions(installation.now_ns) if row.revoked_at_ns is None}
+
+
+def test_the_session_or_all_of_a_person_end(installation: Installation, page: httpx.Client, issuer: str) -> None:
+    for name, sid in (("u-1", "a"), ("u-1", "b"), ("u-1", "c"), ("u-2", "d")):
+        begin(installation, issuer, name, sid)
+    begin(installation, "https://another.example", "u-1", "e")
+    answer = page.post(PATH, data=told(installation, issuer, jti="1", sub="u-1", sid="a"))
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    assert alive(installation) == {"u-1/b", "u-1/c", "u-2/d", "u-1/e"}
+    assert page.post(PATH, data=told(installation, issuer, jti="2", sid="d")).status_code == 200
+    assert page.post(PATH, data=told(installation, issuer, jti="3", sub="u-1")).status_code == 200
+    assert alive(installation) == {"u-1/e"}
+    assert page.post(PATH, data=told(installation, issuer, jti="4", sub="nobody")).status_code == 200
+
+
+def test_a_token_is_good_once(installation: Installation, page: httpx.Client, issuer: str) -> None:
+    said = told(installation, issuer, jti="1", sub="u-1")
+    assert page.post(PATH, data=said).status_code == 200
+    begin(installation, issuer, "u-1", "later")
+    again = page.post(PATH, data=said)
+    assert (again.status_code, again.headers["content-type"]) == (400, "application/problem+json")
+    assert "used before" in again.json()["detail"]
+    assert alive(installation) == {"u-1/later"}
+
+
+@pytest.mark.parametrize("said", [{}, {"logout_token": ""}, {"logout_token": "a.b.c"}, {"logout_token": "x" * 60_000}])
+def test_what_proves_nothing_ends_nothing(
+    installation: Installation, page: httpx.Client, issuer: str, said: dict[str, str]
+) -> None:
+    begin(installation, issuer, "u-1", "a")
+    assert page.post(PATH, data=said).status_code == 400
+    assert page.post(PATH, data=told(installation, issuer, jti="1", sub="u-1", nonce="n")).status_code == 400
+    assert alive(installation) == {"u-1/a"}
+
+
+def test_without_a_provider_there_is_nobody_to_tell(client: httpx.Client) -> None:
+    assert client.post(PATH, data={"logout_token": "a.b.c"}).status_code == 404
