@@ -5,10 +5,11 @@ import signal
 import ssl
 import threading
 import time
+from functools import partial
 
 import structlog
 
-from api.app import create_app
+from api.app import change_access, create_app
 from api.context import ApiContext, CatalogueStatus, CatalogueUpdate, PolicyStatus, SanctionedDomain, ServiceRow
 from api.sealed import Seal
 from api.server import ApiServer, bind, parse_listen
@@ -16,7 +17,7 @@ from db.errors import DbError
 from db.output_store import MAX_DEAD
 from db.store import open_store
 from molecatcher import __version__
-from molecatcher.access_file import plan_listening
+from molecatcher.access_file import LiveAccess, plan_listening
 from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.errors import SetupError
 from molecatcher.lists.list_files import ListFiles
@@ -90,6 +91,7 @@ class ApiProcess:
         self._checks_zones = settings.zone_checks
         self.zone: OpenZone | None = None
         app = create_app(self._context(settings), access)
+        self.access = LiveAccess(settings, access, partial(change_access, app), self.store)
         if open_zone:
             keys = ZoneKeyFiles(settings.zone_keys)
             self.zone = OpenZone(open_zone, self.publisher.snapshot, self.store, keys, app.state.pulls)
@@ -100,7 +102,7 @@ class ApiProcess:
         self._wants_lists = threading.Event()
 
     def run(self, notifier: Notifier) -> None:
-        """Serve until SIGTERM or SIGINT; SIGHUP and a changed file reload the policy."""
+        """Serve until SIGTERM or SIGINT; SIGHUP and changed files reload policy and access."""
         signal.signal(signal.SIGHUP, lambda _signal, _frame: self._wants_reload.set())
         for number in (signal.SIGTERM, signal.SIGINT):  # the server takes both over and raises them again in the end
             signal.signal(number, lambda _signal, _frame: self.server.stop())
@@ -141,6 +143,10 @@ class ApiProcess:
                 self._certificate.poll()
             wants_reload = self._wants_reload.is_set()
             self._wants_reload.clear()
+            if wants_reload:
+                self.access.reload()
+            else:
+                self.access.poll()
             if self.rules.reload() if wants_reload else self.rules.poll():
                 self._wants_lists.set()
             if self._wants_lists.is_set():
@@ -207,6 +213,7 @@ class ApiProcess:
             version=__version__,
             ruleset=self.rules,
             policy_changed=self._policy_changed,
+            access_error=lambda: self.access.error,
             catalogue_update=self._catalogue_update,
             preview_lists=self.publisher.preview,
             preview_profile=self.publisher.preview_profile,
