@@ -48,7 +48,8 @@ COMPILED = (
     ),
 )
 STARTED_S = time.time()
-HEADERS = [f"sensor/capture/bpf/{name}.h" for name in ("flow_policy", "packet")]
+AS_PACKET = "sensor/capture/as_packet.h"
+HEADERS = [AS_PACKET, *(f"sensor/capture/bpf/{name}.h" for name in ("flow_policy", "packet"))]
 COMMANDS = {"bdist_wheel", "build_ext", "editable_wheel"}
 
 
@@ -80,7 +81,8 @@ def extensions() -> list[Extension]:
     from mypyc.build import mypycify  # noqa: PLC0415 - slow to import, and most commands build nothing
 
     heads = Extension("sensor.capture._heads", ["sensor/capture/_heads.c"], depends=HEADERS)
-    return [heads, *mypycify(list(COMPILED), opt_level="2", group_name="rules.heads")]
+    ring = Extension("sensor.capture._ring", ["sensor/capture/_ring.c"], depends=[AS_PACKET])
+    return [heads, ring, *mypycify(list(COMPILED), opt_level="2", group_name="rules.heads")]
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": AllOrNothing})

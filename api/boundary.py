@@ -2,12 +2,11 @@
 
 import time
 import uuid
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access.audit import ACT, end_act
@@ -16,19 +15,27 @@ from api.problems import Kind, Problem
 from api.streaming import ANSWER_HEADERS, HEADERS_ONLY, REQUEST_ID
 from db.errors import DbError
 
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
-OVER_TLS = {"Strict-Transport-Security": "max-age=31536000"}
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return headers as ASGI has them."""
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+SECURITY_HEADERS = _raw(
+    {
+        "Content-Security-Policy": (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+            "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        ),
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    }
+)
+OVER_TLS = [*SECURITY_HEADERS, (b"strict-transport-security", b"max-age=31536000")]
 
 log = structlog.get_logger("api")
 
@@ -49,12 +56,11 @@ class RequestBoundary:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        response = _Response(send, scope, request_id=str(uuid.uuid4()), has_body=scope["method"] != "HEAD")
-        scope[REQUEST_ID] = response.request_id
         method, started = scope["method"], time.perf_counter()
-        if method == "HEAD":
-            scope["method"] = "GET"
-            scope[HEADERS_ONLY] = True
+        if method == "HEAD":  # the server needs its own scope as it is, to leave the body out
+            scope = {**scope, "method": "GET", HEADERS_ONLY: True}
+        response = _Response(send, scope, request_id=str(uuid.uuid4()), has_body=method != "HEAD")
+        scope[REQUEST_ID] = response.request_id
         try:
             await self.app(scope, receive, response.send)
         except Problem as problem:
@@ -111,8 +117,7 @@ class _Response:
         await problem.to_response(scope["path"])(scope, receive, self.send)
 
     def _add_headers(self, message: MutableMapping[str, Any]) -> None:
-        headers = MutableHeaders(scope=message)
-        headers["X-Request-Id"] = self.request_id
-        more = OVER_TLS if self._scope["scheme"] == "https" else {}
-        for name, value in (SECURITY_HEADERS | more | self._scope.get(ANSWER_HEADERS, {})).items():
-            headers.setdefault(name, value)
+        own = _raw({"X-Request-Id": self.request_id} | self._scope.get(ANSWER_HEADERS, {}))
+        of_all = OVER_TLS if self._scope["scheme"] == "https" else SECURITY_HEADERS
+        said = {name for name, _value in message["headers"]}
+        message["headers"] = [*message["headers"], *(pair for pair in (*own, *of_all) if pair[0] not in said)]

@@ -128,7 +128,8 @@ def checked_url(url: str) -> str:
         ValueError: it is none, or holds a user.
     """
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isascii() or " " in url:
+    is_text = url.isascii() and url.isprintable() and " " not in url
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not is_text:
         raise ValueError("give a URL such as https://soar.example.com/hooks")
     if parts.username is not None or parts.password is not None or parts.port == 0:
         raise ValueError("leave user and password out of the URL")

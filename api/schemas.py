@@ -4,6 +4,7 @@ from datetime import date, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.sensor_rules import RulesState
 from db.values import FindingState, Metric
 from rules.observation import FlowState, Kind, Transport
 from rules.policy import PolicyOrigin
@@ -247,7 +248,25 @@ class SensorDocument(Document):
     spool_overflow: int = Field(description="Events lost because the spool was full", examples=[0])
     copies: int = Field(description="Packets that another interface had shown already", examples=[0])
     policy_error: str = Field(examples=[""])
+    catalogue_version: str = Field(description="Of the catalogue that it uses", examples=["2026.11.23"])
+    is_remote: bool = Field(description="It takes its rules from this API")
+    rules_revision: str = Field(description="Of those that it took last: their entity tag", examples=[""])
+    rules_state: RulesState = Field(description="`behind`: it uses older rules than those in force for a minute")
     workers: int = Field(description="Processes that share its work; what is counted is their sum", examples=[1])
+
+
+class CatalogueChoice(Document):
+    """The catalogue in force: its version, and SHA-256 of the update that it comes from, if any."""
+
+    version: str = Field(examples=["2026.11.23"])
+    update: str | None = Field(examples=[None])
+
+
+class SensorRulesDocument(Document):
+    """What a sensor goes by: the policy as tables, each with its id, and which catalogue."""
+
+    policy: dict[str, object] = Field(examples=[{"sanctions": [], "exceptions": [], "decisions": []}])
+    catalogue: CatalogueChoice
 
 
 class SensorList(Document):

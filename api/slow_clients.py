@@ -1,25 +1,78 @@
-"""Connections that end, however slow the client is: it holds a place, and the bytes of a list, for so long at most."""
+"""Connections that end, however slow the client is, and hold little, whatever it sends."""
 
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.streaming import CUT_OFF
 
 FIRST_REQUEST_S = 10.0
 CONNECTION_S = 120.0
 MAX_AN_ADDRESS = 32
+MAX_HEAD_OCTETS = 64 * 1024
 PEER_CERTIFICATE = "peer_certificate"
 
 
-class LocalProtocol(H11Protocol):
-    """HTTP/1.1 where whoever answers can cut the connection off: what cuts is in `request.state`."""
+class LocalProtocol(HttpToolsProtocol):
+    """HTTP/1.1 with heads of a bounded size, one request at a time: the parser bounds neither.
+
+    A request before the answer to the one before ends the connection, as do fields after a body. Whoever answers can
+    cut it off too: what cuts is in `request.state`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._is_in_head = True
+        self._head_octets = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its parent has it
         """Take a connection."""
         super().connection_made(transport)
-        self.app_state = self.app_state | {CUT_OFF: transport.abort}
+        self.app_state = self.app_state | {CUT_OFF: self.cut}
+
+    def data_received(self, data: bytes) -> None:
+        """Take octets; a head that does not end ends the connection."""
+        was_in_head = self._is_in_head
+        super().data_received(data)
+        self._head_octets = self._head_octets + len(data) if was_in_head and self._is_in_head else 0
+        if self._head_octets > MAX_HEAD_OCTETS:
+            self.cut()
+
+    def on_message_begin(self) -> None:
+        """Begin to read a head."""
+        if self._is_answering:
+            raise ValueError("a request before the answer to the one before")
+        self._is_in_head = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of a head."""
+        if not self._is_in_head:
+            raise ValueError("a field after a body")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Answer a request."""
+        self._is_in_head = False
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be read; nothing is written into an answer that has begun."""
+        if self._is_answering:
+            self.cut()
+        else:
+            super().send_400_response(msg)
+
+    def cut(self) -> None:
+        """End the connection now, and what is being answered on it."""
+        if self.cycle:
+            self.cycle.disconnected = True
+        self.transport.abort()
+
+    @property
+    def _is_answering(self) -> bool:
+        return bool(self.cycle) and not self.cycle.response_complete
 
 
 class BoundedProtocol(LocalProtocol):
@@ -38,12 +91,12 @@ class BoundedProtocol(LocalProtocol):
         """Take a connection, unless its address has too many."""
         super().connection_made(transport)
         if self._count_of_address() > MAX_AN_ADDRESS:
-            transport.abort()
+            self.cut()
             return
         self.app_state = self.app_state | {PEER_CERTIFICATE: _subject(transport.get_extra_info("peercert"))}
         self._deadlines = [self.loop.call_later(FIRST_REQUEST_S, self._require_request)]
         if self.connection_s is not None:
-            self._deadlines.append(self.loop.call_later(self.connection_s, transport.abort))
+            self._deadlines.append(self.loop.call_later(self.connection_s, self.cut))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadlines."""
@@ -53,7 +106,7 @@ class BoundedProtocol(LocalProtocol):
 
     def _require_request(self) -> None:
         if not self.cycle:
-            self.transport.abort()
+            self.cut()
 
     def _count_of_address(self) -> int:
         own = self.client and self.client[0]

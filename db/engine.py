@@ -197,16 +197,21 @@ def _upsert(dialect: str, table: Table, newer: str | None, clock_step_ns: int | 
 
 def increment(connection: Connection, table: Table) -> Executable:
     """Return an INSERT that adds to the numbers of the row with the same primary key."""
-    return _combine(connection, table, operator.add)
+    return _combine(connection.dialect.name, table, operator.add)
 
 
 def raise_to(connection: Connection, table: Table) -> Executable:
     """Return an INSERT that raises the numbers of the row with the same primary key where they are less."""
-    return _combine(connection, table, lambda held, new: case((new > held, new), else_=held))
+    return _combine(connection.dialect.name, table, _greater)
 
 
-def _combine(connection: Connection, table: Table, how: Callable[[Any, Any], Any]) -> Executable:
-    insert = _INSERT[connection.dialect.name](table)
+def _greater(held: Any, new: Any) -> Any:
+    return case((new > held, new), else_=held)
+
+
+@cache  # as `_upsert`
+def _combine(dialect: str, table: Table, how: Callable[[Any, Any], Any]) -> Executable:
+    insert = _INSERT[dialect](table)
     key = [column.name for column in table.primary_key]
     set_to = {
         column.name: how(column, insert.excluded[column.name]) for column in table.columns if column.name not in key

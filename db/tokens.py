@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, Update, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Update, bindparam, func, insert, select, update
 
 from db.models import TOKEN_REVISION, MetaRow, TokenRow
 from db.values import Token, TokenScope
@@ -50,9 +50,10 @@ def revoke(connection: Connection, token_id: str, at_ns: int) -> bool:
 
 def touch(connection: Connection, used_at_ns: Mapping[str, int]) -> None:
     """Keep when each token was last used, unless a later time is there."""
-    for token_id, at_ns in used_at_ns.items():
-        is_older = func.coalesce(_TOKENS.c.last_used_ns, 0) < at_ns
-        connection.execute(update(_TOKENS).where(_TOKENS.c.token_id == token_id, is_older).values(last_used_ns=at_ns))
+    is_it, at_ns = _TOKENS.c.token_id == bindparam("used_id"), bindparam("at_ns", type_=BigInteger)
+    is_older = func.coalesce(_TOKENS.c.last_used_ns, 0) < at_ns
+    rows = [{"used_id": token_id, "at_ns": used_ns} for token_id, used_ns in used_at_ns.items()]
+    connection.execute(update(_TOKENS).where(is_it, is_older).values(last_used_ns=at_ns), rows)
 
 
 def revision(connection: Connection) -> int:

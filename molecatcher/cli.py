@@ -12,6 +12,7 @@ from rich.console import Console
 from molecatcher.commands.account import app as account_commands
 from molecatcher.commands.catalogue import app as catalogue_commands
 from molecatcher.commands.enforce import app as enforce_commands
+from molecatcher.commands.enrol import enrol
 from molecatcher.commands.fetch import EPILOG as FETCH_EPILOG
 from molecatcher.commands.fetch import fetch
 from molecatcher.commands.format_help import FormatHelp
@@ -147,15 +148,20 @@ def sensor(
     token_file: Annotated[
         Path | None, typer.Option("--token-file", metavar="FILE", help="The sensor's token (scope events:write)")
     ] = None,
+    api_ca: Annotated[
+        Path | None, typer.Option("--api-ca", metavar="FILE", help="The only authority to trust for it (PEM)")
+    ] = None,
 ) -> None:
     """Only the sensor: capture and classify, into the database under the state directory or to another host's API.
+
+    With --api the policy comes from there too; of a --policy file what both speak of wins.
 
     Example: molecatcher sensor --api https://molecatcher.example.com:8484 --token-file /etc/molecatcher/token
     """
     from molecatcher.processes.workers import run as run_sensor
 
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
-    to = {"api": api, "token_file": token_file}
+    to = {"api": api, "token_file": token_file, "api_ca": api_ca}
     run_sensor(_settings(**where, **to, state=state, policy=policy, catalogue_dir=catalogue_dir))
 
 
@@ -338,6 +344,7 @@ def doctor(
     sys.exit(print_doctor(as_json=output == "json"))
 
 
+app.command(rich_help_panel=WATCH)(enrol)
 app.command(epilog=FETCH_EPILOG, rich_help_panel=LISTS)(fetch)
 
 

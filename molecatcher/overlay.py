@@ -16,6 +16,9 @@ LOOK_S = 1.0
 class OverlayFollower:
     """Holds the overlay in force. A look costs one row where nothing changed; a thread of its own looks."""
 
+    revision = ""  # as `molecatcher.processes.remote_rules.RemoteRules` has them: nothing is handed out here
+    error = ""
+
     def __init__(self, store: PolicyStore) -> None:
         """Read the overlay.
 

@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     require_auth: bool = Field(default=False, description="trust nobody for being on loopback")
     api: str | None = Field(default=None, description="where a sensor sends events; none: into the database here")
     token_file: Path | None = Field(default=None, description="file with the token that a sensor sends them with")
+    api_ca: Path | None = Field(
+        default=None, description="the only authority (PEM) that a sensor trusts for that API; none: the system's"
+    )
     feeds_listen: str | None = Field(
         default=None,
         description="where other hosts get lists, over TLS and with a token; none: nowhere",
@@ -135,6 +138,11 @@ class Settings(BaseSettings):
     def agent_addresses(self) -> Path:
         """Return the file of the addresses that names of agents resolve to."""
         return self.state / "agent_addresses.json"
+
+    @property
+    def api_rules(self) -> Path:
+        """Return the file of the rules that the API handed out last, for a sensor whose database is elsewhere."""
+        return self.state / "api_rules.json"
 
     @property
     def zone_keys(self) -> Path:

@@ -14,21 +14,22 @@ PURE_PYTHON = "MOLECATCHER_PURE_PYTHON"
 
 _ROOT = Path(__file__).parents[1]
 _FOLDERS = ("rules", "sensor", "sensor/extract")
-_WALK_FOLDER = "sensor/capture"  # its compiled module has no source in Python: sensor.capture.plain_heads takes over
-_WALK_SOURCES = ("_heads.c", "bpf/flow_policy.h", "bpf/packet.h")
+_C_FOLDER = "sensor/capture"  # its compiled modules have no source in Python: plain_heads and ring do without
+_C_SOURCES = ("_heads.c", "_ring.c", "as_packet.h", "bpf/flow_policy.h", "bpf/packet.h")
+_C_MODULES = ("_heads", "_ring")
 
 
 def choose_form() -> None:
     """Let the import system find sources only, if it must; call it before any module that may be compiled."""
     if os.environ.get(PURE_PYTHON):
-        _take_sources((*_FOLDERS, _WALK_FOLDER))
+        _take_sources((*_FOLDERS, _C_FOLDER))
         return
     if not (_ROOT / "pyproject.toml").exists():  # installed: nobody changes a source there
         return
     if _is_stale():
         _take_sources(_FOLDERS)
-    if _is_walk_stale():
-        _take_sources((_WALK_FOLDER,))
+    if _is_c_stale():
+        _take_sources((_C_FOLDER,))
 
 
 def _is_stale() -> bool:
@@ -40,10 +41,10 @@ def _is_stale() -> bool:
     )
 
 
-def _is_walk_stale() -> bool:
-    folder = _ROOT / _WALK_FOLDER
-    compiled_ns = _modified_ns(folder / f"_heads{EXTENSION_SUFFIXES[0]}")
-    return any(_modified_ns(folder / name) > compiled_ns for name in _WALK_SOURCES)
+def _is_c_stale() -> bool:
+    folder = _ROOT / _C_FOLDER
+    compiled_ns = min(_modified_ns(folder / f"{name}{EXTENSION_SUFFIXES[0]}") for name in _C_MODULES)
+    return any(_modified_ns(folder / name) > compiled_ns for name in _C_SOURCES)
 
 
 def _modified_ns(path: Path) -> int:

@@ -13,6 +13,9 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _PATH = re.compile(r"/[^\x00-\x1f]*[^\x00-\x1f/]")
 _CONTAINER = re.compile(r"[a-z]+:[\w.@:\\-]+")
 
+# The keys of the table by the fields of a source.
+TABLE_KEYS = {"user": "users", "host": "hosts", "mac": "macs", "exe": "executables", "container": "containers"}
+
 Refusal = Callable[[str, str], InvalidPolicy]  # of a key and what is wrong there
 
 

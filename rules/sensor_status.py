@@ -84,6 +84,9 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
     spool_overflow: int = 0
     copies: int = 0  # packets that another interface had shown already
     policy_error: str = ""
+    catalogue_version: str = ""
+    is_remote: bool = False  # it takes its rules from an API
+    rules_revision: str = ""  # of those that it took last
     workers: int = 1  # processes that share the work
 
     def state(self, now_ns: int) -> SensorState:

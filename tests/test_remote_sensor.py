@@ -19,16 +19,20 @@ from stand_ins import make_certificate
 
 from api.access.config import AccessConfig
 from api.app import create_app
+from api.sensor_rules import SensorRules
 from api.server import ApiServer, ListenAddress, Reach, bind
 from api.tls import Certificate
 from db.store import open_store
 from db.values import EventFilter, TokenScope
+from db.workflow_values import StoredDecision
 from molecatcher.errors import SetupError
 from molecatcher.processes.remote_sink import sink_of
 from molecatcher.settings import Settings
+from rules.verdict import Decision
 
 pytestmark = needs_root
 NAME = "connect.ngrok-agent.com"
+SENSOR = "019ab1f0-8c00-7000-8000-00000000002a"
 
 
 @contextmanager
@@ -76,13 +80,58 @@ def spooled(folder: Path) -> int:
     return len(list((folder / "state" / "spool").glob("*.events")))
 
 
+def make_sensor(installation: Installation, folder: Path) -> None:
+    """Give the sensor its identity, and a token that is bound to it."""
+    (folder / "state").mkdir(mode=0o700)
+    (folder / "state" / "sensor_id").write_text(SENSOR)
+    token = add_token(installation.store, scopes=(TokenScope.EVENTS_WRITE,), sensor_id=SENSOR)
+    (folder / "token").write_text(token)
+
+
+@pytest.mark.timeout(240)
+def test_the_policy_comes_from_the_api_and_stays_while_it_is_away(tmp_path: Path) -> None:
+    pem, port = make_certificate(tmp_path, ["localhost"]), free_port()
+    with open_wire() as wire, open_store(tmp_path / "central.db") as store:
+        wire.sensor.ip("link set lo up")
+        installation = Installation(store, tmp_path / "central.db")
+        make_sensor(installation, tmp_path)
+        decide(installation, Decision.IGNORE)
+        with api(installation, wire, pem, port), sensor(wire, tmp_path, port):
+            ask(wire, [1])
+            decide(installation, Decision.BLOCK)
+            wait_until(lambda: not revisions(installation).isdisjoint(newest(installation)), 40)
+            ask(wire, [2])
+            wait_until(lambda: seen(installation) == ["10.9.0.2"], 40)
+            decide(installation, Decision.IGNORE)
+            wait_until(lambda: not revisions(installation).isdisjoint(newest(installation)), 40)
+        with sensor(wire, tmp_path, port):  # the API is away
+            ask(wire, [3])
+            with api(installation, wire, pem, port):
+                wait_until(lambda: store.sensors()[0].packets and not store.sensors()[0].policy_error, 40)
+        assert seen(installation) == ["10.9.0.2"]
+
+
+def decide(installation: Installation, decision: Decision) -> None:
+    who = {"owner": "o", "reason": "r", "changed_by": "alice", "changed_at_ns": 0}
+    installation.store.policy.decide_service(StoredDecision(service="ngrok", decision=decision, **who))
+
+
+def revisions(installation: Installation) -> set[str]:
+    """Return which rules sensors say they use."""
+    return {status.rules_revision for status in installation.store.sensors()}
+
+
+def newest(installation: Installation) -> set[str]:
+    return {SensorRules(installation.context()).current().revision}
+
+
 @pytest.mark.timeout(240)
 def test_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
     pem, port = make_certificate(tmp_path, ["localhost"]), free_port()
     with open_wire() as wire, open_store(tmp_path / "central.db") as store:
         wire.sensor.ip("link set lo up")
         installation = Installation(store, tmp_path / "central.db")
-        (tmp_path / "token").write_text(add_token(store, scopes=(TokenScope.EVENTS_WRITE,)))
+        make_sensor(installation, tmp_path)
         with sensor(wire, tmp_path, port) as process:
             with api(installation, wire, pem, port):
                 ask(wire, range(1, 6))

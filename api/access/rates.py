@@ -1,22 +1,21 @@
-"""How often somebody may ask: those we know by who they are, those we do not by their address (library `limits`).
+"""How often somebody may ask: those we know by who they are, those we do not by their address.
 
 A good credential is never refused for what others did from its address: a firewall that is refused may stop enforcing.
 """
 
 import ipaddress
 import math
+import threading
 import time
 
 from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 
 from api.access.addresses import parse_address
 from api.access.principal import Principal
 from api.problems import Kind, Problem
 from db.access_values import ActorKind
 
-MAX_KEYS = 4096  # the library looks at all of them when it forgets
+MAX_KEYS = 4096
 OTHERS = "others"
 SITE_BITS = 64  # an IPv6 host has so many addresses that its network counts
 
@@ -25,14 +24,12 @@ class Rates:
     """Counts requests in memory. Of more than `MAX_KEYS` callers the rest share one count."""
 
     def __init__(self, known: str, unknown: str) -> None:
-        """Take two limits such as `600/minute`.
+        """Take two limits such as `600/minute`, as the library `limits` reads them.
 
         Raises:
             ValueError: one is no limit.
         """
-        self._known, self._unknown = parse(known), parse(unknown)
-        self._storage = {kind: MemoryStorage() for kind in ("known", "unknown")}
-        self._limiter = {kind: FixedWindowRateLimiter(storage) for kind, storage in self._storage.items()}
+        self._known, self._unknown = _Window("known", parse(known)), _Window("unknown", parse(unknown))
 
     def count(self, principal: Principal) -> dict[str, str]:
         """Count a request of somebody we know and return the headers that say how many are left.
@@ -42,7 +39,7 @@ class Rates:
         """
         if principal.kind is ActorKind.LOCAL:
             return {}
-        return self._hit("known", self._known, f"{principal.kind}:{principal.id}")
+        return self._known.hit(f"{principal.kind}:{principal.id}")
 
     def count_unknown(self, address: str) -> None:
         """Count a request that was refused.
@@ -50,23 +47,47 @@ class Rates:
         Raises:
             Problem: there were too many.
         """
-        self._hit("unknown", self._unknown, _site(address))
+        self._unknown.hit(_site(address))
 
-    def _hit(self, kind: str, limit: RateLimitItem, who: str) -> dict[str, str]:
-        storage, limiter = self._storage[kind], self._limiter[kind]
-        is_new = limit.key_for(who) not in storage.storage
-        key = OTHERS if is_new and len(storage.storage) >= MAX_KEYS else who
-        is_allowed = limiter.hit(limit, key)
-        reset_at_s, remaining = limiter.get_window_stats(limit, key)
-        reset_s = max(1, math.ceil(reset_at_s - time.time()))
-        headers = {
-            "RateLimit-Policy": f'"{kind}";q={limit.amount};w={limit.get_expiry()}',
-            "RateLimit": f'"{kind}";r={remaining};t={reset_s}',
-        }
-        if not is_allowed:
+
+class _Window:
+    """Everybody's requests since the window began; it is emptied as a whole when it ends, so no request pays for it.
+
+    The storage that the library keeps in memory starts a thread for most requests, which costs more than an answer.
+    """
+
+    def __init__(self, kind: str, limit: RateLimitItem) -> None:
+        self.counts: dict[str, int] = {}
+        self._kind = kind
+        self._most, self._length_s = limit.amount, limit.get_expiry()
+        self._policy = f'"{kind}";q={self._most};w={self._length_s}'
+        self._ends_at_s = 0.0
+        self._counting = threading.Lock()  # two listeners have a thread each
+
+    def hit(self, who: str) -> dict[str, str]:
+        """Count a request and return the headers that say how many are left.
+
+        Raises:
+            Problem: there are none left.
+        """
+        now_s = time.monotonic()
+        count = self._count(who, now_s)
+        reset_s = max(1, math.ceil(self._ends_at_s - now_s))
+        left = f'"{self._kind}";r={max(0, self._most - count)};t={reset_s}'
+        headers = {"RateLimit-Policy": self._policy, "RateLimit": left}
+        if count > self._most:
             detail = f"Ask again in {reset_s} s, and less often."
             raise Problem(Kind.RATE_LIMITED, detail, headers | {"Retry-After": str(reset_s)})
         return headers
+
+    def _count(self, who: str, now_s: float) -> int:
+        with self._counting:
+            if now_s >= self._ends_at_s:
+                self._ends_at_s = now_s + self._length_s
+                self.counts.clear()
+            key = who if who in self.counts or len(self.counts) < MAX_KEYS else OTHERS
+            count = self.counts[key] = self.counts.get(key, 0) + 1
+            return count
 
 
 def _site(text: str) -> str:

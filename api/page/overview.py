@@ -42,6 +42,7 @@ class View:
     trends: Trends
     lists: tuple[ListCard, ...]
     policy: PolicyStatus
+    access_error: str
     steps: tuple[Step, ...]
     can_demonstrate: bool
     has_demonstration: bool
@@ -88,6 +89,7 @@ def make_view(context: ApiContext, kept: KeptCounts, consumers: ConsumerStates, 
         trends=kept.trends.at(context, now_ns).shown(shown),
         lists=list_cards(context, consumers.states(now_ns)),
         policy=policy,
+        access_error=context.access_error(),
         steps=first_steps(cards, events, policy),
         can_demonstrate=context.demonstrate is not None,
         has_demonstration=store.has_events_of(DEMONSTRATION),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from api.page.templates import grouped
+from api.sensor_rules import RulesState
 from api.times import duration, relative
 from rules.sensor_status import SensorState, SensorStatus
 
@@ -35,6 +36,7 @@ class SensorCard:
     state: SensorState
     headline: str
     alerts: tuple[str, ...]
+    rules: RulesState = RulesState.OWN
 
     @property
     def is_capturing(self) -> bool:
@@ -47,10 +49,12 @@ class SensorCard:
         return _HEALTH.get(self.state, Health.WARNING)
 
 
-def make_card(status: SensorStatus, now_ns: int) -> SensorCard:
-    """Return the card of a sensor whose newest heartbeat is `status`."""
+def make_card(status: SensorStatus, now_ns: int, rules: RulesState = RulesState.OWN) -> SensorCard:
+    """Return the card of a sensor whose newest heartbeat is `status`; `rules` says which ones it uses."""
     state = status.state(now_ns)
-    return SensorCard(status, state, _headline(status, state, now_ns), tuple(_alerts(status)))
+    behind = ("It uses older rules than those in force here: what is sanctioned may be a finding there",)
+    alerts = (*_alerts(status), *(behind if rules is RulesState.BEHIND else ()))
+    return SensorCard(status, state, _headline(status, state, now_ns), alerts, rules)
 
 
 def _headline(status: SensorStatus, state: SensorState, now_ns: int) -> str:
@@ -74,7 +78,7 @@ def _headline(status: SensorStatus, state: SensorState, now_ns: int) -> str:
 def _alerts(status: SensorStatus) -> Iterator[str]:
     """Yield what to worry about beside the headline."""
     if status.policy_error:
-        yield f"The policy file cannot be used, the one before stays in force: {status.policy_error}"
+        yield f"Its rules cannot be renewed, those before stay in force: {status.policy_error}"
     if status.lost_last_minute:
         yield "What is counted now is low, and tunnels may go unseen"
     if status.kernel_drops:

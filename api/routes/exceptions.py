@@ -19,6 +19,7 @@ from db.policy_store import MAX_EXCEPTIONS
 from db.workflow_values import ExceptionStatus, StoredException
 from rules.event import uuid7
 from rules.policy import PolicyException, PolicyOrigin
+from rules.policy_who import TABLE_KEYS
 
 router = APIRouter(tags=["exceptions"])
 ExceptionId = Annotated[str, Path(max_length=64)]
@@ -26,7 +27,6 @@ NO_EXCEPTION = "No exception that was made over the API has this id; /v1/excepti
 FULL = f"{MAX_EXCEPTIONS} exceptions are open, which is all there is room for: revoke some first."
 NOT_WAITING = "This exception does not wait for approval by you: who asked for it cannot approve it."
 ENDED = "This exception has ended already."
-_WHO = {"user": "users", "host": "hosts", "mac": "macs", "exe": "executables", "container": "containers"}
 
 
 @router.get("/v1/exceptions", response_model=ExceptionPage, responses=problems(422, 503))
@@ -134,7 +134,7 @@ def _file_document(row: PolicyException, now_ns: int) -> dict[str, object]:
         "is_in_force": row.is_active(now_ns),
         "service": row.service,
         "sources": list(map(str, row.sources)),
-        **{shown: sorted(named.get(name, ())) for name, shown in _WHO.items()},
+        **{shown: sorted(named.get(name, ())) for name, shown in TABLE_KEYS.items()},
         "owner": row.owner,
         "reason": row.reason,
         "expires": row.expires,

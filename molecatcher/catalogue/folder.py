@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from molecatcher.catalogue.bundles import unpack
+from molecatcher.catalogue.bundles import SIGNATURE_SUFFIX, unpack
 from molecatcher.errors import CatalogueError, FetchError
 from molecatcher.state import default_state, give, make_service_state
 from rules.catalogue import Catalogue, build_catalogue, load_catalogue, read_files, version_key
@@ -125,8 +125,23 @@ class CatalogueFolder:
         paths = [self._in_force, *self._addition_paths()]
         return tuple(_stamp(path) for path in paths)
 
-    def install(self, octets: bytes, version: str, *, is_wanted: bool) -> None:
+    def signed_update(self) -> tuple[bytes, bytes] | None:
+        """Return the update in force and its signature; None where there is none, or it came without.
+
+        Raises:
+            InvalidCatalogue: the note of what is in force cannot be read.
+        """
+        name = self.chosen().current
+        try:
+            path = self.folder / name
+            return (path.read_bytes(), path.with_name(f"{name}{SIGNATURE_SUFFIX}").read_bytes()) if name else None
+        except OSError:
+            return None
+
+    def install(self, octets: bytes, version: str, *, is_wanted: bool, signature: bytes = b"") -> None:
         """Put a bundle into force at once and whole; the one before is kept, older ones go.
+
+        Its `signature` is kept for sensors on other hosts.
 
         Raises:
             CatalogueError: the state directory cannot be written.
@@ -135,10 +150,12 @@ class CatalogueFolder:
         before = self.chosen().current
         with self._writing():
             self._write(self.folder / name, octets)
+            if signature:
+                self._write(self.folder / f"{name}{SIGNATURE_SUFFIX}", signature)
             previous = self.chosen().previous if before == name else before
             self._choose(Chosen(name, previous, is_wanted))
-            for path in self.folder.glob("*-*.json"):
-                if path.name not in (name, previous):
+            for path in self.folder.glob("*-*.json*"):
+                if path.name.removesuffix(SIGNATURE_SUFFIX) not in (name, previous):
                     path.unlink(missing_ok=True)
 
     def roll_back(self) -> None:

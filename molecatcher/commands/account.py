@@ -62,18 +62,16 @@ def create_break_glass(
 @app.command(name="list")
 def list_accounts(state: StateOption = None) -> None:
     """Say which accounts there are, from where each is good and when it was last used."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from molecatcher.commands.tables import console, plain_table
     from molecatcher.commands.token import open_state, shown_time
 
     with open_state(state) as store:
         found = store.accounts()
-    table = Table("name", "from", "created", "last used", box=None)
+    rows = []
     for row in found:
         where = "loopback" if row.is_for_loopback_only else "anywhere"
-        table.add_row(row.name, where, shown_time(row.created_at_ns), shown_time(row.used_at_ns) or "never")
-    Console().print(table)
+        rows.append((row.name, where, shown_time(row.created_at_ns) or "", shown_time(row.used_at_ns) or "never"))
+    console().print(plain_table(("name", "from", "created", "last used"), rows))
 
 
 @app.command()

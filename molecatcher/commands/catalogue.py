@@ -109,7 +109,8 @@ def update(
 
     folder, public = _folder(state, catalogue_dir), _key(key)
     octets = _fetched(source)
-    verify(octets, read_signature(source), public, source)
+    signature = read_signature(source)
+    verify(octets, signature, public, source)
     before, after = folder.load(), _with_additions(folder, octets)
     is_older = _is_older(before, after, is_allowed=allow_older)
     _policy(policy, after)  # which must fit it
@@ -117,7 +118,7 @@ def update(
     if dry_run:
         typer.echo("Nothing was changed (--dry-run).", err=True)
         return
-    folder.install(octets, after.version, is_wanted=is_older)
+    folder.install(octets, after.version, is_wanted=is_older, signature=signature)
     typer.echo(
         f"The catalogue is now {after.version}; `molecatcher catalogue rollback` returns to {before.version}.", err=True
     )

@@ -1,7 +1,7 @@
 """What the command line shows to people: tables and one-line summaries."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -33,6 +33,16 @@ class _Row:
 def console() -> Console:
     """Return standard output: as wide as the terminal, 120 columns where there is none."""
     return Console() if sys.stdout.isatty() else Console(width=WIDTH_WITHOUT_TERMINAL)
+
+
+def plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return rows of text without lines; what they are called by, the first column, is never cut short."""
+    table = Table(box=None)
+    for place, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=place == 0)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def detections_table(events: Iterable[Event]) -> Table:

@@ -65,18 +65,26 @@ def create(
 ) -> None:
     """Make a token and print it, this once.
 
+    Example: molecatcher token create gateway-berlin --scope sensors:enrol   (good once, for an hour: see `enrol`)
+
     Example: molecatcher token create paloalto-berlin-1 --list unsanctioned-domains --allow 10.1.0.0/16
     """
     from api.access.credentials import MAX_TOKENS
+    from api.access.enrolment import checked_expiry
     from api.access.secrets import digest_of, new_id, new_secret
     from db.values import Token
     from molecatcher.errors import SetupError
 
     secret, now_ns = new_secret(), time.time_ns()
+    scopes = _scopes(scope or ["feeds:read"])
+    try:
+        expires_at_ns = checked_expiry(scopes, _expiry(expires, now_ns), now_ns)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--scope") from None
     token = Token(
         token_id=new_id(),
         name=name,
-        scopes=_scopes(scope or ["feeds:read"]),
+        scopes=scopes,
         list_name=_list_name(list_name),
         profile=_profile(profile),
         sensor_id=sensor,
@@ -84,7 +92,7 @@ def create(
         denied=parse_prefixes(deny or (), "--deny"),
         digest=digest_of(secret),
         created_at_ns=now_ns,
-        expires_at_ns=_expiry(expires, now_ns),
+        expires_at_ns=expires_at_ns,
     )
     with open_state(state) as store:
         _audit(store, "token.create", token.token_id)
@@ -257,17 +265,16 @@ def shown_time(at_ns: int | None) -> str | None:
 
 
 def _print_table(tokens: "Sequence[Token]") -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from molecatcher.commands.tables import console, plain_table
 
-    table = Table("id", "name", "opens", "only from", "secrets", "last used", "state", box=None)
+    rows = []
     for token in tokens:
         opens = " ".join([*token.scopes, *filter(None, (token.list_name, token.profile, token.sensor_id))])
         state = f"revoked {shown_time(token.revoked_at_ns)}" if token.revoked_at_ns else _until(token)
         secrets = "2" if token.previous_digest else "1"
         last = shown_time(token.last_used_ns) or "never"
-        table.add_row(token.token_id, token.name, opens, " ".join(token.allowed), secrets, last, state)
-    Console().print(table)
+        rows.append((token.token_id, token.name, opens, " ".join(token.allowed), secrets, last, state))
+    console().print(plain_table(("id", "name", "opens", "only from", "secrets", "last used", "state"), rows))
 
 
 def _until(token: "Token") -> str:

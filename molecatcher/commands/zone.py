@@ -105,18 +105,18 @@ def show(name: NameArgument, server: ServerOption = None, state: StateOption = N
 def list_keys(output: FormatOption = "table", state: StateOption = None) -> None:
     """Say which keys there are, where each is good from and whom it tells. No secret is shown."""
     import msgspec
-    from rich.console import Console
-    from rich.table import Table
+
+    from molecatcher.commands.tables import console, plain_table
 
     found = list(_files(_settings(state)).load())
     if output == "json":
         rows = [{**msgspec.to_builtins(key), "secret": None} for key in found]
         sys.stdout.buffer.write(msgspec.json.encode(rows) + b"\n")
         return
-    table = Table("name", "algorithm", "only from", "never from", "tells", box=None)
-    for key in found:
-        table.add_row(key.name, key.algorithm, *(" ".join(row) for row in (key.allowed, key.denied, key.notify)))
-    Console().print(table)
+    shown = [
+        (key.name, key.algorithm, *(" ".join(row) for row in (key.allowed, key.denied, key.notify))) for key in found
+    ]
+    console().print(plain_table(("name", "algorithm", "only from", "never from", "tells"), shown))
 
 
 @keys_app.command()

@@ -5,18 +5,20 @@ import signal
 import ssl
 import threading
 import time
+from functools import partial
 
 import structlog
 
-from api.app import create_app
-from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDomain, ServiceRow
+from api.app import change_access, create_app
+from api.context import ApiContext, CatalogueStatus, CatalogueUpdate, PolicyStatus, SanctionedDomain, ServiceRow
+from api.feeds import FORMATS
 from api.sealed import Seal
 from api.server import ApiServer, bind, parse_listen
 from db.errors import DbError
 from db.output_store import MAX_DEAD
 from db.store import open_store
 from molecatcher import __version__
-from molecatcher.access_file import plan_listening
+from molecatcher.access_file import LiveAccess, plan_listening
 from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.errors import SetupError
 from molecatcher.lists.list_files import ListFiles
@@ -43,6 +45,7 @@ from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept_secret
 from molecatcher.upkeep.exception_upkeep import ExceptionUpkeep
 from molecatcher.upkeep.retention import Retention
+from rules.blocklist import Snapshot
 from rules.zones import ZoneAnswer
 
 log = structlog.get_logger()
@@ -63,7 +66,8 @@ class ApiProcess:
         listener = bind(parse_listen(settings.listen, only_loopback=False))
         open_lists = listen_openly(settings)
         open_zone = listen_for_zone(settings)
-        catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
+        self._catalogue = catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
+        self._update: tuple[object, CatalogueUpdate | None] = (None, None)
         self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._claim = claim(settings.state / "api.lock")
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
@@ -79,7 +83,13 @@ class ApiProcess:
         files = ListFiles(settings.lists)
         agents = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
         self.publisher = Publisher(
-            self.store, self.rules, resolver, settings.resolve_s, files=files, agent_addresses=agents
+            self.store,
+            self.rules,
+            resolver,
+            settings.resolve_s,
+            files=files,
+            agent_addresses=agents,
+            prepare=self._prepare_list,
         )
         self.zone_checks = ZoneChecks(
             [SharedFile(path, list[str]) for path in settings.all_zone_questions],
@@ -88,7 +98,8 @@ class ApiProcess:
         )
         self._checks_zones = settings.zone_checks
         self.zone: OpenZone | None = None
-        app = create_app(self._context(settings), access)
+        app = self._app = create_app(self._context(settings), access)
+        self.access = LiveAccess(settings, access, partial(change_access, app), self.store)
         if open_zone:
             keys = ZoneKeyFiles(settings.zone_keys)
             self.zone = OpenZone(open_zone, self.publisher.snapshot, self.store, keys, app.state.pulls)
@@ -99,7 +110,7 @@ class ApiProcess:
         self._wants_lists = threading.Event()
 
     def run(self, notifier: Notifier) -> None:
-        """Serve until SIGTERM or SIGINT; SIGHUP and a changed file reload the policy."""
+        """Serve until SIGTERM or SIGINT; SIGHUP and changed files reload policy and access."""
         signal.signal(signal.SIGHUP, lambda _signal, _frame: self._wants_reload.set())
         for number in (signal.SIGTERM, signal.SIGINT):  # the server takes both over and raises them again in the end
             signal.signal(number, lambda _signal, _frame: self.server.stop())
@@ -140,6 +151,10 @@ class ApiProcess:
                 self._certificate.poll()
             wants_reload = self._wants_reload.is_set()
             self._wants_reload.clear()
+            if wants_reload:
+                self.access.reload()
+            else:
+                self.access.poll()
             if self.rules.reload() if wants_reload else self.rules.poll():
                 self._wants_lists.set()
             if self._wants_lists.is_set():
@@ -151,6 +166,13 @@ class ApiProcess:
     def _is_alive(self) -> bool:
         listeners = all(listener.is_alive for listener in self._listeners)
         return self.publisher.is_alive and self.overlay.is_alive and listeners
+
+    def _prepare_list(self, snapshot: Snapshot) -> None:
+        """Have a list written out before it is in force, as consumers pull it."""
+        state = self._app.state
+        pulled = state.pulls.formats(snapshot.list_name, snapshot.profile)
+        formats = [it for it in FORMATS[snapshot.list_name] if it in pulled]
+        state.publication.prepare(snapshot, formats)
 
     def _keep_findings(self) -> None:
         """Have findings follow what is excepted; without the database the next look does it."""
@@ -206,6 +228,8 @@ class ApiProcess:
             version=__version__,
             ruleset=self.rules,
             policy_changed=self._policy_changed,
+            access_error=lambda: self.access.error,
+            catalogue_update=self._catalogue_update,
             preview_lists=self.publisher.preview,
             preview_profile=self.publisher.preview_profile,
             needs_approval=lambda: settings.exception_approval,
@@ -214,6 +238,7 @@ class ApiProcess:
             output_key=self._output_key,
             name_key=kept_secret(settings.state / "name_key"),
             held_list=self.publisher.held,
+            why_unbuilt=self.publisher.why_unbuilt,
             confirm_list=self.publisher.confirm,
             zone_counts=lambda: self.zone.counts() if self.zone else {},
             cursor_secret=kept_secret(settings.state / "cursor_secret"),
@@ -244,6 +269,14 @@ class ApiProcess:
             additions=catalogue.additions,
             warning=catalogue.warning(now_ns),
         )
+
+    def _catalogue_update(self) -> CatalogueUpdate | None:
+        """Return the update in force as it was signed; read when the catalogue changes."""
+        catalogue = self.rules.current.catalogue
+        if self._update[0] is not catalogue:
+            found = self._catalogue.signed_update() if catalogue.is_updated else None
+            self._update = (catalogue, CatalogueUpdate(*found) if found else None)
+        return self._update[1]
 
     def _policy_status(self) -> PolicyStatus:
         policy, now_ns = self.rules.current.policy, time.time_ns()

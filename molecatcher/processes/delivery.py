@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 SHORTEST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
-REST_S = 0.25  # between two deliveries: a transaction costs more than the events in it
+REST_S = 1.0  # between two deliveries: a transaction costs as much as the next twenty events in it
 MOST_EVENTS = 500  # in a transaction
 
 

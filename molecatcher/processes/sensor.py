@@ -24,10 +24,12 @@ from molecatcher.names.own_lookups import OwnLookups
 from molecatcher.names.reverse_names import ReverseNames
 from molecatcher.names.zone_questions import ZoneQuestions
 from molecatcher.overlay import OverlayFollower
+from molecatcher.processes.api_client import client_of
 from molecatcher.processes.collector import spare_collector
 from molecatcher.processes.delivery import Delivery
 from molecatcher.processes.health import Health, of_spool, of_tables
 from molecatcher.processes.notify import Notifier
+from molecatcher.processes.remote_rules import CatalogueTaker, RemoteRules
 from molecatcher.processes.remote_sink import sink_of
 from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
@@ -84,7 +86,7 @@ class Sensor:
         self.sensor_id = kept_sensor_id(settings)
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
-        self.overlay = OverlayFollower(self.store.policy)
+        self.overlay = _followed_rules(settings, self.sensor_id, catalogue) or OverlayFollower(self.store.policy)
         self.rules.follow(self.overlay)
         self.spool = _open_spool(settings)
         self.delivery = Delivery(self.spool, sink_of(settings) or self.store)
@@ -259,7 +261,10 @@ class Sensor:
             events=self.reporter.events,
             spool_overflow=self.counters["spool_overflow"],
             copies=source.copies,
-            policy_error=self.rules.error,
+            policy_error=self.rules.error or self.overlay.error,
+            catalogue_version=self.rules.current.catalogue.version,
+            is_remote=self.settings.api is not None,
+            rules_revision=self.overlay.revision,
             workers=self.settings.workers,
             **of_tables(self.detector, self.reporter, self.counters["evidence_shed"], self.zones.shed),
             **of_spool(self.spool, self._pending, now_ns),
@@ -335,6 +340,15 @@ def _division(settings: Settings) -> str:
 
 def _lock_name(settings: Settings) -> str:
     return "sensor.lock" if settings.worker is None else f"sensor-{settings.worker}.lock"
+
+
+def _followed_rules(settings: Settings, sensor_id: str, catalogue: CatalogueFolder) -> RemoteRules | None:
+    """Return what follows the rules of the API that events go to, None where the database is here."""
+    client = client_of(settings)
+    if client is None:
+        return None
+    taker = CatalogueTaker(client, f"/v1/sensors/{sensor_id}/catalogue", catalogue, settings.catalogue_key)
+    return RemoteRules(client, sensor_id, settings.api_rules, taker)
 
 
 def _open_spool(settings: Settings) -> Spool:

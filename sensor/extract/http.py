@@ -17,14 +17,14 @@ MAX_PROTOCOL_OCTETS: Final = 40
 
 # Proxies are generous (RFC 9112 section 3): Squid and HAProxy take every token for a method, tabs for spaces, several
 # of them, versions that there are not. A line that no program takes is none.
-_METHOD: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}"
+METHOD: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}"
 _SPACE: Final = rb"[ \t\x0b\x0c\r]"
 _TARGET: Final = rb"[\x21-\x7e\x80-\xff]{1,8000}"
 _REQUEST_LINE: Final = re.compile(
-    rb"(" + _METHOD + rb")" + _SPACE + rb"+(" + _TARGET + rb")" + _SPACE + rb"+HTTP/[0-9]\.[0-9]\r*\n"
+    rb"(" + METHOD + rb")" + _SPACE + rb"+(" + _TARGET + rb")" + _SPACE + rb"+HTTP/[0-9]\.[0-9]\r*\n"
 )
 _BEGINNING: Final = re.compile(
-    _METHOD + rb"(?:" + _SPACE + rb"+(?:" + _TARGET + rb"(?:" + _SPACE + rb"+(?:[HTP/0-9.]{1,8}\r*)?)?)?)?"
+    METHOD + rb"(?:" + _SPACE + rb"+(?:" + _TARGET + rb"(?:" + _SPACE + rb"+(?:[HTP/0-9.]{1,8}\r*)?)?)?)?"
 )
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _FIELD: Final = re.compile(
@@ -91,7 +91,7 @@ def _as_request(method: bytes, target: bytes, fields: dict[bytes, bytes], head_o
     split = split_connect if method == b"CONNECT" else split_authority
     field = fields.get(b"host", b"")
     host, port = split(authority or field.partition(b",")[0])
-    other = _other_reading(method, target) if authority else _other_field(field)
+    other = other_reading(method, target) if authority else other_field(field)
     if method == b"CONNECT" and not host:
         raise MalformedHttp(0, "CONNECT without a host")
     return HttpRequest(
@@ -144,7 +144,7 @@ def split_connect(authority: bytes) -> tuple[str, int | None]:
     return split_authority(found[0] if found is not None else authority)
 
 
-def _other_reading(method: bytes, target: bytes) -> str | None:
+def other_reading(method: bytes, target: bytes) -> str | None:
     """Return the host that other programs take from a target that no standard allows.
 
     A CONNECT with an `@`: Go's net/url and HAProxy take what stands before it for user information. A CONNECT with a
@@ -161,7 +161,7 @@ def _other_reading(method: bytes, target: bytes) -> str | None:
     return split_authority(host)[0] or None
 
 
-def _other_field(field: bytes) -> str | None:
+def other_field(field: bytes) -> str | None:
     """Return the last host of a Host field that holds several: HAProxy takes it for a list."""
     _, comma, last = field.rpartition(b",")
     return split_authority(last.strip())[0] or None if comma else None

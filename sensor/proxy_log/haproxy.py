@@ -7,7 +7,7 @@ mode a captured SNI has it, behind the fields of `tcplog` as `%hr`.
 import re
 
 from sensor.errors import MalformedLogLine
-from sensor.extract.http import split_authority, split_target
+from sensor.extract.http import METHOD, other_reading, split_authority, split_target
 from sensor.proxy_log.clock import common_time_ns
 from sensor.proxy_log.record import CONNECT, DENIED, ProxyRecord, is_established, packed_address
 from sensor.proxy_log.squid import read_target
@@ -20,7 +20,7 @@ _HTTP = re.compile(
     _BEGINNING + rb'(-?\d{1,4}) \+?(\d{1,18}) \S+ \S+ (\S{4}) \S+ \S+(?: \{([^}]*)\})?(?: \{[^}]*\})? "([^"]*)"?'
 )
 _TCP = re.compile(_BEGINNING + rb"\+?(\d{1,18}) (\S\S) \S+ \S+(?: \{([^}]*)\})?.*")
-_REQUEST = re.compile(rb"([A-Z][A-Z-]{0,31}) (\S+)(?: HTTP/\S+)?")
+_REQUEST = re.compile(rb"(" + METHOD + rb") (\S+)(?: HTTP/\S+)?")
 _BY_PROXY = b"P"  # first character of the termination state: the proxy itself ended the session (section 8.5)
 
 
@@ -91,7 +91,8 @@ def _request(line: bytes, captured: bytes, offset: int) -> tuple[str, str, int]:
         raise MalformedLogLine(offset, "no request")
     method, target = found.groups()
     if split_target(method, target)[0]:
-        return method.decode("ascii"), *read_target(method, target)
+        host, port = read_target(method, target)
+        return method.decode("ascii"), other_reading(method, target) or host, port
     host, port = _captured_host(captured)
     if not host:
         raise MalformedLogLine(offset, "no host in the request and no captured one")
@@ -99,8 +100,12 @@ def _request(line: bytes, captured: bytes, offset: int) -> tuple[str, str, int]:
 
 
 def _captured_host(captured: bytes) -> tuple[str, int]:
-    """Return the first of the captured values that has the form of a host name, with its port or 0."""
-    for value in captured.split(b"|"):
+    """Return the first of the captured values that has the form of a host name, with its port or 0.
+
+    Of several hosts in one Host field HAProxy takes the last.
+    """
+    for values in captured.split(b"|"):
+        value = values.rpartition(b",")[2].strip()
         host, port = split_authority(value)
         if b"." in value and b" " not in value and b"/" not in value:
             return host, port or 0

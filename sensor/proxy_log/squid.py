@@ -8,7 +8,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from sensor.errors import MalformedLogLine
-from sensor.extract.http import split_authority, split_connect, split_target
+from sensor.extract.http import METHOD, split_authority, split_connect, split_target
 from sensor.extract.text import escape, fold_host
 from sensor.proxy_log.clock import common_time_ns
 from sensor.proxy_log.record import (
@@ -23,11 +23,11 @@ from sensor.proxy_log.record import (
 DEFAULT_PORTS = {b"http": 80, b"https": 443, b"ftp": 21, b"ws": 80, b"wss": 443}
 
 _NATIVE = re.compile(
-    rb"(\d{1,11})\.(\d{3}) +(\d{1,12}) (\S+) ([A-Z_]+)/(-|\d{3}) (\d{1,18}) ([A-Za-z_-]{1,32}) (\S+) (\S+) "
+    rb"(\d{1,11})\.(\d{3}) +(\d{1,12}) (\S+) ([A-Z_]+)/(-|\d{3}) (\d{1,18}) (" + METHOD + rb") (\S+) (\S+) "
     rb"([A-Z_0-9]+)/(\S+)(?: \S+)?(.*)"
 )
 _COMMON = re.compile(
-    rb'(\S+) (\S+) (\S+) \[([^\]]{20,32})\] "([A-Za-z_-]{1,32}) (\S+) [^"]{1,16}" (-|\d{3}) (\d{1,18}|-)(?: .*)? '
+    rb'(\S+) (\S+) (\S+) \[([^\]]{20,32})\] "(' + METHOD + rb') (\S+) [^"]{1,16}" (-|\d{3}) (\d{1,18}|-)(?: .*)? '
     rb"([A-Z_]+):[A-Z_0-9]+"
 )
 _FURTHER = re.compile(rb" (port|out|sni)=(\S+)")

@@ -5,8 +5,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from api.dependencies import Context
-from api.page.render import Section, render
+from api.page.render import Section, origin_of, render
 from api.page.sensor_cards import make_card
+from api.routes.sensors import rules_of
 
 router = APIRouter()
 
@@ -15,5 +16,6 @@ router = APIRouter()
 def get_sensors(context: Context, request: Request) -> HTMLResponse:
     """Return every sensor's state and figures."""
     now_ns = context.now_ns()
-    cards = [make_card(status, now_ns) for status in context.store.sensors()]
-    return render(request, "sensors.html", Section.SENSORS, cards=cards)
+    rules = rules_of(request)
+    cards = [make_card(row, now_ns, rules.state_of(row, now_ns)) for row in context.store.sensors()]
+    return render(request, "sensors.html", Section.SENSORS, cards=cards, origin=origin_of(request))

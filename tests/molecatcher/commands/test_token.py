@@ -86,6 +86,15 @@ def test_no_secret_is_logged(tmp_path: Path) -> None:
     assert event["count"] == 3
 
 
+def test_a_list_shows_whole_ids_and_names_as_they_are(tmp_path: Path) -> None:
+    text = create(tmp_path, "--list", "unsanctioned-domains", *("--allow", "10.1.0.0/16") * 6, "--expires", "365d")
+    assert run(tmp_path, "create", "[/red] [bold]x").exit_code == 0
+    shown = run(tmp_path, "list").stdout
+    assert text.split("_")[1] in shown
+    assert "[/red]" in shown
+    assert "[bold]x" in shown
+
+
 @needs_root
 @pytest.mark.parametrize("is_there", [False, True])
 def test_what_root_makes_before_the_first_start_is_the_services(

@@ -1,13 +1,13 @@
 """At the sender's full speed nothing that matters is lost; the rest of the ring's behaviour is in test_live.py."""
 
 import json
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from cable import Wire, drain, open_wire, send_frames
@@ -19,16 +19,23 @@ from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.packet_filter import EveryIpPacket
 from sensor.capture.plain import PlainTap
-from sensor.capture.ring import BLOCK_OCTETS, RingTap, open_ring
-
-if TYPE_CHECKING:
-    from sensor.packet import Packet
+from sensor.capture.ring import BLOCK_OCTETS, RingTap, open_ring, take, take_in_python
+from sensor.packet import Packet
 
 pytestmark = needs_root
 
 BENCH = Path(__file__).parents[3] / "bench" / "engines.py"
 TOO_MANY_BLOCKS = 1 << 20  # their list alone is larger than what the kernel allocates at once: nothing is taken
 ENDS = ("10.0.0.2", 40000, "192.0.2.10", 443)
+HEADER = struct.Struct("@6IH")  # struct tpacket3_hdr
+FRAME_AT = 80
+
+
+def block(frames: Sequence[bytes], step: int = 256) -> bytes:
+    """Return a ring's packets, one each `step` octets."""
+    rows = [HEADER.pack(step, 7, at, len(frame), 1500, 0, FRAME_AT) for at, frame in enumerate(frames)]
+    parts = [row.ljust(FRAME_AT, b"\0") + frame for row, frame in zip(rows, frames, strict=True)]
+    return b"".join(part.ljust(step, b"\0") for part in parts)
 
 
 @pytest.fixture
@@ -45,6 +52,26 @@ def test_nothing_that_matters_is_lost_at_full_speed_and_bulk_does_not_pass() -> 
     assert result["lost"] == dict.fromkeys(result["lost"], 0)
     assert result["counted"] == result["offered"]
     assert result["passed"] < 0.05 * result["offered"]
+
+
+@pytest.mark.parametrize("way", [take, take_in_python], ids=["compiled", "python"])
+def test_a_packet_is_what_the_kernel_says_of_it_and_none_lies_outside_the_ring(way: Callable[..., int]) -> None:
+    frames = [bytes([number]) * (number * 50) for number in range(4)]
+    ring = block(frames)
+    packets: list[Packet] = []
+    assert way(ring, 256, 2, packets, Packet, 1, "eth0") == 3 * 256
+    assert packets == [
+        Packet(7_000_000_001, 1, frames[1], 1500, "eth0"),
+        Packet(7_000_000_002, 1, frames[2], 1500, "eth0"),
+    ]
+    last = 3 * 256
+    for cut in range(last, last + FRAME_AT + len(frames[3])):
+        with pytest.raises(ValueError, match="outside the ring"):
+            way(ring[:cut], last, 1, packets, Packet, 1, "eth0")
+    for at in (-1, len(ring) + 1):
+        with pytest.raises(ValueError, match="outside the ring"):
+            way(ring, at, 1, packets, Packet, 1, "eth0")
+    assert len(packets) == 2
 
 
 def test_an_event_waits_for_no_full_block(wire: Wire) -> None:

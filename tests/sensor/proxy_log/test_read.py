@@ -55,6 +55,31 @@ def test_the_prefix_of_syslog_changes_nothing(prefix: bytes, line: bytes) -> Non
     assert read_line(prefix + line) == read_line(line)
 
 
+@pytest.mark.parametrize(
+    ("captured", "request_line"),
+    [
+        ("bad.example:443", "CONNECT good.example:443@bad.example:443"),
+        ("bad.example", "GET http://good.example?@bad.example/"),
+        ("bad.example:443", "CONNECT http://bad.example:443"),
+        ("good.example, bad.example", "GET /"),
+    ],
+)
+def test_of_a_request_that_no_standard_allows_haproxy_dials_its_own_reading(captured: str, request_line: str) -> None:
+    """As `tests/sensor/extract/test_http_proxies.py` has it from HAProxy itself."""
+    start, _, _ = HTTPLOG.partition(b"{")
+    line = start + f'{{{captured}}} "{request_line} HTTP/1.1"'.encode()
+    assert read_line(line).host == "bad.example"
+
+
+@pytest.mark.parametrize("line", [NATIVE, COMMON, COMBINED, HTTPLOG])
+def test_any_method_that_a_proxy_takes_is_read(line: bytes) -> None:
+    target = b"http://Connect.ngrok-agent.com/"
+    odd = line.replace(b"CONNECT Connect.ngrok-agent.com:443", b"g3t_x " + target)
+    odd = odd.replace(b"CONNECT connect.ngrok-agent.com:443", b"g3t_x " + target)
+    record = read_line(odd)
+    assert (record.method, record.host) == ("g3t_x", "connect.ngrok-agent.com")
+
+
 def test_squid_says_when_and_where_to() -> None:
     record = read_line(NATIVE + b" port=60744 out=878 sni=Inner.Example.")
     assert record == ProxyRecord(
