@@ -11,6 +11,7 @@ import structlog
 
 from api.app import change_access, create_app
 from api.context import ApiContext, CatalogueStatus, CatalogueUpdate, PolicyStatus, SanctionedDomain, ServiceRow
+from api.feeds import FORMATS
 from api.sealed import Seal
 from api.server import ApiServer, bind, parse_listen
 from db.errors import DbError
@@ -44,6 +45,7 @@ from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept_secret
 from molecatcher.upkeep.exception_upkeep import ExceptionUpkeep
 from molecatcher.upkeep.retention import Retention
+from rules.blocklist import Snapshot
 from rules.zones import ZoneAnswer
 
 log = structlog.get_logger()
@@ -81,7 +83,13 @@ class ApiProcess:
         files = ListFiles(settings.lists)
         agents = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
         self.publisher = Publisher(
-            self.store, self.rules, resolver, settings.resolve_s, files=files, agent_addresses=agents
+            self.store,
+            self.rules,
+            resolver,
+            settings.resolve_s,
+            files=files,
+            agent_addresses=agents,
+            prepare=self._prepare_list,
         )
         self.zone_checks = ZoneChecks(
             [SharedFile(path, list[str]) for path in settings.all_zone_questions],
@@ -90,7 +98,7 @@ class ApiProcess:
         )
         self._checks_zones = settings.zone_checks
         self.zone: OpenZone | None = None
-        app = create_app(self._context(settings), access)
+        app = self._app = create_app(self._context(settings), access)
         self.access = LiveAccess(settings, access, partial(change_access, app), self.store)
         if open_zone:
             keys = ZoneKeyFiles(settings.zone_keys)
@@ -158,6 +166,13 @@ class ApiProcess:
     def _is_alive(self) -> bool:
         listeners = all(listener.is_alive for listener in self._listeners)
         return self.publisher.is_alive and self.overlay.is_alive and listeners
+
+    def _prepare_list(self, snapshot: Snapshot) -> None:
+        """Have a list written out before it is in force, as consumers pull it."""
+        state = self._app.state
+        pulled = state.pulls.formats(snapshot.list_name, snapshot.profile)
+        formats = [it for it in FORMATS[snapshot.list_name] if it in pulled]
+        state.publication.prepare(snapshot, formats)
 
     def _keep_findings(self) -> None:
         """Have findings follow what is excepted; without the database the next look does it."""
