@@ -9,6 +9,7 @@ from api.context import ApiContext, ServiceRow
 from api.explained import explained
 from api.page.charts import SPLIT, Chart, make_chart
 from api.page.names import short_names
+from api.page.templates import capitalized
 from api.routes.exceptions import exception_document, exceptions_of_file
 from api.times import DAY_NS, HOUR_NS
 from api.veil import Veil
@@ -22,6 +23,7 @@ MAX_EVENTS = 50
 MAX_OTHERS = 12
 MAX_HISTORY = 50
 MAX_BARS = 60
+DRAWN_FROM_NS = HOUR_NS // 6
 STEPS_NS = (HOUR_NS // 60, HOUR_NS // 6, HOUR_NS, 6 * HOUR_NS, DAY_NS)
 
 
@@ -56,6 +58,12 @@ class Story:
     history: tuple[HistoryEntry, ...]
     has_evidence: bool
     packets: tuple[DissectedPacket, ...]
+
+    @property
+    def has_activity(self) -> bool:
+        """Tell whether it went on for long enough to be drawn."""
+        finding = self.row.finding
+        return finding.last_seen_ns - finding.first_seen_ns >= DRAWN_FROM_NS
 
 
 def finding_rows(
@@ -127,7 +135,7 @@ def _sentence(event: Event | None) -> str:
     reasons = event.reasons if event else ()
     details = [reason.detail.strip().rstrip(".") for reason in reasons if reason.detail.strip()]
     text = "; ".join(dict.fromkeys(details))
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+    return f"{capitalized(text)}." if text else ""
 
 
 def _ends(events: Iterable[Event]) -> tuple[tuple[str, int], ...]:

@@ -35,7 +35,7 @@
       padding: [12, 24, 0, 0],
       scales: { x: { range: (_, min, max) => [min, max + step] }, y: { range: (_, __, max) => [0, Math.max(4, Math.ceil(max * 1.1))] } },
       axes: [
-        { ...axis, grid: { show: false }, space: 70, ...(mark === date && { incrs: DAYS }), values: (_, ticks) => ticks.map(mark) },
+        { ...axis, grid: { show: false }, space: 70, incrs: mark === date ? DAYS : MINUTES, values: (_, ticks) => ticks.map(mark) },
         { ...axis, size: 40, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000] },
       ],
       series: [{ label: "time", value: (_, at) => (at === null ? "–" : say(at)) }, ...series],
@@ -48,6 +48,7 @@
   const date = (seconds) => new Date(seconds * 1000).toLocaleDateString([], DATE);
   const dateAndClock = (seconds) => new Date(seconds * 1000).toLocaleString([], { ...DATE, ...TIME });
   const DAY_S = 86400;
+  const MINUTES = [1, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440].map((minutes) => minutes * 60);
   const DAYS = [1, 2, 5, 10, 30].map((days) => days * DAY_S);
 
   const drawOne = (target, again) => {
@@ -104,7 +105,7 @@
     shown.scrollIntoView({ block: "nearest" });
   };
 
-  // What was entered in a field, undefined for nothing; `data-type` says which are lists, numbers, flags.
+  // What was entered in a field, undefined for nothing; `data-type` says which are lists, numbers, flags, days (to their end).
   const valueOf = (field) => {
     const kind = field.dataset.type;
     if (kind === "flag") return field.checked;
@@ -113,6 +114,7 @@
     const value = field.value.trim();
     if (kind === "nullable") return value || null;
     if (value === "") return undefined;
+    if (kind === "day") return `${value}T23:59:59Z`;
     if (kind === "list") return value.split(/[\s,]+/);
     return kind === "number" ? Number(value) : value;
   };
@@ -248,7 +250,13 @@
   document.addEventListener("htmx:after:swap", () => { setOffline(false); draw(false); });
   document.addEventListener("htmx:error", () => setOffline(true));
   document.addEventListener("htmx:response:error", () => setOffline(true));
-  document.addEventListener("DOMContentLoaded", () => draw(true));
+  // On a phone the sections are a line that scrolls: the one that is shown is in sight.
+  const showSection = () => {
+    const here = document.querySelector("nav [aria-current]");
+    if (here) here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.offsetLeft - 16;
+  };
+
+  document.addEventListener("DOMContentLoaded", () => { draw(true); showSection(); });
   dark.addEventListener("change", () => draw(true));
   window.addEventListener("resize", () => draw(true));
 })();

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 import requests
@@ -14,12 +13,12 @@ from db.errors import StoreUnavailable
 from molecatcher import __version__
 from molecatcher.errors import SetupError
 from molecatcher.settings import Settings
+from molecatcher.web_address import is_private, split_address
 
 TIMEOUT_S = (5.0, 30.0)  # to connect, between octets of the answer
 MAX_OCTETS = 16 << 20
 PIECE_OCTETS = 64 * 1024
 MAX_SAID = 300
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ADVICE: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "its token is not good there, or not from here: make one with `molecatcher token create`",
     HTTPStatus.FORBIDDEN: "its token is for another sensor, or not for events:write",
@@ -113,9 +112,8 @@ def require_safe(url: str, option: str) -> None:
     Raises:
         SetupError: it may not.
     """
-    parts = urlsplit(url)
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
-    if not is_safe or not parts.hostname:
+    parts = split_address(url)
+    if parts is None or not is_private(parts):
         raise SetupError(f"{url!r}: give {option} https://HOST:PORT; a token is not sent in the clear")
 
 
