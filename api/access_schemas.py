@@ -49,6 +49,13 @@ class NewTokenDocument(TokenDocument):
     token: str | None = Field(examples=["mc_3f9a0c5be1d2_SECRET"])
 
 
+class EnrolledDocument(Document):
+    """A sensor's own token, which is shown once."""
+
+    sensor_id: str = Field(examples=["019ab1f0-8c00-7000-8000-00000000002a"])
+    token: str = Field(examples=["mc_3f9a0c5be1d2_SECRET"])
+
+
 class TokenList(Document):
     """Every token."""
 

@@ -41,6 +41,7 @@ from api.routes import (
     consumers,
     decisions,
     demonstration,
+    enrol,
     event_streams,
     events,
     exceptions,
@@ -128,7 +129,7 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     readers = (feeds, decisions, lists, profiles, consumers, taxii, misp)
     workflow = (findings, sanctioned, exceptions, services, blocked, searches, outputs, inbound)
     watchers = (event_streams, events, *workflow, sensors, policy, demonstration)
-    access = (me, tokens, audit, sessions, sign_in, ingest)
+    access = (me, tokens, audit, sessions, sign_in, enrol, ingest)
     for module in (*readers, *watchers, health, pages, *access):  # tried in turn: readers ask most
         app.include_router(module.router)
     require_complete(routes_of(app))

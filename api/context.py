@@ -118,6 +118,7 @@ class ApiContext:
     after such a change, so that the next answer shows it. `preview_lists` says what other rules would do to the lists,
     `preview_profile` what those of a profile would hold.
     `needs_approval`: an exception waits for another person.
+    `why_unbuilt` says in words why a list is not there, "" for no reason but time.
     `profiles` has each profile with whether it is in use; `use_profile` notes that somebody pulls one.
     A consumer that has an older list `behind_after_ns` after it was superseded is behind.
 
@@ -146,6 +147,7 @@ class ApiContext:
     replay_letters: Callable[[str], tuple[int, str]] = lambda _output_id: (0, NO_OUTPUTS)
     try_output: Callable[[str], str] = lambda _output_id: NO_OUTPUTS
     held_list: HeldLists = _no_list
+    why_unbuilt: Callable[[ListName, str], str] = lambda _name, _profile: ""
     confirm_list: ConfirmList = _nothing_to_confirm
     profiles: Callable[[], Sequence[tuple[Profile, bool]]] = lambda: ((AGENTS_ONLY, True),)
     use_profile: Callable[[str], None] = lambda _profile: None

@@ -340,6 +340,14 @@ class Store(AccessStore):
             tokens.add(connection, token)
             return True
 
+    def exchange_token(self, used_up: str, token: Token, at_ns: int, limit: int) -> bool:
+        """Keep a token in place of one that ends; tell whether that one was good, and there was room among `limit`."""
+        with writing(self._engine) as connection:
+            if tokens.count(connection) >= limit or not tokens.revoke(connection, used_up, at_ns):
+                return False
+            tokens.add(connection, token)
+            return True
+
     def tokens(self) -> list[Token]:
         """Return every token, the oldest first; revoked ones too."""
         with reading(self._engine) as connection:

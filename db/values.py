@@ -276,6 +276,7 @@ class TokenScope(StrEnum):
     DECISIONS_READ = "decisions:read"
     ZONE_READ = "zone:read"
     EVENTS_WRITE = "events:write"
+    SENSORS_ENROL = "sensors:enrol"
     EVENTS_READ = "events:read"
     EVIDENCE_READ = "evidence:read"
     FINDINGS_WRITE = "findings:write"

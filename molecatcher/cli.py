@@ -12,6 +12,7 @@ from rich.console import Console
 from molecatcher.commands.account import app as account_commands
 from molecatcher.commands.catalogue import app as catalogue_commands
 from molecatcher.commands.enforce import app as enforce_commands
+from molecatcher.commands.enrol import enrol
 from molecatcher.commands.fetch import EPILOG as FETCH_EPILOG
 from molecatcher.commands.fetch import fetch
 from molecatcher.commands.format_help import FormatHelp
@@ -343,6 +344,7 @@ def doctor(
     sys.exit(print_doctor(as_json=output == "json"))
 
 
+app.command(rich_help_panel=WATCH)(enrol)
 app.command(epilog=FETCH_EPILOG, rich_help_panel=LISTS)(fetch)
 
 

@@ -294,15 +294,6 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(int(part or 0) for part in found.groups())
 
 
-def parse_service(text: str, file_name: str) -> Service:
-    """Return the service described by a TOML file's `text`.
-
-    Raises:
-        InvalidCatalogue: a key is missing, unknown or of the wrong type, or a value cannot be.
-    """
-    return read_service(_read_table(text, file_name), file_name, file_name.removesuffix(".toml"))
-
-
 def read_service(table: Mapping[str, object], file_name: str, service_id: str) -> Service:
     """Return the service that a file's table describes; errors name `file_name`.
 

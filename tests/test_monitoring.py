@@ -1,18 +1,31 @@
-"""Alert rules and dashboard: promtool takes them, the rules fire when they should, and every metric exists."""
+"""Alert rules and dashboard: promtool takes them, the rules fire when they should, every metric exists, and what each
+panel of the dashboard asks of a real Prometheus that scrapes a real API is answered with numbers.
+
+Grafana itself is not in Debian: whether it draws the panels as meant is not tested.
+"""
 
 import json
+import math
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from access_server import serving
+from free_ports import free_port
 from installation import Installation
+from main_job import wait_for
 
+from api.access.config import AccessConfig
 from api.app import create_app
 from api.metrics import exposition
 from db.output_values import Output, OutputFilter, OutputKind
-from db.store import open_store
+from db.store import Store, open_store
 
 FOLDER = Path(__file__).parents[1] / "docs" / "monitoring"
 METRIC = re.compile(r"\bmolecatcher_[a-z_]+")
@@ -50,23 +63,95 @@ def test_the_dashboard_asks_what_prometheus_understands(tmp_path: Path) -> None:
     assert len(expressions) > 12
 
 
+def panels() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((FOLDER / "dashboard.json").read_text())["panels"]
+    return found
+
+
+def test_the_dashboard_is_whole() -> None:
+    """What Grafana needs to draw a panel: an id and a place of its own, a type it has, a source that is chosen."""
+    dashboard = json.loads((FOLDER / "dashboard.json").read_text())
+    (variable,) = dashboard["templating"]["list"]
+    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
+    assert len({panel["id"] for panel in panels()}) == len(panels())
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels()]
+    assert len(set(places)) == len(places)
+    for panel in panels():
+        assert panel["type"] in {"stat", "timeseries"}
+        assert panel["datasource"] == {"type": "prometheus", "uid": f"${{{variable['name']}}}"}
+        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+
+
+@contextmanager
+def prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
+    """Run a Prometheus that scrapes `target` each second."""
+    (folder / "prometheus.yml").write_text(
+        "global: {scrape_interval: 1s}\nscrape_configs:\n"
+        f"  - {{job_name: molecatcher, static_configs: [{{targets: ['{target}']}}]}}\n"
+    )
+    address = f"127.0.0.1:{free_port()}"
+    options = (f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={address}")
+    program = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", *options]
+    with (
+        (folder / "prometheus.log").open("w") as log,
+        subprocess.Popen(program, stdout=log, stderr=log) as process,
+        httpx.Client(base_url=f"http://{address}", trust_env=False) as client,
+    ):
+        try:
+            yield client
+        finally:
+            process.terminate()
+
+
+def ask(client: httpx.Client, expression: str) -> list[dict[str, Any]]:
+    try:
+        answer = client.get("/api/v1/query", params={"query": expression}).json()
+    except httpx.TransportError:
+        return []
+    assert answer["status"] == "success", (expression, answer)
+    found: list[dict[str, Any]] = answer["data"]["result"]
+    return found
+
+
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is missing (apt-get install prometheus)")
+def test_every_panel_has_numbers_and_the_labels_that_its_legend_names(tmp_path: Path) -> None:
+    with open_store(tmp_path / "events.db") as store:
+        installation = busy(store, tmp_path)
+        with serving(installation, AccessConfig()) as api, prometheus(tmp_path, api.base_url.netloc.decode()) as client:
+            wait_for(lambda: ask(client, "count_over_time(up[1m]) > 3"), 60)  # rates need several scrapes
+            for panel in panels():
+                for target in panel["targets"]:
+                    found = ask(client, target["expr"])
+                    assert found, (panel["title"], target["expr"])
+                    assert all(math.isfinite(float(row["value"][1])) for row in found), (panel["title"], found)
+                    for label in re.findall(r"{{(\w+)}}", target["legendFormat"]):
+                        assert all(label in row["metric"] for row in found), (panel["title"], label, found)
+
+
+def busy(store: Store, folder: Path) -> Installation:
+    """Return an installation that has something of everything that is measured."""
+    installation = Installation(store, folder / "events.db")
+    installation.beat(evicted={"flows": 3})
+    installation.publish_both()
+    output = Output(
+        output_id="o",
+        name="soar",
+        kind=OutputKind.WEBHOOK,
+        target={},
+        wanted=OutputFilter(),
+        secrets=b"",
+        created_by="alice",
+        created_at_ns=0,
+        place=0,
+    )
+    assert store.outputs.add_output(output)
+    return installation
+
+
 def test_every_metric_exists(tmp_path: Path) -> None:
     with open_store(tmp_path / "events.db") as store:
-        installation = Installation(store, tmp_path / "events.db")
-        installation.beat()
-        installation.publish_both()
-        output = Output(
-            output_id="o",
-            name="soar",
-            kind=OutputKind.WEBHOOK,
-            target={},
-            wanted=OutputFilter(),
-            secrets=b"",
-            created_by="alice",
-            created_at_ns=0,
-            place=0,
-        )
-        assert store.outputs.add_output(output)
+        installation = busy(store, tmp_path)
         app = create_app(installation.context())
         app.state.metrics.count("GET", "/v1/events", 200, 0.01)
         text = exposition(app.state.registry).decode()

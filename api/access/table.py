@@ -65,6 +65,7 @@ _FEEDS = Rule(Area.FEEDS, VIEWER, frozenset({TokenScope.FEEDS_READ}))
 _FEEDS_BY_PATH = Rule(Area.FEEDS, None, _FEEDS.scopes)
 _DECISIONS = Rule(Area.FEEDS, VIEWER, frozenset({TokenScope.DECISIONS_READ}))
 _SENSOR = Rule(Area.SENSORS, None, frozenset({TokenScope.EVENTS_WRITE}))
+_ENROL = Rule(Area.SENSORS, None, frozenset({TokenScope.SENSORS_ENROL}))
 _METRICS = Rule(Area.API, VIEWER, frozenset({TokenScope.METRICS_READ}))
 _AUDIT = Rule(Area.API, ADMIN, frozenset({TokenScope.AUDIT_READ}))
 _ADMIN = Rule(Area.API, ADMIN, frozenset({TokenScope.ADMIN}))
@@ -122,6 +123,7 @@ _ROWS: tuple[tuple[Rule, str, tuple[str, ...]], ...] = (
     (_FEEDS, "GET", (f"{_COLLECTION}objects/{{object_id}}/versions/",)),
     (_SENSOR, "POST", ("/v1/events:batch", "/v1/sensors/{sensor_id}/status")),
     (_SENSOR, "GET", ("/v1/sensors/{sensor_id}/rules", "/v1/sensors/{sensor_id}/catalogue")),
+    (_ENROL, "POST", ("/v1/sensors:enrol",)),
     (_DECISIONS, "GET", ("/v1/decisions", "/v1/decisions/stream")),
     (_DECISIONS, "POST", ("/v1/usage-metrics",)),
     (_METRICS, "GET", ("/metrics", "/readyz")),

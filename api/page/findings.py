@@ -9,6 +9,7 @@ from api.context import ApiContext, ServiceRow
 from api.explained import explained
 from api.page.charts import SPLIT, Chart, make_chart
 from api.page.names import short_names
+from api.page.templates import capitalized
 from api.routes.exceptions import exception_document, exceptions_of_file
 from api.times import DAY_NS, HOUR_NS
 from api.veil import Veil
@@ -127,7 +128,7 @@ def _sentence(event: Event | None) -> str:
     reasons = event.reasons if event else ()
     details = [reason.detail.strip().rstrip(".") for reason in reasons if reason.detail.strip()]
     text = "; ".join(dict.fromkeys(details))
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+    return f"{capitalized(text)}." if text else ""
 
 
 def _ends(events: Iterable[Event]) -> tuple[tuple[str, int], ...]:

@@ -31,6 +31,7 @@ class ListCard:
     created_at_ns: int
     paths: tuple[str, ...]
     held: str
+    why_unbuilt: str
     withheld: tuple[tuple[str, str], ...]
     spared: tuple[WithheldAddress, ...]
     consumers: int
@@ -128,6 +129,7 @@ def _card(context: ApiContext, name: ListName, profile: str, pulls: Pulls) -> Li
         count=count_entries(snapshot) if snapshot else 0,
         created_at_ns=snapshot.created_at_ns if snapshot else 0,
         paths=tuple(f"/feeds/{name}.{feed_format}{in_profile}" for feed_format in shown),
+        why_unbuilt=context.why_unbuilt(name, profile),
         held="; ".join(refusal.detail for refusal in held.refusals[:MAX_REASONS]) if held else "",
         withheld=tuple(body.withheld.items()) if isinstance(body, AddressList) else (),
         spared=body.spared if isinstance(body, AddressList) else (),

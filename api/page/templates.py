@@ -38,7 +38,7 @@ def make_templates(version: str) -> Templates:
         finalize=visible,
     )
     environment.filters |= {"ago": relative, "exact": exact, "duration": duration}
-    environment.filters |= {"count": grouped, "octets": octets, "percent": percent}
+    environment.filters |= {"capitalize_first": capitalized, "count": grouped, "octets": octets, "percent": percent}
     environment.globals |= {"assets": asset_urls(), "version": version}
     return Templates(environment)
 
@@ -58,6 +58,11 @@ def exact(at_ns: int) -> str:
 def grouped(number: int) -> str:
     """Return a whole number with its thousands apart."""
     return f"{number:,}".replace(",", "\u202f")
+
+
+def capitalized(text: str) -> str:
+    """Return a sentence with a capital at its beginning, all else as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def percent(share: float) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Self
 
+import msgspec
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from starlette.requests import Request
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from api.access.addresses import parse_networks
 from api.access.audit import audit
 from api.access.credentials import MAX_TOKENS
+from api.access.enrolment import checked_expiry
 from api.access.secrets import digest_of, new_id, new_secret, written
 from api.access_schemas import NewTokenDocument, TokenDocument, TokenList
 from api.context import ApiContext
@@ -51,8 +53,8 @@ class TokenBody(BaseModel):
 
     @model_validator(mode="after")
     def _is_a_sensor_bound(self) -> Self:
-        if self.sensor is not None and TokenScope.EVENTS_WRITE not in self.scopes:
-            raise ValueError("sensor: only a token with the scope events:write is a sensor's")
+        if self.sensor is not None and not {TokenScope.EVENTS_WRITE, TokenScope.SENSORS_ENROL} & {*self.scopes}:
+            raise ValueError("sensor: only a token with the scope events:write or sensors:enrol is a sensor's")
         return self
 
     def to_token(self, secret: str, now_ns: int) -> Token:
@@ -94,9 +96,16 @@ def get_token(token_id: TokenId, context: Context) -> Response:
 
 @router.post("/v1/tokens", status_code=201, response_model=NewTokenDocument, responses=problems(409, 422, 503))
 def create_token(body: TokenBody, context: Context, request: Request) -> Response:
-    """Make a token. `token` in the answer is shown this once: only its digest is kept."""
+    """Make a token. `token` in the answer is shown this once: only its digest is kept.
+
+    One of the scope `sensors:enrol` is good once, for an hour unless `expires_at` says another time within a day.
+    """
     secret, now_ns = new_secret(), context.now_ns()
-    token = body.to_token(secret, now_ns)
+    try:
+        expires_at_ns = checked_expiry(body.scopes, body.expires_at_ns, now_ns)
+    except ValueError as error:
+        raise Problem(Kind.INVALID_PARAMETER, str(error)) from None
+    token = msgspec.structs.replace(body.to_token(secret, now_ns), expires_at_ns=expires_at_ns)
     audit(request, "token.create", token.token_id, after=_document(token), detail=token.name)
     if not context.store.add_token(token, MAX_TOKENS):
         raise Problem(Kind.CONFLICT, f"There are {MAX_TOKENS} tokens already.")

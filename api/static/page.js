@@ -104,7 +104,7 @@
     shown.scrollIntoView({ block: "nearest" });
   };
 
-  // What was entered in a field, undefined for nothing; `data-type` says which are lists, numbers, flags.
+  // What was entered in a field, undefined for nothing; `data-type` says which are lists, numbers, flags, days (to their end).
   const valueOf = (field) => {
     const kind = field.dataset.type;
     if (kind === "flag") return field.checked;
@@ -113,6 +113,7 @@
     const value = field.value.trim();
     if (kind === "nullable") return value || null;
     if (value === "") return undefined;
+    if (kind === "day") return `${value}T23:59:59Z`;
     if (kind === "list") return value.split(/[\s,]+/);
     return kind === "number" ? Number(value) : value;
   };
@@ -248,7 +249,13 @@
   document.addEventListener("htmx:after:swap", () => { setOffline(false); draw(false); });
   document.addEventListener("htmx:error", () => setOffline(true));
   document.addEventListener("htmx:response:error", () => setOffline(true));
-  document.addEventListener("DOMContentLoaded", () => draw(true));
+  // On a phone the sections are a line that scrolls: the one that is shown is in sight.
+  const showSection = () => {
+    const here = document.querySelector("nav [aria-current]");
+    if (here) here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.offsetLeft - 16;
+  };
+
+  document.addEventListener("DOMContentLoaded", () => { draw(true); showSection(); });
   dark.addEventListener("change", () => draw(true));
   window.addEventListener("resize", () => draw(true));
 })();

@@ -1,5 +1,6 @@
 """A catalogue bundle and its signature, from a file or over HTTPS."""
 
+import http.client
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -9,7 +10,7 @@ from molecatcher import __version__
 from molecatcher.catalogue.bundles import MAX_OCTETS, SIGNATURE_SUFFIX
 from molecatcher.commands.progress import OnProgress
 from molecatcher.errors import CatalogueError
-from molecatcher.lists.fetch import LOOPBACK
+from molecatcher.web_address import is_private, split_address
 
 TIMEOUT_S = 20.0
 PIECE_OCTETS = 64 * 1024
@@ -44,9 +45,8 @@ def read_signature(source: str) -> bytes:
 
 
 def _checked(url: str) -> str:
-    parts = urlsplit(url)
-    is_local = parts.scheme == "http" and parts.hostname in LOOPBACK
-    if not parts.hostname or (parts.scheme != "https" and not is_local):
+    parts = split_address(url)
+    if parts is None or not is_private(parts):
         raise CatalogueError(f"{url} is not fetched: give an https address (http is for this host only) or a file")
     return url
 
@@ -66,15 +66,15 @@ def _get(url: str, most: int, on_progress: OnProgress) -> bytes:
     try:
         with urllib.request.build_opener(_SameScheme).open(request, timeout=TIMEOUT_S) as answer:
             size = int(answer.headers.get("Content-Length") or 0)
-            while piece := answer.read(PIECE_OCTETS):
+            while len(octets) <= most and (piece := answer.read(PIECE_OCTETS)):
                 octets += piece
                 on_progress(len(octets), size)
-                if len(octets) > most:
-                    raise CatalogueError(f"{url} has more than {most:,} octets: it is not what was looked for")
     except urllib.error.HTTPError as error:
         raise CatalogueError(f"{url} answered {error.code} {error.reason}; the catalogue stays as it is") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise CatalogueError(f"{url} could not be had ({error}); the catalogue stays as it is") from None
+    if len(octets) > most:
+        raise CatalogueError(f"{url} has more than {most:,} octets: it is not what was looked for")
     if size and len(octets) != size:
         raise CatalogueError(
             f"{url} was cut off after {len(octets):,} of {size:,} octets; the catalogue stays as it is"

@@ -203,6 +203,10 @@ class Following:
 
     def _complain(self) -> None:
         summary, now_s = self._ingest.summary, time.monotonic()
+        for follower in self._followers:
+            if follower.too_long:
+                summary.malformed["too long for a line"] += follower.too_long
+                follower.too_long = 0
         if summary.malformed and now_s - self._complained_s >= COMPLAIN_EVERY_S:
             self._complained_s = now_s
             log.warning("lines_passed_over", reasons=dict(summary.malformed), example=repr(summary.example))

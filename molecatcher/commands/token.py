@@ -65,18 +65,26 @@ def create(
 ) -> None:
     """Make a token and print it, this once.
 
+    Example: molecatcher token create gateway-berlin --scope sensors:enrol   (good once, for an hour: see `enrol`)
+
     Example: molecatcher token create paloalto-berlin-1 --list unsanctioned-domains --allow 10.1.0.0/16
     """
     from api.access.credentials import MAX_TOKENS
+    from api.access.enrolment import checked_expiry
     from api.access.secrets import digest_of, new_id, new_secret
     from db.values import Token
     from molecatcher.errors import SetupError
 
     secret, now_ns = new_secret(), time.time_ns()
+    scopes = _scopes(scope or ["feeds:read"])
+    try:
+        expires_at_ns = checked_expiry(scopes, _expiry(expires, now_ns), now_ns)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--scope") from None
     token = Token(
         token_id=new_id(),
         name=name,
-        scopes=_scopes(scope or ["feeds:read"]),
+        scopes=scopes,
         list_name=_list_name(list_name),
         profile=_profile(profile),
         sensor_id=sensor,
@@ -84,7 +92,7 @@ def create(
         denied=parse_prefixes(deny or (), "--deny"),
         digest=digest_of(secret),
         created_at_ns=now_ns,
-        expires_at_ns=_expiry(expires, now_ns),
+        expires_at_ns=expires_at_ns,
     )
     with open_state(state) as store:
         _audit(store, "token.create", token.token_id)

@@ -5,6 +5,7 @@ changed since is pulled again.
 """
 
 import hashlib
+import http.client
 import os
 import shlex
 import subprocess
@@ -21,11 +22,12 @@ import msgspec
 
 from molecatcher import __version__
 from molecatcher.errors import FetchError
+from molecatcher.web_address import is_private, split_address
 
 MAX_OCTETS = 256 * 1024 * 1024
+MAX_DIGITS = 18  # of a serial: more would be no number of 64 bits
 TIMEOUT_S = 30.0
 HOOK_TIMEOUT_S = 60.0
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class PullState(msgspec.Struct, frozen=True):
@@ -48,10 +50,10 @@ class Pull:
 
     def __post_init__(self) -> None:
         """Refuse an address that would give the token away."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = split_address(self.url)
+        if parts is None:
             raise FetchError(f"{self.url!r} is no address: give https://HOST:PORT/feeds/LIST.FORMAT")
-        if self.token and parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        if self.token and not is_private(parts):
             raise FetchError(f"the token is not sent to {parts.hostname} in the clear: give an https address")
 
     def run(self) -> bool:
@@ -95,7 +97,7 @@ class Pull:
             raise FetchError("the answer is a web page, no list; the file stays as it is")
         if not body.strip():
             raise FetchError("the answer is empty; the file stays as it is")
-        if not serial.isdecimal():
+        if not serial.isdecimal() or len(serial) > MAX_DIGITS:
             raise FetchError("the answer has no X-Feed-Serial, so it is no list of ours; the file stays as it is")
         if int(serial) < state.serial:
             raise FetchError(f"the list has serial {serial} and the file {state.serial}; the file stays as it is")
@@ -107,21 +109,21 @@ class Pull:
         return PullState(headers.get("ETag", ""), int(serial), digest, bool(self.hook))
 
     def _get(self, url: str, headers: Mapping[str, str]) -> tuple[bytes, Message] | None:
-        """Return body and headers of 200, None for 304."""
+        """Return body and headers of 200, None for 304 where `headers` asked whether there is something new."""
         common = {"User-Agent": f"molecatcher-fetch/{__version__}", "Accept-Encoding": "identity"}
         bearer = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         request = urllib.request.Request(url, headers={**common, **bearer, **headers})  # noqa: S310 - checked above
         try:
             with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_S) as answer:
                 body = answer.read(MAX_OCTETS + 1)
-                length = answer.headers.get("Content-Length")
+                length = int(answer.headers.get("Content-Length") or len(body))
         except urllib.error.HTTPError as error:
-            if error.code == HTTPStatus.NOT_MODIFIED:
+            if error.code == HTTPStatus.NOT_MODIFIED and headers:
                 return None
             raise FetchError(f"the server answered {error.code} {error.reason}; the file stays as it is") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise FetchError(f"the list could not be had ({error}); the file stays as it is") from None
-        if len(body) > MAX_OCTETS or (length is not None and int(length) != len(body)):
+        if len(body) > MAX_OCTETS or length != len(body):
             raise FetchError("the answer is cut off or too long; the file stays as it is")
         return body, answer.headers
 

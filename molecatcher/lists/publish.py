@@ -110,6 +110,10 @@ class Publisher:
         """Return the list that was refused in place of the one in force, None when that is the newest."""
         return self._lists.held(name, profile)
 
+    def why_unbuilt(self, name: ListName, profile: str = DEFAULT_PROFILE) -> str:
+        """Return why a list is not there, "" when it is, or will be in a moment."""
+        return self.resolution_problem if name is ADDRESSES and self.snapshot(name, profile) is None else ""
+
     def confirm(self, name: ListName, digest: str, profile: str = DEFAULT_PROFILE) -> bool:
         """Publish the held list with this digest as soon as it is built again; tell whether it can be confirmed."""
         if not self._lists.confirm(name, digest, profile):

@@ -216,6 +216,7 @@ class ApiProcess:
             output_key=self._output_key,
             name_key=kept_secret(settings.state / "name_key"),
             held_list=self.publisher.held,
+            why_unbuilt=self.publisher.why_unbuilt,
             confirm_list=self.publisher.confirm,
             zone_counts=lambda: self.zone.counts() if self.zone else {},
             cursor_secret=kept_secret(settings.state / "cursor_secret"),

@@ -1,27 +1,32 @@
-"""Asks another host's API over HTTPS, with the sensor's token; the token's file is read each time, so it may change."""
+"""Asks another host's API over HTTPS, with a token; a token's file is read each time, so it may change."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import msgspec
 import requests
 
 from db.errors import StoreUnavailable
 from molecatcher import __version__
 from molecatcher.errors import SetupError
 from molecatcher.settings import Settings
+from molecatcher.web_address import is_private, split_address
 
 TIMEOUT_S = (5.0, 30.0)  # to connect, between octets of the answer
 MAX_OCTETS = 16 << 20
 PIECE_OCTETS = 64 * 1024
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-ADVICE = {
+MAX_SAID = 300
+ADVICE: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "its token is not good there, or not from here: make one with `molecatcher token create`",
     HTTPStatus.FORBIDDEN: "its token is for another sensor, or not for events:write",
 }
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +39,14 @@ class Answer:
 
 
 class ApiClient:
-    """One API. `ca` is whom alone to trust for its certificate; None: the system's authorities, or `SSL_CERT_FILE`."""
+    """One API. `token` is one, or the file that holds it.
 
-    def __init__(self, url: str, token_file: Path, ca: Path | None = None) -> None:
+    `ca` is whom alone to trust for the API's certificate; None: the system's authorities, or `SSL_CERT_FILE`.
+    """
+
+    def __init__(self, url: str, token: str | Path, ca: Path | None = None) -> None:
         self.url = url.rstrip("/")
-        self._token_file = token_file
+        self._token = token
         self._ca = ca
 
     def post(self, path: str, body: bytes, media_type: str) -> bytes:
@@ -59,7 +67,7 @@ class ApiClient:
 
     def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> Answer:
         try:
-            token = self._token_file.read_text(encoding="ascii").strip()
+            token = self._token if isinstance(self._token, str) else self._token.read_text(encoding="ascii").strip()
             sent = {"Authorization": f"Bearer {token}", "User-Agent": f"molecatcher-sensor/{__version__}", **headers}
             verify = str(self._ca) if self._ca else os.environ.get("SSL_CERT_FILE") or True
             answer = requests.request(
@@ -79,7 +87,7 @@ class ApiClient:
         if answer.status_code == HTTPStatus.NOT_MODIFIED:
             return Answer(b"", answer.headers, is_unchanged=True)
         if not answer.ok or answer.is_redirect or content is None:
-            advice = ADVICE.get(HTTPStatus(answer.status_code), "it is asked again")
+            advice = ADVICE.get(answer.status_code) or _said(content) or "it is asked again"
             raise StoreUnavailable(f"{self.url} answers {answer.status_code}: {advice}")
         return Answer(content, answer.headers)
 
@@ -104,10 +112,17 @@ def require_safe(url: str, option: str) -> None:
     Raises:
         SetupError: it may not.
     """
-    parts = urlsplit(url)
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
-    if not is_safe or not parts.hostname:
+    parts = split_address(url)
+    if parts is None or not is_private(parts):
         raise SetupError(f"{url!r}: give {option} https://HOST:PORT; a token is not sent in the clear")
+
+
+def _said(content: bytes | None) -> str:
+    """Return what a problem document says to do, an empty text where the answer is none."""
+    try:
+        return msgspec.json.decode(content or b"", type=_Problem).detail[:MAX_SAID]
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
 
 
 def _read(answer: requests.Response) -> bytes | None:

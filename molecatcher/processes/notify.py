@@ -16,12 +16,8 @@ class Notifier:
         self._alive_due_s = 0.0
 
     def ready(self) -> None:
-        """Start or reload is complete."""
+        """The start is complete."""
         self._send("READY=1")
-
-    def reloading(self) -> None:
-        """The configuration is being read again; `ready` must follow."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         """The process is about to end."""

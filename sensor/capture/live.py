@@ -194,10 +194,6 @@ class LiveSource:
         if self._is_open:
             self.way.packet_filter.count_apart(flow)
 
-    def filenos(self) -> tuple[int, ...]:
-        """Return the descriptors to wait on: one an interface, and one for link events."""
-        return (self._links.fileno(), *(tap.fileno() for tap in self._taps.values()))
-
     def close(self) -> None:
         """Close every socket; the counters stay readable. Closing twice does nothing."""
         if not self._is_open:

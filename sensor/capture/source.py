@@ -1,10 +1,7 @@
-"""What every live or offline source of packets offers to the pipeline."""
+"""What a live source of packets counts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
-
-from sensor.packet import Packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,31 +22,3 @@ class SourceCounters:
     copies: int = 0
     flows_places: int = 0
     interface_drops: Mapping[str, int] = field(default_factory=dict)
-
-
-class PacketSource(Protocol):
-    """Packets in the order in which they were captured. A source belongs to one thread."""
-
-    @property
-    def engine(self) -> str:
-        """The name of the way packets are taken, for the heartbeat and the log."""
-
-    @property
-    def engine_reason(self) -> str:
-        """Why this engine is the one in use, in one sentence."""
-
-    def read(self, timeout_s: float) -> list[Packet] | None:
-        """Packets that came within `timeout_s` seconds; `[]` if none did, None at the end of the source.
-
-        Raises:
-            CaptureError: The source cannot go on; the message says what to do.
-        """
-
-    def counters(self) -> SourceCounters:
-        """The totals so far."""
-
-    def filenos(self) -> tuple[int, ...]:
-        """File descriptors that become readable when `read` has something; they change with the interfaces."""
-
-    def close(self) -> None:
-        """Give everything back; `read` answers None from now on."""

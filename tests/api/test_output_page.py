@@ -1,4 +1,4 @@
-"""The page of outputs in a real browser: an output is made, tried, held and removed there."""
+"""The pages of outputs and tokens in a real browser: what is made there is tried, held, shown once and removed."""
 
 from collections.abc import Callable
 
@@ -70,3 +70,16 @@ def test_what_fails_is_said_with_its_dead_letters(
     see("#output-1 summary").click()
     assert len(browser.find_elements(By.CSS_SELECTOR, "#output-1 li")) == 20
     assert see("#output-1 li a").get_attribute("href").endswith(f"/events/{event.event_id}")
+
+
+def test_a_token_is_good_to_the_end_of_the_day_that_is_chosen(
+    installation: Installation, client: httpx.Client, browser: webdriver.Chrome, see: See, eventually: Eventually
+) -> None:
+    browser.get(f"{installation.url}/tokens")
+    see("[name=name]").send_keys("fw-berlin")
+    browser.execute_script("document.querySelector('[name=expires_at]').value = '2027-03-31'")
+    see("[value='feeds:read']").click()
+    press(browser, "Make a token", "main")
+    eventually(lambda: see("#shown-once code").text.startswith("mc_"))
+    (made,) = client.get("/v1/tokens").json()["items"]
+    assert (made["expires_at"], made["scopes"]) == ("2027-03-31T23:59:59.000000Z", ["feeds:read"])

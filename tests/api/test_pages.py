@@ -228,6 +228,12 @@ def test_a_demonstration_is_removed_and_written_down(installation: Installation,
     assert client.get("/v1/audit?action=demonstration.delete").json()["items"][0]["outcome"] == "done"
 
 
+def test_a_list_that_is_not_built_says_why(installation: Installation, client: httpx.Client) -> None:
+    installation.unbuilt = "no listed name has an address: does <this> host have a DNS server?"
+    for path in ("/", "/lists"):
+        assert "No listed name has an address: does &lt;this&gt; host have a DNS server?" in client.get(path).text
+
+
 def test_without_a_recording_there_is_no_demonstration(client: httpx.Client) -> None:
     assert "/v1/demonstration" not in client.get("/").text
     assert client.post("/v1/demonstration").status_code == 404

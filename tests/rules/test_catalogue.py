@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rules.catalogue import Catalogue, ListKind, load_catalogue, parse_service
+from rules.catalogue import Catalogue, ListKind, load_catalogue
 from rules.errors import InvalidCatalogue
 from rules.verdict import Decision
 
@@ -85,19 +85,23 @@ def test_reverse_and_ssh_tunnels_are_blocked_and_the_rest_is_watched(catalogue: 
         (GOOD + "=", "x.toml"),
     ],
 )
-def test_a_wrong_service_file_says_what_is_wrong(broken: str, says: str) -> None:
+def test_a_wrong_service_file_says_what_is_wrong(tmp_path: Path, broken: str, says: str) -> None:
     with pytest.raises(InvalidCatalogue, match=says.replace(".", r"\.")):
-        parse_service(broken, "x.toml")
+        load_one(tmp_path, broken)
+
+
+def load_one(folder: Path, service: str) -> Catalogue:
+    (folder / "services").mkdir()
+    (folder / "services" / "x.toml").write_text(service)
+    (folder / "shared_infrastructure.toml").write_text(
+        'version = "2026.11.23"\ngenerated = 2026-11-23\nshared = []\nshared_network = []\n'
+    )
+    return load_catalogue(folder)
 
 
 def test_a_wrong_name_names_file_and_list(tmp_path: Path) -> None:
-    (tmp_path / "services").mkdir()
-    (tmp_path / "services" / "x.toml").write_text(GOOD.replace('["x.example"]', '["x..example"]'))
-    (tmp_path / "shared_infrastructure.toml").write_text(
-        'version = "2026.11.23"\ngenerated = 2026-11-23\nshared = []\nshared_network = []\n'
-    )
     with pytest.raises(InvalidCatalogue, match=r"x\.toml: agent name 'x\.\.example'"):
-        load_catalogue(tmp_path)
+        load_one(tmp_path, GOOD.replace('["x.example"]', '["x..example"]'))
 
 
 def test_a_missing_catalogue_ends_with_one_sentence(tmp_path: Path) -> None:

@@ -138,6 +138,7 @@ class Installation:
     snapshots: dict[tuple[ListName, str], Snapshot] = field(default_factory=dict)
     profiles: tuple[tuple[Profile, bool], ...] = ((AGENTS_ONLY, True), (STRICT, False))
     used: list[str] = field(default_factory=list)
+    unbuilt: str = ""
     held: dict[ListName, HeldList] = field(default_factory=dict)
     confirmed: list[tuple[ListName, str]] = field(default_factory=list)
     needs_approval: bool = False
@@ -168,6 +169,7 @@ class Installation:
             preview_profile=self.look_at_profile,
             name_key=self.name_key,
             held_list=self.held_list,
+            why_unbuilt=lambda _name, _profile: self.unbuilt,
             confirm_list=self.confirm,
         )
 

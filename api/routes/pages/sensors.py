@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from api.dependencies import Context
-from api.page.render import Section, render
+from api.page.render import Section, origin_of, render
 from api.page.sensor_cards import make_card
 from api.routes.sensors import rules_of
 
@@ -18,4 +18,4 @@ def get_sensors(context: Context, request: Request) -> HTMLResponse:
     now_ns = context.now_ns()
     rules = rules_of(request)
     cards = [make_card(row, now_ns, rules.state_of(row, now_ns)) for row in context.store.sensors()]
-    return render(request, "sensors.html", Section.SENSORS, cards=cards)
+    return render(request, "sensors.html", Section.SENSORS, cards=cards, origin=origin_of(request))

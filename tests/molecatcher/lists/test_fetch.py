@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from installation import NOW_NS, Installation, names_of, wait_until
+from raw_answers import NOT_HTTP, answering
 
 from api.app import create_app
 from api.routes.feeds import FEEDS
@@ -148,3 +149,26 @@ def test_the_help_teaches_files_that_are_served() -> None:
     assert {"nftables", "ipset", "dnsmasq", "hosts", "squid", "suricata", "knot"} == set(RECIPES)
     assert [file for file, _path, _hook in RECIPES.values() if file not in FEEDS] == []
     assert all(f"{path} --hook '{hook}'" in EPILOG for _file, path, hook in RECIPES.values())
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        *NOT_HTTP.values(),
+        b"HTTP/1.1 304 Not Modified\r\n\r\n",  # nobody asked whether it was
+        b"HTTP/1.1 200 OK\r\nX-Feed-Serial: " + b"9" * 5000 + b"\r\nContent-Length: 2\r\n\r\na\n",
+    ],
+    ids=[*NOT_HTTP, "304 unasked", "a serial without end"],
+)
+def test_what_is_no_answer_changes_nothing(tmp_path: Path, octets: bytes) -> None:
+    output = tmp_path / "list.txt"
+    output.write_text("kept\n")
+    with answering(octets) as url, pytest.raises(FetchError, match="stays as it is"):
+        Pull(f"{url}/feeds/unsanctioned-domains.txt", output).run()
+    assert output.read_text() == "kept\n"
+
+
+@pytest.mark.parametrize("url", ["http://[x/a", "https://[::1", "http://127.0.0.1:x/a", "ftp://x/a", "https:///a", "x"])
+def test_what_is_no_address_is_said(tmp_path: Path, url: str) -> None:
+    with pytest.raises(FetchError, match="is no address"):
+        Pull(url, tmp_path / "list.txt")

@@ -106,6 +106,8 @@ def test_without_a_resolver_nothing_is_published(tmp_path: Path, store: Store) -
     assert not here.publisher.resolve_and_publish()
     assert here.prefixes() is None
     assert "does this host have a DNS server" in here.publisher.resolution_problem
+    assert here.publisher.why_unbuilt(ListName.UNSANCTIONED_ADDRESSES) == here.publisher.resolution_problem
+    assert here.publisher.why_unbuilt(ListName.UNSANCTIONED_DOMAINS) == ""
 
 
 def test_a_sanctioned_name_that_cannot_be_resolved_holds_everything_back(tmp_path: Path, store: Store) -> None:

@@ -28,15 +28,6 @@ def test_states_are_told(manager: tuple[str, socket.socket]) -> None:
     assert [sock.recv(200) for _ in range(3)] == [b"READY=1", b"STATUS=capturing on eth0", b"STOPPING=1"]
 
 
-def test_a_reload_carries_the_monotonic_time(manager: tuple[str, socket.socket]) -> None:
-    name, sock = manager
-    before = time.monotonic_ns() // 1000
-    Notifier({"NOTIFY_SOCKET": name}).reloading()
-    state, stamp = sock.recv(200).decode().split("\n")
-    assert state == "RELOADING=1"
-    assert before <= int(stamp.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
-
-
 def test_the_watchdog_is_fed_twice_in_its_interval(manager: tuple[str, socket.socket]) -> None:
     name, sock = manager
     notifier = Notifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "400000", "WATCHDOG_PID": str(os.getpid())})
