@@ -48,19 +48,23 @@ format: $(VENV)/.dev ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix . || true
 	$(BIN)/ruff format .
 
-bench: bench-setup ## Measure everything (slow; ARGS="--packets 200000 --rounds 1" for a quick look)
-	$(MAKE) bench-offline bench-live bench-scaling
-	$(MAKE) bench-stages ARGS=
-	$(TIMED) $(BIN)/python bench/matcher.py
+# What a part is given with QUICK=1, to see in a few minutes that each of them runs.
+quick = $(if $(QUICK),$(1))
+
+bench: bench-setup ## Measure everything (an hour; QUICK=1: each part with little to do)
+	$(MAKE) bench-offline bench-scaling ARGS="$(call quick,--packets 30000 --rounds 1) $(ARGS)"
+	[ "$$(id -u)" != 0 ] || $(MAKE) bench-live ARGS="$(call quick,--packets 30000 --rounds 1) $(ARGS)"
+	$(MAKE) bench-stages ARGS="$(call quick,--conversations 50)"
+	$(TIMED) $(BIN)/python bench/matcher.py $(call quick,--entries 10000)
 	$(TIMED) $(BIN)/python bench/extract.py
-	$(TIMED) $(BIN)/python bench/pipeline.py
-	$(TIMED) $(BIN)/python bench/correlation.py
-	[ "$$(id -u)" != 0 ] || PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/attribution.py --packets 1000000
+	$(TIMED) $(BIN)/python bench/pipeline.py $(call quick,--packets 20000)
+	$(TIMED) $(BIN)/python bench/correlation.py $(call quick,--packets 20000)
+	[ "$$(id -u)" != 0 ] || PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/attribution.py --packets $(if $(QUICK),30000,1000000)
 	$(TIMED) $(BIN)/python bench/proxy_log.py
-	$(TIMED) $(BIN)/python bench/lists.py
-	PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/pages.py
-	$(TIMED) $(BIN)/python bench/list_pulls.py
-	[ "$$(id -u)" != 0 ] || $(TIMED) $(BIN)/python bench/engines.py
+	$(TIMED) $(BIN)/python bench/lists.py $(call quick,--entries 10000)
+	PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/pages.py $(call quick,--events 20000)
+	$(TIMED) $(BIN)/python bench/list_pulls.py $(call quick,--entries 10000 --pulls 50)
+	[ "$$(id -u)" != 0 ] || $(TIMED) $(BIN)/python bench/engines.py $(call quick,--loops 1)
 
 bpf: ## Build the eBPF filter again (after a change of its source; commit the object with it)
 	clang -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v2 -ffile-prefix-map=$(CURDIR)=. -I/usr/include/$$(uname -m)-linux-gnu \
@@ -110,13 +114,10 @@ $(VENV)/.compiled: setup.py $(wildcard rules/*.py sensor/*.py sensor/*/*.[cp]* s
 	$(BIN)/python setup.py --quiet build_ext --inplace --force
 	@! ls sensor/pipeline.*.so >/dev/null 2>&1 || touch $@
 
-$(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
+$(VENV)/.dev: requirements-dev.lock bench/peers/suricata.sh $(VENV)/.installed
 	@missing=$$(for p in $(TEST_PACKAGES); do dpkg-query -Wf '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; fi
-	@dpkg-query -Wf '$${Status}' suricata 2>/dev/null | grep -q 'ok installed' || \
-		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends suricata || \
-		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends -t "$$(. /etc/os-release && echo $$VERSION_CODENAME)-backports" suricata || \
-		echo "suricata is not to be had here: its tests are skipped"
+	@bench/peers/suricata.sh || echo "suricata is not to be had here: its tests are skipped"
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 

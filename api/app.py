@@ -102,7 +102,7 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.context = context
     app.state.trusts_loopback = True
     kept_sessions = Sessions(context.store, context.now_ns, config.sessions)
-    app.state.access = AccessControl(config, Credentials(context.store, context.now_ns), kept_sessions)
+    app.state.access = control = AccessControl(config, Credentials(context.store, context.now_ns), kept_sessions)
     app.state.oidc = _provider_of(config, context)
     app.state.break_glass_uses = Counter(
         "molecatcher_break_glass_sign_ins", "Sign-ins with the break-glass account", registry=registry
@@ -123,9 +123,9 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.kept_counts = KeptCounts()
     app.state.templates = make_templates(context.version)
     app.add_middleware(IdempotentRequests)
-    app.add_middleware(RequestGuard, hosts=config.all_hosts)
+    app.add_middleware(RequestGuard, hosts=lambda: control.config.host_names)
     app.state.metrics = RequestMetrics(registry)
-    _add_outermost(app, config, app.state.metrics)
+    _add_outermost(app, control, app.state.metrics)
     readers = (feeds, decisions, lists, profiles, consumers, taxii, misp)
     workflow = (findings, sanctioned, exceptions, services, blocked, searches, outputs, inbound)
     watchers = (event_streams, events, *workflow, sensors, policy, demonstration)
@@ -154,7 +154,7 @@ def create_feed_app(main: FastAPI) -> FastAPI:
     for shared in ("context", "access", "publication", "collections", "decisions", "pulls"):
         setattr(app.state, shared, getattr(main.state, shared))
     app.add_middleware(RequestGuard, hosts=None)
-    _add_outermost(app, main.state.access.config, main.state.metrics)
+    _add_outermost(app, main.state.access, main.state.metrics)
     for router in (feeds.router, decisions.router, taxii.router, misp.router, health.alive):
         app.include_router(router)
     return app
@@ -167,10 +167,18 @@ def _provider_of(config: AccessConfig, context: ApiContext) -> OidcClient | None
     return OidcClient(config.oidc, redirect_uri, config.step_up, context.cursor_secret, context.now_ns)
 
 
-def _add_outermost(app: FastAPI, config: AccessConfig, metrics: RequestMetrics) -> None:
+def change_access(app: FastAPI, config: AccessConfig) -> None:
+    """Judge requests by another configuration from now on: also of the application for other hosts' lists."""
+    control: AccessControl = app.state.access
+    before, context = control.config, app.state.context
+    if (config.oidc, config.public_url, config.step_up) != (before.oidc, before.public_url, before.step_up):
+        app.state.oidc = _provider_of(config, context)
+    control.change(config)
+
+
+def _add_outermost(app: FastAPI, control: AccessControl, metrics: RequestMetrics) -> None:
     """Let proxies say who asks, inside of what answers their mistakes."""
-    if config.proxy is not None:
-        app.add_middleware(TrustedProxies, networks=config.proxy.networks, hops=config.proxy.hops)
+    app.add_middleware(TrustedProxies, config=lambda: control.config.proxy)
     app.add_middleware(RequestBoundary, metrics=metrics)
 
 

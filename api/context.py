@@ -116,8 +116,8 @@ class ApiContext:
 
     `ruleset` are the rules in force, the policy file with what people changed over the API; `policy_changed` is called
     after such a change, so that the next answer shows it. `preview_lists` says what other rules would do to the lists,
-    `preview_profile` what those of a profile would hold.
-    `needs_approval`: an exception waits for another person.
+    `preview_profile` what those of a profile would hold, `access_error` why the newest access file was not taken, an
+    empty text if it was. `needs_approval`: an exception waits for another person.
     `why_unbuilt` says in words why a list is not there, "" for no reason but time.
     `profiles` has each profile with whether it is in use; `use_profile` notes that somebody pulls one.
     A consumer that has an older list `behind_after_ns` after it was superseded is behind.
@@ -142,6 +142,7 @@ class ApiContext:
     catalogue_update: Callable[[], CatalogueUpdate | None] = lambda: None
     preview_lists: Callable[[Ruleset], Sequence[ListEffect]] = lambda _proposed: ()
     preview_profile: Callable[[Profile], Sequence[ListEffect]] = lambda _wanted: ()
+    access_error: Callable[[], str] = lambda: ""
     needs_approval: Callable[[], bool] = lambda: False
     outputs_changed: Callable[[], None] = lambda: None
     replay_letters: Callable[[str], tuple[int, str]] = lambda _output_id: (0, NO_OUTPUTS)

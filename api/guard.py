@@ -7,7 +7,7 @@ The Host check is what keeps a web page elsewhere from reading the API through a
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.exceptions import HTTPException
@@ -27,17 +27,20 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc
 class RequestGuard:
     """ASGI middleware that refuses, by raising `Problem`, what no handler should see."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str] | None = ()) -> None:
-        """Guard `app`, which answers for loopback names and `hosts`; None: for all, each request proving who it is."""
+    def __init__(self, app: ASGIApp, *, hosts: Callable[[], Collection[str]] | None) -> None:
+        """Guard `app`, which answers for loopback names and `hosts`, asked for each request, in small letters.
+
+        None: for all, each request proving who it is.
+        """
         self.app = app
-        self.hosts = None if hosts is None else frozenset(map(str.lower, hosts))
+        self.hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on that may be read."""
         if scope["type"] == "http":
             headers = dict(scope["headers"])
             if self.hosts is not None:
-                check_host(headers.get(b"host", b"").decode("latin-1"), self.hosts)
+                check_host(headers.get(b"host", b"").decode("latin-1"), self.hosts())
             check_target(scope["raw_path"] or scope["path"].encode(), scope["query_string"])
             if scope["path"].startswith(MACHINES):
                 check_parameters(scope["query_string"])

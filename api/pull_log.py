@@ -7,6 +7,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -23,6 +24,7 @@ from rules.blocklist import ListName
 MAX_RECORDS = 10_000
 FLUSH_NS = 10 * NS_PER_S
 RETRY_NS = 60 * NS_PER_S
+LATELY_NS = 3600 * NS_PER_S
 MAX_AGENT = 100
 
 log = structlog.get_logger("api")
@@ -97,6 +99,19 @@ class PullLog:
         self._load()
         with self._changing:
             return list(reversed(self._records.values()))
+
+    def formats(self, list_name: ListName, profile: str) -> frozenset[str]:
+        """Return the formats in which somebody pulled a list lately, as far as is known without the database."""
+        since_ns = self._now_ns() - LATELY_NS
+        with suppress(DbError):
+            self._load()
+        with self._changing:
+            records = list(self._records.values())
+        return frozenset(
+            row.format
+            for row in records
+            if (row.list_name, row.profile) == (list_name, profile) and row.last_pull_ns >= since_ns
+        )
 
     def flush(self) -> None:
         """Write what was not written yet."""

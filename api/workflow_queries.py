@@ -21,9 +21,12 @@ MAX_ENTRIES = 100
 MAX_DRAFTED = 20
 EXCEPTED = "a finding becomes excepted through an exception: POST /v1/exceptions"
 
-Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
-Comment = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_COMMENT)]
-Person = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=128)]
+LINE = r"^[^\x00-\x1f\x7f]+$"
+LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+$"
+
+Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256, pattern=LINE)]
+Comment = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_COMMENT, pattern=LINES)]
+Person = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=128, pattern=LINE)]
 Texts = Annotated[list[Word], Field(max_length=MAX_ENTRIES)]
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9-]+$")]
 

@@ -10,10 +10,12 @@ import argparse
 import http.client
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from children import tree_peak_kb
 from api.access.secrets import digest_of, new_id, new_secret, written
 from api.app import create_app
 from api.context import ApiContext, CatalogueStatus, PolicyStatus
+from api.feeds import FeedFormat
 from api.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from db.values import Token, TokenScope
@@ -56,9 +59,8 @@ http {{
 def serve(entries: int, folder: Path, secrets: Path) -> None:
     """Serve a list of `entries` names to the holders of `FIREWALLS` tokens until the end."""
     rows = tuple(sorted(NameEntry(f"h{at}.example{at % 1000}.net", Scope.SUBTREE, "service") for at in range(entries)))
-    body = NameList(rows, rows)
     name = ListName.UNSANCTIONED_DOMAINS
-    snapshot = Snapshot(name, 1, time.time_ns(), digest(body), body)
+    in_force = [snapshot_of(rows, 1)]
     store = open_store(folder / "bench.db")
     tokens = [(new_id(), new_secret()) for _ in range(FIREWALLS)]
     for token_id, secret in tokens:
@@ -72,7 +74,7 @@ def serve(entries: int, folder: Path, secrets: Path) -> None:
         store.add_token(token, FIREWALLS)
     context = ApiContext(
         store=store,
-        snapshot=lambda asked, profile="": snapshot if asked is name else None,  # noqa: ARG005 - one profile
+        snapshot=lambda asked, profile="": in_force[0] if asked is name else None,  # noqa: ARG005 - one profile
         catalogue_services=lambda: (),
         catalogue_status=lambda: CatalogueStatus("", datetime.now(UTC).date()),
         ruleset=lambda: Ruleset(Catalogue([], (), (), datetime.now(UTC).date()), Policy()),
@@ -80,10 +82,25 @@ def serve(entries: int, folder: Path, secrets: Path) -> None:
         now_ns=time.time_ns,
         version="bench",
     )
-    server = ApiServer(create_app(context), bind(parse_listen("127.0.0.1:0")))
+    app = create_app(context)
+
+    def change() -> None:
+        """Publish a list that lacks an entry as the publisher does: prepared in a thread, then swapped in."""
+        newer = snapshot_of(rows[1:], 2)
+        app.state.publication.prepare(newer, [FeedFormat.TXT])
+        in_force[0] = newer
+
+    signal.signal(signal.SIGUSR1, lambda _signal, _frame: threading.Thread(target=change).start())
+    server = ApiServer(app, bind(parse_listen("127.0.0.1:0")))
     secrets.write_text("\n".join(written(*token) for token in tokens))
     print(server.address, flush=True)
     server.run()
+
+
+def snapshot_of(rows: tuple[NameEntry, ...], serial: int) -> Snapshot:
+    """Return a list of names as a numbered state."""
+    body = NameList(rows, rows)
+    return Snapshot(ListName.UNSANCTIONED_DOMAINS, serial, time.time_ns(), digest(body), body)
 
 
 @contextmanager
@@ -190,6 +207,22 @@ def slow_pulls(port: int, pid: int, headers: dict[str, str]) -> float:
     return grown / 1024
 
 
+def slowest_pull_over_a_change(port: int, pid: int, headers: list[dict[str, str]]) -> tuple[float, float]:
+    """Return the seconds from a change until it is handed out, and those of the slowest pull meanwhile."""
+    os.kill(pid, signal.SIGUSR1)
+    begun_s, slowest_s, etags = time.monotonic(), 0.0, set()
+    for each in headers:
+        asked_s = time.monotonic()
+        status, etag, _body = pull(http.client.HTTPConnection("127.0.0.1", port), each)
+        slowest_s = max(slowest_s, time.monotonic() - asked_s)
+        expect(status, http.client.OK)
+        etags.add(etag)
+        if len(etags) > 1:
+            return time.monotonic() - begun_s, slowest_s
+        time.sleep(0.5)
+    raise SystemExit("the change did not come")
+
+
 def measure(what: str, port: int, pid: int, pulls: int, tokens: list[str]) -> bytes:
     """Print the rows of one server and return the list."""
     begun_s = time.monotonic()
@@ -225,6 +258,9 @@ def main() -> None:
         folder = Path(text)
         with ours(wanted.entries, folder) as (port, pid, tokens):
             content = measure("molecatcher", port, pid, wanted.pulls, tokens)
+            taken_s, slowest_s = slowest_pull_over_a_change(port, pid, [{"X-Api-Key": token} for token in tokens])
+            print(f"molecatcher: a change is handed out after {taken_s:.1f} s; slowest whole pull {slowest_s:.2f} s")
+            print(f"molecatcher: peak {tree_peak_kb(pid) / 1024:.0f} MiB")
         if shutil.which("nginx") is None:
             print("nginx: skipped, it is not installed (bench/peers/install.sh)")
             return

@@ -6,7 +6,6 @@ Each step is CPU of one process, the sort in the same run. The peak is of the wh
 """
 
 import argparse
-import os
 import resource
 import subprocess
 import tempfile
@@ -49,10 +48,10 @@ def sort_cpu_s(names: list[str]) -> float:
     with tempfile.TemporaryFile("w+") as file:
         file.writelines(f"{name}\n" for name in names)
         file.seek(0)
-        before = os.times()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(["sort", "-u"], stdin=file, stdout=subprocess.DEVNULL, check=True)
-        after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 Prints nanoseconds a look-up (median of the rounds) and ratios within this run. Run: .venv/bin/python bench/matcher.py
 """
 
+import argparse
 import random
 import re
 import statistics
@@ -29,9 +30,12 @@ def nanoseconds(work: Callable[[str], object], names: list[str]) -> float:
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--entries", type=int, default=max(SIZES), help="the most there are in a table")
+    most: int = parser.parse_args().entries
     rng = random.Random(1)
     print(f"{'entries':>10} {'dict probe':>11} {'matcher':>9} {'ratio':>6} {'linear scan':>12} {'one regex':>10}  ns")
-    for size in SIZES:
+    for size in (size for size in SIZES if size <= most):
         entries = [f"n{number}.t{number % 97}.example" for number in range(size)]
         table: NameTable[int] = NameTable()
         for number, entry in enumerate(entries):

@@ -1,14 +1,25 @@
-"""The access configuration as the settings name it."""
+"""The access configuration as the settings name it, at the start and while the program runs."""
 
+import getpass
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import structlog
 
+from api.access.audit import audit_local
 from api.access.config import AccessConfig, parse_access
+from api.errors import ApiError
 from api.server import Reach, is_loopback_address, parse_listen
 from api.tls import Certificate
+from db.errors import DbError
+from db.store import Store
 from molecatcher.errors import SetupError
+from molecatcher.live_rules import stamp_of
 from molecatcher.settings import Settings
+
+log = structlog.get_logger()
 
 
 def plan_listening(settings: Settings) -> tuple[AccessConfig, Reach, Certificate | None]:
@@ -32,6 +43,66 @@ def plan_listening(settings: Settings) -> tuple[AccessConfig, Reach, Certificate
         advice = "give --tls-cert, or name the proxy in front of it: [proxy] in the --access file (docs/security.md)"
         raise SetupError(f"nothing is answered in the clear on {settings.listen}: {advice}")
     return access, Reach.EVERYTHING, None
+
+
+class LiveAccess:
+    """Follows the access file: what changed is put in force while everything runs; what cannot be used is not.
+
+    `error` is why the newest file was not taken. Ports, certificates' paths and the authority of machines stay as they
+    were at the start; a certificate itself is taken up anew by `api.tls`.
+    """
+
+    def __init__(
+        self, settings: Settings, config: AccessConfig, change: Callable[[AccessConfig], None], store: Store
+    ) -> None:
+        self.error = ""
+        self._settings = settings
+        self._config = config
+        self._change = change
+        self._store = store
+        self._stamp = stamp_of(settings.access)
+
+    def poll(self) -> bool:
+        """Take up the file if it changed since the last look; tell whether another one is in force. Costs a `stat`."""
+        return stamp_of(self._settings.access) != self._stamp and self.reload()
+
+    def reload(self) -> bool:
+        """Read the file again; tell whether another one is in force now."""
+        stamp = stamp_of(self._settings.access)
+        try:
+            config = self._read()
+            if config != self._config:
+                path = str(self._settings.access)
+                audit_local(self._store, time.time_ns(), getpass.getuser(), "access.update", path)
+        except (SetupError, ApiError) as error:
+            self._stamp, self.error = stamp, str(error)
+            log.warning("access_refused", error=self.error)
+            return False
+        except DbError as error:  # what cannot be noted does not happen; the next look tries again
+            self.error = f"the change cannot be noted in the audit log: {error}"
+            return False
+        self._stamp, self.error = stamp, ""
+        if config == self._config:
+            return False
+        self._config = config
+        self._change(config)
+        log.info("access_loaded", path=str(self._settings.access))
+        return True
+
+    def _read(self) -> AccessConfig:
+        """Return what the file says, if it can be put in force without a restart.
+
+        Raises:
+            SetupError, ApiError: it cannot.
+        """
+        path = self._settings.access
+        if path is not None and path.exists() and not path.stat().st_size and self._config != AccessConfig():
+            raise SetupError(f"{path} is empty, so it may be half written: write a comment into it if that is meant")
+        config, _, _ = plan_listening(self._settings)
+        before = self._config.tls.client_ca if self._config.tls else None
+        if (config.tls.client_ca if config.tls else None) != before:
+            raise SetupError(f"{path}: [tls] client_ca cannot change while the program runs: restart it")
+        return config
 
 
 def load_access(settings: Settings) -> AccessConfig:

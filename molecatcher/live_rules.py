@@ -72,7 +72,7 @@ class LiveRules:
         self._overlay: Callable[[], Overlay] = lambda: EMPTY
         self._laid: Overlay = EMPTY
         self._changing = threading.Lock()
-        self._stamp = _stamp(path)
+        self._stamp = stamp_of(path)
         self._catalogue_stamp = source.stamp() if source else None
         self._file = read_policy(path, catalogue, now_ns()) if path else Policy()
         self.current = Ruleset(catalogue, self._file)
@@ -91,7 +91,7 @@ class LiveRules:
 
     def poll(self) -> bool:
         """Reload what changed since the last look, a file or the overlay; tell whether other rules are now in force."""
-        stamp = _stamp(self.path)
+        stamp = stamp_of(self.path)
         if stamp != self._stamp or self._is_catalogue_changed():
             self._stamp = stamp
             return self.reload()
@@ -164,7 +164,8 @@ def _refuse_empty(path: Path, policy: Policy, in_force: Policy) -> None:
         raise InvalidPolicy(f"{path} is empty: write a comment into it if nothing is to be sanctioned any more")
 
 
-def _stamp(path: Path | None) -> Stamp | None:
+def stamp_of(path: Path | None) -> Stamp | None:
+    """Return what changes when the file at `path` may have, None where there is none."""
     if path is None:
         return None
     try:

@@ -118,6 +118,11 @@ class AccessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         public = urlsplit(self.public_url or "").hostname
         return (*self.hosts, *([public] if public else []))
 
+    @cached_property
+    def host_names(self) -> frozenset[str]:
+        """Return `all_hosts` in small letters, as they are compared."""
+        return frozenset(map(str.lower, self.all_hosts))
+
     def needs_certificate(self, area: Area) -> bool:
         """Tell whether an area is closed to machines without a certificate."""
         return self.tls is not None and area in self.tls.areas

@@ -38,6 +38,13 @@ class AccessControl:
         self.rates = Rates(config.limits.known, config.limits.unknown)
         self.tries = Rates(break_glass.TRIES, break_glass.TRIES)
 
+    def change(self, config: AccessConfig) -> None:
+        """Judge by another configuration from now on; counts of requests begin anew where their limits changed."""
+        if config.limits != self.config.limits:
+            self.rates = Rates(config.limits.known, config.limits.unknown)
+        self.sessions.config = config.sessions
+        self.config = config
+
     def is_in_memory(self, request: Request) -> bool:
         """Tell whether `identify` needs no database now: sessions do, and tokens once a second."""
         return "cookie" not in request.headers and self.credentials.is_current

@@ -4,56 +4,65 @@ Each of the last `hops` hops must be trusted: the one that connects, and those b
 address that the first of them saw is who asks.
 """
 
+from collections.abc import Callable
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.access.addresses import Network, is_within, parse_address
+from api.access.addresses import is_within, parse_address
+from api.access.config import ProxyConfig
 from api.problems import Kind, Problem
 
 SCHEMES = ("http", "https")
 
 
 class TrustedProxies:
-    """ASGI middleware that replaces client and scheme by what trusted proxies say of them."""
+    """ASGI middleware that replaces client and scheme by what trusted proxies say of them.
 
-    def __init__(self, app: ASGIApp, networks: tuple[Network, ...], hops: int) -> None:
+    `config` is asked for each request; None: no proxy is trusted, and none is needed.
+    """
+
+    def __init__(self, app: ASGIApp, config: Callable[[], ProxyConfig | None]) -> None:
         self.app = app
-        self.networks = networks
-        self.hops = hops
+        self.config = config
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on as the one whom the proxies serve sent it."""
-        if scope["type"] == "http":
+        config = self.config()
+        if scope["type"] == "http" and config is not None:
             peer = scope["client"][0] if scope["client"] else ""
-            if self._is_trusted(peer):
-                self._believe(scope)
+            if _is_trusted(peer, config):
+                _believe(scope, config)
             elif scope["scheme"] != "https" and not _is_loopback(peer):
                 raise Problem(Kind.NOT_ALLOWED, "Ask through the proxy: in the clear only it is answered.")
         await self.app(scope, receive, send)
 
-    def _believe(self, scope: Scope) -> None:
-        headers = Headers(scope=scope)
-        scope["client"] = (self._client(headers), 0)
-        scheme = headers.get("x-forwarded-proto", "").split(",")[-1].strip().lower()
-        scope["scheme"] = scheme if scheme in SCHEMES else scope["scheme"]
 
-    def _client(self, headers: Headers) -> str:
-        """Return who asks.
+def _believe(scope: Scope, config: ProxyConfig) -> None:
+    headers = Headers(scope=scope)
+    scope["client"] = (_client(headers, config), 0)
+    scheme = headers.get("x-forwarded-proto", "").split(",")[-1].strip().lower()
+    scope["scheme"] = scheme if scheme in SCHEMES else scope["scheme"]
 
-        Raises:
-            Problem: the proxies do not say.
-        """
-        said = ",".join(headers.getlist("x-forwarded-for")) or _forwarded(",".join(headers.getlist("forwarded")))
-        chain = [_bare(part) for part in said.split(",")][-self.hops :]
-        is_whole = len(chain) == self.hops and all(parse_address(part) for part in chain)
-        if not is_whole or not all(map(self._is_trusted, chain[1:])):
-            detail = f"The proxy must send X-Forwarded-For with {self.hops} or more addresses of clients and proxies."
-            raise Problem(Kind.BAD_REQUEST, detail)
-        return chain[0]
 
-    def _is_trusted(self, text: str) -> bool:
-        address = parse_address(text)
-        return address is not None and is_within(address, self.networks)
+def _client(headers: Headers, config: ProxyConfig) -> str:
+    """Return who asks.
+
+    Raises:
+        Problem: the proxies do not say.
+    """
+    said = ",".join(headers.getlist("x-forwarded-for")) or _forwarded(",".join(headers.getlist("forwarded")))
+    chain = [_bare(part) for part in said.split(",")][-config.hops :]
+    is_whole = len(chain) == config.hops and all(parse_address(part) for part in chain)
+    if not is_whole or not all(_is_trusted(part, config) for part in chain[1:]):
+        detail = f"The proxy must send X-Forwarded-For with {config.hops} or more addresses of clients and proxies."
+        raise Problem(Kind.BAD_REQUEST, detail)
+    return chain[0]
+
+
+def _is_trusted(text: str, config: ProxyConfig) -> bool:
+    address = parse_address(text)
+    return address is not None and is_within(address, config.networks)
 
 
 def _is_loopback(text: str) -> bool:

@@ -28,7 +28,7 @@ class Sessions:
     def __init__(self, store: Store, now_ns: Callable[[], int], config: SessionConfig) -> None:
         self._store = store
         self.now_ns = now_ns
-        self._config = config
+        self.config = config
 
     def begin(self, session: Session) -> str:
         """Keep a session for whom `session` describes, and return what its cookie holds."""
@@ -39,7 +39,7 @@ class Sessions:
             session_id=secrets.token_hex(8),
             created_at_ns=now_ns,
             used_at_ns=now_ns,
-            expires_at_ns=now_ns + self._config.absolute_s * NS_PER_S,
+            expires_at_ns=now_ns + self.config.absolute_s * NS_PER_S,
         )
         self._store.add_session(kept, MAX_SESSIONS)
         return cookie
@@ -50,7 +50,7 @@ class Sessions:
         if session is None or session.revoked_at_ns is not None or now_ns >= session.expires_at_ns:
             return None
         idle_ns = now_ns - session.used_at_ns
-        if idle_ns >= self._config.idle_s * NS_PER_S:
+        if idle_ns >= self.config.idle_s * NS_PER_S:
             return None
         if idle_ns >= TOUCH_NS:
             self._store.touch_session(session.digest, now_ns)

@@ -2,15 +2,18 @@
 
 import hashlib
 import threading
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from email.utils import formatdate
 from io import BytesIO
 
 import msgspec
+import structlog
 
 from api.context import Snapshots
+from api.errors import UnrenderableSnapshot
 from api.feeds.render import FeedFormat, count_entries, format_of, stream
 from api.times import NS_PER_S
 from rules.blocklist import AddressEntry, AddressList, Body, ListName, NameEntry, NameList, Scope, Snapshot, UrlList
@@ -21,8 +24,11 @@ ETAG_DIGITS = 32
 GZIP_LEVEL = 4  # 0.3 s for a million names; 6 takes 1.7 s and 9 takes 13 s to save nothing
 GZIP_WINDOW = 31  # the largest, with a header of gzip (RFC 1952)
 MAX_KEPT_OCTETS = 256 * 1024 * 1024
+LONGEST_PREPARATION_S = 20.0  # what is new may block less than what is in force meanwhile
 CHECKSUMS = ("md5", "sha256")  # against damage, not against malice
 NOBODY_NAME, NOBODY_ADDRESS = "empty.invalid", "192.0.2.1"  # RFC 6761 section 6.4, RFC 5737
+
+log = structlog.get_logger("api")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +68,42 @@ class Publication:
     """The newest edition of every list and format, rendered whole before anybody sees a byte of it.
 
     Bounded: `MAX_KEPT_OCTETS` of bytes; those rendered longest ago are rendered again when they are asked for.
+    `prepare` renders a state before it is in force, so that nobody who pulls it waits.
     """
 
     def __init__(self, snapshot: Snapshots, max_kept_octets: int = MAX_KEPT_OCTETS) -> None:
         self._snapshot = snapshot
         self._max_kept_octets = max_kept_octets
         self._editions: dict[_Key, Edition] = {}
+        self._ahead: dict[_Key, Edition] = {}  # of states that are not in force yet
         self._rendering = threading.Lock()
 
     @property
     def kept_octets(self) -> int:
         """Return how many octets are kept."""
-        return sum(edition.octets for edition in self._editions.values())
+        return sum(edition.octets for edition in (*self._editions.values(), *self._ahead.values()))
 
     def has(self, list_name: ListName, feed_format: FeedFormat, profile: str, *, comments: bool) -> bool:
         """Tell whether the newest edition is there already: `edition` returns it at once."""
-        snapshot, kept = (
-            self._snapshot(list_name, profile),
-            self._editions.get((list_name, feed_format, profile, comments, False)),
+        snapshot = self._snapshot(list_name, profile)
+        return (
+            snapshot is not None
+            and self._kept((list_name, feed_format, profile, comments, False), snapshot) is not None
         )
-        return snapshot is not None and kept is not None and _is_of(kept, snapshot)
+
+    def prepare(self, snapshot: Snapshot, formats: Collection[FeedFormat]) -> None:
+        """Render a state that will be in force, in `formats`, each as the state before it was asked for.
+
+        What takes too long, or has no room, is rendered when it is asked for.
+        """
+        until_s = time.monotonic() + LONGEST_PREPARATION_S
+        wanted = [(snapshot.list_name, feed_format, snapshot.profile, True, False) for feed_format in formats]
+        asked = [key for key in list(self._editions) if (key[0], key[2]) == (snapshot.list_name, snapshot.profile)]
+        for key in dict.fromkeys([*wanted, *(key for key in asked if key[1] in formats and not key[4])]):
+            if time.monotonic() > until_s:
+                log.warning("list_not_prepared", list=snapshot.list_name.value, format=key[1].value)
+            else:
+                self._make_ahead(key, snapshot)
 
     def edition(
         self,
@@ -107,21 +129,41 @@ class Publication:
         else:
             sentinel = False
         key = (list_name, feed_format, profile, comments, sentinel)
+        return self._kept(key, snapshot) or self._make(key, snapshot)
+
+    def _kept(self, key: "_Key", snapshot: Snapshot) -> Edition | None:
+        """Return the edition of this state, where it is rendered."""
+        ahead = self._ahead.get(key)
+        if ahead is not None and _is_of(ahead, snapshot):
+            self._editions[key] = ahead  # first, so that whoever looks at the same time finds it
+            self._ahead.pop(key, None)
         kept = self._editions.get(key)
-        return kept if kept is not None and _is_of(kept, snapshot) else self._make(key, snapshot)
+        return kept if kept is not None and _is_of(kept, snapshot) else None
 
     def _make(self, key: "_Key", snapshot: Snapshot) -> Edition:
         with self._rendering:
-            kept = self._editions.get(key)
-            if kept is not None and _is_of(kept, snapshot):
+            kept = self._kept(key, snapshot)
+            if kept is not None:
                 return kept
             self._editions.pop(key, None)
-            _, feed_format, _, comments, _ = key
-            made = _make_edition(snapshot, feed_format, comments=comments)
-            while self._editions and self.kept_octets + made.octets > self._max_kept_octets:
-                del self._editions[next(iter(self._editions))]
+            made = _make_edition(snapshot, key[1], comments=key[3])
+            for held in (self._editions, self._ahead):
+                while held and self.kept_octets + made.octets > self._max_kept_octets:
+                    del held[next(iter(held))]
             self._editions[key] = made
             return made
+
+    def _make_ahead(self, key: "_Key", snapshot: Snapshot) -> None:
+        with self._rendering:
+            if self._kept(key, snapshot) is not None:
+                return
+            self._ahead.pop(key, None)
+            try:
+                made = _make_edition(snapshot, key[1], comments=key[3])
+            except UnrenderableSnapshot:  # whoever asks is told
+                return
+            if self.kept_octets + made.octets <= self._max_kept_octets:
+                self._ahead[key] = made
 
 
 _Key = tuple[ListName, FeedFormat, str, bool, bool]

@@ -23,6 +23,7 @@ MAX_EVENTS = 50
 MAX_OTHERS = 12
 MAX_HISTORY = 50
 MAX_BARS = 60
+DRAWN_FROM_NS = HOUR_NS // 6
 STEPS_NS = (HOUR_NS // 60, HOUR_NS // 6, HOUR_NS, 6 * HOUR_NS, DAY_NS)
 
 
@@ -57,6 +58,12 @@ class Story:
     history: tuple[HistoryEntry, ...]
     has_evidence: bool
     packets: tuple[DissectedPacket, ...]
+
+    @property
+    def has_activity(self) -> bool:
+        """Tell whether it went on for long enough to be drawn."""
+        finding = self.row.finding
+        return finding.last_seen_ns - finding.first_seen_ns >= DRAWN_FROM_NS
 
 
 def finding_rows(

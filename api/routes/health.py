@@ -17,7 +17,8 @@ from api.schemas import HealthDocument, ReadinessDocument
 from rules.blocklist import ListName
 
 RETRY_AFTER_S = 10
-MAY_COME_LATER = (ListName.UNSANCTIONED_ADDRESSES.value, ListName.UNSANCTIONED_URLS.value)
+ACCESS_FILE = "access-file"
+MAY_COME_LATER = (ACCESS_FILE, ListName.UNSANCTIONED_ADDRESSES.value, ListName.UNSANCTIONED_URLS.value)
 
 router = APIRouter(tags=["health"])
 alive = APIRouter(tags=["health"])
@@ -32,7 +33,7 @@ def get_health(context: Context) -> Response:
 @router.get("/readyz", response_model=ReadinessDocument, responses=problems(503))
 def get_readiness(context: Context) -> Response:
     """The database takes writes and the list of names can be served. Addresses need a resolver; they may come later."""
-    checks = [_database(context), *(_list(context, name) for name in ListName)]
+    checks = [_database(context), _access(context), *(_list(context, name) for name in ListName)]
     failed = [str(check["check"]) for check in checks if not check["is_ok"] and check["check"] not in MAY_COME_LATER]
     if failed:
         detail = f"Not ready: {', '.join(failed)}; see `checks`."
@@ -59,6 +60,12 @@ def get_metrics(request: Request) -> Response:
 def _database(context: ApiContext) -> dict[str, object]:
     is_ok = context.store.is_writable()
     return {"check": "database", "is_ok": is_ok, "detail": "writable" if is_ok else "not writable; see the log"}
+
+
+def _access(context: ApiContext) -> dict[str, object]:
+    is_ok = not context.access_error()
+    detail = "in force" if is_ok else "the newest cannot be used, the one before stays; the log and the page say why"
+    return {"check": ACCESS_FILE, "is_ok": is_ok, "detail": detail}
 
 
 def _list(context: ApiContext, name: ListName) -> dict[str, object]:

@@ -65,6 +65,7 @@ class Publisher:
         *,
         files: ListFiles,
         agent_addresses: SharedFile[dict[str, tuple[str, str]]] | None = None,
+        prepare: Callable[[Snapshot], object] = lambda _snapshot: None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.resolution_problem = "the listed names have not been resolved yet"
@@ -74,7 +75,7 @@ class Publisher:
         self._interval_s = interval_s
         self._agent_addresses = agent_addresses
         self._now_ns = now_ns
-        self._lists = PublishedLists(store, files, now_ns)
+        self._lists = PublishedLists(store, files, now_ns, prepare)
         self._use = ProfileUse(store, self._profile_names, now_ns)
         self._sightings: list[NameSighting] = []
         self._observed: frozenset[str] = frozenset()
@@ -265,6 +266,7 @@ class Publisher:
             self._agent_addresses.write(dict(sorted(found.items())[:MOST_AGENT_ADDRESSES]))
 
     def _run(self) -> None:
+        self._lists.prepare_all()
         while not self._stopping.is_set():
             self._wake.clear()
             try:

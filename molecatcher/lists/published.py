@@ -19,9 +19,19 @@ Key = tuple[ListName, str]
 
 
 class PublishedLists:
-    """One snapshot for each list and profile that is in use, and the state that was refused in its place, if any."""
+    """One snapshot for each list and profile that is in use, and the state that was refused in its place, if any.
 
-    def __init__(self, store: Store, files: ListFiles, now_ns: Callable[[], int]) -> None:
+    `prepare` is called with each snapshot before anybody is handed it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        files: ListFiles,
+        now_ns: Callable[[], int],
+        prepare: Callable[[Snapshot], object] = lambda _snapshot: None,
+    ) -> None:
+        self._prepare = prepare
         self._store = store
         self._files = files
         self._now_ns = now_ns
@@ -33,6 +43,11 @@ class PublishedLists:
     def snapshot(self, name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot | None:
         """Return the list in force, None before there is one."""
         return self._snapshots.get((name, profile))
+
+    def prepare_all(self) -> None:
+        """Prepare what is in force, after a start."""
+        for snapshot in list(self._snapshots.values()):
+            self._prepare(snapshot)
 
     def held(self, name: ListName, profile: str = DEFAULT_PROFILE) -> HeldList | None:
         """Return the list that was refused in place of the one in force, None when that is the newest."""
@@ -131,6 +146,8 @@ class PublishedLists:
             return
         if row.body is not wanted.body:
             listed = decode(row.body)
-        self._snapshots[key] = Snapshot(name, row.serial, row.created_at_ns, row.digest, listed, profile)
-        self._files.save(self._snapshots[key], row.body)
+        snapshot = Snapshot(name, row.serial, row.created_at_ns, row.digest, listed, profile)
+        self._prepare(snapshot)
+        self._snapshots[key] = snapshot
+        self._files.save(snapshot, row.body)
         log.info("list_published", list=name.value, profile=profile, serial=row.serial, entries=count(listed))

@@ -5,18 +5,20 @@ import signal
 import ssl
 import threading
 import time
+from functools import partial
 
 import structlog
 
-from api.app import create_app
+from api.app import change_access, create_app
 from api.context import ApiContext, CatalogueStatus, CatalogueUpdate, PolicyStatus, SanctionedDomain, ServiceRow
+from api.feeds import FORMATS
 from api.sealed import Seal
 from api.server import ApiServer, bind, parse_listen
 from db.errors import DbError
 from db.output_store import MAX_DEAD
 from db.store import open_store
 from molecatcher import __version__
-from molecatcher.access_file import plan_listening
+from molecatcher.access_file import LiveAccess, plan_listening
 from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.errors import SetupError
 from molecatcher.lists.list_files import ListFiles
@@ -43,6 +45,7 @@ from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept_secret
 from molecatcher.upkeep.exception_upkeep import ExceptionUpkeep
 from molecatcher.upkeep.retention import Retention
+from rules.blocklist import Snapshot
 from rules.zones import ZoneAnswer
 
 log = structlog.get_logger()
@@ -80,7 +83,13 @@ class ApiProcess:
         files = ListFiles(settings.lists)
         agents = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
         self.publisher = Publisher(
-            self.store, self.rules, resolver, settings.resolve_s, files=files, agent_addresses=agents
+            self.store,
+            self.rules,
+            resolver,
+            settings.resolve_s,
+            files=files,
+            agent_addresses=agents,
+            prepare=self._prepare_list,
         )
         self.zone_checks = ZoneChecks(
             [SharedFile(path, list[str]) for path in settings.all_zone_questions],
@@ -89,7 +98,8 @@ class ApiProcess:
         )
         self._checks_zones = settings.zone_checks
         self.zone: OpenZone | None = None
-        app = create_app(self._context(settings), access)
+        app = self._app = create_app(self._context(settings), access)
+        self.access = LiveAccess(settings, access, partial(change_access, app), self.store)
         if open_zone:
             keys = ZoneKeyFiles(settings.zone_keys)
             self.zone = OpenZone(open_zone, self.publisher.snapshot, self.store, keys, app.state.pulls)
@@ -100,7 +110,7 @@ class ApiProcess:
         self._wants_lists = threading.Event()
 
     def run(self, notifier: Notifier) -> None:
-        """Serve until SIGTERM or SIGINT; SIGHUP and a changed file reload the policy."""
+        """Serve until SIGTERM or SIGINT; SIGHUP and changed files reload policy and access."""
         signal.signal(signal.SIGHUP, lambda _signal, _frame: self._wants_reload.set())
         for number in (signal.SIGTERM, signal.SIGINT):  # the server takes both over and raises them again in the end
             signal.signal(number, lambda _signal, _frame: self.server.stop())
@@ -141,6 +151,10 @@ class ApiProcess:
                 self._certificate.poll()
             wants_reload = self._wants_reload.is_set()
             self._wants_reload.clear()
+            if wants_reload:
+                self.access.reload()
+            else:
+                self.access.poll()
             if self.rules.reload() if wants_reload else self.rules.poll():
                 self._wants_lists.set()
             if self._wants_lists.is_set():
@@ -152,6 +166,13 @@ class ApiProcess:
     def _is_alive(self) -> bool:
         listeners = all(listener.is_alive for listener in self._listeners)
         return self.publisher.is_alive and self.overlay.is_alive and listeners
+
+    def _prepare_list(self, snapshot: Snapshot) -> None:
+        """Have a list written out before it is in force, as consumers pull it."""
+        state = self._app.state
+        pulled = state.pulls.formats(snapshot.list_name, snapshot.profile)
+        formats = [it for it in FORMATS[snapshot.list_name] if it in pulled]
+        state.publication.prepare(snapshot, formats)
 
     def _keep_findings(self) -> None:
         """Have findings follow what is excepted; without the database the next look does it."""
@@ -207,6 +228,7 @@ class ApiProcess:
             version=__version__,
             ruleset=self.rules,
             policy_changed=self._policy_changed,
+            access_error=lambda: self.access.error,
             catalogue_update=self._catalogue_update,
             preview_lists=self.publisher.preview,
             preview_profile=self.publisher.preview_profile,

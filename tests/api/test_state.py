@@ -96,7 +96,7 @@ def test_it_is_ready_when_lists_are_built(installation: Installation, client: ht
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
     checks = {row["check"]: row["is_ok"] for row in answer.json()["checks"]}
-    assert checks == {"database": True} | dict.fromkeys(map(str, ListName), False)
+    assert checks == {"database": True, "access-file": True} | dict.fromkeys(map(str, ListName), False)
     installation.publish(names_of("tunnel.example"))
     answer = client.get("/readyz")
     assert answer.status_code == 200

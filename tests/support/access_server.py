@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+from fastapi import FastAPI
 from installation import Installation, wait_until
 
 from api.access.config import AccessConfig
@@ -13,9 +14,12 @@ from api.server import ApiServer, bind, parse_listen
 
 
 @contextmanager
-def serving(installation: Installation, config: AccessConfig, port: int = 0) -> Iterator[httpx.Client]:
-    """Yield a client of a second server of the installation, with this access configuration."""
-    server = ApiServer(create_app(installation.context(), config), bind(parse_listen(f"127.0.0.1:{port}")))
+def serving(
+    installation: Installation, config: AccessConfig, port: int = 0, *, app: FastAPI | None = None
+) -> Iterator[httpx.Client]:
+    """Yield a client of a second server of the installation, with this access configuration or of this application."""
+    application = app or create_app(installation.context(), config)
+    server = ApiServer(application, bind(parse_listen(f"127.0.0.1:{port}")))
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_until(lambda: server.is_started)

@@ -16,7 +16,6 @@ from installation import Installation, add_token, wait_until
 from people import sign_in
 from stand_ins import make_certificate
 
-from api.access.addresses import parse_networks
 from api.access.config import AccessConfig, AddressConfig, LimitConfig, ProxyConfig, TlsConfig, parse_access
 from api.access.principal import Principal
 from api.access.proxies import TrustedProxies
@@ -212,7 +211,7 @@ async def test_only_trusted_proxies_say_who_asks(
 
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "client": (peer, 1), "scheme": "http", "headers": raw}
-    proxies = TrustedProxies(app, parse_networks(["10.0.0.0/8"]), hops)  # type: ignore[arg-type]
+    proxies = TrustedProxies(app, lambda: ProxyConfig(trusted=("10.0.0.0/8",), hops=hops))  # type: ignore[arg-type]
     try:
         await proxies(scope, None, None)  # type: ignore[arg-type]
     except Problem:

@@ -3,6 +3,7 @@
 import hashlib
 
 import httpx
+import msgspec
 import pytest
 from installation import Installation, names_of, snapshot_of
 
@@ -49,6 +50,30 @@ def test_a_list_that_is_not_empty_has_no_sentinel(installation: Installation, cl
     assert client.get(f"{TXT}?empty=sentinel").content == client.get(TXT).content
 
 
+def test_a_state_that_was_prepared_is_there_when_it_comes_into_force() -> None:
+    before = snapshot_of(names_of("a.example"))
+    after = msgspec.structs.replace(snapshot_of(names_of("a.example b.example")), serial=before.serial + 1, digest="2")
+    in_force = [before]
+    publication, fresh = Publication(lambda *_key: in_force[0]), Publication(lambda *_key: after)
+    name = before.list_name
+
+    def is_there(feed_format: FeedFormat, *, comments: bool = True) -> bool:
+        return publication.has(name, feed_format, before.profile, comments=comments)
+
+    old = publication.edition(name, FeedFormat.TXT, comments=True)
+    publication.edition(name, FeedFormat.TXT, comments=False)
+    publication.edition(name, FeedFormat.SQUID, comments=True)
+    publication.prepare(after, [FeedFormat.TXT, FeedFormat.RPZ])
+    assert publication.edition(name, FeedFormat.TXT, comments=True) is old
+    in_force[0] = after
+    assert is_there(FeedFormat.TXT)
+    assert is_there(FeedFormat.TXT, comments=False), "as the state before it was asked for"
+    assert is_there(FeedFormat.RPZ)
+    assert not is_there(FeedFormat.SQUID), "nobody pulled it lately"
+    for feed_format in (FeedFormat.TXT, FeedFormat.RPZ):
+        assert publication.edition(name, feed_format, comments=True) == fresh.edition(name, feed_format, comments=True)
+
+
 def test_what_is_kept_is_bounded() -> None:
     snapshot = snapshot_of(names_of(" ".join(f"host-{number}.example" for number in range(1000))))
 
@@ -64,3 +89,5 @@ def test_what_is_kept_is_bounded() -> None:
             assert small.edition(ListName.UNSANCTIONED_DOMAINS, feed_format, comments=comments) is not None
             assert small.kept_octets <= 3 * one.octets
     assert small.edition(ListName.UNSANCTIONED_DOMAINS, FeedFormat.TXT, comments=True) == one
+    small.prepare(msgspec.structs.replace(snapshot, serial=8), list(FeedFormat)[:8])
+    assert small.kept_octets <= 3 * one.octets

@@ -3,7 +3,7 @@ from pathlib import Path
 from db.store import open_store
 from molecatcher.lists.list_files import ListFiles
 from molecatcher.lists.published import PublishedLists
-from rules.blocklist import ListName, NameEntry, NameList, Scope
+from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot
 from rules.list_guards import Guard, Spared
 from rules.profiles import AGENTS_ONLY
 
@@ -31,3 +31,20 @@ def test_a_list_that_was_withdrawn_is_measured_against_what_it_was(tmp_path: Pat
         snapshot = lists.snapshot(NAMES)
         assert snapshot
         assert (snapshot.serial, lists.held(NAMES)) == (2, None)
+
+
+def test_a_list_is_prepared_before_anybody_is_handed_it(tmp_path: Path) -> None:
+    seen = []
+    with open_store(tmp_path / "events.db") as store:
+
+        def prepare(snapshot: Snapshot) -> None:
+            in_force = lists.snapshot(NAMES)
+            seen.append((snapshot.serial, in_force and in_force.serial))
+
+        files = ListFiles(tmp_path / "lists")
+        lists = PublishedLists(store, files, lambda: 1_900_000_000_000_000_000, prepare)
+        for count in (40, 40, 39):
+            assert lists.publish(NAMES, AGENTS_ONLY, names(count), Spared())
+        assert seen == [(1, None), (2, 1)]
+        lists.prepare_all()
+        assert seen[2:] == [(2, 2)]

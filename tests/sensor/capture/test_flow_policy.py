@@ -7,14 +7,14 @@ from random import Random
 import pytest
 from frames import ACK, CLIENT, FIN, PSH, RESOLVER, RST, SERVER, SYN, S, dns_query, frame, packet, tcp, udp
 from head_policy import HeadPolicy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kernel_run import KernelRun
 from netns import needs_root
 
 from sensor.capture import heads
 from sensor.capture.limits import Limits
-from sensor.packet import LinkType, Packet
+from sensor.packet import Packet
 
 Ends = tuple[str, int, str, int]
 LIMITS = Limits(flows=4096, tcp_passed_octets=5600)  # which four segments of 1400 reach
@@ -132,11 +132,12 @@ def damaged(data: bytes, at: int, value: int) -> bytes:
 def over_a_file(rows: list[Packet]) -> list[Packet]:
     records = [struct.pack("<IIII", *divmod(row.ts_ns, S), len(row.data), row.wire_octets) + row.data for row in rows]
     content = b"".join(records)
-    table, found, at, is_back = heads.make_table(LIMITS), [], 0, True
+    table, at, is_back = heads.make_table(LIMITS), 0, True
+    found: list[Packet] = []
     while is_back:  # the clock went back: the walk goes on when it is called again
-        some, at, *_, is_back = heads.walk(table, content, at, len(content), len(rows), 16, 1, False)
-        found += some
-    return [Packet(ts_ns, LinkType.ETHERNET, data, wire) for ts_ns, data, wire in found]
+        window = (at, len(content), found, [])
+        at, *_, is_back = heads.walk(table, content, *window, Packet, len(rows), len(rows), 16, 1, False)
+    return found
 
 
 def in_python(rows: list[Packet]) -> list[int | None]:
@@ -161,7 +162,6 @@ def test_over_a_file_the_policy_is_that_in_python(seed: int) -> None:
 
 
 @needs_root
-@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_in_the_kernel_the_policy_is_that_in_python(seed: int) -> None:
     rows = sequence(seed, [0])
