@@ -25,11 +25,8 @@ KEPT_HEADERS = ("content-type", "location", "cache-control")
 CREDENTIALS = ("authorization", "x-api-key", "cookie", "x-forwarded-for")
 FAILED = 500
 REFUSED = (401, 403, 429)
-APART = (
-    "/v1/tokens",
-    "/v1/sensors:enrol",
-    "/v1/events:batch",
-)  # their answers hold secrets that are kept nowhere; events have ids
+# Their answers hold secrets that are kept nowhere; events have ids.
+APART = ("/v1/tokens", "/v1/sensors:enrol", "/v1/outputs", "/v1/webhook-sources", "/v1/events:batch")
 IN_FLIGHT = "The request with this key is still being worked on: wait and send it again."
 MISMATCH = "Another request was sent with this key: give each request a key of its own."
 MALFORMED = f"{HEADER}: give 1 to 128 visible ASCII characters, such as a UUID."

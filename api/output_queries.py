@@ -1,7 +1,7 @@
 """What is sent to make an output or a program that may call back, with bounds."""
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, StringConstraints, field_validator
 
@@ -76,10 +76,16 @@ class AppriseTarget(Body):
         scheme = address.partition("://")[0].lower()
         if scheme in GENERIC or "://" not in address:
             raise ValueError("give an address of a mail or chat service; for programs there is `webhook`")
+        if READS_FILES & {name.lower() for name, _ in parse_qsl(urlsplit(address).query, keep_blank_values=True)}:
+            raise ValueError("leave out what names a file of this host")
         return address
 
 
-GENERIC = frozenset({"json", "jsons", "xml", "xmls", "form", "forms", "syslog", "dbus", "file", "windows", "macosx"})
+# What speaks to programs or to this host itself, or is given a file's name in the path.
+_OF_PROGRAMS = ("json", "jsons", "xml", "xmls", "form", "forms", "syslog", "fcm", "vapid")
+_OF_THIS_HOST = ("file", "dbus", "qt", "kde", "glib", "gnome", "windows", "macosx")
+GENERIC = frozenset({*_OF_PROGRAMS, *_OF_THIS_HOST})
+READS_FILES = frozenset({"template", "keyfile", "subfile", "pgpkey", "attach"})
 Target = Annotated[WebhookTarget | HecTarget | SyslogTarget | AppriseTarget, Field(discriminator="kind")]
 
 
