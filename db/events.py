@@ -95,8 +95,9 @@ def events_of_finding(connection: Connection, wanted: Finding, from_ns: int, lim
     """
     of_source = (_EVENTS.c.src_ip == wanted.src_ip, _EVENTS.c.observed_at_ns >= from_ns)
     newest = _newest(select(_EVENTS.c.event_id).where(*of_source), _EVENTS, _LOOKED_AT)
-    service = _EVENTS.c.service == wanted.service if wanted.service else _EVENTS.c.service.is_(None)
-    own = (service, _EVENTS.c.role == wanted.role.value, _EVENTS.c.verdict != Outcome.SANCTIONED.value)
+    service = func.coalesce(_EVENTS.c.service, "")  # not a column: else SQLite walks all events of the service
+    is_own = (service == (wanted.service or ""), _EVENTS.c.role == wanted.role.value)
+    own = (*is_own, _EVENTS.c.verdict != Outcome.SANCTIONED.value)
     query = (
         select(_EVENTS)
         .where(_EVENTS.c.event_id.in_(newest), *own)
