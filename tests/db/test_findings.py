@@ -246,7 +246,7 @@ def test_the_newest_events_of_a_finding_are_found_along_its_sources_index(store:
     (found,) = store.findings(FindingFilter(src="10.20.0.7", service=service or "", role=Role.AGENT), 10)
     statements: list[tuple[str, tuple[object, ...]]] = []
     listen(store._engine, "before_cursor_execute", lambda *row: statements.append((row[2], row[3])))
-    events = store.events_of_finding(found, 0, 10)
+    (events,) = store.events_of_findings([found], 0, 10)
     assert [event.event_id for event in events] == [found.event_id]  # the others are not among the 200 newest
     statement, parameters = next(row for row in statements if "IN (SELECT" in row[0])
     with reading(store._engine) as connection:
