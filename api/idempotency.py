@@ -25,11 +25,8 @@ KEPT_HEADERS = ("content-type", "location", "cache-control")
 CREDENTIALS = ("authorization", "x-api-key", "cookie", "x-forwarded-for")
 FAILED = 500
 REFUSED = (401, 403, 429)
-APART = (
-    "/v1/tokens",
-    "/v1/sensors:enrol",
-    "/v1/events:batch",
-)  # their answers hold secrets that are kept nowhere; events have ids
+# Their answers hold secrets that are kept nowhere; events have ids.
+APART = ("/v1/tokens", "/v1/sensors:enrol", "/v1/outputs", "/v1/webhook-sources", "/v1/events:batch")
 IN_FLIGHT = "The request with this key is still being worked on: wait and send it again."
 MISMATCH = "Another request was sent with this key: give each request a key of its own."
 MALFORMED = f"{HEADER}: give 1 to 128 visible ASCII characters, such as a UUID."
@@ -59,18 +56,20 @@ class IdempotentRequests:
         if earlier is not None:
             await _repeat(earlier, fingerprint)(scope, receive, send)
             return
-        answer = _Kept(send)
+        answer = _Kept()
         try:
             await self.app(scope, _again(body), answer.send)
         finally:
             await run_in_threadpool(_finish, context, caller, key, answer)
+        for message in answer.messages:
+            await send(message)
 
 
 class _Kept:
-    """Passes an answer on and keeps a copy of it."""
+    """Holds an answer back until it is noted: who has it may ask again at once."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = b""
@@ -82,7 +81,7 @@ class _Kept:
             self.headers = {name: headers[name] for name in KEPT_HEADERS if name in headers}
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")
-        await self._send(message)
+        self.messages.append(message)
 
 
 def asker(name: str, address: str, *said: str) -> str:
@@ -118,7 +117,7 @@ def _finish(context: ApiContext, caller: str, key: str, answer: _Kept) -> None:
             store.finish(caller, key, Answered(b"", 0, answer.status, answer.headers, answer.body))
         else:
             store.forget(caller, key)
-    except DbError:  # answered already; without a note the key is given up after a minute
+    except DbError:  # it is done already; without a note the key is given up after a minute
         return
 
 

@@ -97,6 +97,7 @@ class Page:
 
     def keep(self, what: str) -> None:
         if folder := os.environ.get("MOLECATCHER_SCREENSHOTS"):
+            self.browser.execute_script("window.scrollTo(0, 0)")
             self.browser.save_screenshot(str(Path(folder) / f"soc-{what}-{self.name}.png"))
 
 

@@ -30,7 +30,7 @@ def ruleset() -> Ruleset:
 def replayed(name: str) -> tuple[Event, ...]:
     replay = Replay(ruleset())
     events = tuple(replay.play(str(PCAPS / f"{name}.pcap")))
-    assert not replay.summary.warnings
+    assert not replay.summary.warnings + replay.summary.failures
     return events
 
 
@@ -50,6 +50,12 @@ def is_met(wanted: dict[str, str], events: tuple[Event, ...]) -> bool:
 def test_the_captures_are_here() -> None:
     assert len(NAMES) >= 45
     assert all((PCAPS / f"{name}.pcap").stat().st_size <= 160 * 1024 for name in NAMES)
+
+
+def test_the_readme_counts_them() -> None:
+    made = [json.loads((PCAPS / f"{name}.json").read_text(encoding="utf-8")).get("made") for name in NAMES]
+    readme = " ".join((PCAPS.parent / "README.md").read_text(encoding="utf-8").split())
+    assert f"All {len(NAMES)} captures in [pcaps/](pcaps/README.md), {made.count(None)} of them recorded" in readme
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -53,6 +53,11 @@ def world(tmp_path: Path) -> Iterator[Internet]:
         yield built
 
 
+def sensors_started(world: Internet) -> list[str]:
+    """When the processes of the sensors started that spoke last: those listen."""
+    return [row["started_at"] for row in get_json(world.monitor, f"{BASE}/v1/sensors")["items"]]
+
+
 def kinds(world: Internet) -> set[str]:
     return {row["kind"] for row in events(world)}
 
@@ -131,10 +136,12 @@ def test_kill_at_any_moment_loses_no_reported_event_and_doubles_none(world: Inte
         with world.agent():
             wait_for(lambda: kinds(world) == {"dns", "tls"}, 10)
         before = {row["event_id"]: row for row in events(world)}
+        started = sensors_started(world)
         for name in ("sensor", "serve"):
             os.kill(child_of(main.pid, name), signal.SIGKILL)
             wait_for(lambda: answers(world), 20)
-        wait_for(lambda: len(get_json(world.monitor, f"{BASE}/v1/sensors")["items"]) == 1, 10)
+        wait_for(lambda: sensors_started(world) != started, 20)
+        assert len(sensors_started(world)) == 1
         with world.agent():
             wait_for(lambda: sum(row["kind"] == "tls" for row in events(world)) == 2, 15)
         main.kill()

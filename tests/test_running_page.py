@@ -6,6 +6,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +14,19 @@ import pytest
 from chrome import headless_chrome, needs_chrome
 from main_job import BASE, open_folder, running, wait_for
 from netns import needs_root
+from past_week import add_past_week
 from selenium.webdriver.common.by import By
 from stand_ins import SERVER, Internet, internet, require_agent
+
+from db.store import open_store
 
 pytestmark = [needs_root, needs_chrome]
 
 PCAPS = Path(__file__).parents[1] / "pcaps"
-EARLIER = ("cf2025-quick", "gradio-share", "ssh-serveo", "ngrok-py-sanctioned", "benign-visitor-ngrok-app")
+EARLIER = (
+    *("cf2025-quick", "gradio-share", "ssh-serveo", "ngrok-py-sanctioned", "benign-visitor-ngrok-app", "bore"),
+    *("chisel", "localtunnel", "devtunnels", "ngrok2-default", "dns-iodine-txt", "pinggy-py"),
+)
 LISTED, SANCTIONED = "connect.ngrok-agent.com", "tunnels.example.com"
 POLICY = f'[[sanctioned]]\ndomain = "{SANCTIONED}"\nservice = "ngrok"\nowner = "platform@example.com"\nreason = "r"\n'
 
@@ -41,6 +48,8 @@ def replay_earlier_traffic(state: Path, policy: Path) -> None:
     """Give the database a history, as the user that the program will run as."""
     argv = [sys.executable, "-m", "molecatcher", "replay", "--store", "--state", str(state), "--policy", str(policy)]
     subprocess.run([*argv, *(str(PCAPS / f"{name}.pcap") for name in EARLIER)], check=True, capture_output=True)
+    with open_store(state / "molecatcher.db") as store:
+        add_past_week(store, time.time_ns())
     subprocess.run(["chown", "-R", "molecatcher:", str(state)], check=True)
 
 
@@ -56,11 +65,12 @@ def test_an_agent_appears_on_the_open_page(world: Internet, folder: Path, tmp_pa
         browser.get(BASE)
         page = lambda: browser.find_element(By.TAG_NAME, "main").text  # noqa: E731 - read anew at each look
         assert "Cloudflare" in page()
+        assert "The last seven days" in page()
         assert "192.0.2.2" not in page()
         with world.agent(), world.agent(SANCTIONED):
             wait_for(lambda: "192.0.2.2" in page(), 10)
         wait_for(lambda: SANCTIONED in page(), 10)
         assert not [row for row in browser.get_log("browser") if row["level"] == "SEVERE"]
         if picture := os.environ.get("MOLECATCHER_SCREENSHOT"):
-            browser.set_window_size(1280, 1500)
+            browser.set_window_size(1280, 1400)
             browser.save_screenshot(picture)

@@ -98,7 +98,7 @@ def test_a_damaged_end_is_said_after_all_packets_before_it(tmp_path: Path) -> No
     replay = Replay(Ruleset(load_catalogue(), Policy()))
     events = list(replay.play(str(path)))
     assert events
-    assert "damaged" in replay.summary.warnings[0]
+    assert "damaged" in replay.summary.failures[0]
     assert replay.summary.packets == len(both)
 
 

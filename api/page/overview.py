@@ -12,6 +12,7 @@ from api.page.names import short_names
 from api.page.sensor_cards import SensorCard, make_card
 from api.page.trends import CHARTED, LEAST_S, Trends, count_trends
 from api.pull_log import ConsumerStates
+from api.sensor_rules import SensorRules
 from api.times import HOUR_NS, NS_PER_S
 from api.veil import Veil
 from db.values import Aggregation, Dimension, EventFilter, FindingFilter, FindingState
@@ -66,14 +67,16 @@ class KeptCounts:
     trends: Kept[Trends] = field(default_factory=lambda: Kept(count_trends, LEAST_S))
 
 
-def make_view(context: ApiContext, kept: KeptCounts, consumers: ConsumerStates, shown: Veil) -> View:
+def make_view(
+    context: ApiContext, kept: KeptCounts, consumers: ConsumerStates, rules: SensorRules, shown: Veil
+) -> View:
     """Return what the page shows now."""
     store, now_ns = context.store, context.now_ns()
     names = short_names(context)
     findings = store.findings(FindingFilter(state=FindingState.OPEN), MAX_FINDINGS + 1)
     opened = store.count_open_findings(MAX_COUNTED)
     rows = finding_rows(context, findings[:MAX_FINDINGS], names, shown)
-    cards = tuple(make_card(sensor, now_ns) for sensor in store.sensors())
+    cards = tuple(make_card(sensor, now_ns, rules.state_of(sensor, now_ns)) for sensor in store.sensors())
     events = tuple(map(shown.event, store.events(EventFilter(), MAX_EVENTS)))
     policy = context.policy_status()
     return View(

@@ -35,7 +35,7 @@
       padding: [12, 24, 0, 0],
       scales: { x: { range: (_, min, max) => [min, max + step] }, y: { range: (_, __, max) => [0, Math.max(4, Math.ceil(max * 1.1))] } },
       axes: [
-        { ...axis, grid: { show: false }, space: 70, ...(mark === date && { incrs: DAYS }), values: (_, ticks) => ticks.map(mark) },
+        { ...axis, grid: { show: false }, space: 70, incrs: mark === date ? DAYS : MINUTES, values: (_, ticks) => ticks.map(mark) },
         { ...axis, size: 40, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000] },
       ],
       series: [{ label: "time", value: (_, at) => (at === null ? "–" : say(at)) }, ...series],
@@ -48,6 +48,7 @@
   const date = (seconds) => new Date(seconds * 1000).toLocaleDateString([], DATE);
   const dateAndClock = (seconds) => new Date(seconds * 1000).toLocaleString([], { ...DATE, ...TIME });
   const DAY_S = 86400;
+  const MINUTES = [1, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440].map((minutes) => minutes * 60);
   const DAYS = [1, 2, 5, 10, 30].map((days) => days * DAY_S);
 
   const drawOne = (target, again) => {

@@ -17,6 +17,7 @@ from api.webhooks import signed_headers
 from db.output_values import Output, OutputKind
 from molecatcher.outputs.errors import DeliveryFailed
 from molecatcher.outputs.http import post
+from molecatcher.outputs.judged import judged_by
 from molecatcher.outputs.target import TargetGuard
 from rules.event import Event, rfc3339, to_document
 from rules.verdict import Severity
@@ -131,9 +132,9 @@ def octet_counted(message: bytes) -> bytes:
     return b"%d %b" % (len(message), message)
 
 
-def _notify(_output: Output, secrets: Sequence[str], events: Sequence[Event], _means: Means) -> None:
+def _notify(_output: Output, secrets: Sequence[str], events: Sequence[Event], means: Means) -> None:
     """Tell people: one message a batch. The library says only whether it worked."""
-    messenger = apprise.Apprise()
+    messenger = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False))  # in this thread, which is judged
     if not messenger.add(list(secrets)):
         raise DeliveryFailed("apprise cannot read the address")
     lines = [
@@ -143,8 +144,10 @@ def _notify(_output: Output, secrets: Sequence[str], events: Sequence[Event], _m
     ]
     more = [f"and {len(events) - LINES} more"] if len(events) > LINES else []
     title = f"Molecatcher: {len(events)} detection{'s' if len(events) > 1 else ''}"
-    if not messenger.notify(title=title, body="\n".join(lines + more)):
-        raise DeliveryFailed("the message was not taken")
+    with judged_by(means.guard):
+        is_taken = messenger.notify(title=title, body="\n".join(lines + more))
+    if not is_taken:
+        raise DeliveryFailed("the message was not taken, or its server may not be spoken to")
 
 
 def _text(output: Output, name: str) -> str:

@@ -40,6 +40,20 @@ class TargetGuard:
                 failure = error
         raise DeliveryFailed(f"{host} port {port} cannot be reached: {failure}")
 
+    def require(self, address: object) -> None:
+        """Return when a connection to `address`, as sockets take it, may be made; whether it encrypts is not known.
+
+        Raises:
+            PermissionError: outputs may not speak to it, or it is not that of another host.
+        """
+        host = str(address[0]).partition("%")[0] if isinstance(address, tuple) else ""
+        try:
+            is_permitted = self._may_use(ipaddress.ip_address(host), is_encrypted=True)
+        except ValueError:
+            is_permitted = False
+        if not is_permitted:
+            raise PermissionError(f"outputs may not speak to {host}: allow it with MOLECATCHER_OUTPUT_NETWORKS")
+
     def _resolve(self, host: str, port: int) -> list[Address]:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

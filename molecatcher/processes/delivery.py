@@ -17,7 +17,8 @@ log = structlog.get_logger()
 
 SHORTEST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
-REST_S = 1.0  # between two deliveries: a transaction costs as much as the next twenty events in it
+SHORTEST_REST_S = 0.25  # between two deliveries: a transaction costs as much as twenty more events in it
+LONGEST_REST_S = 1.0
 MOST_EVENTS = 500  # in a transaction
 
 
@@ -33,6 +34,8 @@ class EventSink(Protocol):
 
 class Delivery:
     """Delivers spooled batches and heartbeats; while the store is away it waits ever longer, up to 30 s.
+
+    Between two deliveries it rests 0.25 s, and while more and more comes up to a second.
 
     A batch leaves the spool only when the store has acknowledged it, so a crash at any moment delivers it again.
     """
@@ -68,17 +71,22 @@ class Delivery:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        wait_s = SHORTEST_WAIT_S
-        while not self._stopping.is_set():
-            self._wake.clear()
+        wait_s, rest_s = SHORTEST_WAIT_S, SHORTEST_REST_S
+        while not self._is_told_to_stop():
             if self._try():
                 wait_s = SHORTEST_WAIT_S
-                self._stopping.wait(REST_S)
+                self._stopping.wait(rest_s)
+                rest_s = min(rest_s * 2, LONGEST_REST_S) if self._wake.is_set() else SHORTEST_REST_S
                 self._wake.wait()
             else:
                 self._stopping.wait(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
         self._try()
+
+    def _is_told_to_stop(self) -> bool:
+        """Tell whether it was; whatever is said after this look wakes the thread."""
+        self._wake.clear()
+        return self._stopping.is_set()
 
     def _try(self) -> bool:
         try:

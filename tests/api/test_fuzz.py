@@ -33,7 +33,7 @@ TELLING = st.sampled_from(
     )
 )
 TEXT = st.one_of(TELLING, st.text(max_size=40))
-RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 
 
 def encoded(text: str) -> str:

@@ -55,6 +55,7 @@ def test_a_secret_is_shown_once_and_kept_sealed(installation: Installation, clie
     "target",
     [
         {"kind": "webhook", "url": "ftp://soar.example.com"},
+        {"kind": "webhook", "url": "https://soar.example.com/a\0b"},
         {"kind": "webhook", "url": "https://user:pw@soar.example.com"},
         {"kind": "apprise", "address": "json://127.0.0.1/"},
         {"kind": "apprise", "address": "nothing at all"},

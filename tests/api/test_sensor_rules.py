@@ -59,4 +59,5 @@ def test_who_lags_behind_is_shown(
     found = client.get("/v1/sensors").json()
     SensorList.model_validate(found)
     assert found["items"][0]["rules_state"] == state
-    assert ("older rules than those in force" in client.get("/sensors").text) == (state == "behind")
+    for path in ("/", "/sensors"):
+        assert ("older rules than those in force" in client.get(path).text) == (state == "behind")

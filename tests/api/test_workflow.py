@@ -117,6 +117,8 @@ def test_an_exception_holds_at_once_until_it_is_revoked(installation: Installati
         ({"sources": []}, 422),
         ({"sources": ["10.20.0.1/16"]}, 422),
         ({"reason": " "}, 422),
+        ({"reason": "a\x00b"}, 422),
+        ({"owner": "a\nb"}, 422),
         ({"more": 1}, 422),
         ({"users": ["a b"]}, 422),
     ],

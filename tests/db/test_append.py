@@ -158,7 +158,7 @@ def deliveries(draw: st.DrawFn) -> tuple[list[list[tuple[int, int]]], list[list[
     return [order[start:end] for start, end in itertools.pairwise(cuts)], events
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(deliveries())
 def test_order_and_repetition_never_change_the_outcome(
     shared: Store, drawn: tuple[list[list[tuple[int, int]]], list[list[dict[str, object]]]]

@@ -66,7 +66,7 @@ NEEDS_A_SYN = {Indicator(Evidence.PROTOCOL, "reverse-http")}
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1), reach=st.integers(0, 6))
 def test_split_reordered_and_copied_segments(name: str, seed: int, reach: int) -> None:
     assert facts(disturb(packets_of(name), random.Random(seed), reach)) == undisturbed(name)

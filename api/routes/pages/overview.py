@@ -8,6 +8,7 @@ from api.dependencies import Context
 from api.page.overview import make_view
 from api.page.render import NO_STORE, Section, origin_of, render
 from api.pull_log import consumers_of
+from api.routes.sensors import rules_of
 from api.veil import Shown
 
 router = APIRouter()
@@ -34,5 +35,6 @@ def get_blocked(context: Context, request: Request) -> HTMLResponse:
 
 
 def _render(template: str, context: Context, shown: Shown, request: Request) -> HTMLResponse:
-    view = make_view(context, request.app.state.kept_counts, consumers_of(request), shown)
+    kept = request.app.state.kept_counts
+    view = make_view(context, kept, consumers_of(request), rules_of(request), shown)
     return render(request, template, Section.OVERVIEW, view=view, origin=origin_of(request))

@@ -71,7 +71,7 @@ def test_every_format_is_registered_once_and_read_by_the_tests() -> None:
 
 
 @pytest.mark.parametrize("feed", [*NAME_FORMATS, *URL_FORMATS], ids=file_name)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(listed=services, sanctioned=sanctioned_names, shared=st.lists(names, max_size=2), probes=st.lists(names))
 def test_names_are_blocked_as_listed_and_protected_ones_never(
     feed: Format,
@@ -113,7 +113,7 @@ pins = st.lists(st.sampled_from(["1.0.0.16/28", "2600::10/124"]), max_size=2).ma
 
 
 @pytest.mark.parametrize("feed", ADDRESS_FORMATS, ids=file_name)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(resolved=st.lists(addresses, min_size=1, max_size=12), sanctioned=st.lists(addresses, max_size=6), pinned=pins)
 def test_addresses_are_blocked_as_listed_and_sanctioned_ones_never(
     feed: Format, resolved: list[str], sanctioned: list[str], pinned: tuple[ipaddress.IPv4Network, ...]

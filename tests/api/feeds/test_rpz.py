@@ -115,7 +115,7 @@ names = st.lists(labels, min_size=1, max_size=4).map(lambda parts: ".".join([*pa
 entries = st.builds(NameEntry, names, st.sampled_from(Scope), st.just("ngrok"))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(wide=st.lists(entries, max_size=6), allowed=st.lists(entries, max_size=4), asked=st.lists(names, min_size=8))
 def test_every_name_is_judged_as_the_entries_say(
     zone_of: Callable[..., Zone], wide: list[NameEntry], allowed: list[NameEntry], asked: list[str]

@@ -155,7 +155,7 @@ def assert_spares(world: World, is_blocked: Judge, list_name: ListName, where: s
     assert not hit, f"{where} blocks {hit}"
 
 
-@settings(max_examples=100, deadline=None, phases=PHASES)
+@settings(max_examples=100, phases=PHASES)
 @given(world=worlds)
 def test_no_format_blocks_what_is_sanctioned(world: World) -> None:
     bodies = world.bodies()
@@ -174,7 +174,7 @@ def render(feed: Format, body: Body) -> bytes | None:
         return None
 
 
-@settings(max_examples=50, deadline=None, phases=PHASES)
+@settings(max_examples=50, phases=PHASES)
 @given(world=worlds, before=worlds)
 def test_no_transferred_zone_blocks_what_is_sanctioned(world: World, before: World) -> None:
     zones, secondary = Zones(), dns.zone.Zone(ORIGIN, relativize=False)
@@ -202,7 +202,7 @@ def transfer(zones: Zones, secondary: dns.zone.Zone, serial: int | None) -> None
             inbound.process_message(dns.message.from_wire(wire, xfr=True, one_rr_per_rrset=True))
 
 
-@settings(max_examples=100, deadline=None, phases=PHASES)
+@settings(max_examples=100, phases=PHASES)
 @given(world=worlds)
 def test_no_decision_blocks_what_is_sanctioned(world: World) -> None:
     for list_name, body in world.bodies().items():

@@ -78,7 +78,7 @@ def test_a_packet_that_cannot_be_dissected_breaks_nothing(link_type: int) -> Non
 
 
 @given(st.binary(min_size=14, max_size=300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_dissection_is_bounded_and_printable(data: bytes) -> None:
     (row,) = dissect(write_pcapng([Commented(Packet(1, 1, bytes(12) + b"\x08\x00" + data, 2000))]))
     lines = [row.summary, *row.fields]

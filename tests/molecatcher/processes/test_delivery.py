@@ -1,5 +1,6 @@
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from stored_events import make_event
 
 from db.store import Store, open_store
 from db.values import EventFilter
-from molecatcher.processes.delivery import MOST_EVENTS, Delivery
+from molecatcher.processes.delivery import LONGEST_REST_S, MOST_EVENTS, Delivery
 from rules.sensor_status import SensorStatus
 from sensor.spool import Spool
 
@@ -51,6 +52,51 @@ def test_what_is_spooled_reaches_the_store_and_leaves_the_spool(spool: Spool, st
     delivery.stop()
     assert stored(store) == {make_event(number).event_id for number in range(20)}
     assert store.sensors() == [STATUS]
+
+
+def test_a_stream_shares_ever_fewer_transactions_and_what_comes_after_it_waits_no_longer(
+    spool: Spool, store: Store
+) -> None:
+    delivery = Delivery(spool, store)
+    commits: list[float] = []
+    event.listen(store._engine, "commit", lambda _: commits.append(time.monotonic()))
+    delivery.start()
+    number = 0
+    while len(commits) < 2 or commits[-1] - commits[-2] < LONGEST_REST_S:
+        spool.append([make_event(number := number + 1)])
+        delivery.notify()
+        time.sleep(0.05)
+        assert number < 200
+    time.sleep(2 * LONGEST_REST_S)
+    began_s = time.monotonic()
+    spool.append([make_event(0)])
+    delivery.notify()
+    wait_for(lambda: spool.waiting_octets == 0)
+    delivery.stop()
+    assert commits[-1] - began_s < LONGEST_REST_S
+
+
+class StopsBehindTheLook(threading.Event):
+    """Is set, and the delivery woken, right after it was looked at: as when `stop` comes in between."""
+
+    delivery: Delivery
+
+    def is_set(self) -> bool:
+        was_set = super().is_set()
+        self.set()
+        self.delivery._wake.set()
+        return was_set
+
+
+def test_a_stop_that_comes_at_any_moment_ends_it(spool: Spool, store: Store) -> None:
+    delivery = Delivery(spool, store)
+    delivery._stopping = stopping = StopsBehindTheLook()
+    delivery._thread.daemon = True
+    stopping.delivery = delivery
+    spool.append([make_event(0)])
+    delivery.start()
+    wait_for(lambda: not delivery.is_alive)
+    assert stored(store) == {make_event(0).event_id}
 
 
 def test_small_batches_share_a_transaction_and_large_ones_do_not(spool: Spool, store: Store) -> None:

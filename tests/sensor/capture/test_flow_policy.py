@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from frames import ACK, CLIENT, FIN, PSH, RESOLVER, RST, SERVER, SYN, S, dns_query, frame, packet, tcp, udp
 from head_policy import HeadPolicy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kernel_run import KernelRun
 from netns import needs_root
@@ -162,7 +162,6 @@ def test_over_a_file_the_policy_is_that_in_python(seed: int) -> None:
 
 
 @needs_root
-@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_in_the_kernel_the_policy_is_that_in_python(seed: int) -> None:
     rows = sequence(seed, [0])

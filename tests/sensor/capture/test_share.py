@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 from frames import ACK, dns_query, frame, tcp, udp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kernel_run import KernelRun
 from netns import needs_root
@@ -65,7 +65,6 @@ def family(address: str) -> int:
 
 
 @given(inside, st.integers(min_value=1024, max_value=65_535), ports)
-@settings(deadline=None)
 def test_a_client_s_look_ups_and_flows_are_one_worker_s(
     workers: list[KernelRun], client: str, client_port: int, server_port: int
 ) -> None:
@@ -81,7 +80,6 @@ def test_a_client_s_look_ups_and_flows_are_one_worker_s(
 
 
 @given(anywhere, ports, st.data())
-@settings(deadline=None)
 def test_both_directions_of_any_flow_are_one_worker_s(
     workers: list[KernelRun], src: str, sport: int, data: st.DataObject
 ) -> None:
