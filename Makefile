@@ -114,13 +114,10 @@ $(VENV)/.compiled: setup.py $(wildcard rules/*.py sensor/*.py sensor/*/*.[cp]* s
 	$(BIN)/python setup.py --quiet build_ext --inplace --force
 	@! ls sensor/pipeline.*.so >/dev/null 2>&1 || touch $@
 
-$(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
+$(VENV)/.dev: requirements-dev.lock bench/peers/suricata.sh $(VENV)/.installed
 	@missing=$$(for p in $(TEST_PACKAGES); do dpkg-query -Wf '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; fi
-	@dpkg-query -Wf '$${Status}' suricata 2>/dev/null | grep -q 'ok installed' || \
-		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends suricata || \
-		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends -t "$$(. /etc/os-release && echo $$VERSION_CODENAME)-backports" suricata || \
-		echo "suricata is not to be had here: its tests are skipped"
+	@bench/peers/suricata.sh || echo "suricata is not to be had here: its tests are skipped"
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 

@@ -22,7 +22,7 @@ from sensor.half_open import HalfOpen, HalfOpenRow, HalfOpenTable, ends_of, is_r
 from sensor.kept_packets import KeptPackets
 from sensor.packet import Packet
 from sensor.reassembly import HEAD_OCTETS, sequence_distance
-from sensor.side_reading import read_rest, start_stream, take_datagram, take_segment
+from sensor.side_reading import forget_dns, read_rest, start_stream, take_datagram, take_segment
 
 FLOW_HEAD_OCTETS: Final = 1024  # what a flow takes while its head is being read, besides what it sent
 # As plain integers, here and below: an enumeration's members cost a multiple.
@@ -255,6 +255,10 @@ class FlowReader:
                 take_segment(sender, segment)
                 observations += self._account(head, segment.ts_ns)
         observations += self._hand_on_dns(flow, head, side, segment.ts_ns)
+        while forget_dns(sender):  # now there is room for more of a giant segment
+            take_segment(sender, segment)
+            observations += self._account(head, segment.ts_ns)
+            observations += self._hand_on_dns(flow, head, side, segment.ts_ns)
         if segment.flags & _FIN_RST:
             self._close(flow, head, side, segment)
         return observations + self._report(flow, segment.ts_ns)

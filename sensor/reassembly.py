@@ -101,6 +101,13 @@ class StreamHead:
             self._drain()
         return (len(self._ordered), self._start) != before
 
+    def forget(self, octets: int) -> None:
+        """Let the first `octets` in order go, so that as many more are taken; the stream now begins behind them."""
+        self._start = ((self._start or 0) + octets) % _SEQUENCE_SPACE
+        self._is_start_known = True
+        self._ordered = self._ordered[octets:]
+        self._waiting = [(offset - octets, piece) for offset, piece in self._waiting]
+
     def _move_start(self, seq: int) -> None:
         shift = sequence_distance(seq, self._start or 0)
         held = [(0, self._ordered), *self._waiting] if self._ordered else self._waiting

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from rules.observation import Evidence, Indicator, Kind
 from sensor.decode import Datagram, Segment, TcpFlag
 from sensor.errors import NeedMoreData
@@ -12,6 +14,7 @@ from sensor.flow import Side
 from sensor.reassembly import StreamHead
 
 _SYN: Final = int(TcpFlag.SYN)
+_DNS_PREFIX: Final = 2
 UDP_HEAD_OCTETS: Final = 1500
 QUIC_HEAD_OCTETS: Final = 12_000
 
@@ -27,8 +30,7 @@ def take_segment(side: Side, segment: Segment) -> bool:
         stream.start_at(seq)
     if not stream.add(seq, segment.payload):
         return False
-    if not side.is_read:
-        read_side(side, stream, is_final=stream.is_full)
+    _read_on(side, stream)
     return True
 
 
@@ -37,8 +39,34 @@ def start_stream(side: Side, segment: Segment) -> None:
     if side.stream is None:
         side.stream = StreamHead()
     side.stream.start_at((segment.seq + 1) & 0xFFFFFFFF)
-    if len(side.stream) and not side.is_read:
-        read_side(side, side.stream, is_final=side.stream.is_full)
+    if len(side.stream):
+        _read_on(side, side.stream)
+
+
+def _read_on(side: Side, stream: StreamHead) -> None:
+    """Read what came. A full head is all there will be, unless it holds messages of DNS that will make room."""
+    if not side.is_read:
+        read_side(side, stream, is_final=False)
+    if stream.is_full and not side.is_read and not side.facts.dns:
+        read_side(side, stream, is_final=True)
+
+
+def forget_dns(side: Side) -> bool:
+    """Let messages of DNS over TCP go that were handed on; return whether there were any.
+
+    A connection may carry any number of them (RFC 7766 section 6.2.1), and its head has room for the next.
+    """
+    stream, octets = side.stream, 0
+    if stream is None or side.facts.protocol != "dns" or not side.dns_seen:
+        return False
+    for _ in range(side.dns_seen):
+        octets += _DNS_PREFIX + int.from_bytes(stream.head[octets : octets + _DNS_PREFIX], "big")
+    if octets > len(stream):  # the last one is longer than a head, or something stands before the first
+        return False
+    stream.forget(octets)
+    side.learn(msgspec.structs.replace(side.facts, dns=()))
+    side.dns_seen = 0
+    return True
 
 
 def read_side(side: Side, stream: StreamHead, *, is_final: bool) -> None:

@@ -10,15 +10,16 @@ from stand_ins import SERVER
 
 from rules.catalogue import load_catalogue
 from rules.ingress import BEATS_ENOUGH
-from rules.observation import Evidence, Traffic, Transport
-from rules.policy import Policy, parse_policy
+from rules.observation import Evidence, Traffic
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome, Role
 from sensor.candidates import LOOK_NS
 from sensor.decode import Segment, decode
 from sensor.detect import Detector
 from sensor.detection import Detection
-from sensor.flow import FlowKey, flow_key, reverse_key
+from sensor.flow import FlowKey, reverse_key
 from sensor.heartbeat import Heartbeat
 from sensor.pipeline import Pipeline
 
@@ -51,11 +52,11 @@ def beats(name: str) -> dict[int, int]:
         segment = decode(packet)
         if not isinstance(segment, Segment):
             continue
-        is_client = segment.src_port > segment.dst_port
-        key = flow_key(Transport.TCP, segment.src, segment.src_port, segment.dst, segment.dst_port)
-        key = key if is_client else reverse_key(key)
+        _, src_port, _, dst_port = segment.ends
+        is_client = src_port > dst_port
+        key = segment.key if is_client else reverse_key(segment.key)
         had = traffic.get(key, Traffic(last_ns=packet.ts_ns))
-        port = segment.dst_port if is_client else segment.src_port
+        port = min(src_port, dst_port)
         if packet.ts_ns - had.last_ns > LOOK_NS:  # all of a beat is there when the counters are read
             most[port] = max(most.get(port, 0), hearts.setdefault(key, Heartbeat(had)).note(had))
         out, back = (packet.wire_octets, 0) if is_client else (0, packet.wire_octets)

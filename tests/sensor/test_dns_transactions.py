@@ -3,6 +3,7 @@ from frames import CLIENT, MS, RESOLVER, Conversation, S, ask, dns_answer, dns_q
 
 from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Transport
 from sensor.pipeline import Limits, Pipeline
+from sensor.reassembly import HEAD_OCTETS
 
 NAME = "www.example"
 
@@ -114,6 +115,31 @@ def test_dns_over_tcp(size: int) -> None:
     assert [(row.dns.qname, row.dns.rcode) for row in found if row.dns] == [(NAME, 0), ("second.example", None)]
     assert {row.five_tuple.transport for row in found} == {Transport.TCP}
     assert {row.five_tuple.src for row in found} == {packed(CLIENT)}
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 400])
+@pytest.mark.parametrize("size", [33, 1400, 30_000])
+def test_a_connection_of_dns_over_tcp_carries_any_number_of_messages(size: int, at_once: int) -> None:
+    """What was read makes room, in the head and in memory; copies of segments bring nothing again."""
+    talk, number = Conversation((CLIENT, 40000, RESOLVER, 53)), 400
+    packets = talk.open()
+    for first in range(0, number, at_once):
+        names = [(at, f"host{at}.example") for at in range(first, min(first + at_once, number))]
+        packets += talk.send(b"".join(framed(dns_query(name, ident=at)) for at, name in names), size=size)
+        answers = b"".join(framed(dns_answer(name, ["192.0.2.1"], ident=at)) for at, name in names)
+        packets += talk.answer(answers, size=size)
+    for repeated in (packets, [row for pair in zip(packets, packets, strict=True) for row in pair]):
+        pipeline = Pipeline()
+        found = {row.key: row for row in pipeline.feed_batch(repeated)}
+        assert pipeline._flows._held_octets < HEAD_OCTETS
+        assert pipeline.counters.conflicts == 0
+        assert [(row.dns.qname, row.dns.rcode) for row in found.values() if row.dns] == [
+            (f"host{at}.example", 0) for at in range(number)
+        ]
+
+
+def framed(message: bytes) -> bytes:
+    return len(message).to_bytes(2, "big") + message
 
 
 def test_a_damaged_answer_is_counted_and_leaves_the_query() -> None:

@@ -44,6 +44,19 @@ def test_the_first_octets_win_and_a_different_copy_is_a_conflict() -> None:
     assert head.conflicts == 2
 
 
+def test_what_is_forgotten_makes_room_and_does_not_come_again() -> None:
+    head = StreamHead()
+    head.add(2**32 - 50, TEXT[:100])
+    head.add(60, TEXT[110:120])
+    head.forget(90)
+    assert (head.head, head.held_octets) == (TEXT[90:100], 20)
+    assert not head.add(2**32 - 50, TEXT[:90])
+    assert head.add(50, TEXT[100:110])
+    assert head.head == TEXT[90:120]
+    assert head.add(70, TEXT[120 : 90 + HEAD_OCTETS])
+    assert head.is_full
+
+
 def test_an_earlier_segment_goes_in_front_while_the_start_is_not_known() -> None:
     head = StreamHead()
     head.add(1400, TEXT[1400:1500])

@@ -20,10 +20,10 @@ from cryptography.x509.oid import NameOID
 from dns_server import write_config
 from everyday import office, recorded
 from main_job import open_folder
-from netns import Host, Network
+from netns import Host
 from record_everyday import manifest
 from recordings import CAPTURES
-from stand_ins import CLIENT, GATEWAY, SERVER
+from stand_ins import SERVER, two_hosts
 
 IDLE_S = 200
 INGRESS = "connect.partner.example"
@@ -81,12 +81,7 @@ class World:
 @contextmanager
 def world(folder: Path) -> Iterator[World]:
     """Yield a client whose names all lead to a stand-in of ngrok's server. Nothing leads out."""
-    with Network() as network:
-        client, server = network.host("client"), network.host("server")
-        network.cable(client, "eth0", server, "eth0")
-        client.address("eth0", f"{CLIENT}/24")
-        server.address("eth0", f"{GATEWAY}/24", f"{SERVER}/32")
-        client.ip(f"route add default via {GATEWAY}")
+    with two_hosts() as (client, server):
         client.nameserver(SERVER)
         records = {INGRESS: (SERVER,), "update.equinox.io": (SERVER,)}
         config = write_config(folder / "unbound.conf", f"{SERVER}@53", records)

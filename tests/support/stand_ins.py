@@ -88,13 +88,20 @@ class Internet:
 @contextmanager
 def internet(directory: Path, records: Mapping[str, tuple[str, ...]]) -> Iterator[Internet]:
     """Build it: the client's default route leads to a host that resolves `records` and answers TLS for those names."""
+    with two_hosts() as (client, server):
+        yield Internet(client, client, server, _serve(client, server, directory, records))
+
+
+@contextmanager
+def two_hosts() -> Iterator[tuple[Host, Host]]:
+    """Yield a client, and the server that its default route leads to."""
     with Network() as network:
         client, server = network.host("client"), network.host("server")
         network.cable(client, "eth0", server, "eth0")
         client.address("eth0", f"{CLIENT}/24")
         server.address("eth0", f"{GATEWAY}/24", f"{SERVER}/32")
         client.ip(f"route add default via {GATEWAY}")
-        yield Internet(client, client, server, _serve(client, server, directory, records))
+        yield client, server
 
 
 @contextmanager

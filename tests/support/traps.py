@@ -211,9 +211,9 @@ DETECTED = (
         t.other_aliases,
     ),
     Trap(
-        "several questions in one segment of DNS over TCP",
-        "each is read",
-        lambda: t.many_over_tcp(1),
+        "a look-up behind hundreds of others in one connection of DNS over TCP, many in a segment",
+        "each is read; what was read makes room for the next",
+        lambda: t.many_over_tcp(400),
     ),
     Trap(
         "DNS over TCP, its length prefix split over two segments",

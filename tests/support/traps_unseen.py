@@ -55,12 +55,6 @@ UNSEEN = (
         NOTHING,
     ),
     Trap(
-        "a look-up late in a long connection of DNS over TCP",
-        "the head ends after 4096 octets, some hundred questions; the hello still names the server",
-        lambda: t.many_over_tcp(200),
-        NOTHING,
-    ),
-    Trap(
         "domain fronting",
         "the outer name is an innocent one, the Host is inside TLS. Remedy: TLS inspection",
         lambda: t.dialled(t.UNLISTED),

@@ -37,7 +37,7 @@ def transports(rows: Iterable[Packet]) -> list[Segment | Datagram]:
 def clients(rows: Iterable[Packet]) -> set[bytes]:
     """Who opened connections or asked a resolver."""
     return {
-        row.src
+        row.ends[0]
         for row in transports(rows)
         if (row.flags & (SYN | ACK) == SYN if isinstance(row, Segment) else row.dst_port == 53)
     }
@@ -57,7 +57,7 @@ def replaced(rows: Iterable[Packet], pairs: Iterable[tuple[bytes, bytes]]) -> li
 
 def moved(rows: list[Packet]) -> list[Packet]:
     """Every unicast address that sends or receives becomes another, in answers too."""
-    seen = {address for row in transports(rows) for address in (row.src, row.dst)}
+    seen = {address for row in transports(rows) for address in row.ends[::2]}
     return replaced(rows, [(old, _other(old)) for old in seen if _is_host(old)])
 
 
@@ -85,7 +85,7 @@ def as_client(rows: list[Packet], client: bytes) -> list[Packet]:
 
 def servers(rows: Iterable[Packet]) -> set[bytes]:
     """Whom connections were opened to."""
-    return {row.dst for row in transports(rows) if isinstance(row, Segment) and row.flags & (SYN | ACK) == SYN}
+    return {row.ends[2] for row in transports(rows) if isinstance(row, Segment) and row.flags & (SYN | ACK) == SYN}
 
 
 def on_other_ports(rows: list[Packet]) -> list[Packet]:

@@ -1,13 +1,17 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "systemd"
 UNITS = sorted(FOLDER.glob("*.service"))
+FETCH = FOLDER / "molecatcher-fetch@.service"
+SERVERS = [unit for unit in UNITS if unit != FETCH]
 PROGRAM = "/opt/molecatcher/.venv/bin/molecatcher"
+OWN_PROGRAM = Path(sys.executable).with_name("molecatcher")
 HIGHEST_EXPOSURE = 2.0
 CAPTURE = "CAP_NET_RAW CAP_BPF"
 RIGHTS = {
@@ -15,6 +19,7 @@ RIGHTS = {
     "molecatcher-api": "",
     "molecatcher-attribution": "CAP_SYS_PTRACE CAP_DAC_READ_SEARCH",
     "molecatcher-enforce": "CAP_NET_ADMIN",
+    "molecatcher-fetch@": "CAP_NET_ADMIN CAP_KILL",
     "molecatcher-sensor": CAPTURE,
 }
 WITHOUT_POLICY = {
@@ -24,6 +29,7 @@ WITHOUT_POLICY = {
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing")
 each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+each_server = pytest.mark.parametrize("unit", SERVERS, ids=lambda unit: unit.stem)
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -95,7 +101,7 @@ def test_the_filter_leaves_what_the_program_calls(unit: Path) -> None:
     assert ("capset" in allowed) == (unit.stem == "molecatcher")
 
 
-@each_unit
+@each_server
 def test_a_unit_says_how_it_does_and_comes_back(unit: Path) -> None:
     assert values(unit, "Type") == ["notify"]
     assert int(values(unit, "WatchdogSec")[0]) >= 30
@@ -108,6 +114,32 @@ def test_a_unit_says_how_it_does_and_comes_back(unit: Path) -> None:
     command = {"molecatcher": "run", "molecatcher-api": "serve", "molecatcher-sensor": "sensor"}[unit.stem]
     options = "--state /var/lib/molecatcher --policy /etc/molecatcher/policy.toml"
     assert values(unit, "ExecStart") == [f"{PROGRAM} {command} {options}"]
+
+
+@needs_systemd
+def test_the_timer_of_a_pull_is_well_formed(tmp_path: Path) -> None:
+    program = tmp_path / "molecatcher"
+    program.touch(mode=0o755)
+    for unit in (FETCH, FETCH.with_suffix(".timer")):
+        (tmp_path / unit.name).write_text(unit.read_text().replace(PROGRAM, str(program)))
+    done = analyze("verify", "--man=no", str(tmp_path / FETCH.with_suffix(".timer").name))
+    mentioned = [line for line in done.stderr.splitlines() if "molecatcher" in line]
+    assert (done.returncode, mentioned) == (0, [])
+
+
+@pytest.mark.parametrize("token", ["", "mc_0123456789ab_" + "0" * 64])
+def test_a_pull_takes_the_words_of_its_unit(tmp_path: Path, token: str) -> None:
+    """The command line as systemd makes it, with a server that is not there."""
+    (line,) = values(FETCH, "ExecStart")
+    (tmp_path / "token").write_text(token)
+    meant = {"${URL}": "http://127.0.0.1:9/feeds/x.nft", "${HOOK}": "", "${CREDENTIALS_DIRECTORY}": str(tmp_path)}
+    words = line.replace("/var/lib/molecatcher-fetch/%i", str(tmp_path / "x.nft")).split()
+    for name, value in meant.items():
+        words = [word.replace(name, value) for word in words]
+    assert words.pop(0) == PROGRAM
+    done = subprocess.run([OWN_PROGRAM, *words], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "the list could not be had" in done.stderr
 
 
 @each_unit

@@ -109,36 +109,44 @@ def rules_of_ipset(near: Host) -> None:
         near.run([program(tables), *REJECT_TCP, "-m", "set", "--match-set", name, "dst"])
 
 
+def chains_of_iptables(near: Host) -> None:
+    for tables in ("iptables", "ip6tables"):
+        near.run([program(tables), "-A", "OUTPUT", "-j", "MOLECATCHER"])
+
+
 @pytest.mark.parametrize(
-    ("extension", "hook", "prepare"),
+    ("hooks", "prepare"),
     [
-        ("nft", "nft -f {file}", lambda near: near.nft(NFT_RULES)),
-        ("ipset", "ipset restore -file {file}", rules_of_ipset),
+        ({"nft": "nft -f"}, lambda near: near.nft(NFT_RULES)),
+        ({"ipset": "ipset restore -file"}, rules_of_ipset),
+        ({it: f"{it}-restore --noflush" for it in ("iptables", "ip6tables")}, chains_of_iptables),
     ],
+    ids=["nftables", "ipset", "iptables"],
 )
 def test_a_filter_that_fetches_follows_the_list_and_keeps_it(
-    near: Host, tmp_path: Path, extension: str, hook: str, prepare: Callable[[Host], None]
+    near: Host, tmp_path: Path, hooks: dict[str, str], prepare: Callable[[Host], None]
 ) -> None:
-    file = tmp_path / "list"
-    program(hook.split(maxsplit=1)[0])
     with serving_lists(tmp_path, let_through(LISTED).body, near.call) as service:
-        pull = pulling(service.feed(f"unsanctioned-addresses.{extension}"), file, hook.format(file=file))
-        near.call(pull)
+        pulls = [
+            pulling(service.feed(f"unsanctioned-addresses.{extension}"), file, f"{program_of(hook)} {file}")
+            for extension, hook in hooks.items()
+            for file in [tmp_path / extension]
+        ]
+
+        def pull() -> None:
+            for each in pulls:
+                near.call(each)
+
+        pull()
         prepare(near)
-        reader = Reader(lambda: judged(near), lambda: near.call(pull))
+        reader = Reader(lambda: judged(near), pull)
         follow(service, reader, *map(let_through, (LISTED, ADDED, (*LISTED, *ADDED))))
+
+
+def program_of(hook: str) -> str:
+    name, _, words = hook.partition(" ")
+    return f"{program(name)} {words}"
 
 
 def everything() -> tuple[str, ...]:
     return (*LISTED, *SANCTIONED, *ADDED)
-
-
-def test_iptables(near: Host) -> None:
-    whole = {*everything()}
-    for listed in (LISTED, ADDED):
-        load(near, FeedFormat.IPTABLES, "iptables-restore", "--noflush", listed=listed)
-        load(near, FeedFormat.IP6TABLES, "ip6tables-restore", "--noflush", listed=listed)
-        if listed is LISTED:
-            for tables in ("iptables", "ip6tables"):
-                near.run([program(tables), "-A", "OUTPUT", "-j", "MOLECATCHER"])
-        assert reachable(near) == whole - {*listed}

@@ -2,18 +2,17 @@
 
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pytest
 from crafted import write_pcap
 from feed_programs import ADDED, BLOCKED, BLOCKED_WIDE, PASSED, program, pulling, shipped_names
 from floods import hello
 from following import Reader, State, follow
 from frames import CLIENT, SERVER, Conversation, S, ask
-from installation import snapshot_of
 from list_service import serving_lists
 
-from api.feeds import FeedFormat, render
 from sensor.packet import Packet
 
 NAMES = (*BLOCKED, *BLOCKED_WIDE, *PASSED, ADDED, "later.tunnel.example")
@@ -64,24 +63,40 @@ def judge_rules(folder: Path, rules: bytes) -> dict[str, bool]:
     return {name: name not in by_protocol[0] for name in NAMES}
 
 
-def test_the_rules(tmp_path: Path) -> None:
+def judge_dataset(folder: Path, names: bytes) -> dict[str, bool]:
+    """Return which look-ups the rule of docs/feeds.md is silent about."""
+    (folder / "list").write_bytes(names)
+    spoken = spoken_up(folder, DATASET_RULE.format(file=folder / "list"))
+    return {name: (name, "dns") not in spoken for name in NAMES}
+
+
+def exact(state: State) -> State:
+    """Return what is wanted of a reader that knows single names: what lies below one is let through."""
+    return State(state.body, state.wanted | dict.fromkeys(BLOCKED_WIDE, True))
+
+
+@pytest.mark.parametrize(
+    ("extension", "judge_file", "states"),
+    [
+        ("rules", judge_rules, (FIRST, SECOND, THIRD)),
+        ("lst", judge_dataset, tuple(map(exact, (FIRST, SECOND, THIRD)))),
+    ],
+    ids=["rules", "dataset"],
+)
+def test_suricata_follows_the_list_and_keeps_it(
+    tmp_path: Path, extension: str, judge_file: Callable[[Path, bytes], dict[str, bool]], states: tuple[State, ...]
+) -> None:
     """Suricata reads a capture with the file as it is; a file that has not changed says what it said before."""
     file, judged = tmp_path / "fetched", dict[bytes, dict[str, bool]]()
-    with serving_lists(tmp_path, FIRST.body) as service:
+    with serving_lists(tmp_path, states[0].body) as service:
 
         def judge() -> dict[str, bool]:
-            rules = file.read_bytes()
-            if rules not in judged:
+            content = file.read_bytes()
+            if content not in judged:
                 run = tmp_path / str(len(judged))
                 run.mkdir()
-                judged[rules] = judge_rules(run, rules)
-            return judged[rules]
+                judged[content] = judge_file(run, content)
+            return judged[content]
 
-        reader = Reader(judge, pulling(service.feed("unsanctioned-domains.suricata.rules"), file))
-        follow(service, reader, FIRST, SECOND, THIRD)
-
-
-def test_the_dataset(tmp_path: Path) -> None:
-    (tmp_path / "list").write_bytes(render(snapshot_of(shipped_names()), FeedFormat.SURICATA_DATASET))
-    spoken = spoken_up(tmp_path, DATASET_RULE.format(file=tmp_path / "list"))
-    assert spoken == {(name, "dns") for name in BLOCKED}
+        reader = Reader(judge, pulling(service.feed(f"unsanctioned-domains.suricata.{extension}"), file))
+        follow(service, reader, *states)
