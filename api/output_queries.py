@@ -3,15 +3,32 @@
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
-from api.workflow_queries import Body, Comment, Person, Word
+from api.workflow_queries import Body, ChangeBody, Person, Word
 from db.output_values import OutputFilter
-from db.values import FindingState
 from rules.verdict import Outcome, Severity
 
 MAX_URL = 2048
+
+
+def checked_url(url: str) -> str:
+    """Return a URL that can be spoken to.
+
+    Raises:
+        ValueError: it is none, or holds a user.
+    """
+    parts = urlsplit(url)
+    is_text = url.isascii() and url.isprintable() and " " not in url
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not is_text:
+        raise ValueError("give a URL such as https://soar.example.com/hooks")
+    if parts.username is not None or parts.password is not None or parts.port == 0:
+        raise ValueError("leave user and password out of the URL")
+    return url
+
+
 Url = Annotated[str, StringConstraints(strip_whitespace=True, min_length=8, max_length=MAX_URL)]
+HttpUrl = Annotated[Url, AfterValidator(checked_url)]
 
 
 class FilterBody(Body):
@@ -32,26 +49,16 @@ class WebhookTarget(Body):
     """A receiver of signed webhooks (Standard Webhooks). The secret is made here and shown once."""
 
     kind: Literal["webhook"]
-    url: Url = Field(examples=["https://soar.example.com/hooks/molecatcher"])
-
-    @field_validator("url")
-    @classmethod
-    def _is_http(cls, url: str) -> str:
-        return checked_url(url)
+    url: HttpUrl = Field(examples=["https://soar.example.com/hooks/molecatcher"])
 
 
 class HecTarget(Body):
     """Splunk's HTTP Event Collector."""
 
     kind: Literal["hec"]
-    url: Url = Field(description="Without a path", examples=["https://splunk.example.com:8088"])
+    url: HttpUrl = Field(description="Without a path", examples=["https://splunk.example.com:8088"])
     token: Annotated[str, Field(min_length=1, max_length=256, pattern="^[!-~]+$")]
     index: Annotated[str, Field(max_length=128, pattern="^[A-Za-z0-9_-]*$")] = ""
-
-    @field_validator("url")
-    @classmethod
-    def _is_http(cls, url: str) -> str:
-        return checked_url(url)
 
 
 class SyslogTarget(Body):
@@ -104,13 +111,10 @@ class SourceBody(Body):
     name: Person = Field(examples=["soar"])
 
 
-class InboundData(Body):
+class InboundData(ChangeBody):
     """What is done to one finding."""
 
     finding_id: Annotated[str, Field(min_length=1, max_length=64)]
-    state: FindingState | None = Field(None, examples=["acknowledged"])
-    assignee: Person | None = Field(None, examples=["alice"])
-    comment: Comment | None = Field(None, examples=["ticket 4711"])
 
 
 class InboundBody(Body):
@@ -119,18 +123,3 @@ class InboundBody(Body):
     type: Literal["finding.changed"]
     timestamp: Annotated[str, Field(max_length=64)]
     data: InboundData
-
-
-def checked_url(url: str) -> str:
-    """Return a URL that can be spoken to.
-
-    Raises:
-        ValueError: it is none, or holds a user.
-    """
-    parts = urlsplit(url)
-    is_text = url.isascii() and url.isprintable() and " " not in url
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not is_text:
-        raise ValueError("give a URL such as https://soar.example.com/hooks")
-    if parts.username is not None or parts.password is not None or parts.port == 0:
-        raise ValueError("leave user and password out of the URL")
-    return url

@@ -95,8 +95,7 @@ def _findings(context: ApiContext, rules: Ruleset, proposed: Ruleset, veil: Veil
         found += store.findings(FindingFilter(from_ns=from_ns, state=state), MAX_FINDINGS)
     newest = sorted(found, key=lambda row: -row.last_seen_ns)[:MAX_FINDINGS]
     effects = []
-    for finding in newest:
-        events = store.events_of_finding(finding, from_ns, MAX_EVENTS)
+    for finding, events in zip(newest, store.events_of_findings(newest, from_ns, MAX_EVENTS), strict=True):
         judged = [judge_again(event, rules, proposed, now_ns) for event in events]
         effects += [_of_finding(finding, judged, veil)] if judged else []
     sanctioned = store.events(EventFilter(from_ns=from_ns, verdict=Outcome.SANCTIONED), MAX_SANCTIONED)

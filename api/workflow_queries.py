@@ -62,31 +62,41 @@ class CommentBody(Body):
     comment: Comment = Field(examples=["asked the owner of the laptop"])
 
 
-class BulkBody(Body):
-    """What is done to many findings at once; what is left out stays as it is."""
+class ChangeBody(Body):
+    """What is done to a finding; what is left out stays as it is."""
 
-    ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_IDS)] = Field(
-        examples=[["8f0a4f6e-8a60-5a37-9f0e-2f3d1f1f7a55"]]
-    )
     state: FindingState | None = Field(None, examples=["resolved"])
     assignee: Person | None = Field(None, description="null takes it from whoever has it", examples=["alice"])
     comment: Comment | None = Field(None, examples=["same laptop, reimaged"])
 
-    @model_validator(mode="after")
-    def _does_something(self) -> Self:
-        if self.state is FindingState.EXCEPTED:
+    @field_validator("state")
+    @classmethod
+    def _is_decided_by_people(cls, state: FindingState | None) -> FindingState | None:
+        if state is FindingState.EXCEPTED:
             raise ValueError(EXCEPTED)
-        if self.state is None and self.comment is None and "assignee" not in self.model_fields_set:
-            raise ValueError("give `state`, `assignee` or `comment`")
-        return self
+        return state
 
     def to_change(self) -> FindingChange:
-        """Return what is done to each."""
+        """Return what is done."""
         return FindingChange(
             state=self.state or msgspec.UNSET,
             assignee=self.assignee if "assignee" in self.model_fields_set else msgspec.UNSET,
             comment=self.comment or "",
         )
+
+
+class BulkBody(ChangeBody):
+    """What is done to many findings at once."""
+
+    ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_IDS)] = Field(
+        examples=[["8f0a4f6e-8a60-5a37-9f0e-2f3d1f1f7a55"]]
+    )
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if self.state is None and self.comment is None and "assignee" not in self.model_fields_set:
+            raise ValueError("give `state`, `assignee` or `comment`")
+        return self
 
 
 class ExceptionBody(Body):

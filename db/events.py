@@ -4,7 +4,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, Select, func, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    RowMapping,
+    Select,
+    bindparam,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from db.engine import upsert
@@ -26,7 +37,7 @@ _FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]
 _META = MetaRow.metadata.tables[MetaRow.__tablename__]
 _ASKED_AT_ONCE = 500
 _IDS_A_STATEMENT = 500
-_LOOKED_AT = 200
+_LOOKED_AT = 50
 _ENUMS = ("kind", "verdict", "state", "role", "severity", "transport")
 _REFUSALS = (IntegrityError, DataError, InterfaceError, ProgrammingError, OverflowError, UnicodeEncodeError)
 
@@ -93,18 +104,8 @@ def events_of_finding(connection: Connection, wanted: Finding, from_ns: int, lim
 
     The event seen last is always there. Costs a walk along one index, however much else the source did.
     """
-    of_source = (_EVENTS.c.src_ip == wanted.src_ip, _EVENTS.c.observed_at_ns >= from_ns)
-    newest = _newest(select(_EVENTS.c.event_id).where(*of_source), _EVENTS, _LOOKED_AT)
-    service = _EVENTS.c.service == wanted.service if wanted.service else _EVENTS.c.service.is_(None)
-    own = (service, _EVENTS.c.role == wanted.role.value, _EVENTS.c.verdict != Outcome.SANCTIONED.value)
-    query = (
-        select(_EVENTS)
-        .where(_EVENTS.c.event_id.in_(newest), *own)
-        .order_by(
-            (_EVENTS.c.observed_at_ns + 0).desc()  # not a column: else SQLite walks the events instead of the few
-        )
-    )
-    found = list(_events(connection.execute(query.limit(limit)).mappings()))
+    given = {"src": wanted.src_ip, "from": from_ns, "of": wanted.service or "", "as": wanted.role.value, "most": limit}
+    found = list(_events(connection.execute(_OF_FINDING, given).mappings()))
     if any(row.event_id == wanted.event_id for row in found):
         return found
     last = event(connection, wanted.event_id)
@@ -232,3 +233,19 @@ def _contribution(each: Event) -> Contribution:
 
 def _events(rows: Iterable[RowMapping]) -> Iterator[Event]:
     return (msgspec.convert(dict(row), Event) for row in rows)
+
+
+def _of_finding() -> Select[Any]:
+    """Return the query of the newest events of a finding, put together once: it is asked hundreds of times in a row."""
+    of_source = (_EVENTS.c.src_ip == bindparam("src"), _EVENTS.c.observed_at_ns >= bindparam("from"))
+    newest = _newest(select(_EVENTS.c.event_id).where(*of_source), _EVENTS, _LOOKED_AT)
+    service = func.coalesce(_EVENTS.c.service, "")  # not a column: else SQLite walks all events of the service
+    is_own = (service == bindparam("of"), _EVENTS.c.role == bindparam("as"))
+    query = select(_EVENTS).where(
+        _EVENTS.c.event_id.in_(newest), *is_own, _EVENTS.c.verdict != Outcome.SANCTIONED.value
+    )
+    by_time = (_EVENTS.c.observed_at_ns + 0).desc()  # not a column: else SQLite walks the events instead of the few
+    return query.order_by(by_time).limit(bindparam("most"))
+
+
+_OF_FINDING = _of_finding()

@@ -227,10 +227,10 @@ class Store(AccessStore):
         with reading(self._engine) as connection:
             return findings.findings_page(connection, wanted, limit, after)
 
-    def events_of_finding(self, wanted: Finding, from_ns: int, limit: int) -> list[Event]:
-        """Return up to `limit` of the newest events of a finding, as far as its source's 200 newest hold them."""
+    def events_of_findings(self, wanted: Sequence[Finding], from_ns: int, limit: int) -> list[list[Event]]:
+        """Return up to `limit` of the newest events of each finding, as far as its source's 50 newest hold them."""
         with reading(self._engine) as connection:
-            return events.events_of_finding(connection, wanted, from_ns, limit)
+            return [events.events_of_finding(connection, finding, from_ns, limit) for finding in wanted]
 
     def count_open_findings(self, limit: int) -> dict[str, int]:
         """Return how many open findings there are by how their tunnel did, of the `limit` seen last."""

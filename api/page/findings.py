@@ -18,7 +18,9 @@ from db.workflow_values import HistoryEntry
 from rules.dissected import DissectedPacket
 from rules.event import Event
 from rules.observation import Kind
+from rules.verdict import Outcome
 
+REPORTED = (Outcome.UNSANCTIONED, Outcome.SUSPICIOUS)
 MAX_EVENTS = 50
 MAX_OTHERS = 12
 MAX_HISTORY = 50
@@ -78,7 +80,7 @@ def make_story(context: ApiContext, finding: Finding, shown: Veil) -> Story:
     names = short_names(context)
     row = _row(context, finding, names, shown)
     wanted = EventFilter(src=finding.src_ip, service=finding.service or "", role=finding.role)
-    events = context.store.events(wanted, MAX_EVENTS + 1)
+    events = _events(context, wanted)
     others = context.store.findings(FindingFilter(src=finding.src_ip), MAX_OTHERS + 1)
     evidence = context.store.evidence(finding.event_id) if shown.pseudonyms is None else None
     visible = tuple(map(shown.event, events[:MAX_EVENTS]))
@@ -108,6 +110,13 @@ def _row(context: ApiContext, finding: Finding, names: dict[str | None, str], sh
     )
 
 
+def _events(context: ApiContext, wanted: EventFilter) -> list[Event]:
+    """Return the newest events of a finding, one more than are shown: what is sanctioned is none of its."""
+    each = (msgspec.structs.replace(wanted, verdict=verdict) for verdict in REPORTED)
+    found = [event for query in each for event in context.store.events(query, MAX_EVENTS + 1)]
+    return sorted(found, key=lambda event: (-event.observed_at_ns, event.event_id))[: MAX_EVENTS + 1]
+
+
 def _activity(context: ApiContext, wanted: EventFilter, finding: Finding) -> Chart:
     """Return the events of a finding by how they did, in `MAX_BARS` intervals at most up to when it was seen last."""
     spent_ns = finding.last_seen_ns - finding.first_seen_ns
@@ -115,9 +124,10 @@ def _activity(context: ApiContext, wanted: EventFilter, finding: Finding) -> Cha
     to_ns = finding.last_seen_ns // step_ns * step_ns + step_ns
     from_ns = max(finding.first_seen_ns // step_ns * step_ns, to_ns - MAX_BARS * step_ns)
     window = msgspec.structs.replace(wanted, from_ns=from_ns, to_ns=to_ns)
-    how = Aggregation(by=(Dimension.STATE,), interval_ns=step_ns)
-    groups = context.store.aggregate(window, how, MAX_BARS * len(SPLIT))
-    return make_chart(range(from_ns, to_ns, step_ns), groups, SPLIT, "Events of this finding")
+    how = Aggregation(by=(Dimension.STATE, Dimension.VERDICT), interval_ns=step_ns)
+    groups = context.store.aggregate(window, how, MAX_BARS * len(SPLIT) * len(Outcome))
+    reported = [group for group in groups if group.values[1] in REPORTED]
+    return make_chart(range(from_ns, to_ns, step_ns), reported, SPLIT, "Events of this finding")
 
 
 def _exception(context: ApiContext, exception_id: str | None) -> dict[str, object] | None:

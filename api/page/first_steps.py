@@ -66,5 +66,5 @@ def _policy(policy: PolicyStatus) -> Step:
     active = [row.domain for row in policy.sanctioned if row.is_active]
     if active:
         return Step(title, True, f"{', '.join(active)} may be used.")
-    sentence = "Nothing is, so every tunnel is a finding. Write a policy file and start with it:"
+    sentence = "Nothing is, so every tunnel is a finding. Sanction your own ingress under Policy, or in a file:"
     return Step(title, False, sentence, "molecatcher run --policy policy.toml")

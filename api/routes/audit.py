@@ -13,15 +13,14 @@ from starlette.responses import Response, StreamingResponse
 from api.access.audit import audit
 from api.access_schemas import AuditPage
 from api.context import ApiContext
-from api.cursors import CursorSigner
 from api.dependencies import Context
 from api.documents import document
 from api.exports.ocsf_audit import ocsf_audit
 from api.openapi import problems
-from api.paging import Row, open_page
+from api.paging import RowPage, page_of
 from api.queries import Paging, Text, WindowQuery
 from api.streaming import is_headers_only
-from db.access_values import AuditFilter, AuditOutcome
+from db.access_values import AuditEntry, AuditFilter, AuditOutcome
 
 NDJSON = "application/x-ndjson"
 EXPORT_PAGE = 500
@@ -62,10 +61,18 @@ class AuditExportQuery(AuditFilterQuery):
 @router.get("/v1/audit", response_model=AuditPage, responses=problems(422, 503))
 def list_audit(query: Annotated[AuditQuery, Query()], context: Context, request: Request) -> Response:
     """Entries, newest first. `chain` ties each to the one before (docs/security.md)."""
-    page = open_page(CursorSigner(context.cursor_secret, "audit"), query.to_filter(), query.limit, query.cursor, None)
-    before = int(page.after.row_id) if page.after else None
-    entries = context.store.audit(page.wanted, query.limit + 1, before)
-    return page.respond([Row(row.at_ns, str(row.seq), document(row)) for row in entries], request.url)
+    return audit_page(context, query).respond(request.url, document)
+
+
+def audit_page(context: ApiContext, query: AuditQuery) -> RowPage[AuditEntry]:
+    """Return the entries that `query` asks for."""
+    return page_of(
+        context,
+        "audit",
+        query,
+        fetch=lambda wanted, limit, at: context.store.audit(wanted, limit, int(at.row_id) if at else None),
+        place=lambda entry: (entry.at_ns, str(entry.seq)),
+    )
 
 
 @router.get(

@@ -7,19 +7,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access.audit import audit
-from api.cursors import CursorSigner
+from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import json_response
 from api.explained import explained
 from api.openapi import problems
-from api.paging import Row, open_page
+from api.paging import RowPage, page_of
 from api.problems import Kind, Problem
 from api.queries import EventQuery
 from api.schemas import EventDetail, EventPage
 from api.times import DAY_NS
-from api.veil import Shown
+from api.veil import Shown, Veil
 from db.values import EventCursor
-from rules.event import to_document
+from rules.event import Event, to_document
 
 router = APIRouter(tags=["events"])
 PCAP = "application/vnd.tcpdump.pcap"
@@ -34,11 +34,22 @@ NO_EVIDENCE = (
 @router.get("/v1/events", response_model=EventPage, responses=problems(422, 503))
 def list_events(query: Annotated[EventQuery, Query()], context: Context, shown: Shown, request: Request) -> Response:
     """Events, newest first; those of the last 24 hours unless `from` or `to` is given."""
-    signer = CursorSigner(context.cursor_secret, "events")
-    page = open_page(signer, query.to_filter(), query.limit, query.cursor, context.now_ns() - DAY_NS)
-    after = EventCursor(page.after.at_ns, page.after.row_id) if page.after else None
-    events = map(shown.event, context.store.events(shown.events(page.wanted), query.limit + 1, after))
-    return page.respond([Row(row.observed_at_ns, row.event_id, to_document(row)) for row in events], request.url)
+    page = events_page(context, shown, query)
+    return page.respond(request.url, lambda row: to_document(shown.event(row)))
+
+
+def events_page(context: ApiContext, shown: Veil, query: EventQuery) -> RowPage[Event]:
+    """Return the events that `query` asks for as they are in the store, by default those of the last 24 hours."""
+    return page_of(
+        context,
+        "events",
+        query,
+        fetch=lambda wanted, limit, at: context.store.events(
+            shown.events(wanted), limit, EventCursor(at.at_ns, at.row_id) if at else None
+        ),
+        place=lambda event: (event.observed_at_ns, event.event_id),
+        default_from_ns=max(0, context.now_ns() - DAY_NS),
+    )
 
 
 @router.get("/v1/events/{event_id}", response_model=EventDetail, responses=problems(404, 422, 503))

@@ -8,15 +8,14 @@ from starlette.responses import Response
 
 from api.caller import Who
 from api.context import ApiContext
-from api.cursors import CursorSigner
 from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
-from api.paging import Row, open_page
+from api.paging import RowPage, page_of
 from api.problems import Kind, Problem
 from api.queries import FindingQuery
 from api.schemas import FindingDocument, FindingPage
-from api.veil import Shown
+from api.veil import Shown, Veil
 from api.workflow_queries import AssigneeBody, BulkBody, CommentBody, HistoryQuery, StateBody
 from api.workflow_schemas import BulkDocument, HistoryPage
 from db.errors import HistoryFull
@@ -36,11 +35,21 @@ def list_findings(
 
     One that is seen again while pages are turned moves to the first page.
     """
-    signer = CursorSigner(context.cursor_secret, "findings")
-    page = open_page(signer, query.to_filter(), query.limit, query.cursor, None)
-    after = FindingCursor(page.after.at_ns, shown.real_id(page.after.row_id)) if page.after else None
-    findings = map(shown.finding, context.store.findings(shown.findings(page.wanted), query.limit + 1, after))
-    return page.respond([Row(row.last_seen_ns, row.finding_id, document(row)) for row in findings], request.url)
+    page = findings_page(context, shown, query)
+    return page.respond(request.url, lambda row: document(shown.finding(row)))
+
+
+def findings_page(context: ApiContext, shown: Veil, query: FindingQuery) -> RowPage[Finding]:
+    """Return the findings that `query` asks for as they are in the store."""
+    return page_of(
+        context,
+        "findings",
+        query,
+        fetch=lambda wanted, limit, at: context.store.findings(
+            shown.findings(wanted), limit, FindingCursor(at.at_ns, shown.real_id(at.row_id)) if at else None
+        ),
+        place=lambda row: (row.last_seen_ns, shown.shown_id(row.finding_id)),
+    )
 
 
 @router.post("/v1/findings:bulk", response_model=BulkDocument, responses=problems(422, 503))

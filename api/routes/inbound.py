@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Path
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -21,8 +20,7 @@ from api.sealed import Seal
 from api.times import NS_PER_S
 from api.webhooks import is_authentic
 from db.access_values import ActorKind
-from db.values import FindingState
-from db.workflow_values import Answered, FindingChange
+from db.workflow_values import Answered
 
 MAX_ID = 256
 NOT_AUTHENTIC = "Sign the webhook with the secret of this source, within five minutes (standardwebhooks.com)."
@@ -75,12 +73,5 @@ def _change(context: ApiContext, body: bytes, actor: str) -> None:
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise Problem(Kind.INVALID_PARAMETER, f"{where}: {error.errors()[0]['msg']}") from None
-    if data.state is FindingState.EXCEPTED:
-        raise Problem(Kind.INVALID_PARAMETER, "data.state: a finding becomes excepted through an exception")
-    change = FindingChange(
-        state=data.state or msgspec.UNSET,
-        assignee=data.assignee if "assignee" in data.model_fields_set else msgspec.UNSET,
-        comment=data.comment or "",
-    )
-    if context.store.change_finding(data.finding_id, change, actor, context.now_ns()) is None:
+    if context.store.change_finding(data.finding_id, data.to_change(), actor, context.now_ns()) is None:
         raise Problem(Kind.NOT_FOUND, NO_FINDING)

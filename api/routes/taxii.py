@@ -5,12 +5,13 @@ that keep indicators should compare with the manifest.
 """
 
 import re
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -28,6 +29,7 @@ from rules.event import rfc3339
 MEDIA_TYPE = "application/taxii+json;version=2.1"
 ROOT = "/taxii2/lists/"
 MAX_LIMIT = 1_000
+LIMIT = f"Objects at most; of more than {MAX_LIMIT} a page has {MAX_LIMIT}"
 RETRY = {"Retry-After": "30"}
 _ACCEPTED = re.compile(r"\*/\*|application/\*|application/(?:taxii|stix)\+json(?:;version=2\.1)?")
 _LISTS = {collection_id: name for name, collection_id in COLLECTION_IDS.items()}
@@ -44,7 +46,7 @@ class ObjectQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     added_after_ns: Time = Field(0, alias="added_after", description="RFC 3339; only what was listed later")
-    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = MAX_LIMIT
+    limit: Annotated[int, Field(ge=1, description=LIMIT), AfterValidator(partial(min, MAX_LIMIT))] = MAX_LIMIT
     next: Annotated[str, Field(max_length=80, pattern=r"^\d{1,19}_indicator--[0-9a-f-]{36}$")] | None = Field(
         None, description="`next` of the page before"
     )

@@ -220,7 +220,7 @@ def test_a_demonstration_is_removed_and_written_down(installation: Installation,
     installation.add()
     for path in ("/", "/findings"):
         assert "Remove the demonstration" not in client.get(path).text
-    installation.add(sensor_id=DEMONSTRATION, src_ip="192.0.2.10")
+    installation.add(sensor_id=DEMONSTRATION, src_ip="192.0.2.10", service="bore")
     assert "Remove the demonstration" in client.get("/").text
     assert client.delete("/v1/demonstration").json() == {"events": 1}
     assert "192.0.2.10" not in client.get("/").text

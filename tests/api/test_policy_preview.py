@@ -12,7 +12,7 @@ from people import sign_in
 
 from api.access.config import AccessConfig
 from api.workflow_schemas import PreviewDocument
-from db.access_values import AccessRole
+from db.access_values import AccessRole, AuditFilter
 from db.values import TokenScope
 from rules.event import EventReason
 from rules.list_building import build_names
@@ -143,6 +143,8 @@ def test_what_a_sanction_held_back_would_be_a_finding(installation: Installation
     assert (row["finding_id"], row["verdict_before"], row["verdict_after"]) == (None, "sanctioned", "unknown")
     assert client.delete(f"/v1/sanctioned/{made['sanction_id']}").status_code == 204
     assert client.get("/v1/sanctioned").json()["items"] == []
+    noted = installation.store.audit(AuditFilter(target=made["sanction_id"]), 9)
+    assert [row.action for row in noted] == ["sanction.delete", "sanction.create"]
 
 
 def test_a_sanction_waits_for_another_person(installation: Installation, client: httpx.Client) -> None:

@@ -113,6 +113,6 @@ def test_no_list_and_an_empty_list_are_not_answered_with_nothing(
 def test_what_cannot_be_answered_is_refused(client: httpx.Client) -> None:
     assert client.get("/taxii2/", headers={"Accept": "text/html"}).status_code == 406
     assert client.get("/taxii2/lists/collections/none/objects/").status_code == 404
-    for query in ("limit=0", "limit=1001", "next=x", "next=1_indicator--x", "added_after=yesterday", "unknown=1"):
+    for query in ("limit=0", "next=x", "next=1_indicator--x", "added_after=yesterday", "unknown=1"):
         assert client.get(f"{DOMAINS}objects/?{query}").status_code == 422, query
     assert client.post(f"{DOMAINS}objects/").status_code == 405

@@ -77,6 +77,20 @@ def test_a_finding_shows_when_it_was_seen(
     assert sum(blocked) == (times[0] <= NOW_NS // SECOND_NS - spent_s)
 
 
+def test_what_is_sanctioned_is_not_part_of_a_finding(installation: Installation, client: httpx.Client) -> None:
+    for minutes in range(60):
+        at_ns = NOW_NS - minutes * 60 * SECOND_NS
+        installation.add(observed_at_ns=at_ns, verdict=Outcome.SANCTIONED, dst_name="tunnels.example.com")
+    installation.add(observed_at_ns=NOW_NS - HOUR_NS, verdict=Outcome.SUSPICIOUS, dst_name="first.example")
+    installation.add(observed_at_ns=NOW_NS, dst_name="last.example")
+    finding_id = client.get("/v1/findings").json()["items"][0]["finding_id"]
+    text = client.get(f"/findings/{finding_id}").text
+    assert "tunnels.example.com" not in text
+    assert text.index('name">last.example') < text.index('name">first.example')
+    assert "There are more" not in text
+    assert sum(map(sum, series(text, "activity")[1:])) == 2
+
+
 def test_a_finding_says_who_allowed_it(installation: Installation, client: httpx.Client) -> None:
     installation.add()
     finding_id = client.get("/v1/findings").json()["items"][0]["finding_id"]

@@ -1,6 +1,8 @@
 import pytest
+from sqlalchemy.event import listen
 from stored_events import SECOND_NS, T0_NS, make_event
 
+from db.engine import reading
 from db.store import Store
 from db.values import Finding, FindingCursor, FindingFilter, FindingState
 from db.workflow_values import FindingChange
@@ -234,3 +236,20 @@ def test_the_busiest_sources_are_those_with_most_open_findings_seen_since(store:
     store.append([make_event(99, src_ip="10.20.0.3", service="chisel", state=FlowState.BLOCKED)])
     assert store.busiest_sources(0, 2) == {"10.20.0.3": {"live": 3, "blocked": 1}, "10.20.0.2": {"live": 2}}
     assert store.busiest_sources(T0_NS + 90 * SECOND_NS, 2) == {"10.20.0.3": {"blocked": 1}}
+
+
+@pytest.mark.parametrize("service", ["ngrok", None])
+def test_the_newest_events_of_a_finding_are_found_along_its_sources_index(store: Store, service: str | None) -> None:
+    mine = [make_event(number, service=service) for number in range(1, 6)]
+    others = [make_event(number, service="frp") for number in range(6, 70)]
+    store.append([*mine, *others, make_event(70, service=service, src_ip="10.20.0.8")])
+    (found,) = store.findings(FindingFilter(src="10.20.0.7", service=service or "", role=Role.AGENT), 10)
+    statements: list[tuple[str, tuple[object, ...]]] = []
+    listen(store._engine, "before_cursor_execute", lambda *row: statements.append((row[2], row[3])))
+    (events,) = store.events_of_findings([found], 0, 10)
+    assert [event.event_id for event in events] == [found.event_id]  # the others are not among the 50 newest
+    statement, parameters = next(row for row in statements if "IN (SELECT" in row[0])
+    with reading(store._engine) as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    indexes = sorted(word for step in plan for word in step.split() if word.startswith(("ix_", "sqlite_autoindex")))
+    assert indexes == ["ix_events_src_ip_observed_at_ns_event_id", "sqlite_autoindex_events_1"]

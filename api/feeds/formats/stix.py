@@ -84,7 +84,8 @@ def _pattern(entry: Entry) -> str:
         kind = "ipv6-addr" if ":" in entry.prefix else "ipv4-addr"
         return f"[{kind}:value ISSUBSET '{entry.prefix}']"
     if isinstance(entry, UrlEntry):
-        return f"[url:value = 'https://{entry.url}' OR url:value = 'http://{entry.url}']"
+        url = entry.url.replace("\\", r"\\").replace("'", r"\'")  # STIX 2.1 section 9.2, of a string literal
+        return f"[url:value = 'https://{url}' OR url:value = 'http://{url}']"
     itself = f"domain-name:value = '{entry.name}'"
     return f"[{itself} OR domain-name:value LIKE '%.{entry.name}']" if entry.scope is Scope.SUBTREE else f"[{itself}]"
 

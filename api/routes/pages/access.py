@@ -6,9 +6,8 @@ from starlette.responses import HTMLResponse
 
 from api.dependencies import Context
 from api.page.filters import read_query
-from api.page.pages import page_of
 from api.page.render import Section, render
-from api.routes.audit import AuditQuery
+from api.routes.audit import AuditQuery, audit_page
 from db.values import TokenScope
 from rules.blocklist import ListName
 
@@ -34,13 +33,7 @@ def get_tokens(context: Context, request: Request) -> HTMLResponse:
 def get_audit(context: Context, request: Request) -> HTMLResponse:
     """Return the entries of the audit log that the query in the address asks for."""
     query, refused = read_query(AuditQuery, request)
-    page = page_of(
-        context,
-        "audit",
-        query,
-        fetch=lambda wanted, limit, at: context.store.audit(wanted, limit, int(at.row_id) if at else None),
-        place=lambda entry: (entry.at_ns, str(entry.seq)),
-    )
+    page = audit_page(context, query)
     next_page = page.address_of_next(request.url)
     status = 422 if refused else 200
     return render(

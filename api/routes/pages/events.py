@@ -14,15 +14,12 @@ from api.dependencies import Context
 from api.explained import explained
 from api.page.filters import EVENT_CHOICES, exports_of, read_query, windows_of
 from api.page.names import short_names
-from api.page.pages import page_of
 from api.page.render import Section, render
 from api.page.searches import make_searches
 from api.problems import Kind, Problem
 from api.queries import EventQuery
-from api.routes.events import NO_EVENT, NO_EVIDENCE
-from api.times import DAY_NS
+from api.routes.events import NO_EVENT, NO_EVIDENCE, events_page
 from api.veil import Shown
-from db.values import EventCursor
 from db.workflow_values import SearchedResource
 
 NOT_FOR_YOU = "Packets are shown to analysts, whose looks are logged; your role is below that."
@@ -34,16 +31,7 @@ router = APIRouter()
 def get_events(context: Context, shown: Shown, who: Who, request: Request) -> HTMLResponse:
     """Return the events that the query in the address asks for, by default those of the last 24 hours."""
     query, refused = read_query(EventQuery, request)
-    page = page_of(
-        context,
-        "events",
-        query,
-        fetch=lambda wanted, limit, at: context.store.events(
-            shown.events(wanted), limit, EventCursor(at.at_ns, at.row_id) if at else None
-        ),
-        place=lambda event: (event.observed_at_ns, event.event_id),
-        default_from_ns=max(0, context.now_ns() - DAY_NS),
-    )
+    page = events_page(context, shown, query)
     return render(
         request,
         "events.html",

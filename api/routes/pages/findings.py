@@ -11,13 +11,12 @@ from api.dependencies import Context
 from api.page.filters import FINDING_CHOICES, read_query
 from api.page.findings import finding_rows, make_story
 from api.page.names import short_names
-from api.page.pages import page_of
 from api.page.render import Section, render
 from api.page.searches import make_searches
 from api.problems import Kind, Problem
 from api.queries import FindingQuery
+from api.routes.findings import findings_page
 from api.veil import Shown
-from db.values import FindingCursor
 from db.workflow_values import SearchedResource
 
 router = APIRouter()
@@ -27,15 +26,7 @@ router = APIRouter()
 def get_findings(context: Context, shown: Shown, who: Who, request: Request) -> HTMLResponse:
     """Return the findings that the query in the address asks for."""
     query, refused = read_query(FindingQuery, request)
-    page = page_of(
-        context,
-        "findings",
-        query,
-        fetch=lambda wanted, limit, at: context.store.findings(
-            shown.findings(wanted), limit, FindingCursor(at.at_ns, shown.real_id(at.row_id)) if at else None
-        ),
-        place=lambda row: (row.last_seen_ns, shown.shown_id(row.finding_id)),
-    )
+    page = findings_page(context, shown, query)
     names = short_names(context)
     return render(
         request,
