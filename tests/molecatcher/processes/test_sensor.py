@@ -13,6 +13,7 @@ from molecatcher.errors import SetupError
 from molecatcher.processes.sensor import BATCH_EVENTS, MAX_PENDING_EVENTS, Sensor, time_read
 from molecatcher.settings import Settings
 from sensor.capture.live import BATCH_PACKETS
+from sensor.pipeline import Limits
 
 PCAPS = Path(__file__).parents[3] / "pcaps"
 pytestmark = needs_root
@@ -66,6 +67,14 @@ def test_packets_give_way_to_events_where_the_spool_fills(small_disk: Path) -> N
     sensor.keep(with_packets)
     assert sensor._pending
     assert not any(event.evidence for event in sensor._pending)
+    sensor.delivery.start()
+    sensor._close()
+
+
+def test_tables_leave_room_for_those_that_only_several_interfaces_need(tmp_path: Path) -> None:
+    sensor = Sensor(Settings(state=tmp_path, interface=("lo", "missing0"), policy=None))
+    assert sensor.detector.pipeline.limits == Limits().beside_several_interfaces()
+    assert Limits().beside_several_interfaces().flows == Limits().flows * 5 // 8
     sensor.delivery.start()
     sensor._close()
 
