@@ -102,7 +102,8 @@ class StateCollector(Collector):
         yield self._heartbeat_age(sensors)
         yield _engine(sensors)
         yield self._state(sensors)
-        yield _policy_error(sensors, has_error=bool(self._context.policy_status().error))
+        files = {"api": self._context.policy_status().error, "access-file": self._context.access_error()}
+        yield _policy_error(sensors, files)
         yield from self._lists()
         yield from self._pulls()
         yield from self._zone()
@@ -240,11 +241,11 @@ def _engine(sensors: list[SensorStatus]) -> Metric:
     return family
 
 
-def _policy_error(sensors: list[SensorStatus], *, has_error: bool) -> Metric:
-    family = GaugeMetricFamily(
-        "molecatcher_policy_error", "1 while a newer policy file cannot be used", labels=("where",)
-    )
-    family.add_metric(("api",), has_error)
+def _policy_error(sensors: list[SensorStatus], files: dict[str, str]) -> Metric:
+    help_text = "1 while a newer policy or access file cannot be used, or a sensor's rules cannot be renewed"
+    family = GaugeMetricFamily("molecatcher_policy_error", help_text, labels=("where",))
+    for where, error in files.items():
+        family.add_metric((where,), bool(error))
     for sensor in sensors:
         family.add_metric((f"sensor:{sensor.sensor_id}",), bool(sensor.policy_error))
     return family

@@ -37,7 +37,7 @@ _FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]
 _META = MetaRow.metadata.tables[MetaRow.__tablename__]
 _ASKED_AT_ONCE = 500
 _IDS_A_STATEMENT = 500
-_LOOKED_AT = 200
+_LOOKED_AT = 50
 _ENUMS = ("kind", "verdict", "state", "role", "severity", "transport")
 _REFUSALS = (IntegrityError, DataError, InterfaceError, ProgrammingError, OverflowError, UnicodeEncodeError)
 

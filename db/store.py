@@ -228,7 +228,7 @@ class Store(AccessStore):
             return findings.findings_page(connection, wanted, limit, after)
 
     def events_of_findings(self, wanted: Sequence[Finding], from_ns: int, limit: int) -> list[list[Event]]:
-        """Return up to `limit` of the newest events of each finding, as far as its source's 200 newest hold them."""
+        """Return up to `limit` of the newest events of each finding, as far as its source's 50 newest hold them."""
         with reading(self._engine) as connection:
             return [events.events_of_finding(connection, finding, from_ns, limit) for finding in wanted]
 

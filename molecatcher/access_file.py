@@ -1,6 +1,5 @@
 """The access configuration as the settings name it, at the start and while the program runs."""
 
-import getpass
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +7,13 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from api.access.audit import audit_local
+from api.access.audit import keep
 from api.access.config import AccessConfig, parse_access
 from api.errors import ApiError
 from api.server import Reach, is_loopback_address, parse_listen
 from api.tls import Certificate
+from db.access_values import ActorKind, AuditEntry
+from db.audit import digest_of
 from db.errors import DbError
 from db.store import Store
 from molecatcher.errors import SetupError
@@ -72,8 +73,7 @@ class LiveAccess:
         try:
             config = self._read()
             if config != self._config:
-                path = str(self._settings.access)
-                audit_local(self._store, time.time_ns(), getpass.getuser(), "access.update", path)
+                keep(self._store, self._entry(config))
         except (SetupError, ApiError) as error:
             self._stamp, self.error = stamp, str(error)
             log.warning("access_refused", error=self.error)
@@ -89,14 +89,27 @@ class LiveAccess:
         log.info("access_loaded", path=str(self._settings.access))
         return True
 
+    def _entry(self, config: AccessConfig) -> AuditEntry:
+        """Return what the audit log is told: the program cannot know who wrote the file."""
+        return AuditEntry(
+            at_ns=time.time_ns(),
+            actor_kind=ActorKind.SYSTEM,
+            actor_id="access-file",
+            actor_name="the access file",
+            action="access.update",
+            target=str(self._settings.access),
+            before=digest_of(self._config),
+            after=digest_of(config),
+        )
+
     def _read(self) -> AccessConfig:
         """Return what the file says, if it can be put in force without a restart.
 
         Raises:
             SetupError, ApiError: it cannot.
         """
-        path = self._settings.access
-        if path is not None and path.exists() and not path.stat().st_size and self._config != AccessConfig():
+        path, stamp = self._settings.access, stamp_of(self._settings.access)
+        if stamp is not None and not stamp.octets and self._config != AccessConfig():
             raise SetupError(f"{path} is empty, so it may be half written: write a comment into it if that is meant")
         config, _, _ = plan_listening(self._settings)
         before = self._config.tls.client_ca if self._config.tls else None

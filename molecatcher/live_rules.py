@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -19,7 +19,15 @@ from rules.ruleset import Ruleset
 log = structlog.get_logger()
 
 EMPTY_DIGEST = hashlib.sha256(b"").hexdigest()
-Stamp = tuple[int, int, int, int]
+
+
+class Stamp(NamedTuple):
+    """What tells a file from what it was; `ctime_ns` because its mode may have been the fault."""
+
+    mtime_ns: int
+    ctime_ns: int
+    octets: int
+    inode: int
 
 
 def read_policy(path: Path, catalogue: Catalogue, now_ns: int) -> Policy:
@@ -172,7 +180,7 @@ def stamp_of(path: Path | None) -> Stamp | None:
         found = os.stat(path)  # noqa: PTH116 - called every second: no Path object needed
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino  # ctime: its mode may have been the fault
+    return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
 
 def _log_warnings(policy: Policy) -> None:

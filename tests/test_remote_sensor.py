@@ -43,10 +43,12 @@ def api(installation: Installation, wire: Wire, pem: Path, port: int) -> Iterato
     server = ApiServer(app, listener, Certificate(pem, None), reach=Reach.EVERYTHING)
     thread = threading.Thread(target=server.run)
     thread.start()
-    wait_until(lambda: server.is_started)
-    yield
-    server.stop()
-    thread.join(10)
+    try:
+        wait_until(lambda: server.is_started)
+        yield
+    finally:
+        server.stop()
+        thread.join(10)
 
 
 @contextmanager

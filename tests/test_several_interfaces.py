@@ -35,7 +35,7 @@ def on_the_other_side(rows: list[Packet], *, is_masqueraded: bool) -> list[Packe
     known = clients(rows)
     found = []
     for row in rows:
-        leaves = any(source.src in known for source in transports([row]))
+        leaves = any(source.ends[0] in known for source in transports([row]))
         found.append(replace(row, interface="wan0", ts_ns=row.ts_ns + (FORWARDED_NS if leaves else -FORWARDED_NS)))
     if is_masqueraded:
         found = replaced(found, [(old, GATEWAY) for old in known if len(old) == len(GATEWAY)])

@@ -48,14 +48,14 @@ class Transfer:
     """What became of a secondary's wish for the zone over TCP.
 
     Args:
-        zone: which one.
+        profile: whose zone.
         key: the name of its key, empty on this host.
         address: where it is.
         serial: that of the list it has now, None when it was given nothing.
         is_new: it had another one before.
     """
 
-    zone: dns.name.Name
+    profile: str
     key: str
     address: str
     serial: int | None
@@ -91,6 +91,7 @@ class Answers:
         try:
             _require_permission(query, keyring, client)
             zone = self._zone_of(query, over_tcp=over_tcp)
+            _require_profile(query, keyring, zone.profile)
             return self._from(zone, query, client, over_tcp=over_tcp)
         except _Refused as refusal:
             return self._error(query, refusal.rcode, refusal.kind)
@@ -114,10 +115,9 @@ class Answers:
         self, zone: PolicyZone, query: dns.message.Message, client: Address, *, over_tcp: bool
     ) -> Iterable[bytes]:
         snapshot, rdtype = zone.current(), query.question[0].rdtype
-        asks = Transfer(query.question[0].name, _key_of(query), str(client), snapshot.serial if snapshot else None)
+        asks = Transfer(zone.profile, _key_of(query), str(client), snapshot.serial if snapshot else None)
         if snapshot is None:
-            if rdtype in TRANSFERS and over_tcp:
-                self._note(asks)
+            self._note(asks)
             raise _Refused(dns.rcode.SERVFAIL, Kind.NOT_READY)
         if rdtype not in TRANSFERS:
             return self._single(query, snapshot, rdtype)
@@ -183,6 +183,11 @@ def is_response(wire: bytes) -> bool:
 def _require_permission(query: dns.message.Message, keyring: Keyring, client: Address) -> None:
     name = query.keyname
     if not (client.is_loopback if name is None else keyring.permits(name, client)):
+        raise _Refused(dns.rcode.REFUSED, Kind.REFUSED)
+
+
+def _require_profile(query: dns.message.Message, keyring: Keyring, profile: str) -> None:
+    if query.keyname is not None and not keyring.opens(query.keyname, profile):
         raise _Refused(dns.rcode.REFUSED, Kind.REFUSED)
 
 

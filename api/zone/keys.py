@@ -16,7 +16,10 @@ KEY_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
 class ZoneKey(msgspec.Struct, frozen=True):
-    """A key as it is kept: secret in base64, prefixes that it is good from, addresses to tell of new serials."""
+    """A key as it is kept: secret in base64, prefixes that it is good from, addresses to tell of new serials.
+
+    One with a profile opens the zone of that profile alone, as a token does.
+    """
 
     name: str
     secret: str
@@ -24,6 +27,7 @@ class ZoneKey(msgspec.Struct, frozen=True):
     allowed: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
     notify: tuple[str, ...] = ()
+    profile: str | None = None
 
     def __repr__(self) -> str:
         return f"ZoneKey({self.name!r})"
@@ -41,10 +45,16 @@ class Keyring:
         self.keys = tuple(keys)
         self.tsig: dict[dns.name.Name, dns.tsig.Key] = {}
         self._policies: dict[dns.name.Name, tuple[tuple[Network, ...], tuple[Network, ...]]] = {}
+        self._profiles: dict[dns.name.Name, str | None] = {}
         for key in self.keys:
             made = tsig_key(key)
+            self._profiles[made.name] = key.profile
             self.tsig[made.name] = made
             self._policies[made.name] = parse_networks(key.allowed), parse_networks(key.denied)
+
+    def opens(self, name: dns.name.Name, profile: str) -> bool:
+        """Tell whether this key is for the zone of a profile."""
+        return self._profiles[name] in (None, profile)
 
     def permits(self, name: dns.name.Name, client: Address) -> bool:
         """Tell whether this key may be used from there; `denied` goes before `allowed`, none allowed is everywhere."""

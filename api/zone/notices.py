@@ -20,6 +20,7 @@ import dns.tsig
 import structlog
 
 from api.feeds.rpz import TTL_S, soa_text
+from rules.profiles import DEFAULT_PROFILE
 
 log = structlog.get_logger("api")
 
@@ -29,11 +30,12 @@ MAX_TRIES = 6  # after 2, 4, 8, 16, 32 and 64 seconds; the secondary's own refre
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A secondary to tell, at an address and port, and the key it knows us by."""
+    """A secondary to tell, at an address and port, the key it knows us by, and the profile whose zone it has."""
 
     host: str
     port: int
     key: dns.tsig.Key | None = field(default=None, repr=False, compare=False)
+    profile: str = DEFAULT_PROFILE
     key_name: str = field(init=False)
 
     def __post_init__(self) -> None:

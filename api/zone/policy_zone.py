@@ -9,6 +9,7 @@ from api.feeds.names import name_list
 from api.feeds.rpz import SERIAL_MODULUS
 from api.zone.records import Records, name_servers, pack, policies, soa
 from rules.blocklist import NameList, Snapshot
+from rules.profiles import DEFAULT_PROFILE
 
 MAX_DIFFERENCES = 8
 FIRST_SERIAL = 1
@@ -20,11 +21,16 @@ class PolicyZone:
     Args:
         snapshot: the list in force, None while there is none.
         kept: an earlier snapshot by its serial, None when it is not kept (any more).
+        profile: whose list it is.
     """
 
     def __init__(
-        self, snapshot: Callable[[], Snapshot | None], kept: Callable[[int], Snapshot | None] = lambda _serial: None
+        self,
+        snapshot: Callable[[], Snapshot | None],
+        kept: Callable[[int], Snapshot | None] = lambda _serial: None,
+        profile: str = DEFAULT_PROFILE,
     ) -> None:
+        self.profile = profile
         self._snapshot = snapshot
         self._kept = kept
         self._making = threading.Lock()

@@ -126,7 +126,8 @@ class ZoneServer:
             snapshot = zone.current()
             if snapshot is not None and self._told.get(name) != snapshot.serial:
                 self._told[name] = snapshot.serial
-                self._notices.announce(name, snapshot.serial, self._targets(), now_s)
+                told = tuple(target for target in self._targets() if target.profile == zone.profile)
+                self._notices.announce(name, snapshot.serial, told, now_s)
         for target, wire in self._notices.due(now_s):
             self._send(transport, wire, target)
 

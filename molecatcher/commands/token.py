@@ -86,7 +86,7 @@ def create(
         name=name,
         scopes=scopes,
         list_name=_list_name(list_name),
-        profile=_profile(profile),
+        profile=parse_profile(profile),
         sensor_id=sensor,
         allowed=parse_prefixes(allow or (), "--allow"),
         denied=parse_prefixes(deny or (), "--deny"),
@@ -197,7 +197,7 @@ def _list_name(word: str | None) -> str | None:
     return word
 
 
-def _profile(word: str | None) -> str | None:
+def parse_profile(word: str | None) -> str | None:
     """Return the profile; whether it exists is the server's policy to say, so only its form is looked at."""
     from rules.profiles import is_profile_name
 

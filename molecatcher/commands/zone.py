@@ -54,6 +54,10 @@ def create(
         list[str] | None,
         typer.Option("--notify", metavar="ADDRESS[:PORT]", help="Tell this secondary of new serials (repeatable)"),
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", metavar="NAME", help="Only the zone of this profile (default: any)"),
+    ] = None,
     algorithm: Annotated[str, typer.Option("--algorithm", metavar="hmac-sha256|384|512")] = "hmac-sha256",
     server: ServerOption = None,
     state: StateOption = None,
@@ -65,7 +69,7 @@ def create(
     Example: molecatcher zone key create bind-berlin --allow 10.1.0.53/32 --notify 10.1.0.53 --server 10.0.0.1:5353
     """
     from api.zone.keys import ALGORITHMS, ZoneKey
-    from molecatcher.commands.token import parse_prefixes
+    from molecatcher.commands.token import parse_prefixes, parse_profile
     from molecatcher.errors import SetupError
     from molecatcher.processes.open_zone import parse_secondary
 
@@ -83,6 +87,7 @@ def create(
         allowed=parse_prefixes(allow or (), "--allow"),
         denied=parse_prefixes(deny or (), "--deny"),
         notify=tuple(notify or ()),
+        profile=parse_profile(profile),
     )
     settings = _settings(state)
     _files(settings).add(key)
@@ -114,9 +119,10 @@ def list_keys(output: FormatOption = "table", state: StateOption = None) -> None
         sys.stdout.buffer.write(msgspec.json.encode(rows) + b"\n")
         return
     shown = [
-        (key.name, key.algorithm, *(" ".join(row) for row in (key.allowed, key.denied, key.notify))) for key in found
+        (key.name, key.profile or "", *(" ".join(row) for row in (key.allowed, key.denied, key.notify)))
+        for key in found
     ]
-    console().print(plain_table(("name", "algorithm", "only from", "never from", "tells"), shown))
+    console().print(plain_table(("name", "profile", "only from", "never from", "tells"), shown))
 
 
 @keys_app.command()
@@ -143,8 +149,12 @@ def _files(settings: "Settings") -> "ZoneKeyFiles":
 
 def _print_configuration(key: "ZoneKey", settings: "Settings", server: str | None) -> None:
     from api.server import parse_listen
+    from api.zone.profile_zones import zone_name
     from molecatcher.lists.resolver_configuration import configurations
+    from molecatcher.processes.open_zone import zone_origin
+    from rules.profiles import DEFAULT_PROFILE
 
     where = parse_listen(server or settings.zone_listen or DEFAULT_SERVER, only_loopback=False)
-    for resolver, text in configurations(key, settings.zone_name, where.host, where.port).items():
+    name = zone_name(zone_origin(settings.zone_name), key.profile or DEFAULT_PROFILE).to_text(omit_final_dot=True)
+    for resolver, text in configurations(key, name, where.host, where.port).items():
         typer.echo(f"## {resolver}\n\n{text}\n")

@@ -102,7 +102,7 @@ class ApiProcess:
         self.access = LiveAccess(settings, access, partial(change_access, app), self.store)
         if open_zone:
             keys = ZoneKeyFiles(settings.zone_keys)
-            self.zone = OpenZone(open_zone, self.publisher.snapshot, self.store, keys, app.state.pulls)
+            self.zone = OpenZone(open_zone, app.state.context, keys, app.state.pulls)
         self.server = ApiServer(app, listener, self._certificate, reach=reach)
         self.feeds = OpenFeeds(app, open_lists) if open_lists else None
         self._stopping = threading.Event()

@@ -2,7 +2,6 @@
 
 import re
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -11,6 +10,7 @@ import msgspec
 import structlog
 
 from api.access.addresses import parse_address
+from api.context import ApiContext
 from api.errors import RefusedListenAddress
 from api.pull_log import Consumer, Pulled, PullLog
 from api.server import parse_listen
@@ -18,6 +18,7 @@ from api.zone.answers import Answers, Transfer
 from api.zone.keys import tsig_key
 from api.zone.notices import Target
 from api.zone.policy_zone import PolicyZone
+from api.zone.profile_zones import MAX_ORIGIN_OCTETS, ProfileZones
 from api.zone.server import ZoneServer, bind_both
 from db.errors import DbError
 from db.store import Store
@@ -32,7 +33,6 @@ log = structlog.get_logger()
 
 DNS_PORT = 53
 ZONE_NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*", re.ASCII)
-MAX_ORIGIN_OCTETS = 60  # `api.feeds.rpz` leaves so much of a name's 253 to the zone's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +95,15 @@ class OpenZone(ListenerThread):
     def __init__(
         self,
         listener: ZoneListener,
-        snapshot: Callable[[ListName], Snapshot | None],
-        store: Store,
+        context: ApiContext,
         keys: ZoneKeyFiles,
         pulls: PullLog,
     ) -> None:
+        self._context = context
         self._pulls = pulls
         self._keys = keys
         self._unsigned = listener.unsigned
-        name = ListName.UNSANCTIONED_DOMAINS
-        zones = {listener.origin: PolicyZone(lambda: snapshot(name), lambda serial: _kept(store, name, serial))}
+        zones = ProfileZones(listener.origin, self._profiles, self._make)
         keys.poll()
         answers = Answers(zones, lambda: keys.keyring, self._note)
         self._zone_server = ZoneServer(listener.sockets, zones, answers, self._targets)
@@ -115,30 +114,44 @@ class OpenZone(ListenerThread):
         return self._zone_server.counts()
 
     def poll(self) -> None:
-        """Take up keys that were made or removed."""
+        """Take up keys that were made or removed; a profile that a key is bound to is in use."""
         self._keys.poll()
+        for profile in {key.profile for key in self._keys.keyring.keys if key.profile}:
+            self._context.use_profile(profile)
+
+    def _profiles(self) -> list[str]:
+        return [profile.name for profile, _is_in_use in self._context.profiles()]
+
+    def _make(self, profile: str) -> PolicyZone:
+        snapshot, store, name = self._context.snapshot, self._context.store, ListName.UNSANCTIONED_DOMAINS
+        return PolicyZone(lambda: snapshot(name, profile), lambda serial: _kept(store, name, serial, profile), profile)
 
     def _note(self, transfer: Transfer) -> None:
-        """Put a transfer among the pulls, so that a secondary that is behind shows."""
+        """Put a transfer among the pulls, so that a secondary that is behind shows; its profile is in use."""
+        self._context.use_profile(transfer.profile)
         status = HTTPStatus.OK if transfer.is_new else HTTPStatus.NOT_MODIFIED
         status = status if transfer.serial is not None else HTTPStatus.SERVICE_UNAVAILABLE
         who = Consumer("", transfer.key, transfer.address, f"zone transfer {transfer.key}".rstrip())
         self._pulls.note(
-            who, Pulled(ListName.UNSANCTIONED_DOMAINS, DEFAULT_PROFILE, "transfer"), transfer.serial, status
+            who, Pulled(ListName.UNSANCTIONED_DOMAINS, transfer.profile, "transfer"), transfer.serial, status
         )
 
     def _targets(self) -> tuple[Target, ...]:
         signed = [
-            Target(*parse_secondary(text), tsig_key(key)) for key in self._keys.keyring.keys for text in key.notify
+            Target(*parse_secondary(text), tsig_key(key), key.profile or DEFAULT_PROFILE)
+            for key in self._keys.keyring.keys
+            for text in key.notify
         ]
         return (*self._unsigned, *signed)
 
 
-def _kept(store: Store, name: ListName, serial: int) -> Snapshot | None:
+def _kept(store: Store, name: ListName, serial: int, profile: str) -> Snapshot | None:
     """Return an earlier snapshot; without a database none is kept, and the whole zone is handed out."""
     try:
-        row = store.snapshot(name, serial)
-        return None if row is None else Snapshot(name, row.serial, row.created_at_ns, row.digest, decode(row.body))
+        row = store.snapshot(name, serial, profile)
+        if row is None:
+            return None
+        return Snapshot(name, row.serial, row.created_at_ns, row.digest, decode(row.body), profile)
     except (DbError, msgspec.MsgspecError) as error:
         log.warning("snapshot_unreadable", list=name.value, serial=serial, error=str(error))
         return None

@@ -18,7 +18,7 @@ from people import sign_in
 
 from api.access.config import AccessConfig
 from api.app import change_access, create_app
-from db.access_values import AccessRole, AuditFilter
+from db.access_values import AccessRole, ActorKind, AuditFilter
 from db.store import Store, open_store
 from db.values import TokenScope
 from molecatcher.access_file import LiveAccess, load_access
@@ -57,7 +57,8 @@ def test_a_change_is_taken_once_and_noted(tmp_path: Path, store: Store) -> None:
     assert not access.reload()
     assert [row.limits.known for row in taken] == ["5/minute"]
     (noted,) = store.audit(AuditFilter(action="access.update"), 9)
-    assert noted.target == str(path)
+    assert (noted.target, noted.actor_kind) == (str(path), ActorKind.SYSTEM)
+    assert noted.before != noted.after
 
 
 @pytest.mark.parametrize(

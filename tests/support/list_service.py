@@ -107,8 +107,7 @@ class ListService:
         if not list(keys.load()):
             keys.add(KEY)
         sockets = self.listen_in(bind_both, parse_listen(self.zone))
-        get = self.installation.context().snapshot
-        return OpenZone(ZoneListener(sockets, ORIGIN, ()), get, self.installation.store, keys, pulls)
+        return OpenZone(ZoneListener(sockets, ORIGIN, ()), self.installation.context(), keys, pulls)
 
     async def _count(self, request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
         response = Response(status_code=self.status_forced) if self.status_forced else await proceed(request)

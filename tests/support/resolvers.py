@@ -13,7 +13,7 @@ options {{
     listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
     recursion yes; forward only; forwarders {{ 127.0.0.1 port {upstream}; }};
     dnssec-validation no; empty-zones-enable no; notify no;
-    response-policy {{ zone "molecatcher.rpz"; }} qname-wait-recurse no min-update-interval 0;
+    response-policy {{ zone "{zone}"; }} qname-wait-recurse no min-update-interval 0;
 }};
 controls {{ }};
 {more}
@@ -40,9 +40,10 @@ end)
 
 @contextmanager
 def bind(folder: Path, upstream_port: int, more: str, port: int = 0) -> Iterator[int]:
-    """Yield the port of a BIND with `more` in its configuration."""
+    """Yield the port of a BIND with `more` in its configuration, whose zone is its policy."""
     port, config = port or free_port(), folder / "named.conf"
-    config.write_text(BIND.format(folder=folder, port=port, upstream=upstream_port, more=more))
+    zone = more.partition('zone "')[2].partition('"')[0]
+    config.write_text(BIND.format(folder=folder, port=port, upstream=upstream_port, zone=zone, more=more))
     argv = [program("named"), "-g", "-n", "1", "-c", str(config)]
     with running(argv, folder / "named.log", lambda: resolves(port, "example.com") is not None):
         yield port

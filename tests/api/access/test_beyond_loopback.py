@@ -55,10 +55,12 @@ def open_to_all(installation: Installation, config: AccessConfig, certificate: C
     server = ApiServer(app, bind(ListenAddress("0.0.0.0", 0)), certificate, reach=Reach.EVERYTHING)
     thread = threading.Thread(target=server.run)
     thread.start()
-    wait_until(lambda: server.is_started)
-    yield server.address
-    server.stop()
-    thread.join(10)
+    try:
+        wait_until(lambda: server.is_started)
+        yield server.address
+    finally:  # a thread that goes on would keep a failed run from ending
+        server.stop()
+        thread.join(10)
     assert not thread.is_alive()
 
 

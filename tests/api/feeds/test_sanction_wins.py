@@ -14,10 +14,12 @@ import dns.rrset
 import dns.xfr
 import dns.zone
 import pytest
-from feed_readers import READERS, Judge, read_star_names
+from feed_readers import READERS
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from installation import NOW_NS, snapshot_of
+from list_judges import Judge
+from name_readers import read_star_names
 from policy_zone import Zone
 from zone_service import ORIGIN, Zones
 

@@ -24,6 +24,7 @@ from api.zone.answers import Answers, Transfer
 from api.zone.keys import Keyring, ZoneKey
 from api.zone.policy_zone import PolicyZone
 from rules.blocklist import NameEntry, NameList, Scope
+from rules.profiles import DEFAULT_PROFILE
 
 HERE, ELSEWHERE = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("192.0.2.7")
 REFUSED, SERVFAIL, NOERROR = dns.rcode.REFUSED, dns.rcode.SERVFAIL, dns.rcode.NOERROR
@@ -301,10 +302,10 @@ def noted(
 def test_what_a_secondary_has_is_noted_once_it_has_it(zones: Zones) -> None:
     signed = make_query("AXFR")
     signed.use_tsig(signing_key())
-    assert noted(zones, signed, ELSEWHERE) == [Transfer(ORIGIN, "bind-berlin", "192.0.2.7", 7)]
-    assert noted(zones, ixfr(7)) == [Transfer(ORIGIN, "", "127.0.0.1", 7, is_new=False)]
+    assert noted(zones, signed, ELSEWHERE) == [Transfer(DEFAULT_PROFILE, "bind-berlin", "192.0.2.7", 7)]
+    assert noted(zones, ixfr(7)) == [Transfer(DEFAULT_PROFILE, "", "127.0.0.1", 7, is_new=False)]
     for query, tcp in ((make_query("SOA"), True), (ixfr(7), False), (make_query("AXFR", "other.rpz"), True)):
         assert noted(zones, query, tcp=tcp) == []
     assert noted(zones, make_query("AXFR"), ELSEWHERE) == []
     zones.is_ready = False
-    assert noted(zones, make_query("AXFR")) == [Transfer(ORIGIN, "", "127.0.0.1", None)]
+    assert noted(zones, make_query("AXFR")) == [Transfer(DEFAULT_PROFILE, "", "127.0.0.1", None)]

@@ -83,3 +83,12 @@ def test_what_cannot_be_is_said(tmp_path: Path, words: tuple[str, ...], status: 
     assert ended.exit_code == status
     assert said in (ended.output or str(ended.exception)) + str(ended.exception)
     assert [key.name for key in ZoneKeyFiles(tmp_path / "zone_keys").load()] == ["there"]
+
+
+def test_a_key_for_a_profile_is_configured_with_its_zone(tmp_path: Path) -> None:
+    made = run(tmp_path, "create", "guests", "--profile", "strict", *OPTIONS)
+    assert made.exit_code == 0, made.output
+    assert 'rpzPrimary({"10.0.0.1:5353"}, "strict.molecatcher.rpz"' in made.stdout
+    assert [key.profile for key in ZoneKeyFiles(tmp_path / "zone_keys").load()] == ["strict"]
+    assert "strict" in run(tmp_path, "list").stdout
+    assert run(tmp_path, "create", "b", "--profile", "No Name", *OPTIONS).exit_code == 2

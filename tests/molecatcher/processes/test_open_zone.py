@@ -59,9 +59,9 @@ def serial(port: int) -> int:
     return answer.answer[0][0].serial if answer.rcode() == dns.rcode.NOERROR else 0
 
 
-def printed_for_bind(folder: Path, port: int, secondary: int) -> str:
+def printed_for_bind(folder: Path, port: int, secondary: int, *more: str) -> str:
     argv = [sys.executable, "-m", "molecatcher", "zone", "key", "create", "bind", "--state", str(folder / "state")]
-    options = ["--notify", f"127.0.0.1:{secondary}", "--server", f"127.0.0.1:{port}"]
+    options = ["--notify", f"127.0.0.1:{secondary}", "--server", f"127.0.0.1:{port}", *more]
     printed = subprocess.run([*argv, *options], check=True, capture_output=True, text=True, timeout=60).stdout
     found = re.search(r"## BIND: named.conf\n\n(.*?)\n\n## ", printed, re.DOTALL)
     assert found
@@ -97,6 +97,16 @@ def test_bind_follows_a_running_program_and_keeps_its_zone_without_it(folder: Pa
             second = after_the_loss(folder, port, secondary)
             assert second > first
             assert {name: resolves(secondary, name) for name in PASSED} == dict.fromkeys(PASSED, True)
+
+
+def test_bind_with_a_key_of_a_profile_takes_the_zone_of_that(folder: Path) -> None:
+    port, secondary, visited = free_port(), free_port(), "x.ngrok.app"
+    configuration = printed_for_bind(folder, port, secondary, "--profile", "strict")
+    assert 'zone "strict.molecatcher.rpz"' in configuration
+    with upstream() as name_server, serving(folder, port), bind(folder, name_server, configuration, secondary):
+        wait_until(lambda: resolves(secondary, visited) is False)
+        assert {name: resolves(secondary, name) for name in PASSED} == dict.fromkeys(PASSED, True)
+        assert "ngrok.app" not in transferred(port).to_text(), "the zone of the default profile"
 
 
 def after_the_loss(folder: Path, port: int, secondary: int) -> int:

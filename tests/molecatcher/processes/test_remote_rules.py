@@ -45,10 +45,12 @@ def serving(context: ApiContext, port: int) -> Iterator[None]:
     server = ApiServer(create_app(context, AccessConfig(require=True)), bind(parse_listen(f"127.0.0.1:{port}")))
     thread = threading.Thread(target=server.run)
     thread.start()
-    wait_until(lambda: server.is_started)
-    yield
-    server.stop()
-    thread.join(10)
+    try:
+        wait_until(lambda: server.is_started)
+        yield
+    finally:
+        server.stop()
+        thread.join(10)
 
 
 def client_of(installation: Installation, folder: Path, port: int) -> ApiClient:
