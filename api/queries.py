@@ -23,7 +23,7 @@ from api.exports import ExportFormat
 from api.times import DAY_NS, HOUR_NS, NS_PER_S, parse_rfc3339
 from db.values import Aggregation, Dimension, EventFilter, FindingFilter, FindingState, Metric
 from rules.names import MAX_NAME_OCTETS, fold
-from rules.observation import FlowState
+from rules.observation import STATES, Action, FlowState
 from rules.profiles import DEFAULT_PROFILE
 from rules.urls import MAX_URL_OCTETS
 from rules.verdict import Outcome, Role, Severity
@@ -114,10 +114,18 @@ class EventFilterQuery(FilterQuery):
 
     dst: Destination | None = Field(None, description="The destination's address or exact name")
     state: FlowState | None = Field(None, description="Whether the tunnel got through")
+    action: Action | None = Field(None, description="The same in the words of other products' events")
+
+    @model_validator(mode="after")
+    def _has_one_state(self) -> Self:
+        if self.action is not None and self.state not in {None, STATES[self.action]}:
+            raise ValueError("`action` and `state` ask for different events: give one of them")
+        return self
 
     def to_filter(self) -> EventFilter:
         """Return the filter as it was asked, without the default window."""
-        return EventFilter(**self.model_dump(include=_FIELDS))
+        asked = self.model_dump(include=_FIELDS)
+        return EventFilter(**asked | {"state": STATES[self.action]} if self.action else asked)
 
 
 class EventQuery(EventFilterQuery, Paging):

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.sensor_rules import RulesState
 from db.values import FindingState, Metric
-from rules.observation import FlowState, Kind, Transport
+from rules.observation import Action, FlowState, Kind, Transport
 from rules.policy import PolicyOrigin
 from rules.sensor_status import SensorState
 from rules.verdict import Decision, Outcome, Role, Severity
@@ -39,6 +39,7 @@ class EventDocument(Document):
     kind: Kind
     verdict: Outcome
     state: FlowState
+    action: Action = Field(description="`state` in the words of other products' events")
     service: str | None = Field(examples=["ngrok"])
     service_category: str | None = Field(examples=["reverse-tunnel"])
     role: Role

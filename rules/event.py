@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from rules.observation import FlowState, Kind, Observation, Transport
+from rules.observation import ACTIONS, Action, FlowState, Kind, Observation, Transport
 from rules.source import Source
 from rules.verdict import Outcome, Role, Severity, Verdict
 
@@ -83,6 +83,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     last_seen_ns: int
     sensor_loss: int = 0
     evidence: bytes = b""
+
+    @property
+    def action(self) -> Action:
+        """Return what the network did with it."""
+        return ACTIONS[self.state]
 
 
 APART = frozenset({"evidence"})  # served on request only
@@ -173,7 +178,7 @@ def rfc3339(unix_ns: int) -> str:
 
 def to_document(event: Event, *, with_aggregates: bool = True) -> dict[str, object]:
     """Return the event as the JSON object that users see: times as RFC 3339 text under `..._at` and `..._seen`."""
-    document: dict[str, object] = {}
+    document: dict[str, object] = {"action": event.action.value}
     for name, value in msgspec.to_builtins(event).items():
         if name in APART or (not with_aggregates and name in AGGREGATE_FIELDS):
             continue

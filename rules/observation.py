@@ -5,6 +5,7 @@ sensor makes a new observation with the same `key` and a higher `revision`, whic
 """
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -52,6 +53,25 @@ class FlowState(StrEnum):
     ATTEMPTED = "attempted"
     BLOCKED = "blocked"
     LIVE = "live"
+
+
+class Action(StrEnum):
+    """What the network did with it, in the words of other products' events.
+
+    None of them is "rejected": a state does not keep whether an end said no or nobody answered.
+    """
+
+    OBSERVED = "observed"
+    BLOCKED = "blocked"
+    ALLOWED = "allowed"
+
+
+ACTIONS: Final = {
+    FlowState.ATTEMPTED: Action.OBSERVED,
+    FlowState.BLOCKED: Action.BLOCKED,
+    FlowState.LIVE: Action.ALLOWED,
+}
+STATES: Final = {action: state for state, action in ACTIONS.items()}
 
 
 class NameSource(StrEnum):

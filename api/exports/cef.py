@@ -42,7 +42,7 @@ def _extension(event: Event) -> list[tuple[str, object]]:
         ("dhost", event.dst_name),
         ("proto", event.transport.value.upper()),
         ("app", event.service),
-        ("act", event.state.value),
+        ("act", event.action.value),
         ("cat", event.service_category),
         ("cnt", event.count),
         ("out", event.bytes_out),

@@ -5,11 +5,12 @@ from typing import Final
 import msgspec
 
 from rules.event import Event, rfc3339
-from rules.observation import FlowState, Kind
+from rules.observation import Action, Kind
 from rules.verdict import Outcome, Severity
 
 ECS_VERSION: Final = "8.11.0"
 SEVERITIES = {Severity.INFORMATIONAL: 10, Severity.LOW: 25, Severity.MEDIUM: 50, Severity.HIGH: 75}
+TYPES = {Action.OBSERVED: (), Action.BLOCKED: ("denied",), Action.ALLOWED: ("allowed",)}
 
 
 def write(event: Event, version: str) -> bytes:
@@ -59,13 +60,12 @@ def write(event: Event, version: str) -> bytes:
 
 
 def _event(event: Event) -> dict[str, object]:
-    is_blocked = event.state is FlowState.BLOCKED
     return {
         "id": event.event_id,
         "kind": "event" if event.verdict is Outcome.SANCTIONED else "alert",
         "category": ["network"],
-        "type": ["connection", "denied" if is_blocked else "allowed"],
-        "action": event.state.value,
+        "type": ["connection", *TYPES[event.action]],
+        "action": event.action.value,
         "dataset": f"molecatcher.{event.kind.value}",
         "module": "molecatcher",
         "severity": SEVERITIES[event.severity],

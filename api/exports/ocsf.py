@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from rules.event import Event
-from rules.observation import FlowState, Kind
+from rules.observation import Action, FlowState, Kind
 from rules.verdict import Outcome, Severity
 
 OCSF_VERSION: Final = "1.5.0"
@@ -18,8 +18,8 @@ DNS_ACTIVITY: Final = 4003
 DNS_QUERY, DNS_TRAFFIC = 1, 6
 SEVERITIES = {Severity.INFORMATIONAL: 1, Severity.LOW: 2, Severity.MEDIUM: 3, Severity.HIGH: 4}
 ACTIVITIES = {FlowState.ATTEMPTED: 1, FlowState.BLOCKED: 5, FlowState.LIVE: 6}  # Open, Refuse, Traffic
-OBSERVED, DENIED = 3, 2  # action_id
-DETECTED, BLOCKED = 15, 2  # disposition_id
+ACTION_IDS = {Action.OBSERVED: 3, Action.BLOCKED: 2, Action.ALLOWED: 1}  # Observed, Denied, Allowed
+DISPOSITION_IDS = {Action.OBSERVED: 15, Action.BLOCKED: 2, Action.ALLOWED: 1}  # Detected, Blocked, Allowed
 HIGH_CONFIDENCE, MEDIUM_CONFIDENCE = 80, 50
 PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17}
 
@@ -76,11 +76,10 @@ def _metadata(event: Event, version: str) -> dict[str, object]:
 
 
 def _security_control(event: Event) -> dict[str, object]:
-    is_blocked = event.state is FlowState.BLOCKED
     level = 3 if event.confidence >= HIGH_CONFIDENCE else 2 if event.confidence >= MEDIUM_CONFIDENCE else 1
     return {
-        "action_id": DENIED if is_blocked else OBSERVED,
-        "disposition_id": BLOCKED if is_blocked else DETECTED,
+        "action_id": ACTION_IDS[event.action],
+        "disposition_id": DISPOSITION_IDS[event.action],
         "is_alert": event.verdict is not Outcome.SANCTIONED,
         "confidence_score": event.confidence,
         "confidence_id": level,

@@ -7,7 +7,7 @@ import msgspec
 
 from rules.event import APART, Event, to_document
 
-COLUMNS = tuple(name.removesuffix("_ns") for name in Event.__struct_fields__ if name not in APART)
+COLUMNS = (*(name.removesuffix("_ns") for name in Event.__struct_fields__ if name not in APART), "action")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # OWASP, CSV injection
 
 

@@ -163,9 +163,9 @@ def test_a_cef_line_keeps_what_the_sender_put_into_it(installation: Installation
 @pytest.mark.parametrize(
     ("fields", "ids"),
     [
-        ({"state": FlowState.LIVE}, (4001, 6, 400106, 3)),
+        ({"state": FlowState.LIVE}, (4001, 6, 400106, 1)),
         ({"state": FlowState.BLOCKED}, (4001, 5, 400105, 2)),
-        ({"kind": Kind.DNS, "dns_query": "tunnel.ngrok.com", "dns_type": 1}, (4003, 1, 400301, 3)),
+        ({"kind": Kind.DNS, "state": FlowState.ATTEMPTED, "dns_query": "tunnel.ngrok.com"}, (4003, 1, 400301, 3)),
     ],
 )
 def test_an_ocsf_object_is_of_its_class(
@@ -193,6 +193,40 @@ def test_an_ecs_document_names_what_an_analyst_searches(installation: Installati
         "user": ["alice"],
     }
     assert "process" not in found
+
+
+@pytest.mark.parametrize(
+    ("state", "action", "named"),
+    [
+        (FlowState.ATTEMPTED, "observed", ((3, 15), [])),
+        (FlowState.BLOCKED, "blocked", ((2, 2), ["denied"])),
+        (FlowState.LIVE, "allowed", ((1, 1), ["allowed"])),
+    ],
+)
+def test_every_format_says_what_the_network_did(
+    installation: Installation,
+    client: httpx.Client,
+    state: FlowState,
+    action: str,
+    named: tuple[tuple[int, int], list[str]],
+) -> None:
+    ocsf, ecs_type = named
+    installation.add_many(2)
+    installation.add(state=state, service="bore")
+
+    def exported(name: str) -> str:
+        query = {"format": name, "action": action, "service": "bore"}
+        return client.get("/v1/events/export", params=query).text
+
+    assert json.loads(exported("native"))["action"] == action
+    assert next(csv.DictReader(io.StringIO(exported("csv"), newline="")))["action"] == action
+    assert f" act={action} " in exported("cef")
+    in_ocsf = json.loads(exported("ocsf"))
+    assert (in_ocsf["action_id"], in_ocsf["disposition_id"]) == ocsf
+    in_ecs = json.loads(exported("ecs"))["event"]
+    assert (in_ecs["action"], in_ecs["type"]) == (action, ["connection", *ecs_type])
+    assert counted(client, action=action, service="bore") == [(1,)]
+    assert counted(client, action=action, by="state", service="bore") == [(state.value, 1)]
 
 
 def counted(client: httpx.Client, **query: str) -> list[tuple[object, ...]]:

@@ -9,7 +9,7 @@ from installation import Installation
 
 PARAMETERS = (
     *("from", "to", "src", "dst", "service", "verdict", "role", "severity", "state", "tunnel_state", "sensor", "q"),
-    *("limit", "cursor", "comments", "empty", "by", "metric", "interval", "format", "after"),
+    *("action", "limit", "cursor", "comments", "empty", "by", "metric", "interval", "format", "after"),
 )
 PATHS = (
     *(

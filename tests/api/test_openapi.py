@@ -146,6 +146,7 @@ def test_parameters_have_bounds(description: dict[str, Any]) -> None:
         "role",
         "severity",
         "state",
+        "action",
         "sensor",
         "q",
         "names",

@@ -18,6 +18,7 @@ FILTERS = (
     "service=ngrok",
     "verdict=suspicious&state=live",
     "severity=low",
+    "action=blocked",
     "sensor=nowhere",
     "src=10.20.0.7",
     "src=10.20.0.7&service=bore",
