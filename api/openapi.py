@@ -1,6 +1,7 @@
 """The OpenAPI description: the framework's, with every error as the problem document that it is."""
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -69,10 +70,15 @@ def _complete(description: dict[str, Any]) -> None:
             if method == "post" and not address.startswith(APART):
                 operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
                 operation["responses"].update({str(code): problems(code)[code] for code in (409, 422)})
-            for body in (operation.get("requestBody", {}), *operation["responses"].values()):
-                for content in body.get("content", {}).values():
-                    if "schema" in content and not {"example", "examples"} & content.keys():
-                        content["example"] = example_of(content["schema"], schemas)
+            for content in _contents(operation):
+                if "schema" in content and not {"example", "examples"} & content.keys():
+                    content["example"] = example_of(content["schema"], schemas)
+
+
+def _contents(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what an operation takes and what it answers, by media type."""
+    for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+        yield from body.get("content", {}).values()
 
 
 def example_of(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:

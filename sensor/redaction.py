@@ -8,7 +8,7 @@ what is encrypted stays as it is. Not seen: secrets of protocols that are not na
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sensor.decode import Datagram, Segment, TcpFlag, decode
 from sensor.errors import MalformedInput, NeedMoreData
@@ -41,14 +41,18 @@ def redact(packets: Sequence[Packet]) -> list[Packet]:
         stream = _in_order(pieces)
         spans = [*_secrets(stream), (MAX_STREAM, 1 << 32)]
         for place, at, offset, payload in pieces:
-            for start, end in spans:
-                low, high = max(start, offset), min(end, offset + len(payload))
-                if low < high:
-                    copies[place][at + low - offset : at + high - offset] = b"x" * (high - low)
+            for low, high in _within(spans, offset, offset + len(payload)):
+                copies[place][at + low - offset : at + high - offset] = b"x" * (high - low)
     return [
         Packet(packet.ts_ns, packet.link_type, bytes(copy), packet.wire_octets, packet.interface)
         for packet, copy in zip(packets, copies, strict=True)
     ]
+
+
+def _within(spans: Iterable[tuple[int, int]], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield what of the spans lies between `start` and `end`."""
+    cut = ((max(low, start), min(high, end)) for low, high in spans)
+    return ((low, high) for low, high in cut if low < high)
 
 
 def _directions(packets: Sequence[Packet]) -> dict[_Direction, list[_Placed]]:

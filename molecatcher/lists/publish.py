@@ -245,9 +245,13 @@ class Publisher:
         self._store.save_resolution(*believable(self._known(), self._resolver.resolve(names)))
         known = self._known()
         self._tell_sensor(rules, known, now_ns)
-        self.resolution_problem = unresolved(known, sanctioned) or too_few(known, wanted[0])
+        told, self.resolution_problem = (
+            self.resolution_problem,
+            unresolved(known, sanctioned) or too_few(known, wanted[0]),
+        )
         if self.resolution_problem:
-            log.warning("addresses_not_published", reason=self.resolution_problem)
+            if self.resolution_problem != told:  # it is tried again every few seconds
+                log.warning("addresses_not_published", reason=self.resolution_problem)
             return False
         self._look_at_observed(now_ns)
         built = [self._build(rules, profile, known, now_ns) for profile in profiles]

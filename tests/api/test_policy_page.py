@@ -122,6 +122,7 @@ def test_a_decision_shows_which_findings_it_changes(
     enter(form, service="ngrok", decision="ignore")
     eventually(lambda: "not reported" in text("#decisions .preview"))
     assert "10.20.0.7" in text("#decisions .preview")
+    assert barriers(chrome) == []
     enter(form, owner="ciso@example.com", reason="bought for everybody")
     press(chrome, "Decide", "#decisions")
     eventually(lambda: "bought for everybody" in text("#decisions td.wide"))

@@ -11,6 +11,7 @@ from free_ports import free_port
 from observations import NOW_NS
 from publishing import ADDRESSES, CATALOGUE, DAY_NS, NAMES, PINNED, SANCTION, Setting, policy
 from stored_events import make_event
+from structlog.testing import capture_logs
 
 from db.store import Store, open_store
 from db.values import SnapshotRow
@@ -103,7 +104,10 @@ def test_an_unpinned_sanctioned_service_is_withheld_whole(tmp_path: Path, store:
 def test_without_a_resolver_nothing_is_published(tmp_path: Path, store: Store) -> None:
     here = Setting(store, f"127.0.0.1#{free_port()}", "", tmp_path / "lists")
     here.publisher._resolver._resolver.lifetime = 0.2
-    assert not here.publisher.resolve_and_publish()
+    with capture_logs() as logs:
+        assert not here.publisher.resolve_and_publish()
+        assert not here.publisher.resolve_and_publish()
+    assert [row["event"] for row in logs].count("addresses_not_published") == 1
     assert here.prefixes() is None
     assert "does this host have a DNS server" in here.publisher.resolution_problem
     assert here.publisher.why_unbuilt(ListName.UNSANCTIONED_ADDRESSES) == here.publisher.resolution_problem
