@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     evidence: bool = Field(default=True, description="keep the few packets that decided with each event")
     evidence_mib: int = Field(default=256, gt=0, description="how much of such packets the database holds")
     exception_approval: bool = Field(
-        default=False, description="an exception made over the API waits until another person approves it"
+        default=False, description="an exception or ingress made over the API waits until another person approves it"
     )
     output_networks: tuple[str, ...] = Field(
         default=(), description="private networks that outputs may speak to (CIDR); none: public addresses only"

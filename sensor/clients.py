@@ -29,7 +29,7 @@ class _Client:
 
     def __init__(self) -> None:
         self.beside: OrderedDict[tuple[str, BesideKind], tuple[str, int]] = OrderedDict()
-        self.zones: OrderedDict[str, tuple[str, int]] = OrderedDict()  # with a name server, and when
+        self.zones: dict[str, tuple[str, int]] = {}  # with a name server, and when
 
 
 class Clients:
@@ -86,10 +86,10 @@ class Clients:
     def learn_zone(self, source: bytes, zone: str, server: str, now_ns: int) -> None:
         """Note that a client was told of a service's name server for a zone."""
         zones = self._client(source).zones
+        zones.pop(zone, None)
         zones[zone] = server, now_ns
-        zones.move_to_end(zone)
         if len(zones) > MAX_ZONES:
-            zones.popitem(last=False)
+            del zones[next(iter(zones))]
 
     def zone_of(self, source: bytes, name: str, now_ns: int) -> tuple[str, str] | None:
         """Return the zone at or above `name` of which the client was told lately, and the name server."""

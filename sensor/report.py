@@ -21,7 +21,7 @@ ExceptionFor = Callable[[Event, Source], str | None]
 
 WINDOW_NS = 60_000_000_000
 UPDATE_NS = 30_000_000_000
-MAX_WINDOWS = 8_192
+MAX_WINDOWS = 6_144
 
 
 @dataclass(slots=True)

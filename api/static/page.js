@@ -91,6 +91,16 @@
     if (response && response.ok) return say ? tell("said", say) : done(response, then);
     const problem = response ? await response.json().catch(() => ({})) : { detail: "The server does not answer. Try again." };
     tell("refused", [problem.title, problem.detail].filter(Boolean).join(": ") || `The server answered ${response.status}.`);
+    if (response && isStale(response)) offerSignIn();
+  };
+
+  // What is dangerous asks for a fresh proof of who somebody is (RFC 9470).
+  const isStale = (response) => (response.headers.get("WWW-Authenticate") ?? "").includes("insufficient_user_authentication");
+  const offerSignIn = () => {
+    const link = document.createElement("a");
+    link.href = `/sign-in?${new URLSearchParams({ step_up: "1", next: window.location.pathname + window.location.search })}`;
+    link.textContent = "Sign in again";
+    document.getElementById("refused").append(" ", link, ", then do it once more.");
   };
 
   // A token or secret that was made is shown this once; everything else shows in the page itself.

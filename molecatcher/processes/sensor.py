@@ -58,7 +58,7 @@ log = structlog.get_logger()
 READ_TIMEOUT_S = 0.1
 HOUSEKEEPING_S = 0.5
 COMPLAIN_EVERY_S = 60.0
-MAX_PENDING_EVENTS = 4_000
+MAX_PENDING_EVENTS = 2_000
 BATCH_EVENTS = 500
 SPOOL_EVERY_S = 0.1  # events of that time are made durable together: two syncs a file cost more than what is in it
 LOOKS_AN_UPDATE = 3
@@ -99,6 +99,8 @@ class Sensor:
         self.choice = self.listening.choose()
         self.source = open_source(self.choice.interfaces, namespaces=self.namespaces, share=settings.share)
         limits = Limits() if settings.evidence else Limits(kept_octets=0)
+        if len(self.choice.interfaces) > 1:
+            limits = limits.beside_several_interfaces()
         self._seen_leases = SeenLeases()
         pipeline = Pipeline(limits, is_own_lookup=own_lookups.is_own, on_dhcp=self._learn_lease)
         self.zones = ZoneQuestions(
@@ -193,7 +195,7 @@ class Sensor:
         return gathered
 
     def keep(self, events: list[Event]) -> None:
-        """Spool `events`; what does not fit waits in memory, at most 4,000 events, then it is counted as overflow.
+        """Spool `events`; what does not fit waits in memory, at most 2,000 events, then it is counted as overflow.
 
         Packets are only spooled while half of the room is free, and never wait in memory: events come first.
         """

@@ -9,6 +9,8 @@
 
 import socket
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -18,7 +20,7 @@ from sensor.capture.live import Engine, LiveSource
 from sensor.capture.namespaces import Namespaces
 from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
 from sensor.capture.plain import PlainTap
-from sensor.capture.ring import PACKET_RX_RING, PACKET_VERSION, TPACKET_V3, open_ring, ring_request
+from sensor.capture.ring import PACKET_RX_RING, PACKET_VERSION, TPACKET_V3, open_ring, ring_request, ring_sizes
 from sensor.capture.tap import SOL_PACKET, TapOpener, check_permission
 from sensor.errors import BpfUnavailable, CaptureError
 from sensor.share import ALL, Share
@@ -46,7 +48,10 @@ def open_source(
     check_permission()
     engine = choose_engine(limits, share)
     _log.info("capture_engine", engine=engine.name, reason=engine.reason)
-    return LiveSource(tuple(interfaces), engine, namespaces if namespaces is not None else Namespaces())
+    wanted = tuple(interfaces)
+    if engine.open_tap is open_ring:
+        engine = replace(engine, open_tap=partial(open_ring, sizes=ring_sizes(len(wanted))))
+    return LiveSource(wanted, engine, namespaces if namespaces is not None else Namespaces())
 
 
 def choose_engine(limits: Limits | None = None, share: Share = ALL) -> Engine:

@@ -174,6 +174,12 @@ def open_ring(interface: str, packet_filter: SocketFilter, sizes: Sequence[int] 
     return tap
 
 
+def ring_sizes(interfaces: int) -> tuple[int, ...]:
+    """Return the sizes to try where so many interfaces share the memory of one ring, a smallest one each at least."""
+    largest = max(BLOCKS // max(1, interfaces), RING_SIZES[-1])
+    return (largest, *(size for size in RING_SIZES if size < largest))
+
+
 def ring_request(blocks: int) -> bytes:
     """Return `struct tpacket_req3` of a ring; frames have no fixed size in version 3."""
     return _REQUEST.pack(BLOCK_OCTETS, blocks, BLOCK_OCTETS, blocks, RETIRE_MS, 0, 0)

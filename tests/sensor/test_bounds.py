@@ -28,7 +28,6 @@ from sensor.report import Reporter
 
 SUPPORT = Path(__file__).parents[1] / "support"
 MAX_RESIDENT_KIB = 300 * 1024
-SEVERAL_KIB, RING_KIB = 40 * 1024, 8 * 1024  # with several interfaces, and each further one
 FLOOD_TIMEOUT_S = 400
 SMALL = Limits(
     flows=200, half_open=100, head_octets=1 << 20, dns_transactions=100, told_pairs=50, fragmented_datagrams=20
@@ -130,8 +129,7 @@ def flood(size: int, *names: str, interfaces: str = "lo", enter: Sequence[str] =
         environment = os.environ | {"PYTHONPATH": str(SUPPORT)}
         done = subprocess.run(argv, env=environment, check=True, capture_output=True, timeout=FLOOD_TIMEOUT_S)
     report: dict[str, Any] = json.loads(done.stdout)
-    further = interfaces.count(",")
-    assert report["peak_kib"] < MAX_RESIDENT_KIB + (further > 0) * SEVERAL_KIB + further * RING_KIB
+    assert report["peak_kib"] < MAX_RESIDENT_KIB
     return report
 
 

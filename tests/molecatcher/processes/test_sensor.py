@@ -13,6 +13,7 @@ from molecatcher.errors import SetupError
 from molecatcher.processes.sensor import BATCH_EVENTS, MAX_PENDING_EVENTS, Sensor, time_read
 from molecatcher.settings import Settings
 from sensor.capture.live import BATCH_PACKETS
+from sensor.pipeline import Limits
 
 PCAPS = Path(__file__).parents[3] / "pcaps"
 pytestmark = needs_root
@@ -29,7 +30,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def sensor_on(state: Path, **settings: int) -> Sensor:
-    return Sensor(Settings(state=state, interface=("lo",), policy=None, **settings))
+    """A sensor on no interface: what other tests send over the loopback would be in its events."""
+    return Sensor(Settings(state=state, interface=("missing0",), policy=None, **settings))
 
 
 def test_what_waited_for_a_full_spool_is_delivered_in_parts_once_there_is_room(small_disk: Path) -> None:
@@ -66,6 +68,14 @@ def test_packets_give_way_to_events_where_the_spool_fills(small_disk: Path) -> N
     sensor.keep(with_packets)
     assert sensor._pending
     assert not any(event.evidence for event in sensor._pending)
+    sensor.delivery.start()
+    sensor._close()
+
+
+def test_tables_leave_room_for_those_that_only_several_interfaces_need(tmp_path: Path) -> None:
+    sensor = Sensor(Settings(state=tmp_path, interface=("missing0", "missing1"), policy=None))
+    assert sensor.detector.pipeline.limits == Limits().beside_several_interfaces()
+    assert Limits().beside_several_interfaces().flows == Limits().flows * 5 // 8
     sensor.delivery.start()
     sensor._close()
 

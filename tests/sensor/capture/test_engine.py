@@ -18,7 +18,7 @@ from sensor.capture.limits import Limits
 from sensor.capture.live import LiveSource
 from sensor.capture.packet_filter import EveryIpPacket
 from sensor.capture.plain import PlainTap
-from sensor.capture.ring import RingTap
+from sensor.capture.ring import BLOCK_OCTETS, BLOCKS, RingTap, ring_sizes
 from sensor.errors import BpfUnavailable, CaptureError
 
 pytestmark = needs_root
@@ -148,3 +148,12 @@ def test_what_the_kernel_refuses_is_an_error() -> None:
     assert caught.value.errno == errno.E2BIG
     assert heads._object.read("flows", bytes(40), 80) is None
     heads.close()
+
+
+def test_several_interfaces_share_the_memory_of_one_ring() -> None:
+    assert [ring_sizes(count) for count in (1, 2, 5, 100)] == [(64, 16, 4), (32, 16, 4), (12, 4), (4,)]
+    with open_wire() as wire:
+        wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
+        with open_source(["eth0", "eth1"], SMALL) as source:
+            rings = [tap for tap in source._taps.values() if isinstance(tap, RingTap)]
+            assert [len(tap._ring) for tap in rings] == [BLOCKS * BLOCK_OCTETS // 2] * 2
