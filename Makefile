@@ -15,7 +15,7 @@ RUN_PACKAGES := libbpf1 python3-venv util-linux
 # Node's own packages bring npm and refuse the distribution's.
 NPM := $(shell command -v npm >/dev/null || echo npm)
 TEST_PACKAGES := bind9 chromium chromium-driver clang crowdsec-custom-bouncer crowdsec-firewall-bouncer curl dnsmasq-base fonts-dejavu-core gcc git haproxy iproute2 ipset iptables \
-	knot-resolver libbpf-dev libc6-dev llvm lua-cqueues nftables nsd openssh-client openssl pdns-recursor prometheus python3-dev skopeo squid syslog-ng-core systemd tcpdump tshark udhcpc unbound wget $(NPM)
+	knot knot-resolver libbpf-dev libc6-dev llvm lua-cqueues nftables nsd openssh-client openssl pdns-recursor prometheus python3-dev skopeo squid syslog-ng-core systemd tcpdump tshark udhcpc unbound wget $(NPM)
 TIMED := timeout 3600
 BPF := sensor/capture/bpf/flow_heads.bpf
 
@@ -64,6 +64,7 @@ bench: bench-setup ## Measure everything (an hour; QUICK=1: each part with littl
 	$(TIMED) $(BIN)/python bench/lists.py $(call quick,--entries 10000)
 	PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/pages.py $(call quick,--events 20000)
 	$(TIMED) $(BIN)/python bench/list_pulls.py $(call quick,--entries 10000 --pulls 50)
+	$(TIMED) $(BIN)/python bench/zone_transfers.py $(call quick,--entries 10000)
 	[ "$$(id -u)" != 0 ] || $(TIMED) $(BIN)/python bench/engines.py $(call quick,--loops 1)
 
 bpf: ## Build the eBPF filter again (after a change of its source; commit the object with it)

@@ -13,6 +13,7 @@ from rules.profiles import DEFAULT_PROFILE
 
 MAX_DIFFERENCES = 8
 FIRST_SERIAL = 1
+LEAST_OCTETS = 14  # of a record: a pointer and a label of two, type, class, TTL, length, a target of one
 
 
 class PolicyZone:
@@ -82,7 +83,8 @@ class PolicyZone:
             while len(self._differences) > MAX_DIFFERENCES:
                 self._differences.popitem(last=False)
             found = self._differences[serial]
-        return found if _octets(found) < _octets(self.whole(snapshot)) else None
+        is_small = _octets(found) < LEAST_OCTETS * len(name_list(snapshot).wide)  # the whole need not be made for it
+        return found if is_small or _octets(found) < _octets(self.whole(snapshot)) else None
 
     def _begin(self, snapshot: Snapshot) -> None:
         """Forget what was made of another snapshot."""

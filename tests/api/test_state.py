@@ -166,7 +166,7 @@ def test_metrics_of_lists_and_policy(installation: Installation, client: httpx.C
 def test_requests_are_counted_by_route_and_not_by_path(client: httpx.Client) -> None:
     for path in ("/v1/events/a", "/v1/events/b", "/nope/1", "/nope/2", "/static/page.css"):
         client.get(path)
-    client.request("BREW", "/v1/events")
+    client.request("PROPFIND", "/v1/events")
     found = samples(client)
     routes = {dict(labels)["route"] for name, labels in found if name == "molecatcher_http_requests_total"}
     assert routes == {"/v1/events/{event_id}", "unmatched", "/static", "/v1/events"}

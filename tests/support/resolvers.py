@@ -18,6 +18,16 @@ options {{
 controls {{ }};
 {more}
 """
+KNOT_DNS = """
+server:
+    listen: 127.0.0.1@{port}
+    rundir: {folder}
+database:
+    storage: {folder}
+template:
+  - id: default
+    storage: {folder}
+"""
 POWERDNS = (
     *("--daemon=no", "--write-pid=no", "--local-address=127.0.0.1", "--allow-from=127.0.0.0/8", "--dnssec=off"),
     *("--dont-query=", "--security-poll-suffix=", "--threads=1", "--setuid=root", "--disable-syslog"),
@@ -47,6 +57,16 @@ def bind(folder: Path, upstream_port: int, more: str, port: int = 0) -> Iterator
     argv = [program("named"), "-g", "-n", "1", "-c", str(config)]
     with running(argv, folder / "named.log", lambda: resolves(port, "example.com") is not None):
         yield port
+
+
+@contextmanager
+def knot_dns(folder: Path, more: str, port: int) -> Iterator[None]:
+    """Run a Knot DNS with `more` in its configuration; it answers from its zones alone."""
+    config = folder / "knot.conf"
+    config.write_text(KNOT_DNS.format(folder=folder, port=port) + more)
+    argv = [program("knotd"), "-c", str(config)]
+    with running(argv, folder / "knot.log", lambda: resolves(port, "example.com") is not None):
+        yield
 
 
 @contextmanager

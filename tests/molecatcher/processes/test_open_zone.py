@@ -18,7 +18,7 @@ from feed_programs import BLOCKED, PASSED, resolves, upstream
 from free_ports import free_port
 from installation import wait_until
 from main_job import open_folder
-from resolvers import bind
+from resolvers import bind, knot_dns
 from zone_service import ORIGIN, transferred
 
 from api.errors import RefusedListenAddress
@@ -59,11 +59,11 @@ def serial(port: int) -> int:
     return answer.answer[0][0].serial if answer.rcode() == dns.rcode.NOERROR else 0
 
 
-def printed_for_bind(folder: Path, port: int, secondary: int, *more: str) -> str:
+def printed(folder: Path, port: int, secondary: int, *more: str, heading: str = "BIND: named.conf") -> str:
     argv = [sys.executable, "-m", "molecatcher", "zone", "key", "create", "bind", "--state", str(folder / "state")]
     options = ["--notify", f"127.0.0.1:{secondary}", "--server", f"127.0.0.1:{port}", *more]
-    printed = subprocess.run([*argv, *options], check=True, capture_output=True, text=True, timeout=60).stdout
-    found = re.search(r"## BIND: named.conf\n\n(.*?)\n\n## ", printed, re.DOTALL)
+    text = subprocess.run([*argv, *options], check=True, capture_output=True, text=True, timeout=60).stdout
+    found = re.search(rf"## {heading}\n\n(.*?)\n\n## ", text, re.DOTALL)
     assert found
     return found[1]
 
@@ -78,7 +78,7 @@ def consumers(folder: Path) -> list[tuple[str, str, int]]:
 
 def test_bind_follows_a_running_program_and_keeps_its_zone_without_it(folder: Path) -> None:
     port, secondary = free_port(), free_port()
-    configuration = printed_for_bind(folder, port, secondary)
+    configuration = printed(folder, port, secondary)
     with upstream() as name_server, serving(folder, port) as process:
         wait_until(lambda: serial(port))
         first = serial(port)
@@ -101,12 +101,26 @@ def test_bind_follows_a_running_program_and_keeps_its_zone_without_it(folder: Pa
 
 def test_bind_with_a_key_of_a_profile_takes_the_zone_of_that(folder: Path) -> None:
     port, secondary, visited = free_port(), free_port(), "x.ngrok.app"
-    configuration = printed_for_bind(folder, port, secondary, "--profile", "strict")
+    configuration = printed(folder, port, secondary, "--profile", "strict")
     assert 'zone "strict.molecatcher.rpz"' in configuration
     with upstream() as name_server, serving(folder, port), bind(folder, name_server, configuration, secondary):
         wait_until(lambda: resolves(secondary, visited) is False)
         assert {name: resolves(secondary, name) for name in PASSED} == dict.fromkeys(PASSED, True)
         assert "ngrok.app" not in transferred(port).to_text(), "the zone of the default profile"
+
+
+def test_knot_dns_is_told_of_what_changes(folder: Path) -> None:
+    port, secondary = free_port(), free_port()
+    configuration = printed(folder, port, secondary, heading="Knot DNS.*?knot.conf")
+    with serving(folder, port) as process, knot_dns(folder, configuration, secondary):
+        wait_until(lambda: serial(secondary) == serial(port) > 0)
+        first = serial(port)
+        (folder / "policy.toml").write_text(POLICY + MORE)
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: serial(secondary) == serial(port) > first)
+        process.kill()
+        process.wait(10)
+        assert serial(secondary) > first
 
 
 def after_the_loss(folder: Path, port: int, secondary: int) -> int:
