@@ -13,8 +13,10 @@ def checked_expiry(scopes: Collection[TokenScope], expires_at_ns: int | None, no
     """Return until when a new token of these scopes is good: an enrolment token for an hour unless said otherwise.
 
     Raises:
-        ValueError: it would be for more than enrolment, or for too long.
+        ValueError: it would be for more than enrolment, for too long, or over already.
     """
+    if expires_at_ns is not None and expires_at_ns <= now_ns:
+        raise ValueError("expires_at: this time is past, so the token would open nothing: give a later one")
     if TokenScope.SENSORS_ENROL not in scopes:
         return expires_at_ns
     if len(set(scopes)) > 1:

@@ -96,7 +96,7 @@ def get_token(token_id: TokenId, context: Context) -> Response:
 
 @router.post("/v1/tokens", status_code=201, response_model=NewTokenDocument, responses=problems(409, 422, 503))
 def create_token(body: TokenBody, context: Context, request: Request) -> Response:
-    """Make a token. `token` in the answer is shown this once: only its digest is kept.
+    """Make a token, unless `expires_at` is past. `token` in the answer is shown this once: only its digest is kept.
 
     One of the scope `sensors:enrol` is good once, for an hour unless `expires_at` says another time within a day.
     """

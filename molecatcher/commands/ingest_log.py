@@ -78,7 +78,7 @@ def _detections(ingest: Ingest, files: list[str], name: str, messages: Console, 
             stream = sys.stdin.buffer if path == "-" else stack.enter_context(_open(path))
             update = stack.enter_context(progress_of(Path(path).name, messages))
             size = Path(path).stat().st_size if path != "-" else 0
-            for lines in _batches(read_whole(stream)):
+            for lines in _batches(read_whole(stream, ingest.pass_over_too_long)):
                 detections, events = ingest.read(lines, Path(path).name)
                 _append(store, events)
                 if size and stream.seekable():
@@ -116,7 +116,7 @@ def _print_summary(messages: Console, summary: IngestSummary) -> None:
     messages.print(f"{summary.lines} lines: {verdicts}")
     for reason, count in summary.malformed.most_common():
         messages.print(f"passed over: {count} ({reason})", style="yellow")
-    if summary.malformed:
+    if summary.example:
         messages.print(f"such as: {summary.example!r}", style="yellow", markup=False)
 
 
@@ -205,7 +205,7 @@ class Following:
         summary, now_s = self._ingest.summary, time.monotonic()
         for follower in self._followers:
             if follower.too_long:
-                summary.malformed["too long for a line"] += follower.too_long
+                self._ingest.pass_over_too_long(follower.too_long)
                 follower.too_long = 0
         if summary.malformed and now_s - self._complained_s >= COMPLAIN_EVERY_S:
             self._complained_s = now_s

@@ -59,6 +59,10 @@ class Ingest:
                 events += self._reporter.take([detection], self._now_ns)
         return detections, [*events, *self._reporter.expire(self._now_ns)]
 
+    def pass_over_too_long(self, count: int = 1) -> None:
+        """Count lines that were not read because nothing that long is a line of a log."""
+        self.summary.malformed["too long for a line"] += count
+
     def flush(self) -> list[Event]:
         """Return the counters of every open window and close it."""
         return self._reporter.flush()

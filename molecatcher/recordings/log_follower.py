@@ -7,7 +7,7 @@ start. What is lost: lines written to a renamed file while nobody followed, once
 
 import gzip
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import IO
@@ -119,14 +119,16 @@ class LogFollower:
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
 
-def read_whole(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a stream to its end, gzip undone; what is too long for a line is left out."""
+def read_whole(stream: IO[bytes], on_too_long: Callable[[], None]) -> Iterator[bytes]:
+    """Yield the lines of a stream to its end, gzip undone; of each that is too long `on_too_long` is told instead."""
     beginning = stream.peek(2)[:2] if hasattr(stream, "peek") else b""
     source = gzip.GzipFile(fileobj=stream) if beginning == _GZIP_MAGIC else stream
     skips = False
-    while line := source.readline(MAX_LINE_OCTETS):
+    while line := source.readline(MAX_LINE_OCTETS + 1):
         is_end = line.endswith(b"\n")
-        if not skips and (is_end or len(line) < MAX_LINE_OCTETS):
+        if not skips and not is_end and len(line) > MAX_LINE_OCTETS:
+            on_too_long()
+        elif not skips:
             yield line.rstrip(b"\r\n")
         skips = not is_end
 

@@ -11,6 +11,7 @@ from api.access.config import AccessConfig
 from db.access_values import AccessRole, AuditFilter, AuditOutcome
 from db.audit import chained
 from db.values import TokenScope
+from rules.event import rfc3339
 
 BODY = {"name": "paloalto-berlin-1", "scopes": ["feeds:read"], "list": "unsanctioned-domains"}
 
@@ -69,6 +70,20 @@ def test_what_no_token_can_be_is_refused(
     before = len(installation.store.tokens())
     assert closed.post("/v1/tokens", json=BODY | wrong, headers=admin).status_code == 422
     assert len(installation.store.tokens()) == before
+
+
+@pytest.mark.parametrize("wanted", [BODY, {"name": "gateway-berlin", "scopes": ["sensors:enrol"]}])
+def test_a_token_that_would_be_over_already_is_not_made(
+    installation: Installation, closed: httpx.Client, admin: dict[str, str], wanted: dict[str, object]
+) -> None:
+    def made(expires_at_ns: int) -> httpx.Response:
+        return closed.post("/v1/tokens", json=wanted | {"expires_at": rfc3339(expires_at_ns)}, headers=admin)
+
+    before = len(installation.store.tokens())
+    refused = made(installation.now_ns)
+    assert (refused.status_code, refused.json()["detail"][:30]) == (422, "expires_at: this time is past,")
+    assert len(installation.store.tokens()) == before
+    assert made(installation.now_ns + 60 * SECOND_NS).status_code == 201
 
 
 def test_a_change_without_the_word_of_the_session_is_refused(

@@ -121,6 +121,9 @@ def test_what_cannot_be_read_is_said() -> None:
     assert done.returncode == 0
     assert b"passed over: 3 (not a line of a Squid or HAProxy log)" in done.stderr
     assert b"nonsense" in done.stderr
+    done = ingest("-", given=b"x" * 70_000 + b"\n" + LINE.format(OTHER).encode())
+    assert b"passed over: 1 (too long for a line)" in done.stderr
+    assert b"such as" not in done.stderr
     done = ingest("/nonexistent.log")
     assert (done.returncode, b"cannot be read" in done.stderr) == (1, True)
     done = ingest("-", "--follow", given=b"")
