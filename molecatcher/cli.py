@@ -202,7 +202,7 @@ def replay(
     ],
     policy: PolicyOption = None,
     output: DetectionsOption = "table",
-    store: Annotated[bool, typer.Option("--store", help="Also write the events to the database")] = False,
+    store: Annotated[bool, typer.Option("--store", help="Also write the events to the database, each once")] = False,
     state: StateOption = None,
 ) -> None:
     """Show what the sensor would have said of recorded traffic.
@@ -228,7 +228,7 @@ def ingest_log(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what is added, into the database, until stopped")
     ] = False,
-    store: Annotated[bool, typer.Option("--store", help="Also write the events to the database")] = False,
+    store: Annotated[bool, typer.Option("--store", help="Also write the events to the database, each once")] = False,
     state: StateOption = None,
     name: Annotated[
         str | None, typer.Option("--name", help="The sensor id of these events (default: proxy-log:HOSTNAME)")

@@ -59,8 +59,8 @@ class _Window:
             self.event = msgspec.structs.replace(self.event, state=state)
 
 
-def _new_id(observation: Observation) -> str:
-    return uuid7(observation.observed_at_ns)
+def _new_id(detection: Detection) -> str:
+    return uuid7(detection.observation.observed_at_ns)
 
 
 class Reporter:
@@ -77,7 +77,7 @@ class Reporter:
         max_windows: int = MAX_WINDOWS,
         *,
         update_ns: int = UPDATE_NS,
-        make_id: Callable[[Observation], str] = _new_id,
+        make_id: Callable[[Detection], str] = _new_id,
         losses: Losses | None = None,
         evidence_of: Callable[[Detection], bytes] = lambda _detection: b"",
     ) -> None:
@@ -181,7 +181,7 @@ class Reporter:
             self.windows_evicted += 1
             reports.extend(self._end(self._windows.popitem(last=False)[1], now_ns))
         observation = detection.observation
-        event = make_event(observation, detection.verdict, self._make_id(observation), self._sensor_id)
+        event = make_event(observation, detection.verdict, self._make_id(detection), self._sensor_id)
         event = msgspec.structs.replace(event, sensor_loss=self._losses.around(event.first_seen_ns))
         first_ns = observation.observed_at_ns
         window = _Window(event, now_ns, now_ns, 1, first_packet_ns=first_ns, last_seen_ns=event.last_seen_ns)

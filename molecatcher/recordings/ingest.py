@@ -79,7 +79,8 @@ class Ingest:
         self._now_ns = max(self._now_ns, record.ended_ns)
         return observe(record, self._key, source)
 
-    def _event_id(self, observation: Observation) -> str:
+    def _event_id(self, detection: Detection) -> str:
+        observation = detection.observation
         flow = observation.five_tuple
         said = (self._sensor_id, observation.interface, observation.observed_at_ns, flow, observation.indicators)
         digest = sha256(repr(said).encode()).digest()

@@ -3,11 +3,14 @@
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from molecatcher.recordings.log_follower import BEGINNING_OCTETS
 from rules.event import Event, make_event, uuid7
 from rules.ruleset import Ruleset
 from sensor.capture.file import CaptureFile, open_capture
@@ -43,6 +46,9 @@ class Summary:
 
 class Replay:
     """Plays files under one ruleset. Memory stays that of the pipeline's tables whatever the size of the file.
+
+    What is stored has an id that follows from the file's beginning, the flow and the verdict: the same file again, or
+    a copy of it, adds nothing; one that has grown adds its new flows, other rules add what they judge otherwise.
 
     With `keeps_packets` events have the packets that decided: those stored, and those yielded, as long as no more than
     4,096 detections wait for the end of their flow.
@@ -89,7 +95,9 @@ class Replay:
         sensor_id = f"replay:{Path(path).name}"
         watch = Watch(source.count_apart, WATCHED_FLOWS)
         detector = Detector(Pipeline(self._limits), lambda: self._ruleset, watch)
-        reporter = Reporter(sensor_id, self._window_ns, evidence_of=self._evidence_of)
+        reporter = Reporter(
+            sensor_id, self._window_ns, make_id=partial(_event_id, _beginning(path)), evidence_of=self._evidence_of
+        )
         settler = Settler(latest=watch.latest, is_over=watch.is_over)
         now_ns = 0
         for packets in self._batches(source, path):
@@ -159,3 +167,19 @@ class Replay:
         self.summary.packets += counters.packets
         self.summary.observations += detector.observations
         self.summary.malformed.update(counters.malformed)
+
+
+def _beginning(path: str) -> bytes:
+    """Return the first octets of a file on disk; what comes by a pipe can be read only once."""
+    if not Path(path).is_file():
+        return b""
+    with Path(path).open("rb") as file:
+        return file.read(BEGINNING_OCTETS)
+
+
+def _event_id(beginning: bytes, detection: Detection) -> str:
+    observation, verdict = detection.observation, detection.verdict
+    asked = (observation.dns.qname, observation.dns.qtype) if observation.dns else ()
+    flow = (observation.kind, observation.observed_at_ns, observation.five_tuple, asked)
+    said = (beginning, flow, verdict.outcome, verdict.service, verdict.role)
+    return uuid7(observation.observed_at_ns, int.from_bytes(sha256(repr(said).encode()).digest()))

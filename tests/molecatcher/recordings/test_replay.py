@@ -1,0 +1,67 @@
+"""What a recording adds to the store: each event once, however often it is played."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db.store import Store, open_store
+from db.values import EventFilter, FindingFilter
+from molecatcher.recordings.replay import Replay
+from rules.catalogue import load_catalogue
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
+from rules.ruleset import Ruleset
+from rules.verdict import Outcome
+
+PCAPS = Path(__file__).parents[3] / "pcaps"
+RECORDING = PCAPS / "ngrok-py-default.pcap"
+OWN_INGRESS = PCAPS / "ngrok2-sanctioned.pcap"
+SANCTIONS = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
+CATALOGUE = load_catalogue()
+MOST = 1000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "events.db") as opened:
+        yield opened
+
+
+def play(store: Store, path: Path, policy: Policy | None = None) -> list[object]:
+    """Return all that is stored when `path` has been played into `store`."""
+    assert list(Replay(Ruleset(CATALOGUE, policy or Policy()), store).play(str(path)))
+    return [*store.events(EventFilter(), MOST), *store.findings(FindingFilter(), MOST)]
+
+
+def test_a_recording_played_again_adds_nothing(store: Store, tmp_path: Path) -> None:
+    stored = play(store, RECORDING)
+    assert play(store, RECORDING) == stored
+    copy = tmp_path / "copy.pcap"
+    shutil.copy(RECORDING, copy)
+    assert play(store, copy) == stored
+
+
+def test_a_recording_that_grew_adds_the_flows_that_are_new(store: Store, tmp_path: Path) -> None:
+    growing = tmp_path / "growing.pcap"
+    octets = RECORDING.read_bytes()
+    growing.write_bytes(octets[: len(octets) // 2])
+    begun = {event.event_id for event in store.events(EventFilter(), MOST)} if play(store, growing) else set()
+    growing.write_bytes(octets)
+    play(store, growing)
+    grown = [event.event_id for event in store.events(EventFilter(), MOST)]
+    assert begun
+    assert begun <= set(grown)
+    with open_store(tmp_path / "whole.db") as whole:
+        play(whole, RECORDING)
+        assert grown == [event.event_id for event in whole.events(EventFilter(), MOST)]
+
+
+def test_what_other_rules_judge_otherwise_is_added(store: Store) -> None:
+    before = len(store.events(EventFilter(), MOST)) if play(store, OWN_INGRESS) else 0
+    sanctions = parse_policy(SANCTIONS, "policy.toml", CATALOGUE, 0)
+    play(store, OWN_INGRESS, sanctions)
+    after = store.events(EventFilter(), MOST)
+    assert len(after) > before > 0
+    assert {event.verdict for event in after} >= {Outcome.SANCTIONED, Outcome.UNSANCTIONED}
