@@ -36,17 +36,23 @@ _INTERVALS_NS = {"m": 60 * NS_PER_S, "h": HOUR_NS, "d": DAY_NS}
 _FIELDS = set(EventFilter.__struct_fields__) - {"q_finds_sources"}
 
 
-def _address(text: str) -> str:
+def _address_or_network(text: str) -> str:
     try:
+        if "/" in text:
+            network = ipaddress.ip_network(text, strict=False)
+            return str(network if network.num_addresses > 1 else network.network_address)
         return str(ipaddress.ip_address(text.strip("[]")))
     except ValueError:
-        raise ValueError("give an IPv4 or IPv6 address such as 10.20.0.7") from None
+        detail = "give an IPv4 or IPv6 address such as 10.20.0.7, or a network such as 10.20.0.0/16"
+        raise ValueError(detail) from None
 
 
-def _address_or_name(text: str) -> str:
+def _address_network_or_name(text: str) -> str:
     try:
-        return _address(text)
+        return _address_or_network(text)
     except ValueError:
+        if "/" in text:  # no name holds one
+            raise
         return fold(text)
 
 
@@ -61,11 +67,11 @@ Time = Annotated[
     BeforeValidator(_time, json_schema_input_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-23T18:00:00Z"]}),
 ]
-Address = Annotated[str, Field(max_length=64, examples=["10.20.0.7"]), AfterValidator(_address)]
+Address = Annotated[str, Field(max_length=64, examples=["10.20.0.7"]), AfterValidator(_address_or_network)]
 Destination = Annotated[
     str,
     Field(min_length=1, max_length=MAX_NAME_OCTETS + 1, examples=["connect.ngrok-agent.com"]),
-    AfterValidator(_address_or_name),
+    AfterValidator(_address_network_or_name),
 ]
 ServiceId = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9_.-]*$", examples=["ngrok"])]
 Serial = Annotated[int, Field(ge=1, le=2**31)]
@@ -90,7 +96,7 @@ class WindowQuery(BaseModel):
 class FilterQuery(WindowQuery):
     """What the filters of events and of findings have in common."""
 
-    src: Address | None = Field(None, description="The source's address")
+    src: Address | None = Field(None, description="The source's address, or a network of sources")
     service: ServiceId | None = Field(None, description="A service id; empty for what names no service")
     verdict: Outcome | None = None
     role: Role | None = None
@@ -112,7 +118,7 @@ class Paging(BaseModel):
 class EventFilterQuery(FilterQuery):
     """Which events are asked for."""
 
-    dst: Destination | None = Field(None, description="The destination's address or exact name")
+    dst: Destination | None = Field(None, description="The destination's address or exact name, or a network")
     state: FlowState | None = Field(None, description="Whether the tunnel got through")
     action: Action | None = Field(None, description="The same in the words of other products' events")
 

@@ -45,15 +45,22 @@ class Veil:
         """Return the filter that was meant: sources by pseudonym, and a search that does not look at them."""
         if self.pseudonyms is None:
             return wanted
-        src = wanted.src and self.pseudonyms.reveal_address(wanted.src)
+        src = self._source(wanted.src, self.pseudonyms)
         return msgspec.structs.replace(wanted, src=src, q_finds_sources=False)
 
     def findings(self, wanted: FindingFilter) -> FindingFilter:
         """Return the filter that was meant, as for events."""
         if self.pseudonyms is None:
             return wanted
-        src = wanted.src and self.pseudonyms.reveal_address(wanted.src)
+        src = self._source(wanted.src, self.pseudonyms)
         return msgspec.structs.replace(wanted, src=src, q_finds_sources=False)
+
+    @staticmethod
+    def _source(src: str | None, pseudonyms: Pseudonyms) -> str | None:
+        """Return the source that was meant; one after the other, networks would tell what a pseudonym stands for."""
+        if src and "/" in src:
+            raise Problem(Kind.INVALID_PARAMETER, "src: pseudonyms are in no network: give one address")
+        return src and pseudonyms.reveal_address(src)
 
     def require_names(self) -> None:
         """Refuse what cannot be shown without names.

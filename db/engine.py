@@ -23,6 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.errors import DbError, StoreUnavailable, StoreUnusable
+from db.networks import IN_NETWORK, contains
 
 DEFAULT_BUSY_TIMEOUT_MS = 10_000
 MAX_WAL_OCTETS = 64 << 20
@@ -97,6 +98,7 @@ def connect_engine(url: URL, busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS) -> 
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA journal_size_limit = {MAX_WAL_OCTETS}")
+        connection.create_function(IN_NETWORK, 2, contains, deterministic=True)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -23,7 +23,7 @@ from db.facets import Facet, facet_conditions, facet_ids, is_few
 from db.filters import between, end_conditions, event_conditions
 from db.findings import contributions, update_findings
 from db.models import INGEST_SEQ, EventRow, FacetRow, MetaRow
-from db.search import holders
+from db.search import holders, members
 from db.sums import add_to_sums
 from db.tally import Contribution
 from db.values import AppendResult, EventCursor, EventFilter, Finding, IngestedEvent, Rejected
@@ -73,7 +73,9 @@ def sensors_of(connection: Connection, event_ids: Sequence[str]) -> dict[str, st
 def events_page(connection: Connection, wanted: EventFilter, limit: int, after: EventCursor | None) -> list[Event]:
     """Return up to `limit` events, newest first, below `after`."""
     if wanted.q and wanted.src is None and wanted.dst is None and (found := holders(connection, wanted)) is not None:
-        return _page_of(connection, found, wanted, limit, after)
+        return _page_of(connection, found, msgspec.structs.replace(wanted, q=None), limit, after)
+    if (of_network := members(connection, wanted)) is not None:
+        return _page_of(connection, *of_network, limit, after)
     query = page_query(connection, wanted, limit, after)
     return list(_events(connection.execute(query).mappings()))
 
@@ -87,7 +89,7 @@ def _page_of(
 ) -> list[Event]:
     """Return a page put together from the newest events of each of a few conditions."""
     keys: set[tuple[int, str]] = set()
-    conditions = [*event_conditions(msgspec.structs.replace(wanted, q=None)), *_below(_EVENTS, after)]
+    conditions = [*event_conditions(wanted), *_below(_EVENTS, after)]
     for held in holding:
         query = select(_EVENTS.c.observed_at_ns, _EVENTS.c.event_id).where(held, *conditions)
         keys.update((row[0], row[1]) for row in connection.execute(_newest(query, _EVENTS, limit)))

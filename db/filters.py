@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from sqlalchemy import ColumnElement, FromClause, or_
 
 from db.models import EventRow, FindingRow
+from db.networks import in_network, network_of
 from db.values import EventFilter, FindingFilter
 from rules.names import fold, is_address
 
@@ -35,18 +36,16 @@ def event_conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
 
 def end_conditions(wanted: EventFilter, table: FromClause = EventRow.__table__) -> list[ColumnElement[bool]]:
     """Return what the two ends of an event of `table` must fulfil."""
-    found = _equal({table.c.src_ip: _address(wanted.src)})
-    if wanted.dst is not None:
-        is_name = not is_address(wanted.dst)
-        found.append(table.c.dst_name == fold(wanted.dst) if is_name else table.c.dst_ip == _address(wanted.dst))
-    return found
+    found = _of_address(table.c.src_ip, wanted.src)
+    if wanted.dst is not None and not is_address(wanted.dst) and network_of(wanted.dst) is None:
+        return [*found, table.c.dst_name == fold(wanted.dst)]
+    return found + _of_address(table.c.dst_ip, wanted.dst)
 
 
 def finding_conditions(wanted: FindingFilter) -> list[ColumnElement[bool]]:
     """Return what a finding must fulfil, all of it."""
-    found = _equal(
+    found = _of_address(_FINDINGS.src_ip, wanted.src) + _equal(
         {
-            _FINDINGS.src_ip: _address(wanted.src),
             _FINDINGS.service: wanted.service,
             _FINDINGS.verdict: wanted.verdict,
             _FINDINGS.role: wanted.role,
@@ -63,6 +62,11 @@ def finding_conditions(wanted: FindingFilter) -> list[ColumnElement[bool]]:
         sources = (_FINDINGS.src_ip,) if wanted.q_finds_sources else ()
         found.append(_contains(wanted.q, _FINDINGS.dst_name, _FINDINGS.service, *sources))
     return found
+
+
+def _of_address(column: ColumnElement[str], text: str | None) -> list[ColumnElement[bool]]:
+    network = network_of(text)
+    return [in_network(column, network)] if network else _equal({column: _address(text)})
 
 
 def _equal(wanted: Mapping[ColumnElement[str], str | None]) -> list[ColumnElement[bool]]:

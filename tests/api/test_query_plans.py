@@ -22,6 +22,8 @@ FILTERS = (
     "sensor=nowhere",
     "src=10.20.0.7",
     "src=10.20.0.7&service=bore",
+    "src=10.20.0.0/24&verdict=suspicious",
+    "dst=203.0.113.0/25",
     "dst=connect.ngrok-agent.com&state=blocked",
     "dst=203.0.113.9&role=visitor",
 )
