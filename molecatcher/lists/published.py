@@ -21,7 +21,8 @@ Key = tuple[ListName, str]
 class PublishedLists:
     """One snapshot for each list and profile that is in use, and the state that was refused in its place, if any.
 
-    `prepare` is called with each snapshot before anybody is handed it.
+    `prepare` is called with each snapshot before anybody is handed it, unless the one in force hits what is spared now:
+    that waits for nothing.
     """
 
     def __init__(
@@ -74,17 +75,19 @@ class PublishedLists:
             self._held[key] = held
             return False
         self._held.pop(key, None)
-        self._put_in_force(key, body, identity)
+        in_force = self._snapshots.get(key)
+        is_urgent = in_force is not None and in_force.digest != identity and _hits(in_force.body, spared)
+        self._put_in_force(key, body, identity, is_urgent=is_urgent)
         self._withdrawn.pop(key, None)
         return True
 
     def narrow(self, name: ListName, profile: Profile, narrowed: Body, spared: Spared) -> None:
         """Replace a list in force by itself without what must be spared now, or withdraw it."""
         key, identity = (name, profile.name), digest(narrowed)
-        if any(refusal.guard not in CONFIRMABLE for refusal in refusals(narrowed, None, spared)):
+        if _hits(narrowed, spared):
             self.withdraw(name, profile.name)
         elif identity != self._snapshots[key].digest:
-            self._put_in_force(key, narrowed, identity)
+            self._put_in_force(key, narrowed, identity, is_urgent=True)
 
     def withdraw(self, name: ListName, profile: str) -> None:
         """Take a list out of force: nobody is handed it any more."""
@@ -126,7 +129,7 @@ class PublishedLists:
             log.warning("snapshot_unreadable", list=key[0].value, serial=row.serial, error=str(error))
             return None
 
-    def _put_in_force(self, key: Key, body: Body, identity: str) -> None:
+    def _put_in_force(self, key: Key, body: Body, identity: str, *, is_urgent: bool) -> None:
         before, now_ns = self._snapshots.get(key), self._now_ns()
         name, profile = key
         if before and before.digest == identity:
@@ -147,7 +150,13 @@ class PublishedLists:
         if row.body is not wanted.body:
             listed = decode(row.body)
         snapshot = Snapshot(name, row.serial, row.created_at_ns, row.digest, listed, profile)
-        self._prepare(snapshot)
+        if not is_urgent:
+            self._prepare(snapshot)
         self._snapshots[key] = snapshot
         self._files.save(snapshot, row.body)
         log.info("list_published", list=name.value, profile=profile, serial=row.serial, entries=count(listed))
+
+
+def _hits(body: Body, spared: Spared) -> bool:
+    """Tell whether a list holds what no list may, whatever stood there before it."""
+    return any(refusal.guard not in CONFIRMABLE for refusal in refusals(body, None, spared))

@@ -48,3 +48,23 @@ def test_a_list_is_prepared_before_anybody_is_handed_it(tmp_path: Path) -> None:
         assert seen == [(1, None), (2, 1)]
         lists.prepare_all()
         assert seen[2:] == [(2, 2)]
+
+
+def test_a_list_in_force_that_hits_what_is_spared_is_replaced_without_waiting(tmp_path: Path) -> None:
+    prepared = []
+    spared = {"n001.example": NameEntry("n001.example", Scope.SUBTREE, "ngrok")}
+    rest = tuple(entry for entry in names(40).blocked if entry.name not in spared)
+    with open_store(tmp_path / "events.db") as store:
+        files = ListFiles(tmp_path / "lists")
+        lists = PublishedLists(store, files, lambda: 1_900_000_000_000_000_000, lambda it: prepared.append(it.serial))
+        assert lists.publish(NAMES, AGENTS_ONLY, names(40), Spared())
+        body = NameList(blocked=rest, wide=rest, allowed=tuple(spared.values()))
+        assert lists.publish(NAMES, AGENTS_ONLY, body, Spared(names=spared))
+        snapshot = lists.snapshot(NAMES)
+        assert snapshot
+        assert (snapshot.serial, prepared) == (2, [1])
+        narrowed = NameList(blocked=rest[1:], wide=rest[1:], allowed=tuple(spared.values()))
+        lists.narrow(NAMES, AGENTS_ONLY, narrowed, Spared(names=spared))
+        narrower = lists.snapshot(NAMES)
+        assert narrower
+        assert (narrower.serial, prepared) == (3, [1])
