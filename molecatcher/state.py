@@ -137,7 +137,7 @@ def _is_locked(descriptor: int) -> bool:
 def _make(path: Path, content: bytes) -> None:
     """Create the file whole or not at all; whoever comes second keeps what the first one wrote."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

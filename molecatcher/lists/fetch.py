@@ -28,6 +28,7 @@ MAX_OCTETS = 256 * 1024 * 1024
 MAX_DIGITS = 18  # of a serial: more would be no number of 64 bits
 TIMEOUT_S = 30.0
 HOOK_TIMEOUT_S = 60.0
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # follows no link
 
 
 class PullState(msgspec.Struct, frozen=True):
@@ -153,7 +154,8 @@ def replace_whole(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(os.open(temporary, _NEW_FILE, 0o600), "wb") as file:
             file.write(content)
             file.flush()
             os.fchmod(file.fileno(), mode)

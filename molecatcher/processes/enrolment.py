@@ -24,6 +24,8 @@ from molecatcher.state import give, make_service_state
 
 TRIES, PAUSE_S = 10, 0.5  # the API takes a second to know a token that it has just made
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+# Root writes into a folder of the service's user, who could leave a link there.
+_OWN_FILE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 PROGRAM = "/opt/molecatcher/.venv/bin/molecatcher"
 
 
@@ -120,8 +122,9 @@ class Enrolment:
     def _keep(self, path: Path, content: bytes) -> None:
         """Write a file that only its owner reads; it is the owner's of the state directory."""
         try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            path.chmod(0o600)
+            descriptor = os.open(path, _OWN_FILE, 0o600)
+            os.fchmod(descriptor, 0o600)
+            os.close(descriptor)
             replace_whole(path, content)
             give(path, self._settings.state)
         except (OSError, FetchError) as error:

@@ -1,5 +1,6 @@
 """The puller, against our real server and against ones that answer wrongly."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from api.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from molecatcher.commands.fetch import EPILOG, RECIPES
 from molecatcher.errors import FetchError
-from molecatcher.lists.fetch import Pull
+from molecatcher.lists.fetch import Pull, replace_whole
 
 LIST = b"before.example\n"
 
@@ -172,3 +173,11 @@ def test_what_is_no_answer_changes_nothing(tmp_path: Path, octets: bytes) -> Non
 def test_what_is_no_address_is_said(tmp_path: Path, url: str) -> None:
     with pytest.raises(FetchError, match="is no address"):
         Pull(url, tmp_path / "list.txt")
+
+
+def test_a_file_is_replaced_by_way_of_no_link(tmp_path: Path) -> None:
+    others, path = tmp_path / "others", tmp_path / "list"
+    others.write_bytes(b"not ours")
+    (tmp_path / f".list.{os.getpid()}.tmp").symlink_to(others)
+    replace_whole(path, LIST)
+    assert (path.read_bytes(), path.is_symlink(), others.read_bytes()) == (LIST, False, b"not ours")
