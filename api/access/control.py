@@ -1,7 +1,7 @@
 """Finds out who a request comes from, and whether it may change things the way it does."""
 
 import hmac
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
@@ -14,6 +14,7 @@ from api.access.principal import LOCAL, Principal, of_session, of_token
 from api.access.rates import Rates
 from api.access.sessions import COOKIE, Sessions, csrf_of
 from api.access.table import Area, Rule
+from api.forms import form_of
 from api.problems import Kind, Problem
 from api.slow_clients import PEER_CERTIFICATE
 from api.times import NS_PER_S
@@ -181,5 +182,4 @@ def _unknown(rule: Rule) -> Problem:
 async def _form_value(request: Request, name: str) -> str:
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         return ""
-    body = await request.body()
-    return parse_qs(body.decode("utf-8", "replace"), max_num_fields=20).get(name, [""])[0]
+    return (await form_of(request)).get(name, "")

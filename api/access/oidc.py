@@ -7,8 +7,10 @@ remember until the browser comes back travels in a signed cookie of the same bro
 import base64
 import hashlib
 import hmac
+import math
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from db.access_values import AccessRole
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 TIMEOUT_S = 10.0
 KEPT_S = 3600
+RETRY_S = 5  # so long one failure answers for all: each attempt holds a thread for seconds
 SIGN_IN_S = 600
 LEEWAY_S = 60
 MAX_COOKIE = 2048
@@ -78,6 +81,8 @@ class OidcClient:
         self._metadata: dict[str, Any] = {}
         self._keys: KeySet | None = None
         self._asked_at_s = 0
+        self._failure = ""
+        self._failed_at_s = -math.inf
 
     def begin(self, target: str, *, is_step_up: bool) -> tuple[str, str]:
         """Return where to send the browser, and the cookie that it is to bring back.
@@ -188,6 +193,8 @@ class OidcClient:
             return self._metadata
 
     def _ask(self) -> None:
+        if time.monotonic() - self._failed_at_s < RETRY_S:
+            raise RefusedSignIn(self._failure)
         try:
             address = f"{self.config.issuer.rstrip('/')}/.well-known/openid-configuration"
             found = self._get(address)
@@ -195,7 +202,9 @@ class OidcClient:
                 raise RefusedSignIn("the provider calls itself otherwise than `issuer` in the access file")
             keys = KeySet.import_key_set(self._get(found["jwks_uri"]))
         except (requests.RequestException, JoseError, KeyError, ValueError) as error:
-            raise RefusedSignIn(f"the provider cannot be asked ({type(error).__name__})") from error
+            self._failure = f"the provider cannot be asked ({type(error).__name__})"
+            self._failed_at_s = time.monotonic()
+            raise RefusedSignIn(self._failure) from error
         self._metadata, self._keys, self._asked_at_s = found, keys, self._now_s()
 
     def _get(self, address: str) -> Any:

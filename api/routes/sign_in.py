@@ -1,7 +1,7 @@
 """Sign-in and sign-out of people: pages that tell nothing of anybody."""
 
 from typing import Annotated
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 import structlog
 from fastapi import APIRouter, Query
@@ -21,6 +21,7 @@ from api.access.sessions import clear_cookie, csrf_of, set_cookie
 from api.context import ApiContext
 from api.dependencies import Context
 from api.errors import RefusedLogout, RefusedSignIn
+from api.forms import form_of
 from api.problems import Kind, Problem
 from db.access_values import AccessRole, ActorKind, AuditOutcome, Session
 from db.workflow_values import Answered
@@ -71,8 +72,8 @@ async def break_in(request: Request, context: Context) -> Response:
     """Begin a session of the break-glass account."""
     access_of(request).require_same_origin(request)
     access_of(request).tries.count_unknown(client_address(request))
-    form = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=8)
-    name, password, target = (form.get(key, [""])[0] for key in ("name", "password", "next"))
+    form = await form_of(request)
+    name, password, target = (form.get(key, "") for key in ("name", "password", "next"))
     return await run_in_threadpool(_break_in, request, context, name, password, local_target(target))
 
 
@@ -97,8 +98,8 @@ def _break_in(request: Request, context: ApiContext, name: str, password: str, t
 @router.post("/sign-in/back-channel-logout")
 async def take_logout(request: Request) -> Response:
     """End the sessions that the provider says are over (OpenID Connect Back-Channel Logout 1.0)."""
-    form = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=8)
-    return await run_in_threadpool(_take_logout, request, form.get("logout_token", [""])[0])
+    form = await form_of(request)
+    return await run_in_threadpool(_take_logout, request, form.get("logout_token", ""))
 
 
 def _take_logout(request: Request, token: str) -> Response:
@@ -114,18 +115,18 @@ def _take_logout(request: Request, token: str) -> Response:
     for session in context.store.sessions_of(issuer, told.subject, told.sid, context.now_ns()):
         audit(request, "session.end", session.session_id, principal=actor, detail="the provider says it is over")
         access_of(request).sessions.end(session)
+    context.store.answered.finish(f"logout:{issuer}", told.token_id, Answered(b"", 0, TAKEN, {}, b""))
     return Response(status_code=TAKEN, headers=NO_STORE)
 
 
 def _require_new(context: ApiContext, issuer: str, token_id: str) -> None:
-    """Return when no logout token of this id was taken within a day.
+    """Return when no logout token of this id was taken within a day, nor one that failed here within a minute.
 
     Raises:
         RefusedLogout: one was.
     """
     if context.store.answered.begin(f"logout:{issuer}", token_id, b"", context.now_ns()) is not None:
         raise RefusedLogout("the logout token was used before")
-    context.store.answered.finish(f"logout:{issuer}", token_id, Answered(b"", 0, TAKEN, {}, b""))
 
 
 @router.get("/sign-out")

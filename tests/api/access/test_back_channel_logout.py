@@ -1,8 +1,10 @@
 """The provider tells of sessions that are over: whose they are, once, and only the provider."""
 
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -111,3 +113,45 @@ def test_what_proves_nothing_ends_nothing(
 
 def test_without_a_provider_there_is_nobody_to_tell(client: httpx.Client) -> None:
     assert client.post(PATH, data={"logout_token": "a.b.c"}).status_code == 404
+
+
+def test_a_token_whose_sessions_could_not_be_ended_is_good_again(
+    installation: Installation, page: httpx.Client, issuer: str
+) -> None:
+    begin(installation, issuer, "u-1", "a")
+    said = told(installation, issuer, jti="1", sub="u-1")
+    refusal = "CREATE TRIGGER full BEFORE UPDATE ON sessions BEGIN SELECT RAISE(ABORT, 'no room'); END"
+    with closing(sqlite3.connect(installation.path)) as connection:
+        connection.execute(refusal)
+        assert page.post(PATH, data=said).status_code == 503
+        connection.execute("DROP TRIGGER full")
+    installation.now_ns += 61 * NS_PER_S
+    assert page.post(PATH, data=said).status_code == 200
+    assert alive(installation) == set()
+
+
+class _Broken(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.asked += 1  # type: ignore[attr-defined]
+        self.send_response(500)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_a_provider_that_does_not_answer_is_asked_once_for_all(installation: Installation) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Broken) as server:
+        server.asked = 0  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever).start()
+        oidc = OidcConfig(issuer=f"http://127.0.0.1:{server.server_port}", client_id="m", roles={})
+        with serving(installation, AccessConfig(public_url="http://127.0.0.1", oidc=oidc)) as page:
+            answers = [page.post(PATH, data={"logout_token": "a.b.c"}) for _ in range(3)]
+        server.shutdown()
+    assert [(row.status_code, "cannot be asked" in row.json()["detail"]) for row in answers] == [(400, True)] * 3
+    assert server.asked == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", [PATH, "/sign-in/break-glass"])
+def test_a_form_of_many_fields_is_refused(page: httpx.Client, path: str) -> None:
+    answer = page.post(path, data={f"field{number}": "x" for number in range(30)})
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
