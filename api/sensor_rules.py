@@ -40,22 +40,23 @@ class SensorRules:
 
     def __init__(self, context: ApiContext) -> None:
         self._context = context
-        self._made_of: tuple[object, str] = (None, "")
-        self._shared: SharedRules | None = None
+        self._made: tuple[object, str, SharedRules] | None = None  # of which policy and update; swapped as one
 
     def current(self) -> SharedRules:
         """Return the document of the rules in force."""
         policy, update = self._context.ruleset().policy, self._context.catalogue_update()
         digest = hashlib.sha256(update.octets).hexdigest() if update else ""
-        if self._shared is not None and self._made_of[0] is policy and self._made_of[1] == digest:
-            return self._shared
+        made = self._made
+        if made is not None and made[0] is policy and made[1] == digest:
+            return made[2]
         catalogue = {"version": self._context.catalogue_status().version, "update": digest or None}
         body = msgspec.json.encode({"policy": as_overlay(policy), "catalogue": catalogue})
         revision, since_ns = hashlib.sha256(body).hexdigest(), self._context.now_ns()
-        if self._shared is None or self._shared.revision != revision:
-            self._shared = SharedRules(body, revision, since_ns)
-        self._made_of = policy, digest
-        return self._shared
+        if made is not None and made[2].revision == revision:
+            since_ns = made[2].since_ns
+        shared = SharedRules(body, revision, since_ns)
+        self._made = policy, digest, shared
+        return shared
 
     def state_of(self, status: SensorStatus, now_ns: int) -> RulesState:
         """Return which rules a sensor uses; a change counts once it had a minute to be taken up."""

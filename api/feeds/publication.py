@@ -149,7 +149,7 @@ class Publication:
             made = _make_edition(snapshot, key[1], comments=key[3])
             for held in (self._editions, self._ahead):
                 while held and self.kept_octets + made.octets > self._max_kept_octets:
-                    del held[next(iter(held))]
+                    held.pop(next(iter(held), key), None)  # others take editions out of `_ahead` meanwhile
             self._editions[key] = made
             return made
 

@@ -19,7 +19,7 @@ from api.workflow_queries import ProfileBody
 from api.workflow_schemas import ProfilePreviewDocument
 from db.workflow_values import StoredProfile
 from rules.list_effects import ListEffect
-from rules.profiles import BUILT_IN
+from rules.profiles import BUILT_IN, Profile
 
 router = APIRouter(tags=["lists"])
 ProfileName = Annotated[str, Path(max_length=64)]
@@ -39,7 +39,7 @@ def set_profile(name: ProfileName, body: ProfileBody, context: Context, who: Who
 
     The guards hold back what shrinks or grows too much at once, as for every change.
     """
-    require_profile(name, body, context.ruleset(), context.now_ns())
+    wanted = require_profile(name, body, context.ruleset(), context.now_ns())
     made = StoredProfile(
         chosen=body.to_table(name),
         owner=body.owner,
@@ -50,7 +50,8 @@ def set_profile(name: ProfileName, body: ProfileBody, context: Context, who: Who
     if not context.store.policy.set_profile(made):
         raise Problem(Kind.CONFLICT, PROFILES_FULL)
     context.policy_changed()
-    return json_response(next(row for row in profile_documents(context) if row["name"] == name))
+    in_use = {profile.name for profile, is_in_use in context.profiles() if is_in_use}
+    return json_response(_document(wanted, name in in_use, "database", made))
 
 
 @router.post("/v1/profiles/{name}/preview", response_model=ProfilePreviewDocument, responses=problems(409, 422, 503))
@@ -90,11 +91,12 @@ def profile_documents(context: ApiContext) -> list[dict[str, object]]:
     built_in = {row.name for row in BUILT_IN}
     documents = []
     for profile in policy.profiles:
-        origin = "built-in" if profile.name in built_in else "file"
-        people: dict[str, object] = {**NOBODY}
         row = stored.get(profile.name) if profile.name in policy.profiles_in_database else None
-        if row is not None:
-            origin = "database"
-            people = {name: value for name, value in document(row).items() if name != "chosen"}
-        documents.append(profile_document(profile, profile.name in in_use) | {"origin": origin} | people)
+        origin = "database" if row else "built-in" if profile.name in built_in else "file"
+        documents.append(_document(profile, profile.name in in_use, origin, row))
     return documents
+
+
+def _document(profile: Profile, is_in_use: bool, origin: str, row: StoredProfile | None) -> dict[str, object]:
+    people = {name: value for name, value in document(row).items() if name != "chosen"} if row else NOBODY
+    return profile_document(profile, is_in_use) | {"origin": origin} | people

@@ -34,9 +34,12 @@ class ProfileZones(Mapping[dns.name.Name, PolicyZone]):
 
     def __getitem__(self, name: dns.name.Name) -> PolicyZone:
         """Return the zone of that name."""
-        profile = self._named().get(name)
+        named = self._named()
+        profile = named.get(name)
         if profile is None:
             raise KeyError(name)
+        for gone in set(self._made).difference(named.values()):
+            self._made.pop(gone, None)
         made = self._made.get(profile)
         return made if made is not None else self._made.setdefault(profile, self._make(profile))
 

@@ -1,17 +1,21 @@
 """Profiles of the lists over the API and on the page: looked at first, made, changed, removed; the file's stay."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from access_server import serving
 from built_lists import build_lists
 from chrome import needs_chrome, severe_log, text_of
 from installation import NOW_NS, RULES, Eventually, Installation, add_token
 from selenium import webdriver
 from selenium.webdriver.remote.webelement import WebElement
 
+from api.access.config import AccessConfig
+from api.app import create_app
 from api.list_schemas import ProfileList
 from api.workflow_schemas import ProfilePreviewDocument
 from rules.list_building import build_names
@@ -161,3 +165,10 @@ def test_it_is_chosen_looked_at_and_made_on_the_page(
     browser.switch_to.alert.accept()
     eventually(lambda: "branch-office" not in text_of(browser, "main"))
     assert severe_log(browser) == []
+
+
+def test_a_profile_that_is_not_in_force_yet_is_answered_all_the_same(installation: Installation) -> None:
+    context = replace(installation.context(), ruleset=lambda: RULES)
+    with serving(installation, AccessConfig(), app=create_app(context)) as client:
+        made = client.put("/v1/profiles/branch", json=BRANCH)
+    assert (made.status_code, made.json()["name"], made.json()["origin"]) == (200, "branch", "database"), made.text

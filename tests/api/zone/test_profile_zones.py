@@ -76,3 +76,19 @@ def test_zones_are_those_of_the_profiles_there_are() -> None:
     assert zones[dns.name.from_text("STRICT.Molecatcher.RPZ")].profile == "strict"
     profiles.append("x" * 60)
     assert len(zones) == 2, "the name is too long for what stands below it"
+
+
+def test_the_zone_of_a_profile_that_was_removed_is_let_go() -> None:
+    profiles, made = ["agents-only", "strict"], []
+
+    def make(profile: str) -> PolicyZone:
+        made.append(profile)
+        return PolicyZone(lambda: snapshot(profile), profile=profile)
+
+    zones = ProfileZones(ORIGIN, lambda: profiles, make)
+    assert zones[STRICT] is zones[STRICT]
+    profiles.remove("strict")
+    assert (STRICT in zones, zones[ORIGIN] is zones[ORIGIN]) == (False, True)
+    profiles.append("strict")
+    assert zones[STRICT] is zones[STRICT]
+    assert made == ["strict", "agents-only", "strict"]

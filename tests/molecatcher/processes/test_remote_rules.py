@@ -1,9 +1,11 @@
 """A sensor's rules come from another host's API: checked, kept on disk, and older ones stay where that fails."""
 
+import gzip
 import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
@@ -28,6 +30,7 @@ from molecatcher.live_rules import LiveRules
 from molecatcher.processes.api_client import ApiClient
 from molecatcher.processes.remote_rules import CatalogueTaker, RemoteRules
 from rules.catalogue import load_catalogue, read_files
+from rules.overlay import Overlay
 from rules.policy_reader import parse_policy
 
 SENSOR = "sensor-1"
@@ -151,3 +154,25 @@ def make_keys(folder: Path) -> None:
 def with_update(context: ApiContext, update: CatalogueUpdate) -> ApiContext:
     fields = {name: getattr(context, name) for name in context.__slots__}
     return ApiContext(**(fields | {"catalogue_update": lambda: update}))
+
+
+class _ThroughProxy(BaseHTTPRequestHandler):
+    """Answers as a proxy that packs what passes, which makes its entity tag a weak one."""
+
+    def do_GET(self) -> None:
+        body = msgspec.json.encode({"policy": Overlay(), "catalogue": {"version": "1"}})
+        self.send_response(200)
+        self.send_header("ETag", f'W/"{hashlib.sha256(body).hexdigest()}"')
+        self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        self.wfile.write(gzip.compress(body))
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_rules_come_through_a_proxy_that_packs_them(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _ThroughProxy) as server:
+        threading.Thread(target=server.serve_forever).start()
+        rules = follow(ApiClient(f"http://127.0.0.1:{server.server_port}", "token"), tmp_path)
+        server.shutdown()
+    assert (rules.error, bool(rules.revision)) == ("", True)
