@@ -215,3 +215,14 @@ def test_a_later_revision_replaces_the_event(
     installation.store.append([make_event(event_id=event.event_id, revision=2, count=9)])
     page = client.get("/v1/events").json()["items"]
     assert [(item["revision"], item["count"]) for item in page] == [(2, 9)]
+
+
+def test_the_page_takes_a_network_too(installation: Installation, client: httpx.Client) -> None:
+    installation.add(src_ip="10.20.0.7")
+    wanted = installation.add(src_ip="10.21.0.7")
+    shown = client.get("/events?src=10.21.0.0/16").text
+    assert 'value="10.21.0.0/16"' in shown
+    assert wanted.src_ip in shown
+    assert "10.20.0.7" not in shown
+    hidden = client.get("/events?src=2001:db8::/32&names=false")
+    assert (hidden.status_code, "pseudonyms are in no network" in hidden.text) == (422, True)
