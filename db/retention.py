@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Engine, Table, bindparam, delete, func, insert, select, update
 
 from db import evidence, history
 from db.engine import reading, writing
@@ -84,8 +84,9 @@ def _remove(connection: Connection, what: Aging, table: Table, keys: Sequence[tu
     if what is Aging.FINDINGS:
         history.remove(connection, ids)
     columns = list(table.primary_key)
-    is_gone = columns[0].in_(ids) if len(columns) == 1 else tuple_(*columns).in_(keys)
-    connection.execute(delete(table).where(is_gone))
+    is_gone = (column == bindparam(f"gone{place}") for place, column in enumerate(columns))
+    rows = [{f"gone{place}": part for place, part in enumerate(key)} for key in keys]
+    connection.execute(delete(table).where(*is_gone), rows)  # row by row: SQLite reads all of a table for (a, b) IN ...
 
 
 def _count(connection: Connection, what: Aging, number: int) -> None:

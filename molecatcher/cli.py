@@ -382,10 +382,8 @@ def guarded(command: Callable[[], object]) -> int:
         stderr.print(f"molecatcher: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except OSError as error:  # of the surroundings, such as a full disk behind standard output
-        where = f": {error.filename}" if error.filename else ""
-        stderr.print(
-            f"molecatcher: {error.strerror}{where}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
+        said = f"{error.strerror}: {error.filename}" if error.filename else error.strerror or str(error)
+        stderr.print(f"molecatcher: {said}", style="red", markup=False, highlight=False, soft_wrap=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what waits to be printed would fail again at the end
         return 1
     return 0

@@ -221,3 +221,11 @@ def test_a_list_is_printed_in_a_profile(tmp_path: Path) -> None:
     refused = molecatcher("blocklist", "domains.txt", "--profile", "another")
     assert refused.returncode == 1
     assert b"choose agents-only, strict" in refused.stderr
+
+
+def test_an_error_that_the_system_has_no_words_for_is_said_in_its_own() -> None:
+    program = (
+        "from molecatcher.cli import guarded\ndef fail(): raise TimeoutError('it took too long')\nexit(guarded(fail))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, b"molecatcher: it took too long\n")
