@@ -16,7 +16,6 @@ Pulls = Sequence[tuple[PullRecord, int, bool]]  # each with the serial in force,
 
 MAX_REASONS = 3
 MAX_STATES = 10
-MAX_CHANGES_SHOWN = 20
 SHOWN_FORMATS = (FeedFormat.TXT, FeedFormat.RPZ)  # the list's own page has the others
 
 

@@ -31,7 +31,7 @@ class EnrolBody(BaseModel):
     sensor_id: str = Field(
         min_length=1, max_length=64, pattern="^[A-Za-z0-9-]+$", examples=["019ab1f0-8c00-7000-8000-00000000002a"]
     )
-    hostname: str = Field(min_length=1, max_length=253, examples=["gateway.example.com"])
+    hostname: str = Field(min_length=1, max_length=253, pattern="^[!-~]+$", examples=["gateway.example.com"])
 
 
 @router.post(

@@ -21,6 +21,8 @@ def test_it_is_used_up(installation: Installation, closed: httpx.Client) -> None
     holder = enrolment(installation, allowed=("127.0.0.0/8",))
     assert closed.get("/v1/events", headers=holder).status_code == 403
     assert closed.post("/v1/sensors:enrol", json=BODY | {"more": 1}, headers=holder).status_code == 422
+    for name in ("a\x1b[2Jb", "two words"):  # it is shown in terminals
+        assert closed.post("/v1/sensors:enrol", json=BODY | {"hostname": name}, headers=holder).status_code == 422
     made = closed.post("/v1/sensors:enrol", json=BODY, headers=holder | {"Idempotency-Key": "again"})
     assert (made.status_code, made.json()["sensor_id"]) == (201, "gateway-9")
     assert closed.post("/v1/sensors:enrol", json=BODY, headers=holder).status_code in {401, 409}
