@@ -1,7 +1,7 @@
 """Behind a proxy: who asks is what the trusted proxies say, and nobody else.
 
 Each of the last `hops` hops must be trusted: the one that connects, and those before it in `X-Forwarded-For`. The
-address that the first of them saw is who asks.
+address that the first of them saw is who asks. Where `Forwarded` is there too it must say the same.
 """
 
 from collections.abc import Callable
@@ -51,13 +51,21 @@ def _client(headers: Headers, config: ProxyConfig) -> str:
     Raises:
         Problem: the proxies do not say.
     """
-    said = ",".join(headers.getlist("x-forwarded-for")) or _forwarded(",".join(headers.getlist("forwarded")))
-    chain = [_bare(part) for part in said.split(",")][-config.hops :]
+    chains = [_last(",".join(headers.getlist("x-forwarded-for")), config.hops)]
+    chains.append(_last(_forwarded(",".join(headers.getlist("forwarded"))), config.hops))
+    chain, *others = [each for each in chains if each] or [[]]
+    if any(other != chain for other in others):  # one of them may be the client's own, passed on
+        raise Problem(Kind.BAD_REQUEST, "X-Forwarded-For and Forwarded differ: the proxy must remove one of them.")
     is_whole = len(chain) == config.hops and all(parse_address(part) for part in chain)
     if not is_whole or not all(_is_trusted(part, config) for part in chain[1:]):
         detail = f"The proxy must send X-Forwarded-For with {config.hops} or more addresses of clients and proxies."
         raise Problem(Kind.BAD_REQUEST, detail)
     return chain[0]
+
+
+def _last(said: str, hops: int) -> list[str]:
+    """Return the last addresses of a header, as they are compared; none if it is not there."""
+    return [_bare(part).lower() for part in said.split(",")][-hops:] if said else []
 
 
 def _is_trusted(text: str, config: ProxyConfig) -> bool:
