@@ -57,6 +57,13 @@ class LocalProtocol(HttpToolsProtocol):
         self._is_in_head = False
         super().on_headers_complete()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer a request for another protocol as if it had not asked (RFC 9110 7.8), and close: no more is read.
+
+        The parent warns twice instead, and anybody could fill the log.
+        """
+        self.cycle.keep_alive = False
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be read; nothing is written into an answer that has begun."""
         if self._is_answering:

@@ -61,6 +61,17 @@ def test_a_connection_is_kept_for_any_number_of_requests_in_turn(installation: I
         assert connection.sock is first
 
 
+def test_a_request_for_another_protocol_is_answered_and_the_last(
+    stream: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    upgrade = ASK.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+    stream.sendall(upgrade)
+    answer = all_that_comes(stream)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answer.lower()
+    assert "pgrade" not in caplog.text
+
+
 def test_fields_after_a_body_are_not_taken(stream: socket.socket) -> None:
     head = b"POST /v1/events:batch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     stream.sendall(head + b"1\r\n[\r\n0\r\nX-Late: " + b"x" * 100 + b"\r\n\r\n")
