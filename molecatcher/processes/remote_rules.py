@@ -118,7 +118,7 @@ class RemoteRules:
             if not answer.is_unchanged:
                 self._take(answer.body, answer.headers.get("ETag", ""))
             self._say("")
-        except (DbError, msgspec.MsgspecError, UnicodeDecodeError, FetchError) as error:
+        except (DbError, msgspec.MsgspecError, UnicodeDecodeError, FetchError, OSError) as error:  # OSError: full disk
             self._say(f"{error}; {'those of before stay' if self.revision else 'none were had yet'}")
             return False
         return True
@@ -140,7 +140,7 @@ class RemoteRules:
     def _take_catalogue(self) -> None:
         try:
             self._catalogue.take(self._wanted)
-        except (DbError, CatalogueError, InvalidCatalogue) as error:
+        except (DbError, CatalogueError, InvalidCatalogue, OSError) as error:
             self._say(str(error))
 
     def _restore(self) -> None:

@@ -111,6 +111,25 @@ def test_what_is_not_whole_is_not_taken(installation: Installation, tmp_path: Pa
     assert follow(client, folder).revision == ""
 
 
+def test_rules_that_cannot_be_kept_are_said_and_asked_for_again(installation: Installation, tmp_path: Path) -> None:
+    port = free_port()
+    client = client_of(installation, tmp_path, port)
+    taker = CatalogueTaker(client, "/", CatalogueFolder(tmp_path), None)
+    with serving(installation.context(), port):
+        kept = tmp_path / "kept" / "api_rules.json"
+        rules = RemoteRules(client, SENSOR, kept, taker)
+        assert rules.error == ""
+        sanction(installation, "tunnels.example.com")
+        kept.unlink()
+        kept.parent.rmdir()
+        kept.parent.write_text("a file where the folder should be")
+        assert not rules.look()
+        assert "those of before stay" in rules.error
+        kept.parent.unlink()
+        assert rules.look()
+    assert [row[0] for row in rules().sanctions] == ["tunnels.example.com"]
+
+
 def test_the_sensors_own_file_wins(installation: Installation, tmp_path: Path) -> None:
     port, policy = free_port(), tmp_path / "policy.toml"
     policy.write_text(FILE.format("of the sensor"))
