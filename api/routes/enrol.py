@@ -16,9 +16,11 @@ from api.documents import json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
 from db.values import Token, TokenScope
+from rules.event import DEMONSTRATION
 
 router = APIRouter(tags=["sensors"])
 OTHER = "This enrolment token was made for another sensor: make one for this id, or for any."
+RESERVED = f"The id {DEMONSTRATION} is the demonstration's, whose events are removed with it: choose another."
 KNOWN = "A sensor of this id is there already. If it is this host, make an enrolment token for it (--sensor ID)."
 USED = f"This enrolment token was used already, or there are {MAX_TOKENS} tokens: make another."
 
@@ -45,6 +47,8 @@ def enrol(body: EnrolBody, context: Context, request: Request) -> Response:
     enrolment = principal_of(request).token
     if enrolment is None or enrolment.sensor_id not in {None, body.sensor_id}:
         raise Problem(Kind.NOT_ALLOWED, OTHER)
+    if body.sensor_id == DEMONSTRATION:
+        raise Problem(Kind.CONFLICT, RESERVED)
     if enrolment.sensor_id is None and _is_known(body.sensor_id, context):
         raise Problem(Kind.CONFLICT, KNOWN)
     secret, now_ns = new_secret(), context.now_ns()

@@ -22,6 +22,7 @@ from api.problems import Kind, Problem
 from api.queries import Time
 from db.values import Token, TokenScope
 from rules.blocklist import ListName
+from rules.event import DEMONSTRATION
 
 MAX_PREFIXES = 64
 
@@ -55,6 +56,8 @@ class TokenBody(BaseModel):
     def _is_a_sensor_bound(self) -> Self:
         if self.sensor is not None and not {TokenScope.EVENTS_WRITE, TokenScope.SENSORS_ENROL} & {*self.scopes}:
             raise ValueError("sensor: only a token with the scope events:write or sensors:enrol is a sensor's")
+        if self.sensor == DEMONSTRATION:
+            raise ValueError(f"sensor: {DEMONSTRATION} is the demonstration's: choose another id")
         return self
 
     def to_token(self, secret: str, now_ns: int) -> Token:

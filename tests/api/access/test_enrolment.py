@@ -44,11 +44,19 @@ def test_a_sensor_that_is_there_is_not_taken_over(installation: Installation, cl
     assert closed.post("/v1/sensors:enrol", json=BODY, headers=bound).status_code == 201
 
 
+@pytest.mark.parametrize("bound_to", [None, "demonstration"])
+def test_nobody_is_the_demonstration(installation: Installation, closed: httpx.Client, bound_to: str | None) -> None:
+    holder = enrolment(installation, sensor_id=bound_to)
+    body = BODY | {"sensor_id": "demonstration"}
+    assert closed.post("/v1/sensors:enrol", json=body, headers=holder).status_code == 409
+
+
 @pytest.mark.parametrize(
     ("fields", "status"),
     [
         ({}, 201),
         ({"sensor": "gateway-9"}, 201),
+        ({"sensor": "demonstration"}, 422),
         ({"scopes": ["sensors:enrol", "admin"]}, 422),
         ({"expires_at": rfc3339(NOW_NS + 25 * 3600 * SECOND_NS)}, 422),
     ],
