@@ -106,7 +106,7 @@ class Enrolment:
         command = f"{PROGRAM} sensor {self.options()}"
         return (
             f"# {self.url} has the rules and takes the events of this sensor.\n[Service]\nExecStart=\n"
-            f"ExecStart={command.replace('%', '%%')}\nIPAddressAllow={allowed}\n"
+            f"ExecStart={command.replace('%', '%%').replace('$', '$$')}\nIPAddressAllow={allowed}\n"
         )
 
     def _peers(self) -> list[str]:

@@ -32,3 +32,8 @@ def test_a_link_in_the_state_directory_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="cannot be written"):
         Enrolment(Settings(state=state, api=URL), authority)
     assert (others.read_text(), stat.S_IMODE(others.stat().st_mode)) == ("not ours", 0o644)
+
+
+def test_systemd_replaces_nothing_in_the_command(tmp_path: Path) -> None:
+    enrolment = Enrolment(Settings(state=tmp_path / "a%n$HOME", api="https://127.0.0.1:8484"), None)
+    assert "/a%%n$$HOME" in enrolment.unit_settings()
