@@ -17,7 +17,7 @@ from api.access.control import AccessControl
 from api.access.credentials import Credentials
 from api.access.gate import authorize
 from api.access.oidc import OidcClient
-from api.access.proxies import TrustedProxies
+from api.access.proxies import TrustedProxies, is_trusted
 from api.access.sessions import Sessions
 from api.access.table import require_complete
 from api.answers import answer_database, answer_http_exception, answer_invalid, answer_problem
@@ -174,6 +174,12 @@ def change_access(app: FastAPI, config: AccessConfig) -> None:
     if (config.oidc, config.public_url, config.step_up) != (before.oidc, before.public_url, before.step_up):
         app.state.oidc = _provider_of(config, context)
     control.change(config)
+
+
+def is_proxy(app: FastAPI, address: str) -> bool:
+    """Tell whether an address is that of a proxy which the access file of now trusts."""
+    config = app.state.access.config.proxy
+    return config is not None and is_trusted(address, config)
 
 
 def _add_outermost(app: FastAPI, control: AccessControl, metrics: RequestMetrics) -> None:

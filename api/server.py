@@ -4,8 +4,10 @@ import ipaddress
 import logging
 import resource
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import structlog
@@ -52,7 +54,7 @@ class Reach(Enum):
     EVERYTHING = "everything"
 
 
-PROTOCOLS = {Reach.LOOPBACK: LocalProtocol, Reach.LISTS: BoundedProtocol, Reach.EVERYTHING: PatientProtocol}
+PROTOCOLS = {Reach.LISTS: BoundedProtocol, Reach.EVERYTHING: PatientProtocol}
 
 
 def is_loopback_address(host: str) -> bool:
@@ -117,12 +119,16 @@ class ApiServer:
         certificate: Certificate | None = None,
         *,
         reach: Reach = Reach.LOOPBACK,
+        is_proxy: Callable[[str], bool] = lambda _address: False,
     ) -> None:
-        """Serve `app` over TLS if there is a certificate; `reach` says who may reach the socket."""
+        """Serve `app` over TLS if there is a certificate; `reach` says who may reach the socket.
+
+        `is_proxy` tells whether an address is a trusted proxy's, through which many come.
+        """
         if reach is Reach.LOOPBACK:
             _require_loopback(listener.getsockname()[0], "the socket")
         self._listener = listener
-        self._server = uvicorn.Server(_config(self._announcing(app), reach, certificate))
+        self._server = uvicorn.Server(_config(self._announcing(app), reach, certificate, is_proxy))
 
     def _announcing(self, app: ASGIApp) -> ASGIApp:
         """Return `app` with each request told how to know that the server is about to stop."""
@@ -174,11 +180,13 @@ def _require_loopback(host: str, text: str) -> None:
         )
 
 
-def _config(app: ASGIApp, reach: Reach, certificate: Certificate | None) -> uvicorn.Config:
+def _config(
+    app: ASGIApp, reach: Reach, certificate: Certificate | None, is_proxy: Callable[[str], bool]
+) -> uvicorn.Config:
     """Return the settings of a listener; where others reach it, clients have deadlines and a share of the places."""
     options: dict[str, Any] = {
         "loop": "uvloop",  # half the CPU of a new connection over TLS, as most firewalls pull
-        "http": PROTOCOLS[reach],
+        "http": LocalProtocol if reach is Reach.LOOPBACK else partial(PROTOCOLS[reach], is_proxy=is_proxy),
         "log_config": None,
         "access_log": False,
         "server_header": False,

@@ -1,6 +1,7 @@
 """Connections that end, however slow the client is, and hold little, whatever it sends."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -85,19 +86,22 @@ class LocalProtocol(HttpToolsProtocol):
 class BoundedProtocol(LocalProtocol):
     """The same with deadlines for the first request and the whole connection, and a share for each address.
 
+    A trusted proxy, which `is_proxy` knows, has no share: many come through it.
+
     The subject of a client's certificate, which TLS has checked, is in `request.state` for whoever decides by it.
     """
 
     connection_s: float | None = CONNECTION_S
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, is_proxy: Callable[[str], bool], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._is_proxy = is_proxy
         self._deadlines: list[asyncio.TimerHandle] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its parent has it
         """Take a connection, unless its address has too many."""
         super().connection_made(transport)
-        if self._count_of_address() > MAX_AN_ADDRESS:
+        if self._count_of_address() > MAX_AN_ADDRESS and not self._is_proxy(self.client[0] if self.client else ""):
             self.cut()
             return
         self.app_state = self.app_state | {PEER_CERTIFICATE: _subject(transport.get_extra_info("peercert"))}

@@ -31,7 +31,7 @@ class TrustedProxies:
         config = self.config()
         if scope["type"] == "http" and config is not None:
             peer = scope["client"][0] if scope["client"] else ""
-            if _is_trusted(peer, config):
+            if is_trusted(peer, config):
                 _believe(scope, config)
             elif scope["scheme"] != "https" and not _is_loopback(peer):
                 raise Problem(Kind.NOT_ALLOWED, "Ask through the proxy: in the clear only it is answered.")
@@ -57,7 +57,7 @@ def _client(headers: Headers, config: ProxyConfig) -> str:
     if any(other != chain for other in others):  # one of them may be the client's own, passed on
         raise Problem(Kind.BAD_REQUEST, "X-Forwarded-For and Forwarded differ: the proxy must remove one of them.")
     is_whole = len(chain) == config.hops and all(parse_address(part) for part in chain)
-    if not is_whole or not all(_is_trusted(part, config) for part in chain[1:]):
+    if not is_whole or not all(is_trusted(part, config) for part in chain[1:]):
         detail = f"The proxy must send X-Forwarded-For with {config.hops} or more addresses of clients and proxies."
         raise Problem(Kind.BAD_REQUEST, detail)
     return chain[0]
@@ -68,7 +68,8 @@ def _last(said: str, hops: int) -> list[str]:
     return [_bare(part).lower() for part in said.split(",")][-hops:] if said else []
 
 
-def _is_trusted(text: str, config: ProxyConfig) -> bool:
+def is_trusted(text: str, config: ProxyConfig) -> bool:
+    """Tell whether an address is a trusted proxy's."""
     address = parse_address(text)
     return address is not None and is_within(address, config.networks)
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from api.app import change_access, create_app
+from api.app import change_access, create_app, is_proxy
 from api.context import ApiContext, CatalogueStatus, CatalogueUpdate, PolicyStatus, SanctionedDomain, ServiceRow
 from api.feeds import FORMATS
 from api.sealed import Seal
@@ -103,7 +103,7 @@ class ApiProcess:
         if open_zone:
             keys = ZoneKeyFiles(settings.zone_keys)
             self.zone = OpenZone(open_zone, app.state.context, keys, app.state.pulls)
-        self.server = ApiServer(app, listener, self._certificate, reach=reach)
+        self.server = ApiServer(app, listener, self._certificate, reach=reach, is_proxy=partial(is_proxy, app))
         self.feeds = OpenFeeds(app, open_lists) if open_lists else None
         self._stopping = threading.Event()
         self._wants_reload = threading.Event()

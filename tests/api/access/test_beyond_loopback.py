@@ -5,7 +5,8 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -16,12 +17,13 @@ from installation import Installation, add_token, wait_until
 from people import sign_in
 from stand_ins import make_certificate
 
+from api import slow_clients
 from api.access.config import AccessConfig, AddressConfig, LimitConfig, ProxyConfig, TlsConfig, parse_access
 from api.access.principal import Principal
 from api.access.proxies import TrustedProxies
 from api.access.rates import MAX_KEYS, Rates
 from api.access.table import Area
-from api.app import create_app
+from api.app import create_app, is_proxy
 from api.errors import UnusableAccessConfig
 from api.problems import Kind, Problem
 from api.server import ApiServer, ListenAddress, Reach, bind
@@ -52,7 +54,9 @@ backend molecatcher
 @contextmanager
 def open_to_all(installation: Installation, config: AccessConfig, certificate: Certificate) -> Iterator[ListenAddress]:
     app = create_app(installation.context(), config)
-    server = ApiServer(app, bind(ListenAddress("0.0.0.0", 0)), certificate, reach=Reach.EVERYTHING)
+    server = ApiServer(
+        app, bind(ListenAddress("0.0.0.0", 0)), certificate, reach=Reach.EVERYTHING, is_proxy=partial(is_proxy, app)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -223,6 +227,21 @@ async def test_only_trusted_proxies_say_who_asks(
         assert expected is None
     else:
         assert seen == [expected]
+
+
+@pytest.mark.parametrize(("trusted", "answered"), [("127.0.0.0/8", 5), ("192.0.2.0/24", 3)])
+def test_those_behind_a_trusted_proxy_share_no_bound(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: str, answered: int
+) -> None:
+    monkeypatch.setattr(slow_clients, "MAX_AN_ADDRESS", 3)
+    pem, statuses = make_certificate(tmp_path, ["localhost"]), []
+    config = AccessConfig(hosts=("localhost",), proxy=ProxyConfig(trusted=(trusted,)))
+    with open_to_all(installation, config, Certificate(pem, None)) as address, ExitStack() as held:
+        for _ in range(5):
+            client = held.enter_context(client_of(pem, address))
+            with suppress(httpx.TransportError):
+                statuses.append(client.get("/healthz", headers={"X-Forwarded-For": "192.0.2.7"}).status_code)
+    assert statuses == [200] * answered
 
 
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="apt-get install haproxy")
