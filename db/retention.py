@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Table, bindparam, delete, func, insert, or_, select, update
 
 from db import evidence, history
 from db.engine import reading, writing
-from db.models import EventRow, FindingRow, MetaRow, RollupRow, SensorRow, SourceRow
+from db.models import EventRow, FindingRow, MetaRow, RollupRow, SensorRow, SourceRow, TokenRow
 from db.workflow_models import ExceptionRow
 
 ROWS_A_TRANSACTION = 500
@@ -22,11 +22,12 @@ _EXCEPTIONS = ExceptionRow.metadata.tables[ExceptionRow.__tablename__]
 _SENSORS = SensorRow.metadata.tables[SensorRow.__tablename__]
 _ROLLUPS = RollupRow.metadata.tables[RollupRow.__tablename__]
 _SOURCES = SourceRow.metadata.tables[SourceRow.__tablename__]
+_TOKENS = TokenRow.metadata.tables[TokenRow.__tablename__]
 _PURGED = "purged_"
 
 
 class Aging(StrEnum):
-    """What leaves by age: events and findings not seen since, ended exceptions, silent sensors, sums, sources' uses."""
+    """What leaves by age: what was not seen since, silent sensors, sums and uses, exceptions and tokens that ended."""
 
     EVENTS = "events"
     FINDINGS = "findings"
@@ -34,6 +35,7 @@ class Aging(StrEnum):
     SENSORS = "sensors"
     SUMS = "sums"
     SOURCES = "sources"
+    TOKENS = "tokens"
 
 
 class RetentionStore:
@@ -62,19 +64,17 @@ class RetentionStore:
 
 
 def _old(what: Aging, before_ns: int) -> tuple[Table, Sequence[ColumnElement[bool]]]:
-    if what is Aging.EVENTS:
-        return _EVENTS, (_EVENTS.c.observed_at_ns < before_ns, _EVENTS.c.last_seen_ns < before_ns)
-    if what is Aging.FINDINGS:
-        return _FINDINGS, (_FINDINGS.c.last_seen_ns < before_ns,)
-    if what is Aging.SENSORS:
-        return _SENSORS, (_SENSORS.c.heartbeat_ns < before_ns,)
-    if what is Aging.SUMS:
-        return _ROLLUPS, (_ROLLUPS.c.hour_ns < before_ns,)
-    if what is Aging.SOURCES:
-        return _SOURCES, (_SOURCES.c.last_seen_ns < before_ns, _SOURCES.c.observed_at_ns < before_ns)
-    columns = _EXCEPTIONS.c
-    last_ns = func.coalesce(columns.ended_at_ns, columns.decided_at_ns, columns.requested_at_ns)
-    return _EXCEPTIONS, (columns.status.in_(("rejected", "revoked")), last_ns < before_ns)
+    ended = _EXCEPTIONS.c
+    ended_ns = func.coalesce(ended.ended_at_ns, ended.decided_at_ns, ended.requested_at_ns)
+    return {
+        Aging.EVENTS: (_EVENTS, (_EVENTS.c.observed_at_ns < before_ns, _EVENTS.c.last_seen_ns < before_ns)),
+        Aging.FINDINGS: (_FINDINGS, (_FINDINGS.c.last_seen_ns < before_ns,)),
+        Aging.EXCEPTIONS: (_EXCEPTIONS, (ended.status.in_(("rejected", "revoked")), ended_ns < before_ns)),
+        Aging.SENSORS: (_SENSORS, (_SENSORS.c.heartbeat_ns < before_ns,)),
+        Aging.SUMS: (_ROLLUPS, (_ROLLUPS.c.hour_ns < before_ns,)),
+        Aging.SOURCES: (_SOURCES, (_SOURCES.c.last_seen_ns < before_ns, _SOURCES.c.observed_at_ns < before_ns)),
+        Aging.TOKENS: (_TOKENS, (or_(_TOKENS.c.revoked_at_ns < before_ns, _TOKENS.c.expires_at_ns < before_ns),)),
+    }[what]
 
 
 def _remove(connection: Connection, what: Aging, table: Table, keys: Sequence[tuple[Any, ...]]) -> None:

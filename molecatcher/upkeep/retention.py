@@ -27,6 +27,7 @@ class Retention:
             Aging.FINDINGS: settings.keep_findings_days,
             Aging.EXCEPTIONS: settings.keep_findings_days,
             Aging.SENSORS: settings.keep_sensors_days,
+            Aging.TOKENS: settings.keep_sensors_days,
             Aging.SUMS: settings.keep_findings_days,
             Aging.SOURCES: settings.keep_findings_days,
         }

@@ -9,7 +9,7 @@ from stored_events import SECOND_NS, T0_NS, make_event
 
 from db.retention import ROWS_A_TRANSACTION, Aging
 from db.store import Store, open_store
-from db.values import EventFilter, FindingFilter
+from db.values import EventFilter, FindingFilter, Token, TokenScope
 from db.workflow_values import ExceptionStatus, FindingChange, StoredException
 from molecatcher.settings import Settings
 from molecatcher.upkeep.retention import DAY_NS, Retention
@@ -76,6 +76,23 @@ def test_ended_exceptions_leave_and_those_in_force_stay(store: Store, retention:
     store.policy.end_exception("ended", "alice", NOW_NS - 500 * DAY_NS)
     retention.look()
     assert [row.exception_id for row in store.policy.exceptions(None, None, None, 10)] == ["kept"]
+
+
+def test_ended_tokens_leave_and_those_in_force_stay(store: Store, retention: Retention) -> None:
+    long_ago_ns, lately_ns = NOW_NS - 91 * DAY_NS, NOW_NS - 89 * DAY_NS
+    for name, expires_at_ns in (("good", None), ("over", long_ago_ns), ("just-over", lately_ns), ("revoked", None)):
+        token = Token(
+            token_id=name,
+            name=name,
+            scopes=(TokenScope.FEEDS_READ,),
+            digest=name.encode(),
+            created_at_ns=long_ago_ns,
+            expires_at_ns=expires_at_ns,
+        )
+        assert store.add_token(token, 4)
+    store.revoke_token("revoked", long_ago_ns)
+    retention.look()
+    assert [token.name for token in store.tokens()] == ["good", "just-over"]
 
 
 def test_many_leave_a_few_at_a_time_while_others_write(store: Store, retention: Retention) -> None:
