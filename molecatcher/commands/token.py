@@ -70,29 +70,24 @@ def create(
     Example: molecatcher token create paloalto-berlin-1 --list unsanctioned-domains --allow 10.1.0.0/16
     """
     from api.access.credentials import MAX_TOKENS
-    from api.access.enrolment import checked_expiry
     from api.access.secrets import digest_of, new_id, new_secret
     from db.values import Token
     from molecatcher.errors import SetupError
 
     secret, now_ns = new_secret(), time.time_ns()
     scopes = _scopes(scope or ["feeds:read"])
-    try:
-        expires_at_ns = checked_expiry(scopes, _expiry(expires, now_ns), now_ns)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--scope") from None
     token = Token(
         token_id=new_id(),
         name=name,
         scopes=scopes,
         list_name=_list_name(list_name),
         profile=parse_profile(profile),
-        sensor_id=sensor,
+        sensor_id=_sensor_id(sensor),
         allowed=parse_prefixes(allow or (), "--allow"),
         denied=parse_prefixes(deny or (), "--deny"),
         digest=digest_of(secret),
         created_at_ns=now_ns,
-        expires_at_ns=expires_at_ns,
+        expires_at_ns=_expires_at(scopes, expires, now_ns),
     )
     with open_state(state) as store:
         _audit(store, "token.create", token.token_id)
@@ -216,6 +211,24 @@ def parse_prefixes(words: Sequence[str], option: str) -> tuple[str, ...]:
         return tuple(map(str, parse_networks(words)))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _sensor_id(word: str | None) -> str | None:
+    from rules.event import DEMONSTRATION
+
+    if word == DEMONSTRATION:
+        raise typer.BadParameter(f"{word} is the demonstration's: choose another id", param_hint="--sensor")
+    return word
+
+
+def _expires_at(scopes: "tuple[TokenScope, ...]", lifetime: str | None, now_ns: int) -> int | None:
+    from api.access.enrolment import checked_expiry
+
+    try:
+        return checked_expiry(scopes, _expiry(lifetime, now_ns), now_ns)
+    except ValueError as error:
+        field, _, said = str(error).partition(": ")
+        raise typer.BadParameter(said, param_hint="--expires" if field == "expires_at" else "--scope") from None
 
 
 def _expiry(text: str | None, now_ns: int) -> int | None:

@@ -71,11 +71,18 @@ def test_rotation_and_the_end_of_a_token(tmp_path: Path) -> None:
         ("--deny", "::ffff:10.0.0.0/104"),
         ("--expires", "0d"),
         ("--expires", "soon"),
+        ("--sensor", "demonstration"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, options: tuple[str, str]) -> None:
     assert run(tmp_path, "create", "firewall-1", *options).exit_code == 2
     assert json.loads(run(tmp_path, "list", "--format", "json").stdout) == []
+
+
+def test_an_enrolment_token_is_short_lived_and_the_option_that_is_wrong_is_named(tmp_path: Path) -> None:
+    done = run(tmp_path, "create", "gateway", "--scope", "sensors:enrol", "--expires", "25h")
+    assert done.exit_code == 2
+    assert "Invalid value for --expires: an enrolment token is good for 24 hours" in " ".join(done.output.split())
 
 
 def test_no_secret_is_logged(tmp_path: Path) -> None:
