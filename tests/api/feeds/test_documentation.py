@@ -19,7 +19,7 @@ def row(feed: Format) -> str:
     cells = (
         f"`{feed.list_name}.{feed.extension}`",
         feed.consumer,
-        "; ".join(says),
+        "; ".join(says).replace("|", r"\|"),
         taken or "none",
         "yes" if feed.is_tested else "no, format only",
     )
