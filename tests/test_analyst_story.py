@@ -95,6 +95,13 @@ class Page:
         buttons = self.browser.find_elements(By.CSS_SELECTOR, f"{within} button")
         next(button for button in buttons if button.text == label).send_keys(Keys.ENTER)
 
+    def submit(self, label: str, within: str = "main") -> None:
+        """Press a button that makes the page load anew, and wait for that: it would undo a `go` that comes before it."""
+        self.browser.execute_script("document.documentElement.dataset.old = 'yes'")
+        self.press(label, within)
+        old = "return document.documentElement.dataset.old"
+        wait_for(lambda: self.browser.execute_script(old) is None, 20)
+
     def keep(self, what: str) -> None:
         if folder := os.environ.get("MOLECATCHER_SCREENSHOTS"):
             self.browser.execute_script("window.scrollTo(0, 0)")
@@ -114,19 +121,19 @@ def test_from_the_alert_to_the_exception_and_the_list(
     page.keep("overview")
     page.see("#findings a.title").click()  # who, since when, how do we know
     page.says("#what-title", "10.77.0.2 runs a tunnel of ngrok")
-    page.press("Acknowledge")
+    page.submit("Acknowledge")
     page.says("#finding-state", "acknowledged")
     page.fill(".inline", assignee="alice")
-    page.press("Assign")
+    page.submit("Assign")
     page.says("#finding-assignee", "alice")
     page.fill("form[aria-label=Comment]", comment="asked the owner of the laptop")
-    page.press("Write it down")
+    page.submit("Write it down")
     page.says(".history", "asked the owner of the laptop")
     page.keep("finding")
 
     page.open("#block")  # somebody's private name goes on the lists, and off again
     page.fill("#block form", entry="tunnels.colleague.example", owner="soc@example.com", reason="a private ingress")
-    page.press("Block", "#block")
+    page.submit("Block", "#block")
     wait_for(lambda: "tunnels.colleague.example" in feed(address), 20)
     page.go("/lists/unsanctioned-domains?q=colleague")
     page.says("#content", "a private ingress")
@@ -135,14 +142,14 @@ def test_from_the_alert_to_the_exception_and_the_list(
     page.press("Unblock", "#blocked")  # what that does is shown first
     page.says("#agree", "*.tunnels.colleague.example")
     page.keep("preview")
-    page.press("Go ahead", "#agree")
+    page.submit("Go ahead", "#agree")
     wait_for(lambda: "tunnels.colleague.example" not in feed(address), 20)
 
     page.go("/findings?service=ngrok")  # who allowed it: an exception for the source, with an owner
     page.see("#live a.title").click()
     page.open("#allow")
     page.fill("#allow form", owner="it@example.com", reason="pilot until spring")
-    page.press("Allow ngrok", "#allow")
+    page.submit("Allow ngrok", "#allow")
     wait_for(lambda: "pilot until spring" in httpx.get(f"{address}/v1/exceptions", trust_env=False).text, 20)
     page.go("/policy")
     page.says("#exceptions", "pilot until spring")
@@ -154,7 +161,7 @@ def test_from_the_alert_to_the_exception_and_the_list(
     page.go("/services")
     page.open("#service-ngrok")
     page.fill("#service-ngrok form", decision="monitor", owner="ciso@example.com", reason="bought for everybody")
-    page.press("Decide", "#service-ngrok")
+    page.submit("Decide", "#service-ngrok")
     wait_for(lambda: "ngrok-agent.com" not in feed(address), 20)
     page.go("/audit")
     for action in ("finding.update", "exception"):
