@@ -96,7 +96,7 @@ class Page:
         next(button for button in buttons if button.text == label).send_keys(Keys.ENTER)
 
     def submit(self, label: str, within: str = "main") -> None:
-        """Press a button that makes the page load anew, and wait for that: it would undo a `go` that comes before it."""
+        """Press a button that makes the page load anew, and wait for that: it would undo an earlier `go`."""
         self.browser.execute_script("document.documentElement.dataset.old = 'yes'")
         self.press(label, within)
         old = "return document.documentElement.dataset.old"
