@@ -18,7 +18,7 @@ from setuptools.errors import CCompilerError, ExecError, PlatformError
 # What reads and judges heads, by mypyc. Not among them: modules of values alone (see rules.value), and what runs once a
 # batch.
 COMPILED = (
-    *(f"rules/{name}.py" for name in ("classify", "ingress", "lies", "matcher", "names", "tells")),
+    *(f"rules/{name}.py" for name in ("classify", "ingress", "interest", "lies", "matcher", "names", "tells")),
     *(
         "sensor/candidates.py",
         "sensor/clients.py",

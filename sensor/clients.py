@@ -46,6 +46,10 @@ class Clients:
     def __len__(self) -> int:
         return len(self._clients)
 
+    def __contains__(self, source: bytes) -> bool:
+        """Tell whether anything is known of a client."""
+        return source in self._clients
+
     def beside(self, observation: Observation) -> tuple[Beside, ...]:
         """Return what the observation's client did in ten minutes before it, and its sanctioned agents of a week."""
         client = self._clients.get(observation.five_tuple.src)

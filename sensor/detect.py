@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from rules.classify import classify
 from rules.fallbacks import find_fallback
 from rules.ingress import BEATS_ENOUGH, ingress_name, is_candidate
+from rules.interest import Interest
 from rules.observation import Observation
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome, Role, Verdict
@@ -46,6 +47,7 @@ class Detector:
         self.agent_addresses: AgentAddresses = {}
         self._zones = zones
         self._ruleset = ruleset
+        self._interest = Interest(ruleset())
 
     def feed(self, packets: Iterable[Packet]) -> list[Detection]:
         """Return the detections that `packets` complete, in packet order."""
@@ -74,10 +76,17 @@ class Detector:
         if not observations:
             return []
         rules = self._ruleset()
+        if self._interest.ruleset is not rules:
+            self._interest = Interest(rules)
+        self.observations += len(observations)
         detections: list[Detection] = []
         for observation in observations:
-            self.observations += 1
-            self._take(observation, rules, detections)
+            if self._interest.is_possible(observation, is_client_known=observation.five_tuple.src in self.clients):
+                self._take(observation, rules, detections)
+            else:
+                self.unknown += 1
+                self.candidates.drop(observation.key)
+                self._let_go(observation)
         return detections
 
     def _take(self, observation: Observation, rules: Ruleset, detections: list[Detection]) -> None:
@@ -182,11 +191,16 @@ class Detector:
 
     def _let_go(self, observation: Observation) -> None:
         """Keep the packets of what is nothing no longer than more may come of it."""
-        flow, dns = self.pipeline.flow(observation.key), observation.dns
-        if (dns is not None and dns.is_answered) or (flow is not None and flow.head is None):
-            self.pipeline.kept.release(observation.key)
+        key, dns = observation.key, observation.dns
+        if dns is not None:
+            is_over = dns.rcode is not None
         else:
-            self.pipeline.kept.doubt(observation.key)
+            flow = self.pipeline.flow(key)
+            is_over = flow is not None and flow.head is None
+        if is_over:
+            self.pipeline.kept.release(key)
+        else:
+            self.pipeline.kept.doubt(key)
 
     def _follow(self, detection: Detection) -> Detection:
         observation, name = detection.observation, detection.verdict.dst_name
