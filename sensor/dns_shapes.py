@@ -8,6 +8,7 @@ which is nearly always (`bench/extract.py`).
 
 import zlib
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Final
 
 from rules.value import State
@@ -135,6 +136,7 @@ class DnsShapes:
         return shape
 
 
+@lru_cache(maxsize=1024)  # asked for with the query and with the answer
 def _split(qname: str) -> tuple[str, str]:
     """Return the domain of a name, and what stands before it."""
     if _is_of_dnscat2(qname):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TCP_IDLE_NS: Final = 3_600_000_000_000
 UDP_IDLE_NS: Final = 300_000_000_000
 SETTLE_NS: Final = 3_000_000_000
+NEVER_NS: Final = (1 << 62) - 1 - SETTLE_NS  # compiled code holds it in a register, also with `SETTLE_NS` added
 BOTH: Final = 3
 
 FlowKey = bytes  # source and destination address, both ports, and `u` for UDP
@@ -191,14 +192,14 @@ class Flow:
         self.apart = NOTHING_APART
         self.has_left = False  # the table: what comes now is of another flow
 
-    def count(self, side: int, packet: Packet) -> None:
+    def count(self, side: int, ts_ns: int, wire_octets: int) -> None:
         """Note a packet that `side` sent."""
-        self.last_ns = packet.ts_ns
+        self.last_ns = ts_ns
         self.packets += 1
         if side == 0:
-            self.octets_0 += packet.wire_octets
+            self.octets_0 += wire_octets
         else:
-            self.octets_1 += packet.wire_octets
+            self.octets_1 += wire_octets
 
     def add(self, counted: Count, side: int) -> None:
         """Note packets that were counted elsewhere; `side` is the one that `counted` begins with."""

@@ -16,7 +16,7 @@ from sensor.counters import Counters
 from sensor.decode import Datagram, Segment, TcpFlag, Unreachable
 from sensor.errors import MalformedQuic
 from sensor.extract.dns import DnsMessage
-from sensor.flow import BOTH, SETTLE_NS, Flow, FlowHead, FlowKey, FlowTable, flow_key, is_idle
+from sensor.flow import BOTH, NEVER_NS, SETTLE_NS, Flow, FlowHead, FlowKey, FlowTable, flow_key, is_idle
 from sensor.flow_report import find_initiator, needs_reply, observe
 from sensor.half_open import HalfOpen, HalfOpenRow, HalfOpenTable, ends_of, is_refused, opened
 from sensor.kept_packets import KeptPackets
@@ -76,13 +76,11 @@ class FlowReader:
         self._reported: OrderedDict[int, Flow] = OrderedDict()
 
     @property
-    def due_ns(self) -> int | None:
+    def due_ns(self) -> int:
         """Return when the next alarm is due."""
-        alarm_ns = self._alarms[0][0] if self._alarms else None
-        syn_ns = self._half_open.first_ns
-        if syn_ns is None:
-            return alarm_ns
-        return min(syn_ns + SETTLE_NS, alarm_ns if alarm_ns is not None else syn_ns + SETTLE_NS)
+        alarm_ns = self._alarms[0][0] if self._alarms else NEVER_NS
+        syn_ns = self._half_open.first_ns + SETTLE_NS
+        return syn_ns if syn_ns < alarm_ns else alarm_ns  # noqa: FURB136 - min() makes objects of both
 
     def flow(self, number: int) -> Flow | None:
         """Return a flow that was just reported; the last 4096 are known."""
@@ -106,7 +104,7 @@ class FlowReader:
             found = flow, 0
             observations += begun
         flow, side = found
-        flow.count(side, packet)
+        flow.count(side, segment.ts_ns, packet.wire_octets)
         if segment.flags & _FIN_RST:
             flow.closed |= BOTH if segment.flags & _RST else 1 << side
         head = flow.head
@@ -135,7 +133,7 @@ class FlowReader:
             found = flow, 0
             observations += begun
         flow, side = found
-        flow.count(side, packet)
+        flow.count(side, datagram.ts_ns, packet.wire_octets)
         head = flow.head
         if head is None or flow.quiet >> side & 1 or not datagram.wire_payload_octets:
             return observations
@@ -309,7 +307,7 @@ class FlowReader:
             self._reported[flow.number] = flow
             if len(self._reported) > _REPORTED:
                 self._reported.popitem(last=False)
-        for side in (0, 1):
+        for side in range(2):
             is_done = head.sides[side].is_read and head.sides[side].payload_octets and not needs_reply(head, side)
             if head.may_be_quiet and is_done:
                 flow.quiet |= 1 << side

@@ -8,9 +8,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
-from rules.value import State
 from sensor.decode import Segment, TcpFlag
-from sensor.flow import Flow, FlowHead, FlowKey, reverse_key
+from sensor.flow import NEVER_NS, Flow, FlowHead, FlowKey, reverse_key
 from sensor.reassembly import StreamHead
 
 _SYN: Final = int(TcpFlag.SYN)
@@ -19,14 +18,17 @@ _ACK: Final = int(TcpFlag.ACK)
 HalfOpenRow = tuple[FlowKey, "HalfOpen"]
 
 
-class HalfOpen(State):
-    """A SYN that nothing followed; side 0 sent it."""
+class HalfOpen:
+    """A SYN that nothing followed; side 0 sent it. `octets` are those on the wire."""
 
-    number: int
-    first_ns: int
-    isn: int
-    octets: int  # on the wire
-    interface: str
+    __slots__ = ("first_ns", "interface", "isn", "number", "octets")
+
+    def __init__(self, number: int, first_ns: int, isn: int, octets: int, interface: str) -> None:
+        self.number = number
+        self.first_ns = first_ns
+        self.isn = isn
+        self.octets = octets
+        self.interface = interface
 
 
 class HalfOpenTable:
@@ -41,9 +43,9 @@ class HalfOpenTable:
         return len(self._rows)
 
     @property
-    def first_ns(self) -> int | None:
-        """Return when the oldest SYN was sent."""
-        return next(iter(self._rows.values())).first_ns if self._rows else None
+    def first_ns(self) -> int:
+        """Return when the oldest SYN was sent, `NEVER_NS` without any."""
+        return next(iter(self._rows.values())).first_ns if self._rows else NEVER_NS
 
     def add(self, key: FlowKey, row: HalfOpen) -> list[HalfOpenRow]:
         """Put `row` in, which was not there, and return what leaves to make room."""

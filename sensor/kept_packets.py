@@ -100,6 +100,8 @@ class KeptPackets:
 
     def release(self, key: int) -> None:
         """Let go the packets under `key`: they are nothing."""
+        if not self._limit:
+            return
         for table in (self._packets, self._doubted):
             kept = table.pop(key, None)
             if kept is not None:

@@ -19,7 +19,7 @@ from sensor.dns_transactions import ANSWER_WAIT_NS, DnsTransactions
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.extract.dhcp import SERVER_PORT, DhcpMessage, is_likely_dhcp, read_dhcp
 from sensor.extract.dns import DnsMessage, is_likely_dns, parse_message
-from sensor.flow import SETTLE_NS, Count, Flow, FlowTable, flow_key
+from sensor.flow import NEVER_NS, SETTLE_NS, Count, Flow, FlowTable, flow_key
 from sensor.flow_reader import FlowReader
 from sensor.fragments import FragmentTable
 from sensor.half_open import HalfOpenTable
@@ -33,7 +33,6 @@ IsOwnLookup = Callable[[str, bytes], bool]
 OnDhcp = Callable[[DhcpMessage, str, int], None]
 
 _UDP: Final = Transport.UDP
-_NEVER_NS: Final = (1 << 62) - 1  # the largest that compiled code holds in a register
 _SOONEST_NS: Final = min(ANSWER_WAIT_NS, SETTLE_NS)  # an alarm is at least so far behind the packet that sets it
 _CLOCK_STEP_NS: Final = 60_000_000_000  # packets this much older than the last: another capture, or the clock was set
 
@@ -77,7 +76,7 @@ class Pipeline:
         self.kept = KeptPackets(limits.kept_octets)
         self.counters = Counters()
         self._now_ns = 0
-        self._due_ns = _NEVER_NS
+        self._due_ns = NEVER_NS
         self._told_names = ToldNames(limits.told_pairs, asked_limit=limits.asked_names)
         self._fragments = FragmentTable(limits.fragmented_datagrams)
         self._table = FlowTable(limits.flows)
@@ -127,18 +126,19 @@ class Pipeline:
         counters, table = self.counters, self._table
         seen = octets = 0
         for packet in packets:
+            ts_ns, wire_octets = packet.ts_ns, packet.wire_octets
             seen += 1
-            octets += packet.wire_octets
-            if packet.ts_ns >= self._due_ns:
-                observations += self.advance(packet.ts_ns)
+            octets += wire_octets
+            if ts_ns >= self._due_ns:
+                observations += self.advance(ts_ns)
             plain = read_plain(packet)
             if plain is None and table.count_quiet(packet):
                 continue
-            if packet.ts_ns < self._now_ns - _CLOCK_STEP_NS:
+            if ts_ns < self._now_ns - _CLOCK_STEP_NS:
                 observations += self._flush(has_more=True)
-                self._now_ns = packet.ts_ns
+                self._now_ns = ts_ns
             try:
-                observations += self._read(packet, plain)
+                observations += self._read(packet, plain, ts_ns)
             except MalformedInput as error:
                 counters.count_malformed(error)
             except NeedMoreData:
@@ -165,8 +165,7 @@ class Pipeline:
         self._gather_counters()
         return observations
 
-    def _read(self, packet: Packet, plain: Segment | Datagram | None) -> list[Observation]:
-        now_ns = packet.ts_ns
+    def _read(self, packet: Packet, plain: Segment | Datagram | None, now_ns: int) -> list[Observation]:
         self._now_ns = max(self._now_ns, now_ns)
         decoded: Decoded | None = plain if plain is not None else decode(packet)
         if isinstance(decoded, Fragment):
@@ -198,11 +197,11 @@ class Pipeline:
             key = flow_key(_UDP, datagram.src, src_port, datagram.dst, dst_port)
             if self._table.count(key, packet):
                 return []
-        is_dns_port = src_port in DNS_PORTS or dst_port in DNS_PORTS
         if SERVER_PORT in (src_port, dst_port) and is_likely_dhcp(datagram.payload):
             self._take_dhcp(datagram, packet.interface)
             return []
         if not is_likely_dns(datagram.payload):
+            is_dns_port = src_port in DNS_PORTS or dst_port in DNS_PORTS
             return self._flows.read_datagram(datagram, packet, is_dns_port=is_dns_port)
         message = parse_message(datagram.payload)
         if self._is_own_lookup is not None and self._is_own_lookup(message.qname, _question(datagram.payload)):
@@ -227,19 +226,17 @@ class Pipeline:
     ) -> list[Observation]:
         """Return what a message between client and server (`five_tuple`) makes known, and learn what it answers."""
         self.counters.dns_messages += 1
-        if _is_multicast(five_tuple.src):  # an answer to nobody in particular
+        client = five_tuple.src
+        if _is_multicast(client):  # an answer to nobody in particular
             return []
-        self._told_names.asked.learn(five_tuple.src, message, now_ns)
-        if not message.is_response:
-            return self._dns.add(message, five_tuple, now_ns, interface, wire_octets=wire_octets)
-        self._told_names.learn(five_tuple.src, message, now_ns)
+        self._told_names.asked.learn(client, message, now_ns)
+        if message.is_response:
+            self._told_names.learn(client, message, now_ns)
         return self._dns.add(message, five_tuple, now_ns, interface, wire_octets=wire_octets)
 
     def _set_due(self) -> None:
-        self._due_ns = min(
-            self._dns.due_ns if self._dns.due_ns is not None else _NEVER_NS,
-            self._flows.due_ns if self._flows.due_ns is not None else _NEVER_NS,
-        )
+        dns_ns, flows_ns = self._dns.due_ns, self._flows.due_ns
+        self._due_ns = dns_ns if dns_ns < flows_ns else flows_ns  # noqa: FURB136 - min() makes objects of both
 
     def _gather_counters(self) -> None:
         self.counters.fragments_evicted = self._fragments.evicted

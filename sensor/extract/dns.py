@@ -6,6 +6,7 @@
 
 import struct
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from rules.value import State, Value
@@ -16,6 +17,7 @@ MAX_DELEGATIONS: Final = 16
 MAX_NAME_OCTETS: Final = 255
 MAX_POINTERS: Final = 32
 
+_Header = tuple[int, int, int, int, int, int]  # said of what is read, so that compiled code computes with integers
 _read_header: Final = struct.Struct(">6H").unpack_from
 _read_question_tail: Final = struct.Struct(">HH").unpack_from
 _PARAMETER_HEAD: Final = struct.Struct(">HH")
@@ -122,13 +124,12 @@ def is_likely_dns(data: bytes) -> bool:
     """
     if len(data) < _SHORTEST_MESSAGE:
         return False
-    _, flags, questions, answers, authorities, additionals = _read_header(data)
+    header: _Header = _read_header(data)
+    _, flags, questions, answers, authorities, additionals = header
     if questions != 1 or not _has_plausible_counts(flags, answers, authorities, additionals):
         return False
-    at = _HEADER_OCTETS
-    while at < len(data) and 0 < data[at] < _LABEL_LIMIT:
-        at += data[at] + 1
-    if at - _HEADER_OCTETS >= MAX_NAME_OCTETS or at + 5 > len(data) or data[at]:
+    at = _plain_end(data, _HEADER_OCTETS)
+    if at < 0 or at + 5 > len(data):
         return False
     return (data[at + 3] << 8 | data[at + 4]) in _CLASSES
 
@@ -150,7 +151,8 @@ def parse_message(data: bytes) -> DnsMessage:
     """
     if len(data) < _SHORTEST_MESSAGE:
         raise MalformedDns(len(data), "shorter than a header and a question")
-    ident, flags, questions, count, authorities, _ = _read_header(data)
+    header: _Header = _read_header(data)
+    ident, flags, questions, count, authorities, _ = header
     if questions != 1 or flags & _RESERVED:
         raise MalformedDns(2, "not exactly one question, or the reserved flag is set")
     try:
@@ -179,6 +181,14 @@ def _has_plausible_counts(flags: int, answers: int, authorities: int, additional
     return not (flags & ~_QUERY_FLAGS or answers or authorities or additionals > _MOST_QUERY_ADDITIONALS)
 
 
+def _plain_end(data: bytes, start: int) -> int:
+    """Return where the root label of a name that is written out stands, -1 if there is no such name at `start`."""
+    at, end = start, len(data)
+    while at < end and 0 < data[at] < _LABEL_LIMIT:
+        at += data[at] + 1
+    return at if at < end and not data[at] and at - start < MAX_NAME_OCTETS else -1
+
+
 def _read_name(data: bytes, start: int) -> tuple[str, int]:
     """Return the name at `start`, lower-case, and the offset behind it (RFC 1035 section 4.1.4).
 
@@ -188,6 +198,9 @@ def _read_name(data: bytes, start: int) -> tuple[str, int]:
         NeedMoreData: `data` ends inside the name.
         MalformedDns: a pointer forward or into the header, an unknown label type, or more than 255 octets.
     """
+    end = _plain_end(data, start)
+    if end >= 0:  # nearly always
+        return _plain_name(data[start:end]), end + 1
     labels: list[bytes] = []
     at = lowest = start
     octets, pointers, behind = 1, 0, 0
@@ -208,10 +221,25 @@ def _read_name(data: bytes, start: int) -> tuple[str, int]:
         raise NeedMoreData from None
     if octets > MAX_NAME_OCTETS:
         raise MalformedDns(start, f"a name of {octets} octets")
+    return _join(labels), behind or at + 1
+
+
+@lru_cache(maxsize=4096)  # of a query, its answer, and the next client's
+def _plain_name(wire: bytes) -> str:
+    """Return a name that is written out, without the root label."""
+    labels: list[bytes] = []
+    at = 0
+    while at < len(wire):
+        start, at = at + 1, at + 1 + wire[at]
+        labels.append(wire[start:at])
+    return _join(labels)
+
+
+def _join(labels: list[bytes]) -> str:
     name = b".".join(labels).lower()
     if len(name.translate(None, _PLAIN)) >= max(len(labels), 1):
-        return ".".join(_escape_label(label) for label in labels).lower(), behind or at + 1
-    return name.decode("ascii"), behind or at + 1
+        return ".".join(_escape_label(label) for label in labels).lower()
+    return name.decode("ascii")
 
 
 def _escape_label(label: bytes) -> str:
@@ -254,8 +282,9 @@ def _read_record(data: bytes, at: int, qname: str, found: _Answers) -> int:
     start = at + _RECORD_HEAD_OCTETS
     if start > len(data):
         raise NeedMoreData
-    kind, record_class, ttl, length = _read_record_head(data, at)
-    end: int = start + length
+    head: tuple[int, int, int, int] = _read_record_head(data, at)
+    kind, record_class, ttl, length = head
+    end = start + length
     if end > len(data):
         raise NeedMoreData
     ttl = ttl if ttl <= _LONGEST_TTL else 0  # RFC 2181 section 8
@@ -285,7 +314,7 @@ def _note_addresses(found: _Answers, owner: str, ttl: int, packed: bytes, size: 
     if not packed or len(packed) % size:
         raise MalformedDns(0, f"{len(packed)} octets where addresses of {size} belong")
     addresses = found.addresses.setdefault(owner, [])
-    addresses.extend((packed[at : at + size], ttl) for at in range(0, len(packed), size))
+    addresses += [(packed[at : at + size], ttl) for at in range(0, len(packed), size)]
 
 
 def _read_name_within(data: bytes, start: int, end: int) -> tuple[str, int]:
@@ -321,6 +350,9 @@ def _read_service_binding(data: bytes, start: int, end: int) -> tuple[str, list[
 
 def _follow(found: _Answers, qname: str) -> tuple[tuple[str, ...], tuple[tuple[bytes, int], ...], int]:
     """Return alias targets, addresses and the shortest time to live, from `qname` on; records may have any order."""
+    if not found.targets:  # nearly always
+        answers = found.addresses.get(qname, ())
+        return (), tuple(answers), min([ttl for _, ttl in answers], default=0)
     chain = [qname]
     seen = {qname}
     addresses: list[tuple[bytes, int]] = []

@@ -1,5 +1,6 @@
 """Octets from the wire as text that is safe to compare, store and print."""
 
+from functools import lru_cache
 from typing import Final
 
 from rules.names import MAX_NAME_OCTETS, fold
@@ -29,6 +30,11 @@ def fold_host(octets: bytes) -> str:
     """
     if len(octets) > MAX_NAME_OCTETS + MAX_PORT_OCTETS:
         return fold(escape(octets[:MAX_NAME_OCTETS])) + "\\"
+    return _fold_short(octets)
+
+
+@lru_cache(maxsize=4096)  # hosts come again and again
+def _fold_short(octets: bytes) -> str:
     if octets.isascii():
         return fold(escape(octets))
     try:

@@ -5,6 +5,7 @@ RFC 8446, RFC 6066 (server name), RFC 7301 (ALPN), RFC 9849 (ECH).
 A hello of 1.7 kB costs about 20 us, a third of it the fingerprint (`bench/extract.py`).
 """
 
+from functools import lru_cache
 from typing import Final
 
 from rules.observation import ClientHello
@@ -35,6 +36,9 @@ _ENCRYPTED_CLIENT_HELLO: Final = int(ExtensionType.ENCRYPTED_CLIENT_HELLO)
 _EXTENSIONS_READ: Final = frozenset(map(int, ExtensionType))
 
 
+_known_ja4 = lru_cache(maxsize=256)(ja4)
+
+
 class _Offer:
     """What has been read of a hello so far."""
 
@@ -54,7 +58,7 @@ class _Offer:
         self.ciphers = b""
         self.extensions: list[int] = []
         self.sni: bytes | None = None
-        self.alpn: list[bytes] = []
+        self.alpn: tuple[bytes, ...] = ()
         self.versions: tuple[int, ...] = ()
         self.signature_algorithms = b""
         self.has_ech = False
@@ -205,14 +209,21 @@ def _read_host_name(body: bytes) -> bytes | None:
     return None
 
 
-def _read_protocol_names(body: bytes) -> list[bytes]:
+# Programs offer the same again and again, here and below.
+@lru_cache(maxsize=256)
+def _read_protocol_names(body: bytes) -> tuple[bytes, ...]:
     """Return the protocol names offered (RFC 7301 section 3.1)."""
     at, stop = _whole(body, 2)
     names = []
     while at < stop:
         start, at = _vector(body, at, 1, stop)
         names.append(body[start:at])
-    return names
+    return tuple(names)
+
+
+@lru_cache(maxsize=256)
+def _as_text(names: tuple[bytes, ...]) -> tuple[str, ...]:
+    return tuple([escape(name[:MAX_PROTOCOL_OCTETS]) for name in names[:MAX_PROTOCOL_NAMES]])
 
 
 def _bounds(message: bytes, at: int, size: int, end: int) -> tuple[int, int]:
@@ -252,7 +263,7 @@ def _whole(body: bytes, size: int) -> tuple[int, int]:
 def _as_hello(offer: _Offer, versions: tuple[int, ...], fingerprint: str) -> ClientHello:
     return ClientHello(
         sni=fold_host(offer.sni) if offer.sni else None,
-        alpn=tuple(escape(name[:MAX_PROTOCOL_OCTETS]) for name in offer.alpn[:MAX_PROTOCOL_NAMES]),
+        alpn=_as_text(offer.alpn),
         versions=versions,
         ja4=fingerprint,
         has_ech=offer.has_ech,
@@ -260,11 +271,11 @@ def _as_hello(offer: _Offer, versions: tuple[int, ...], fingerprint: str) -> Cli
 
 
 def _fingerprint(offer: _Offer, versions: tuple[int, ...], transport: str) -> str:
-    return ja4(
+    return _known_ja4(
         transport=transport,
         version=max(versions),
         ciphers=offer.ciphers,
-        extensions=offer.extensions,
+        extensions=tuple(offer.extensions),
         signature_algorithms=offer.signature_algorithms,
         alpn=offer.alpn[0] if offer.alpn else None,
     )

@@ -2,6 +2,7 @@ import pytest
 from frames import ACK, CLIENT, MS, PSH, RST, SERVER, SYN, Conversation, S, packed, packet, replay, tcp, told
 
 from rules.observation import FlowState
+from sensor.flow import NEVER_NS
 from sensor.half_open import HalfOpen, HalfOpenTable
 from sensor.pipeline import Limits, Pipeline
 
@@ -20,15 +21,16 @@ def test_the_oldest_syn_makes_room_and_is_counted() -> None:
     assert (len(table), table.evicted, table.first_ns) == (2, 1, 1)
     assert list(table.pop_until(1)) == [rows[1]]
     assert table.clear() == [rows[2]]
-    assert table.first_ns is None
+    assert table.first_ns == NEVER_NS
 
 
 def test_both_directions_find_the_syn() -> None:
     table = HalfOpenTable(2)
     key = packed(CLIENT) + packed(SERVER) + b"\x01\x02\x03\x04"
     for asked in (key, packed(SERVER) + packed(CLIENT) + b"\x03\x04\x01\x02"):
-        table.add(key, row(1))
-        assert table.pop(asked) == (key, row(1))
+        waiting = row(1)
+        table.add(key, waiting)
+        assert table.pop(asked) == (key, waiting)
         assert table.pop(asked) is None
 
 
