@@ -10,10 +10,10 @@ from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
-from api.policy_checks import require_blocked, require_never_blocked
+from api.policy.checks import require_blocked, require_never_blocked
 from api.problems import Kind, Problem
-from api.workflow_queries import BlockedBody
-from api.workflow_schemas import BlockedDocument, BlockedList
+from api.requests.bodies import BlockedBody
+from api.schemas.workflow import BlockedDocument, BlockedList
 from db.policy_store import MAX_BLOCKED
 from db.workflow_values import StoredBlocked
 from rules.errors import InvalidPolicy

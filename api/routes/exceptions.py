@@ -11,10 +11,10 @@ from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
-from api.policy_checks import require_exception
+from api.policy.checks import require_exception
 from api.problems import Kind, Problem
-from api.workflow_queries import ExceptionBody, ExceptionQuery
-from api.workflow_schemas import ExceptionDocument, ExceptionPage
+from api.requests.bodies import ExceptionBody, ExceptionQuery
+from api.schemas.workflow import ExceptionDocument, ExceptionPage
 from db.policy_store import MAX_EXCEPTIONS
 from db.workflow_values import ExceptionStatus, StoredException
 from rules.event import uuid7

@@ -10,13 +10,13 @@ from api.caller import Who
 from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import document, json_response
-from api.list_schemas import KnownProfileDocument, ProfileList
-from api.listed import profile_document
+from api.feeds.listed import profile_document
 from api.openapi import problems
-from api.policy_checks import PROFILES_FULL, require_profile
+from api.policy.checks import PROFILES_FULL, require_profile
 from api.problems import Kind, Problem
-from api.workflow_queries import ProfileBody
-from api.workflow_schemas import ProfilePreviewDocument
+from api.requests.bodies import ProfileBody
+from api.schemas.lists import KnownProfileDocument, ProfileList
+from api.schemas.workflow import ProfilePreviewDocument
 from db.workflow_values import StoredProfile
 from rules.list_effects import ListEffect
 from rules.profiles import BUILT_IN, Profile

@@ -11,10 +11,10 @@ from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
-from api.policy_checks import SANCTIONED, require_sanction
+from api.policy.checks import SANCTIONED, require_sanction
 from api.problems import Kind, Problem
-from api.workflow_queries import SanctionBody
-from api.workflow_schemas import IngressDocument, IngressList
+from api.requests.bodies import SanctionBody
+from api.schemas.workflow import IngressDocument, IngressList
 from db.policy_store import MAX_SANCTIONS
 from db.workflow_values import ExceptionStatus, StoredSanction
 from rules.event import uuid7
