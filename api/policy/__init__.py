@@ -1,1 +1,1 @@
-"""What people change of the policy: whether it can be said, what it would do, and how sensors elsewhere take it."""
+"""The policy as people see and change it: what it holds, what a change would do, and how sensors elsewhere take it."""
