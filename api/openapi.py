@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api.idempotency import APART
-from api.output_queries import InboundBody
+from api.middleware.idempotency import APART
 from api.problems import MEDIA_TYPE
-from api.schemas import ProblemDocument
+from api.requests.output_bodies import InboundBody
+from api.schemas.problems import ProblemDocument
 
 SCHEMA_PATH = "#/components/schemas/{model}"
 _TITLES = {

@@ -23,7 +23,7 @@ from sqlalchemy import text
 from store import BUSY_SOURCE, SECOND_NS, T0_NS, make_events
 
 from api.app import create_app
-from api.server import ApiServer, bind, parse_listen
+from api.serving.server import ApiServer, bind, parse_listen
 from db.engine import writing
 from db.store import Store, open_store
 from rules.event import rfc3339

@@ -19,9 +19,9 @@ from stand_ins import make_certificate
 
 from api.access.config import AccessConfig
 from api.app import create_app
-from api.sensor_rules import SensorRules
-from api.server import ApiServer, ListenAddress, Reach, bind
-from api.tls import Certificate
+from api.policy.sensor_rules import SensorRules
+from api.serving.server import ApiServer, ListenAddress, Reach, bind
+from api.serving.tls import Certificate
 from db.store import open_store
 from db.values import EventFilter, TokenScope
 from db.workflow_values import StoredDecision

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from api.access.control import client_address
 from api.access.principal import Principal, principal_of
-from api.streaming import REQUEST_ID
+from api.serving.streaming import REQUEST_ID
 from db.access_values import ActorKind, AuditEntry, AuditOutcome
 from db.audit import MAX_TEXT, Act, digest_of
 from db.store import Store

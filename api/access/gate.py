@@ -15,7 +15,7 @@ from api.access.principal import NOBODY, Principal, principal_of
 from api.access.table import ACTIONS, DEEDS, Rule, rule_of
 from api.caller import SCOPE_KEY, Caller
 from api.problems import Kind, Problem
-from api.streaming import ANSWER_HEADERS
+from api.serving.streaming import ANSWER_HEADERS
 from db.access_values import ActorKind, AuditOutcome
 from db.values import Token
 from rules.profiles import DEFAULT_PROFILE

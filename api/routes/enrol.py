@@ -9,12 +9,12 @@ from api.access.audit import audit
 from api.access.credentials import MAX_TOKENS
 from api.access.principal import principal_of
 from api.access.secrets import digest_of, new_id, new_secret, written
-from api.access_schemas import EnrolledDocument
 from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
+from api.schemas.access import EnrolledDocument
 from db.values import Token, TokenScope
 from rules.event import DEMONSTRATION
 

@@ -9,11 +9,11 @@ from starlette.responses import Response
 from api.access.audit import audit
 from api.dependencies import Context
 from api.documents import json_response
-from api.list_schemas import DiffDocument, EntryPage, ListDocument, ListList, SnapshotList
-from api.listed import body_of, changes, entry_page, list_document, profile_document
+from api.feeds.listed import body_of, changes, entry_page, list_document, profile_document
 from api.openapi import problems
 from api.problems import Kind, Problem
-from api.queries import ConfirmBody, DiffQuery, EntryQuery, ProfileQuery
+from api.requests.parameters import ConfirmBody, DiffQuery, EntryQuery, ProfileQuery
+from api.schemas.lists import DiffDocument, EntryPage, ListDocument, ListList, SnapshotList
 from rules.blocklist import ListName
 from rules.event import rfc3339
 

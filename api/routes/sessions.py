@@ -7,11 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access.audit import audit
-from api.access_schemas import SessionList
 from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
+from api.schemas.access import SessionList
 
 router = APIRouter(tags=["access"])
 

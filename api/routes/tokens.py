@@ -13,13 +13,13 @@ from api.access.audit import audit
 from api.access.credentials import MAX_TOKENS
 from api.access.enrolment import checked_expiry
 from api.access.secrets import digest_of, new_id, new_secret, written
-from api.access_schemas import NewTokenDocument, TokenDocument, TokenList
 from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
-from api.queries import Time
+from api.requests.parameters import Time
+from api.schemas.access import NewTokenDocument, TokenDocument, TokenList
 from db.values import Token, TokenScope
 from rules.blocklist import ListName
 from rules.event import DEMONSTRATION

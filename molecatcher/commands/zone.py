@@ -148,7 +148,7 @@ def _files(settings: "Settings") -> "ZoneKeyFiles":
 
 
 def _print_configuration(key: "ZoneKey", settings: "Settings", server: str | None) -> None:
-    from api.server import parse_listen
+    from api.serving.server import parse_listen
     from api.zone.profile_zones import zone_name
     from molecatcher.lists.resolver_configuration import configurations
     from molecatcher.processes.open_zone import zone_origin

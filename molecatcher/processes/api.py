@@ -13,7 +13,7 @@ from api.app import change_access, create_app, is_proxy
 from api.context import ApiContext, CatalogueStatus, CatalogueUpdate, PolicyStatus, SanctionedDomain, ServiceRow
 from api.feeds import FORMATS
 from api.sealed import Seal
-from api.server import ApiServer, bind, parse_listen
+from api.serving.server import ApiServer, bind, parse_listen
 from db.errors import DbError
 from db.output_store import MAX_DEAD
 from db.store import open_store

@@ -3,7 +3,7 @@
 import threading
 from typing import Protocol
 
-from api.server import ListenAddress
+from api.serving.server import ListenAddress
 
 
 class Server(Protocol):

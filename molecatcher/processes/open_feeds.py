@@ -7,8 +7,8 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from api.app import create_feed_app
-from api.server import ApiServer, Reach, bind, parse_listen
-from api.tls import Certificate
+from api.serving.server import ApiServer, Reach, bind, parse_listen
+from api.serving.tls import Certificate
 from molecatcher.access_file import load_access
 from molecatcher.errors import SetupError
 from molecatcher.processes.listener_thread import ListenerThread

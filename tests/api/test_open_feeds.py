@@ -13,11 +13,11 @@ import pytest
 from installation import SECOND_NS, Installation, add_token, wait_until
 from stand_ins import make_certificate
 
-from api import slow_clients
 from api.app import create_app
 from api.errors import RefusedListenAddress, UnusableCertificate
-from api.server import parse_listen
-from api.tls import Certificate
+from api.serving import slow_clients
+from api.serving.server import parse_listen
+from api.serving.tls import Certificate
 from db.values import TokenScope
 from molecatcher.errors import SetupError
 from molecatcher.processes.open_feeds import OpenFeeds, listen_openly

@@ -10,7 +10,7 @@ from installation import Installation, wait_until
 
 from api.access.config import AccessConfig
 from api.app import create_app
-from api.server import ApiServer, bind, parse_listen
+from api.serving.server import ApiServer, bind, parse_listen
 
 
 @contextmanager

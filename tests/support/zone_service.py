@@ -12,7 +12,7 @@ import dns.tsig
 import dns.zone
 from installation import snapshot_of, wait_until
 
-from api.server import parse_listen
+from api.serving.server import parse_listen
 from api.zone.answers import Answers
 from api.zone.keys import Keyring, ZoneKey, tsig_key
 from api.zone.notices import Target

@@ -17,7 +17,6 @@ from installation import Installation, add_token, wait_until
 from people import sign_in
 from stand_ins import make_certificate
 
-from api import slow_clients
 from api.access.config import AccessConfig, AddressConfig, LimitConfig, ProxyConfig, TlsConfig, parse_access
 from api.access.principal import Principal
 from api.access.proxies import TrustedProxies
@@ -26,8 +25,9 @@ from api.access.table import Area
 from api.app import create_app, is_proxy
 from api.errors import UnusableAccessConfig
 from api.problems import Kind, Problem
-from api.server import ApiServer, ListenAddress, Reach, bind
-from api.tls import Certificate
+from api.serving import slow_clients
+from api.serving.server import ApiServer, ListenAddress, Reach, bind
+from api.serving.tls import Certificate
 from db.access_values import AccessRole, ActorKind
 from db.values import TokenScope
 from molecatcher.access_file import plan_listening

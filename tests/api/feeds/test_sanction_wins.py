@@ -23,8 +23,8 @@ from name_readers import read_star_names
 from policy_zone import Zone
 from zone_service import ORIGIN, Zones
 
-from api.decisions import decisions
 from api.errors import UnrenderableSnapshot
+from api.feeds.decisions import decisions
 from api.feeds.formats.base import Format
 from api.feeds.registry import REGISTRY
 from api.feeds.rpz import soa_text

@@ -13,7 +13,7 @@ from raw_answers import NOT_HTTP, answering
 
 from api.app import create_app
 from api.routes.feeds import FEEDS
-from api.server import ApiServer, bind, parse_listen
+from api.serving.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from molecatcher.commands.fetch import EPILOG, RECIPES
 from molecatcher.errors import FetchError

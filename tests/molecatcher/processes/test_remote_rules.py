@@ -18,7 +18,7 @@ from installation import Installation, add_token, wait_until
 from api.access.config import AccessConfig
 from api.app import create_app
 from api.context import ApiContext, CatalogueUpdate
-from api.server import ApiServer, bind, parse_listen
+from api.serving.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from db.values import TokenScope
 from db.workflow_values import ExceptionStatus, StoredSanction
