@@ -113,6 +113,15 @@ def test_what_proves_nothing_ends_nothing(
     assert alive(installation) == {"u-1/a"}
 
 
+def test_what_proves_nothing_is_not_kept_to_be_repeated(installation: Installation, page: httpx.Client) -> None:
+    for path, status in ((PATH, 400), ("/v1/webhooks/nobody", 400), ("/nothing", 404)):
+        for _ in range(2):
+            answer = page.post(path, headers={"Idempotency-Key": "again"})
+            assert (answer.status_code, "idempotency-replayed" in answer.headers) == (status, False)
+    with closing(sqlite3.connect(installation.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM answered_requests").fetchone() == (0,)
+
+
 def test_without_a_provider_there_is_nobody_to_tell(client: httpx.Client) -> None:
     assert client.post(PATH, data={"logout_token": "a.b.c"}).status_code == 404
 
