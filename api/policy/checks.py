@@ -5,7 +5,6 @@ Each raises `Problem` with the field that is wrong; `prefix` is where that field
 
 from api.problems import Kind, Problem
 from api.requests.bodies import BlockedBody, DraftBody, ExceptionBody, ProfileBody, SanctionBody
-from rules.catalogue import CATEGORIES
 from rules.errors import InvalidPolicy
 from rules.overlay import (
     is_shadowed,
@@ -19,6 +18,7 @@ from rules.policy import Blocked, PolicyOrigin, Sanction
 from rules.policy_draft import PolicyDraft
 from rules.profiles import BUILT_IN, MAX_PROFILES, Profile
 from rules.ruleset import Ruleset
+from rules.service import CATEGORIES
 
 SHADOWED = "The policy file has an exception for the same sources and service, which wins: change it there."
 KNOWN = "This entry is there already: remove it first, or change it in the policy file."

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from api.requests.parameters import DEFAULT_LIMIT, MAX_LIMIT, EventFilterQuery, FindingQuery, ServiceId
 from db.values import FindingState
 from db.workflow_values import ExceptionStatus, FindingChange, SearchedResource
-from rules.catalogue import Trust
 from rules.policy_draft import PolicyDraft
 from rules.policy_tables import BlockedTable, ExceptionTable, SanctionTable
 from rules.profiles import MOST_GROWTH, MOST_SHRINK, FindingUse, ProfileTable
+from rules.service import Trust
 from rules.verdict import Decision
 
 MAX_IDS = 500

@@ -7,9 +7,9 @@ from pydantic import Field
 
 from api.schemas.document import TIME, Document
 from rules.blocklist import EntryKind, ListName, Origin, Scope
-from rules.catalogue import Trust
 from rules.list_guards import Guard
 from rules.profiles import FindingUse
+from rules.service import Trust
 from rules.verdict import Role
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molecatcher.commands.options import FormatOption
+from molecatcher.commands.options import AllowOption, DenyOption, FormatOption
 
 if TYPE_CHECKING:
     from db.store import Store
@@ -50,12 +50,8 @@ def create(
         str | None, typer.Option("--profile", metavar="NAME", help="Only in this profile (default: any)")
     ] = None,
     sensor: Annotated[str | None, typer.Option("--sensor", metavar="ID", help="Only as this sensor")] = None,
-    allow: Annotated[
-        list[str] | None, typer.Option("--allow", metavar="PREFIX", help="Only from here (repeatable)")
-    ] = None,
-    deny: Annotated[
-        list[str] | None, typer.Option("--deny", metavar="PREFIX", help="Never from here (repeatable)")
-    ] = None,
+    allow: AllowOption = None,
+    deny: DenyOption = None,
     expires: Annotated[
         str | None, typer.Option("--expires", metavar="90d|12h", help="Good for so long (default: until revoked)")
     ] = None,

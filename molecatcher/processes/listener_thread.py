@@ -56,4 +56,5 @@ class ListenerThread:
     def stop(self) -> None:
         """End, and let what is being answered finish for some seconds."""
         self._server.stop()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()

@@ -3,7 +3,6 @@
 import shutil
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -15,6 +14,7 @@ from access_server import serving
 from free_ports import free_port
 from installation import Installation, add_token, wait_until
 from people import sign_in
+from servers import running
 from stand_ins import make_certificate
 
 from api.access.config import AccessConfig, AddressConfig, LimitConfig, ProxyConfig, TlsConfig, parse_access
@@ -55,15 +55,8 @@ def open_to_all(installation: Installation, config: AccessConfig, certificate: C
     server = ApiServer(
         app, bind(ListenAddress("0.0.0.0", 0)), certificate, reach=Reach.EVERYTHING, is_proxy=partial(is_proxy, app)
     )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_until(lambda: server.is_started)
+    with running(server):
         yield server.address
-    finally:  # a thread that goes on would keep a failed run from ending
-        server.stop()
-        thread.join(10)
-    assert not thread.is_alive()
 
 
 def client_of(pem: Path, address: ListenAddress, own: Path | None = None) -> httpx.Client:
