@@ -1,6 +1,5 @@
 """A whole installation for each test: a SQLite store, the application, and uvicorn on a loopback port."""
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from installation import Installation, event_of, names_of, snapshot_of, wait_unt
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from servers import running
 
 from api.app import create_app
 from api.serving.server import ApiServer, bind, parse_listen
@@ -40,15 +40,10 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
     with empty_store(path) as store:
         installation = Installation(store, path)
         server = ApiServer(with_callers(create_app(installation.context())), bind(parse_listen("127.0.0.1:0")))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        wait_until(lambda: server.is_started)
-        installation.url = f"http://{server.address}"
-        installation.stop = server.stop
-        yield installation
-        server.stop()
-        thread.join(10)
-        assert not thread.is_alive()
+        with running(server):
+            installation.url = f"http://{server.address}"
+            installation.stop = server.stop
+            yield installation
 
 
 @pytest.fixture
