@@ -28,7 +28,7 @@ from api.access.secrets import digest_of, new_id, new_secret, written
 from api.app import create_app
 from api.context import ApiContext, CatalogueStatus, PolicyStatus
 from api.feeds import FeedFormat
-from api.server import ApiServer, bind, parse_listen
+from api.serving.server import ApiServer, bind, parse_listen
 from db.store import open_store
 from db.values import Token, TokenScope
 from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot, digest

@@ -20,12 +20,13 @@ from rules.blocklist import (
     WithheldAddress,
     shared,
 )
-from rules.catalogue import Catalogue, ListKind, Network, Service
+from rules.catalogue import Catalogue, Network
 from rules.matcher import EXACT_MARK, WILDCARDS
 from rules.names import ancestors, normalise
 from rules.policy import Blocked, Policy
 from rules.profiles import AGENTS_ONLY, Profile
 from rules.public_suffix import is_public_suffix
+from rules.service import ListKind, Service
 from rules.verdict import Decision, Role
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -13,12 +13,12 @@ from starlette.responses import Response
 from api.access.gate import profile_of
 from api.access.principal import principal_of
 from api.context import ApiContext
-from api.decisions import DEFAULT_SCOPES, Decision, DecisionStream, Wanted, decisions
 from api.dependencies import Context
 from api.documents import json_response
+from api.feeds.decisions import DEFAULT_SCOPES, Decision, DecisionStream, Wanted, decisions
+from api.feeds.pull_log import Pulled, note_pull
 from api.openapi import problems
 from api.problems import FORBIDDEN, Kind, Problem
-from api.pull_log import Pulled, note_pull
 from db.access_values import ActorKind
 from db.values import Token
 from rules.blocklist import Body, ListName, Snapshot, decode

@@ -54,7 +54,10 @@ NAMES, URLS, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_UR
 
 
 class Publisher:
-    """Owns the lists in force. `snapshot` is a dictionary look-up; building happens in a thread of its own."""
+    """Owns the lists in force. `snapshot` is a dictionary look-up; building happens in two threads of its own.
+
+    One asks the DNS and publishes what follows; the other has what is there follow changed rules meanwhile.
+    """
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class Publisher:
         *,
         files: ListFiles,
         agent_addresses: SharedFile[dict[str, tuple[str, str]]] | None = None,
-        prepare: Callable[[Snapshot], object] = lambda _snapshot: None,
+        prepare: Callable[[Snapshot, float], object] = lambda _snapshot, _until_s: None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.resolution_problem = "the listed names have not been resolved yet"
@@ -79,15 +82,18 @@ class Publisher:
         self._use = ProfileUse(store, self._profile_names, now_ns)
         self._sightings: list[NameSighting] = []
         self._observed: frozenset[str] = frozenset()
-        self._changing = threading.Lock()  # a list is published or withdrawn under the rules that were looked at
         self._wake = threading.Event()
+        self._has_new_rules = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._threads = [
+            threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
+            for target in (self._publish_always, self._follow_always)
+        ]
 
     @property
     def is_alive(self) -> bool:
         """Tell whether lists are still being built."""
-        return self._thread.is_alive()
+        return all(thread.is_alive() for thread in self._threads)
 
     def start(self) -> None:
         """Take up the stored snapshots, publish the names, and begin to resolve in the background.
@@ -96,7 +102,8 @@ class Publisher:
         """
         self._restore()
         self._catch_up()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def snapshot(self, name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot | None:
         """Return the list in force, None before there is one."""
@@ -128,6 +135,10 @@ class Publisher:
         return [(profile, profile.name in in_use) for profile in self._ruleset().policy.profiles]
 
     def rules_changed(self) -> None:
+        """Have the lists follow the rules, in a thread: many large ones take minutes."""
+        self._has_new_rules.set()
+
+    def follow_rules(self) -> None:
         """Publish under the new rules: names at once; addresses go through resolution again before they are trusted.
 
         While the store is away no list is handed out (503, firewalls keep theirs): the old ones may hit what is now
@@ -141,9 +152,10 @@ class Publisher:
         self._wake.set()
 
     def stop(self) -> None:
-        """End the thread as soon as its current resolution is done."""
+        """End the threads, each as soon as it is done with what it does."""
         self._stopping.set()
         self._wake.set()
+        self._has_new_rules.set()
 
     def publish_names(self) -> None:
         """Publish names and URLs of every profile; what is refused leaves those in force, but for what is spared."""
@@ -256,7 +268,7 @@ class Publisher:
         self._look_at_observed(now_ns)
         built = [self._build(rules, profile, known, now_ns) for profile in profiles]
         spared = Spared(networks=self._spared_networks(rules, known, now_ns))
-        with self._changing:
+        with self._lists.changing():
             if _is_same(rules, self._ruleset()):
                 for profile, body in zip(profiles, built, strict=True):
                     self._lists.publish(ADDRESSES, profile, body, spared)
@@ -269,7 +281,12 @@ class Publisher:
             found = agent_addresses(rules.catalogue, rules.policy, resolved, now_ns)
             self._agent_addresses.write(dict(sorted(found.items())[:MOST_AGENT_ADDRESSES]))
 
-    def _run(self) -> None:
+    def _follow_always(self) -> None:
+        while self._has_new_rules.wait() and not self._stopping.is_set():
+            self._has_new_rules.clear()
+            self.follow_rules()
+
+    def _publish_always(self) -> None:
         self._lists.prepare_all()
         while not self._stopping.is_set():
             self._wake.clear()
@@ -298,7 +315,7 @@ class Publisher:
 
     def _catch_up(self) -> None:
         """Bring the lists in force up to the rules, the time (sanctions expire) and what was seen meanwhile."""
-        with self._changing:
+        with self._lists.changing():
             self._withdraw_addresses()
             self.publish_names()
 

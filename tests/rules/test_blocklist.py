@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from observations import NOW_NS
 
 from rules.blocklist import AddressEntry, NameEntry, NameList, Origin, Scope, decode, digest, encode
-from rules.catalogue import Catalogue, ListKind, Service, Trust
+from rules.catalogue import Catalogue
 from rules.list_building import (
     MOST_SERVICES,
     agent_addresses,
@@ -19,6 +19,7 @@ from rules.list_building import (
 )
 from rules.policy import Policy, Sanction
 from rules.policy_reader import parse_policy
+from rules.service import ListKind, Service, Trust
 
 POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
 

@@ -17,9 +17,10 @@ from netns import Host, Network, needs_root
 
 from api.feeds import FeedFormat, render
 from rules.blocklist import AddressList
-from rules.catalogue import Catalogue, Service, Trust
+from rules.catalogue import Catalogue
 from rules.list_building import build_addresses
 from rules.policy import Policy, Sanction
+from rules.service import Service, Trust
 
 pytestmark = needs_root
 LISTED, SANCTIONED, ADDED = ("3.0.0.7", "2600::7"), ("3.0.0.8", "2600::8"), ("3.0.0.9", "2600::9")

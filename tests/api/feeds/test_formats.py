@@ -14,9 +14,10 @@ from api.errors import UnrenderableSnapshot
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.registry import REGISTRY
 from rules.blocklist import AddressEntry, AddressList, Body, ListName, NameEntry, NameList, Scope, UrlList
-from rules.catalogue import Catalogue, Service, Trust
+from rules.catalogue import Catalogue
 from rules.list_building import build_addresses, build_names, build_urls, protected_names
 from rules.policy import Policy, Sanction
+from rules.service import Service, Trust
 
 
 def file_name(feed: Format) -> str:
