@@ -10,7 +10,6 @@ the first can be compared. Every answer is asked for as if at the moment of the 
 import argparse
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +17,9 @@ from pathlib import Path
 
 import httpx
 from built_lists import build_lists
-from installation import Installation, wait_until
+from installation import Installation
 from msgspec.structs import replace
+from servers import running
 from sqlalchemy import text
 from store import BUSY_SOURCE, SECOND_NS, T0_NS, make_events
 
@@ -163,16 +163,11 @@ def serving(store: Store, path: Path, now_ns: int) -> Iterator[httpx.Client]:
     installation.publish_both()
     installation.beat()
     build_lists(installation, path.parent / "lists")
-    server = ApiServer(create_app(installation.context()), bind(parse_listen("127.0.0.1:0")))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_until(lambda: server.is_started)
-    try:
-        with httpx.Client(base_url=f"http://{server.address}", trust_env=False, timeout=120) as client:
-            yield client
-    finally:
-        server.stop()
-        thread.join()
+    with (
+        running(ApiServer(create_app(installation.context()), bind(parse_listen("127.0.0.1:0")))) as server,
+        httpx.Client(base_url=f"http://{server.address}", trust_env=False, timeout=120) as client,
+    ):
+        yield client
 
 
 def addresses(client: httpx.Client, end_ns: int, total_ns: int) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,6 @@ from db import (
     sensors,
     sightings,
     snapshots,
-    tokens,
 )
 from db.access_store import AccessStore
 from db.answered import AnsweredStore
@@ -54,7 +53,6 @@ from db.values import (
     Resolution,
     ServiceCount,
     SnapshotRow,
-    Token,
 )
 from db.workflow_values import FindingChange, HistoryEntry
 from rules.event import Event
@@ -332,49 +330,3 @@ class Store(AccessStore):
         """Return what is known of every name, by name."""
         with reading(self._engine) as connection:
             return resolutions.resolutions(connection)
-
-    def add_token(self, token: Token, limit: int) -> bool:
-        """Keep a new token; tell whether there was room for it among `limit`."""
-        with writing(self._engine) as connection:
-            if tokens.count(connection) >= limit:
-                return False
-            tokens.add(connection, token)
-            return True
-
-    def exchange_token(self, used_up: str, token: Token, at_ns: int, limit: int) -> bool:
-        """Keep a token in place of one that ends; tell whether that one was good, and there was room among `limit`."""
-        with writing(self._engine) as connection:
-            if tokens.count(connection) >= limit or not tokens.revoke(connection, used_up, at_ns):
-                return False
-            tokens.add(connection, token)
-            return True
-
-    def tokens(self) -> list[Token]:
-        """Return every token, the oldest first; revoked ones too."""
-        with reading(self._engine) as connection:
-            return tokens.tokens(connection)
-
-    def rotate_token(self, token_id: str, digest: bytes) -> bool:
-        """Give a token a new secret beside its newest one; tell whether there is such a token, not revoked."""
-        with writing(self._engine) as connection:
-            return tokens.rotate(connection, token_id, digest)
-
-    def drop_previous_secret(self, token_id: str) -> bool:
-        """Leave a token only its newest secret; tell whether there is such a token."""
-        with writing(self._engine) as connection:
-            return tokens.drop_previous(connection, token_id)
-
-    def revoke_token(self, token_id: str, at_ns: int) -> bool:
-        """End a token for good; tell whether there is such a token, not revoked before."""
-        with writing(self._engine) as connection:
-            return tokens.revoke(connection, token_id, at_ns)
-
-    def touch_tokens(self, used_at_ns: Mapping[str, int]) -> None:
-        """Keep when each token was last used, unless a later time is there."""
-        with writing(self._engine) as connection:
-            tokens.touch(connection, used_at_ns)
-
-    def token_revision(self) -> int:
-        """Return a number that differs after every change of a token but its last use."""
-        with reading(self._engine) as connection:
-            return tokens.revision(connection)
