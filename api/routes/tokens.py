@@ -22,7 +22,7 @@ from api.problems import Kind, Problem
 from api.requests.bodies import LINE, Person
 from api.requests.parameters import Time
 from api.schemas.access import NewTokenDocument, TokenDocument, TokenList
-from db.values import Token, TokenScope
+from db.values import SENSORS, Token, TokenScope
 from rules.blocklist import ListName
 from rules.event import DEMONSTRATION
 
@@ -56,7 +56,7 @@ class TokenBody(BaseModel):
 
     @model_validator(mode="after")
     def _is_a_sensor_bound(self) -> Self:
-        if self.sensor is not None and not {TokenScope.EVENTS_WRITE, TokenScope.SENSORS_ENROL} & {*self.scopes}:
+        if self.sensor is not None and SENSORS.isdisjoint(self.scopes):
             raise ValueError("sensor: only a token with the scope events:write or sensors:enrol is a sensor's")
         if self.sensor == DEMONSTRATION:
             raise ValueError(f"sensor: {DEMONSTRATION} is the demonstration's: choose another id")

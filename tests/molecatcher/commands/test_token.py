@@ -83,7 +83,8 @@ def test_a_name_that_a_terminal_would_obey_is_only_shown(tmp_path: Path) -> None
         ("--deny", "::ffff:10.0.0.0/104"),
         ("--expires", "0d"),
         ("--expires", "soon"),
-        ("--sensor", "demonstration"),
+        ("--scope", "events:write", "--sensor", "demonstration"),
+        ("--sensor", "gateway-1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, options: tuple[str, str]) -> None:
