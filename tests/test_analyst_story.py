@@ -166,7 +166,6 @@ def test_from_the_alert_to_the_exception_and_the_list(
     page.submit("Go ahead", "#agree")
     wait_for(lambda: "ngrok-agent.com" not in feed(address), 20)
     page.go("/audit")
-    for action in ("finding.update", "exception"):
-        assert action in page.text("#content")
+    assert all(action in page.text("#content") for action in ("finding.update", "exception"))
     errors = [row["message"] for row in browser.get_log("browser") if row["level"] == "SEVERE"]
     assert errors == []
