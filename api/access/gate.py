@@ -54,6 +54,7 @@ async def authorize(request: Request) -> None:
         begin_act(request, principal, action, target)
     elif deed := DEEDS.get(f"{request.method} {request.scope['route'].path}"):
         await run_in_threadpool(audit, request, deed, target)  # first: what cannot be noted does not happen
+        begin_act(request, principal, deed, target)
 
 
 async def _identify(request: Request, rule: Rule, control: AccessControl) -> Principal:

@@ -1,7 +1,8 @@
 """`Idempotency-Key`: a POST that is sent again with its key is answered again and does nothing again.
 
 After draft-ietf-httpapi-idempotency-key-header-07: 409 while the first one is worked on, 422 for another request under
-the same key. A key is its caller's own and holds for 24 hours. Answers of 500 and above are not kept.
+the same key. A key is its caller's own and holds for 24 hours. Answers of 500 and above are not kept, nor those to
+whom nobody knows: they would push out the others.
 """
 
 import hashlib
@@ -13,9 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access.principal import principal_of
 from api.caller import caller_of
 from api.context import ApiContext
 from api.problems import Kind, Problem
+from api.serving.slow_clients import PEER_CERTIFICATE
+from db.access_values import ActorKind
 from db.errors import DbError
 from db.workflow_values import Answered
 
@@ -60,7 +64,8 @@ class IdempotentRequests:
         try:
             await self.app(scope, _again(body), answer.send)
         finally:
-            await run_in_threadpool(_finish, context, caller, key, answer)
+            is_known = principal_of(request).kind is not ActorKind.NOBODY
+            await run_in_threadpool(_finish, context, caller, key, answer, is_known=is_known)
         for message in answer.messages:
             await send(message)
 
@@ -84,17 +89,19 @@ class _Kept:
         self.messages.append(message)
 
 
-def asker(name: str, address: str, *said: str) -> str:
-    """Return a digest of who asks, from where, and of the credentials said, which are judged only behind this.
+def asker(name: str, address: str, certificate: str, *said: str) -> str:
+    """Return a digest of who asks, from where, and of the credentials shown, which are judged only behind this.
 
     So an answer is repeated to none but who had it before.
     """
-    return hashlib.sha256("\n".join([name, address, *said]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([name, address, certificate, *said]).encode()).hexdigest()
 
 
 def _asker(request: Request) -> str:
-    address = request.client.host if request.client else ""
-    return asker(caller_of(request).name, address, *(request.headers.get(name, "") for name in CREDENTIALS))
+    address, certificate = request.client.host if request.client else "", getattr(request.state, PEER_CERTIFICATE, "")
+    return asker(
+        caller_of(request).name, address, certificate, *(request.headers.get(name, "") for name in CREDENTIALS)
+    )
 
 
 def _context(scope: Scope) -> ApiContext:
@@ -110,10 +117,10 @@ def _repeat(earlier: Answered, fingerprint: bytes) -> Response:
     return Response(earlier.body, earlier.status, {**earlier.headers, "Idempotency-Replayed": "true"})
 
 
-def _finish(context: ApiContext, caller: str, key: str, answer: _Kept) -> None:
+def _finish(context: ApiContext, caller: str, key: str, answer: _Kept, *, is_known: bool) -> None:
     store = context.store.answered
     try:
-        if 0 < answer.status < FAILED and answer.status not in REFUSED:
+        if is_known and 0 < answer.status < FAILED and answer.status not in REFUSED:
             store.finish(caller, key, Answered(b"", 0, answer.status, answer.headers, answer.body))
         else:
             store.forget(caller, key)

@@ -1,9 +1,12 @@
 """Connections that end, however slow the client is, and hold little, whatever it sends."""
 
 import asyncio
+import hashlib
+import ssl
 from collections.abc import Callable
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.serving.streaming import CUT_OFF
@@ -15,6 +18,26 @@ MAX_HEAD_OCTETS = 64 * 1024
 PEER_CERTIFICATE = "peer_certificate"
 
 
+class _Parser(httptools.HttpRequestParser):
+    """Ends the connection after a request for another protocol, which is answered as if it had not asked.
+
+    RFC 9110 section 7.8 allows it, and no more can be read. uvicorn would warn each time, and anybody could fill the
+    log.
+    """
+
+    def __init__(self, protocol: "LocalProtocol") -> None:
+        super().__init__(protocol)
+        self._protocol = protocol
+        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # what a transport hands over
+        """Read octets."""
+        try:
+            super().feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._protocol.cycle.keep_alive = False
+
+
 class LocalProtocol(HttpToolsProtocol):
     """HTTP/1.1 with heads of a bounded size, one request at a time: the parser bounds neither.
 
@@ -24,6 +47,7 @@ class LocalProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.parser = _Parser(self)
         self._is_in_head = True
         self._head_octets = 0
 
@@ -58,13 +82,6 @@ class LocalProtocol(HttpToolsProtocol):
         self._is_in_head = False
         super().on_headers_complete()
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Answer a request for another protocol as if it had not asked (RFC 9110 7.8), and close: no more is read.
-
-        The parent warns twice instead, and anybody could fill the log.
-        """
-        self.cycle.keep_alive = False
-
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be read; nothing is written into an answer that has begun."""
         if self._is_answering:
@@ -88,7 +105,8 @@ class BoundedProtocol(LocalProtocol):
 
     A trusted proxy, which `is_proxy` knows, has no share: many come through it.
 
-    The subject of a client's certificate, which TLS has checked, is in `request.state` for whoever decides by it.
+    The SHA-256 of a client's certificate, which TLS has checked, is in `request.state` for whoever decides by it ("":
+    none); its subject would not do, many have alternative names alone.
     """
 
     connection_s: float | None = CONNECTION_S
@@ -104,7 +122,7 @@ class BoundedProtocol(LocalProtocol):
         if self._count_of_address() > MAX_AN_ADDRESS and not self._is_proxy(self.client[0] if self.client else ""):
             self.cut()
             return
-        self.app_state = self.app_state | {PEER_CERTIFICATE: _subject(transport.get_extra_info("peercert"))}
+        self.app_state = self.app_state | {PEER_CERTIFICATE: _fingerprint(transport.get_extra_info("ssl_object"))}
         self._deadlines = [self.loop.call_later(FIRST_REQUEST_S, self._require_request)]
         if self.connection_s is not None:
             self._deadlines.append(self.loop.call_later(self.connection_s, self.cut))
@@ -131,7 +149,7 @@ class PatientProtocol(BoundedProtocol):
     connection_s = None
 
 
-def _subject(certificate: dict[str, Any] | None) -> str:
-    """Return the subject of a certificate that was checked, "" without one."""
-    pairs = [f"{name}={value}" for row in (certificate or {}).get("subject", ()) for name, value in row]
-    return ", ".join(pairs) or ("unnamed" if certificate else "")
+def _fingerprint(tls: ssl.SSLObject | None) -> str:
+    """Return the SHA-256 of a client's certificate, "" without one."""
+    certificate = tls.getpeercert(binary_form=True) if tls else None
+    return hashlib.sha256(certificate).hexdigest() if certificate else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molecatcher.commands.options import FormatOption
+from molecatcher.commands.options import AllowOption, DenyOption, FormatOption
 
 if TYPE_CHECKING:
     from api.zone.keys import ZoneKey
@@ -44,12 +44,8 @@ ServerOption = Annotated[
 def create(
     name: NameArgument,
     *,
-    allow: Annotated[
-        list[str] | None, typer.Option("--allow", metavar="PREFIX", help="Only from here (repeatable)")
-    ] = None,
-    deny: Annotated[
-        list[str] | None, typer.Option("--deny", metavar="PREFIX", help="Never from here (repeatable)")
-    ] = None,
+    allow: AllowOption = None,
+    deny: DenyOption = None,
     notify: Annotated[
         list[str] | None,
         typer.Option("--notify", metavar="ADDRESS[:PORT]", help="Tell this secondary of new serials (repeatable)"),

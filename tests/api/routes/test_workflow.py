@@ -35,7 +35,7 @@ reason = "in the file"
 [services]
 devtunnels = "block"
 """
-LOCAL_ASKER = asker("local", "127.0.0.1", *[""] * len(CREDENTIALS))
+LOCAL_ASKER = asker("local", "127.0.0.1", "", *[""] * len(CREDENTIALS))
 
 
 def only_finding(client: httpx.Client, **query: str) -> dict[str, Any]:

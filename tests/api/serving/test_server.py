@@ -5,12 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import httpx
 import pytest
 from installation import Eventually, Installation
+from servers import running
 
 from api.app import create_app
 from api.errors import RefusedListenAddress
@@ -74,15 +74,10 @@ def test_a_bound_socket_must_be_on_loopback_too() -> None:
             ApiServer(lambda: None, listener)
 
 
-def test_it_listens_on_ipv6(installation: Installation, eventually: Eventually) -> None:
+def test_it_listens_on_ipv6(installation: Installation) -> None:
     server = ApiServer(create_app(installation.context()), bind(parse_listen("[::1]:0")))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    eventually(lambda: server.is_started)
-    assert httpx.get(f"http://{server.address}/healthz", trust_env=False).status_code == 200
-    server.stop()
-    thread.join(10)
-    assert not thread.is_alive()
+    with running(server):
+        assert httpx.get(f"http://{server.address}/healthz", trust_env=False).status_code == 200
 
 
 def test_a_signal_ends_it_in_order(eventually: Eventually) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from dns_server import unbound
+from empty_store import empty_store
 from free_ports import free_port
 from observations import NOW_NS
 from publishing import ADDRESSES, CATALOGUE, DAY_NS, NAMES, PINNED, SANCTION, Setting, policy
@@ -26,7 +27,7 @@ from rules.verdict import Outcome
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "molecatcher.db") as opened:
+    with empty_store(tmp_path / "molecatcher.db") as opened:
         yield opened
 
 
