@@ -175,7 +175,7 @@ class Sensor:
     def _observe(self, packets: Sequence[Packet], now_ns: int, read_ns: int) -> list[Event]:
         """Return the events of one batch, `read_ns` by `time_read`. Nothing that a packet holds may end the sensor."""
         try:
-            found = [*self.detector.feed(packets), *self.detector.advance(read_ns)]
+            found = [*self.detector.feed_counted(packets, self.source.counts), *self.detector.advance(read_ns)]
             self.attributor.ask(found)
             if found:
                 self.health.note_losses(self.source, self.counters["shed"], now_ns)

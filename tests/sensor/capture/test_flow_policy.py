@@ -13,6 +13,7 @@ from kernel_run import KernelRun
 from netns import needs_root
 
 from sensor.capture import heads
+from sensor.capture.flow_table import make_table
 from sensor.capture.limits import Limits
 from sensor.packet import Packet
 
@@ -132,7 +133,7 @@ def damaged(data: bytes, at: int, value: int) -> bytes:
 def over_a_file(rows: list[Packet]) -> list[Packet]:
     records = [struct.pack("<IIII", *divmod(row.ts_ns, S), len(row.data), row.wire_octets) + row.data for row in rows]
     content = b"".join(records)
-    table, at, is_back = heads.make_table(LIMITS), 0, True
+    table, at, is_back = make_table(LIMITS), 0, True
     found: list[Packet] = []
     while is_back:  # the clock went back: the walk goes on when it is called again
         window = (at, len(content), found, [])
