@@ -70,6 +70,8 @@ int main(int count, char **arguments) {
             w.is_back = 0;
             passes = step((struct table *)table, slots_of(table, room), file, &w, &frame, &ts);
             if (passes >= 0)
+                read_link(&frame, LINKTYPE_RAW, &(struct packet){0});
+            if (passes >= 0)
                 plain += read_frame(&frame, &carried) && carried.captured <= frame.captured;
             heads += passes > 0;
             passes = w.is_back ? 0 : passes;
