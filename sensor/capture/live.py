@@ -157,11 +157,10 @@ class LiveSource:
         """
         if not self._is_open:
             return None
+        end_s = time.monotonic() + timeout_s
         batch = self._read_once(timeout_s)
-        if not batch and self._merge:  # what came is not due yet
-            end_s = time.monotonic() + timeout_s
-            while not batch and (left_s := end_s - time.monotonic()) > 0:
-                batch = self._read_once(left_s)
+        while not batch and (left_s := end_s - time.monotonic()) > 0:  # what came is not due yet, or was only counted
+            batch = self._read_once(left_s)
         self._totals.packets += len(batch)
         self.counts = placed(self.way.packet_filter.take_counts(self._shows), batch)
         return batch

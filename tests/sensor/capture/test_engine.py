@@ -15,6 +15,7 @@ from sensor.capture import bpf_loader
 from sensor.capture.classic import HEAD_SNAP_OCTETS
 from sensor.capture.engine import choose_engine, open_source
 from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.heads import IS_COMPILED
 from sensor.capture.limits import Limits
 from sensor.capture.live import LiveSource
 from sensor.capture.packet_filter import EveryIpPacket
@@ -27,6 +28,7 @@ pytestmark = needs_root
 
 SMALL = Limits(flows=64)
 CUT_IN_THE_PROGRAM = "every IP packet is taken and flow heads are cut in the program"
+needs_compiler = pytest.mark.skipif(not IS_COMPILED, reason="there was no compiler at install")
 USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
 SHOW = """
 import structlog, sys
@@ -56,6 +58,7 @@ def test_two_capabilities_are_enough() -> None:
     assert as_user("net_raw", "bpf") == "flow-heads-ring|lo|flow heads are cut in the kernel"
 
 
+@needs_compiler
 def test_without_bpf_rights_heads_are_cut_in_the_program() -> None:
     engine, interfaces, reason = as_user("net_raw").split("|")
     assert (engine, interfaces) == ("ring", "lo")
@@ -66,6 +69,7 @@ def test_without_any_right_one_sentence_says_what_to_do() -> None:
     assert "live capture needs CAP_NET_RAW" in as_user()
 
 
+@needs_compiler
 def test_without_libbpf_heads_are_cut_in_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bpf_loader, "LIBBPF", "libbpf.so.99")
     engine = choose_engine()
@@ -100,6 +104,7 @@ def test_without_a_ring_packets_are_received(monkeypatch: pytest.MonkeyPatch) ->
         assert "without a ring: Protocol not available" in source.engine_reason
 
 
+@needs_compiler
 def test_without_either_packets_are_received(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sensor.capture.engine.PACKET_RX_RING", 250)
     monkeypatch.setattr(bpf_loader, "LIBBPF", "libbpf.so.99")
