@@ -92,3 +92,5 @@ WorkersOption = Annotated[
         help="Processes that share the capture, for links that one core cannot follow; needs eBPF (default: 1)",
     ),
 ]
+AllowOption = Annotated[list[str] | None, typer.Option("--allow", metavar="PREFIX", help="Only from here (repeatable)")]
+DenyOption = Annotated[list[str] | None, typer.Option("--deny", metavar="PREFIX", help="Never from here (repeatable)")]

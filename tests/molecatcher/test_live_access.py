@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from access_server import serving
+from empty_store import empty_store
 from free_ports import free_port
 from installation import Installation, add_token, wait_until
 from people import sign_in
@@ -19,7 +20,7 @@ from people import sign_in
 from api.access.config import AccessConfig
 from api.app import change_access, create_app
 from db.access_values import AccessRole, ActorKind, AuditFilter
-from db.store import Store, open_store
+from db.store import Store
 from db.values import TokenScope
 from molecatcher.access_file import LiveAccess, load_access
 from molecatcher.settings import Settings
@@ -29,7 +30,7 @@ CLOSED = "require = true\n"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "molecatcher.db") as store:
+    with empty_store(tmp_path / "molecatcher.db") as store:
         yield store
 
 
