@@ -28,7 +28,7 @@ from molecatcher.processes.notify import Notifier
 from molecatcher.recordings.ingest import Ingest, IngestSummary
 from molecatcher.recordings.log_follower import LogFollower, Position, read_whole
 from molecatcher.state import make_database, make_state
-from rules.event import Event, make_event, uuid7
+from rules.event import Event, Origin, make_event, uuid7
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 
@@ -61,8 +61,9 @@ def ingest_files(
     messages = Console(stderr=True)
     with ExitStack() as stack:
         store = stack.enter_context(open_store(store_in.database)) if store_in else None
-        ingest = Ingest(name, lambda: ruleset)
-        events = _detections(ingest, files, name, messages, store)
+        origin = Origin(name)
+        ingest = Ingest(origin, lambda: ruleset)
+        events = _detections(ingest, files, origin, messages, store)
         if as_json:
             print_lines(events)
         else:
@@ -72,7 +73,9 @@ def ingest_files(
     _print_summary(messages, ingest.summary)
 
 
-def _detections(ingest: Ingest, files: list[str], name: str, messages: Console, store: Store | None) -> Iterator[Event]:
+def _detections(
+    ingest: Ingest, files: list[str], origin: Origin, messages: Console, store: Store | None
+) -> Iterator[Event]:
     for path in files:
         with ExitStack() as stack:
             stream = sys.stdin.buffer if path == "-" else stack.enter_context(_open(path))
@@ -84,8 +87,9 @@ def _detections(ingest: Ingest, files: list[str], name: str, messages: Console, 
                 if size and stream.seekable():
                     update(stream.tell(), size)
                 for detection in detections:
-                    observed_ns = detection.observation.observed_at_ns
-                    yield make_event(detection.observation, detection.verdict, uuid7(observed_ns), name)
+                    observation = detection.observation
+                    event_id = uuid7(observation.observed_at_ns)
+                    yield make_event(observation, detection.verdict, event_id, origin, detection.basis)
     _append(store, ingest.flush())
 
 
@@ -134,7 +138,7 @@ class Following:
         make_state(self._positions)
         self._window_s = settings.window_s
         self._store = open_store(settings.database)
-        self._ingest = Ingest(name, self._rules, int(settings.window_s * NS_PER_S))
+        self._ingest = Ingest(settings.origin(name), self._rules, int(settings.window_s * NS_PER_S))
         self._followers = [LogFollower(Path(path), self._position(Path(path))) for path in files]
         self._is_stopping = False
         self._complained_s = 0.0
