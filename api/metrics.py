@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from api.context import ApiContext
 from api.feeds import count_entries
-from api.pull_log import ConsumerStates
+from api.feeds.pull_log import ConsumerStates
 from api.times import NS_PER_S
 from rules.blocklist import ListName
 from rules.sensor_status import SensorState, SensorStatus

@@ -24,7 +24,6 @@ from db import (
     sensors,
     sightings,
     snapshots,
-    tokens,
 )
 from db.access_store import AccessStore
 from db.answered import AnsweredStore
@@ -55,7 +54,6 @@ from db.values import (
     Resolution,
     ServiceCount,
     SnapshotRow,
-    Token,
 )
 from db.workflow_values import FindingChange, HistoryEntry
 from rules.event import Event
@@ -133,17 +131,18 @@ class Store(AccessStore):
             return False
         return True
 
-    def append(self, batch: Sequence[Event]) -> AppendResult:
+    def append(self, batch: Sequence[Event], *, is_retold: bool = False) -> AppendResult:
         """Write events and their findings, all in one transaction, and return what became of them.
 
         When it returns, they survive the end of the process and of the machine. Of several revisions the highest wins;
         what is known already changes nothing, so a batch may be sent again. An event that the database cannot hold is
-        reported in the result and does not hinder the others.
+        reported in the result and does not hinder the others. Where a story `is_retold` from its beginning (a recording
+        that has grown), revisions begin anew too: then that wins which has counted most, and is given a higher one.
         """
         if not batch:
             return AppendResult()
         with writing(self._engine) as connection:
-            result = events.append(connection, batch, self._now_ns())
+            result = events.append(connection, batch, self._now_ns(), is_retold=is_retold)
             evidence.append(connection, batch, self._evidence_limit, {row.event_id for row in result.rejected})
             return result
 
@@ -340,49 +339,3 @@ class Store(AccessStore):
         """Return what is known of every name, by name."""
         with reading(self._engine) as connection:
             return resolutions.resolutions(connection)
-
-    def add_token(self, token: Token, limit: int) -> bool:
-        """Keep a new token; tell whether there was room for it among `limit`."""
-        with writing(self._engine) as connection:
-            if tokens.count(connection) >= limit:
-                return False
-            tokens.add(connection, token)
-            return True
-
-    def exchange_token(self, used_up: str, token: Token, at_ns: int, limit: int) -> bool:
-        """Keep a token in place of one that ends; tell whether that one was good, and there was room among `limit`."""
-        with writing(self._engine) as connection:
-            if tokens.count(connection) >= limit or not tokens.revoke(connection, used_up, at_ns):
-                return False
-            tokens.add(connection, token)
-            return True
-
-    def tokens(self) -> list[Token]:
-        """Return every token, the oldest first; revoked ones too."""
-        with reading(self._engine) as connection:
-            return tokens.tokens(connection)
-
-    def rotate_token(self, token_id: str, digest: bytes) -> bool:
-        """Give a token a new secret beside its newest one; tell whether there is such a token, not revoked."""
-        with writing(self._engine) as connection:
-            return tokens.rotate(connection, token_id, digest)
-
-    def drop_previous_secret(self, token_id: str) -> bool:
-        """Leave a token only its newest secret; tell whether there is such a token."""
-        with writing(self._engine) as connection:
-            return tokens.drop_previous(connection, token_id)
-
-    def revoke_token(self, token_id: str, at_ns: int) -> bool:
-        """End a token for good; tell whether there is such a token, not revoked before."""
-        with writing(self._engine) as connection:
-            return tokens.revoke(connection, token_id, at_ns)
-
-    def touch_tokens(self, used_at_ns: Mapping[str, int]) -> None:
-        """Keep when each token was last used, unless a later time is there."""
-        with writing(self._engine) as connection:
-            tokens.touch(connection, used_at_ns)
-
-    def token_revision(self) -> int:
-        """Return a number that differs after every change of a token but its last use."""
-        with reading(self._engine) as connection:
-            return tokens.revision(connection)

@@ -275,7 +275,6 @@ class TokenScope(StrEnum):
 
     FEEDS_READ = "feeds:read"
     DECISIONS_READ = "decisions:read"
-    ZONE_READ = "zone:read"
     EVENTS_WRITE = "events:write"
     SENSORS_ENROL = "sensors:enrol"
     EVENTS_READ = "events:read"

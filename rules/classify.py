@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from rules.catalogue import Catalogue, ListKind, Match, Service, unnamed_service
+from rules.catalogue import Catalogue, Match
 from rules.event import address_text
 from rules.evidence import LISTED, WEIGHTS, Finding, Sign, alias_sign, confidence, reasons
 from rules.fallbacks import fallback_findings
@@ -19,6 +19,7 @@ from rules.naming import NAME_EVIDENCE, PROXY_EVIDENCE, WHAT_A_ROLE_DOES, WHERE_
 from rules.observation import Evidence, Indicator, NameSource, Observation
 from rules.pins import spare_pinned
 from rules.policy import Policy, Sanction
+from rules.service import ListKind, Service, unnamed_service
 from rules.tells import Tell, find_tell, ssh_banner
 from rules.value import Value
 from rules.verdict import UNKNOWN, Decision, Outcome, Reason, Role, Rule, Severity, Verdict

@@ -7,10 +7,11 @@ the flow says hello, where it goes, how it beats while idle, and what its client
 from collections.abc import Iterable
 from typing import Final
 
-from rules.catalogue import Catalogue, Service
+from rules.catalogue import Catalogue
 from rules.event import address_text
 from rules.evidence import ENOUGH_FOR_SUSPICION, Finding, Sign, confidence, reasons
 from rules.observation import BesideKind, Evidence, NameSource, Observation
+from rules.service import Service
 from rules.tells import ssh_banner
 from rules.verdict import Outcome, Reason, Role, Rule, Verdict
 

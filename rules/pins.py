@@ -1,10 +1,11 @@
 """What a pinned address says of a flow that names nobody: SSH, WireGuard and their like carry no server name."""
 
-from rules.catalogue import Catalogue, Service
+from rules.catalogue import Catalogue
 from rules.event import address_text
 from rules.evidence import Finding, Sign, confidence, reasons
 from rules.observation import Evidence, Observation
 from rules.policy import Policy
+from rules.service import Service
 from rules.tells import ssh_banner
 from rules.verdict import Outcome, Reason, Role, Rule, Verdict
 

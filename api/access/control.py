@@ -14,9 +14,9 @@ from api.access.principal import LOCAL, Principal, of_session, of_token
 from api.access.rates import Rates
 from api.access.sessions import COOKIE, Sessions, csrf_of
 from api.access.table import Area, Rule
-from api.forms import form_of
 from api.problems import Kind, Problem
-from api.slow_clients import PEER_CERTIFICATE
+from api.requests.forms import form_of
+from api.serving.slow_clients import PEER_CERTIFICATE
 from api.times import NS_PER_S
 from db.access_values import ActorKind
 

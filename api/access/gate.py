@@ -15,7 +15,7 @@ from api.access.principal import NOBODY, Principal, principal_of
 from api.access.table import ACTIONS, DEEDS, Rule, rule_of
 from api.caller import SCOPE_KEY, Caller
 from api.problems import Kind, Problem
-from api.streaming import ANSWER_HEADERS
+from api.serving.streaming import ANSWER_HEADERS
 from db.access_values import ActorKind, AuditOutcome
 from db.values import Token
 from rules.profiles import DEFAULT_PROFILE
@@ -54,6 +54,7 @@ async def authorize(request: Request) -> None:
         begin_act(request, principal, action, target)
     elif deed := DEEDS.get(f"{request.method} {request.scope['route'].path}"):
         await run_in_threadpool(audit, request, deed, target)  # first: what cannot be noted does not happen
+        begin_act(request, principal, deed, target)
 
 
 async def _identify(request: Request, rule: Rule, control: AccessControl) -> Principal:

@@ -1,7 +1,8 @@
 """Sign-in through the organisation's OpenID provider: authorization code with PKCE, and a rule for how strong it was.
 
-The provider's description and keys are asked for when they are needed and kept for an hour. What a sign-in has to
-remember until the browser comes back travels in a signed cookie of the same browser.
+The provider's description and keys are asked for when they are needed and kept for an hour, and asked for again when a
+token is signed by a key that is not among them. What a sign-in has to remember until the browser comes back travels in
+a signed cookie of the same browser.
 """
 
 import base64
@@ -11,7 +12,8 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +25,7 @@ from authlib.integrations.requests_client import OAuth2Session
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import GuestProtocol, KeySet
 
 from api.access.config import OidcConfig, StepUpConfig
 from api.access.logout_token import MAX_TEXT, LogoutToken, read_logout_token
@@ -35,7 +37,9 @@ from db.access_values import AccessRole
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 TIMEOUT_S = 10.0
 KEPT_S = 3600
+NEW_KEYS_S = 60  # anybody may send a token that names a key of its own
 RETRY_S = 5  # so long one failure answers for all: each attempt holds a thread for seconds
+WAIT_S = 1.0  # for somebody else's attempt
 SIGN_IN_S = 600
 LEEWAY_S = 60
 MAX_COOKIE = 2048
@@ -133,7 +137,7 @@ class OidcClient:
         described = self._described()
         return read_logout_token(
             logout_token,
-            self._keys or KeySet([]),
+            self._keys_for,
             ALGORITHMS,
             issuer=described["issuer"],
             client_id=self.config.client_id,
@@ -173,7 +177,7 @@ class OidcClient:
         try:
             with self._client() as client:
                 token = client.fetch_token(described["token_endpoint"], code=code, code_verifier=sign_in.verifier)
-            decoded = jwt.decode(token["id_token"], self._keys or KeySet([]), algorithms=list(ALGORITHMS))
+            decoded = jwt.decode(token["id_token"], self._keys_for, algorithms=list(ALGORITHMS))
             options = {
                 "iss": {"essential": True, "value": described["issuer"]},
                 "aud": {"essential": True, "value": self.config.client_id},
@@ -187,10 +191,29 @@ class OidcClient:
 
     def _described(self) -> Mapping[str, Any]:
         """Return the provider's description, with its keys read."""
-        with self._asking:
+        with self._alone():
             if not self._metadata or abs(self._now_s() - self._asked_at_s) >= KEPT_S:
                 self._ask()
             return self._metadata
+
+    def _keys_for(self, token: GuestProtocol) -> KeySet:
+        """Return the provider's keys, those of now where none kept is the token's."""
+        kid = token.headers().get("kid")
+        with self._alone():
+            is_known = self._keys is not None and any(key.kid == kid for key in self._keys)
+            if not is_known and abs(self._now_s() - self._asked_at_s) >= NEW_KEYS_S:
+                self._ask()
+            return self._keys or KeySet([])
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let nobody else ask meanwhile; a provider that is silent must not hold every thread."""
+        if not self._asking.acquire(timeout=WAIT_S):
+            raise RefusedSignIn("the provider takes long to answer: try again in a minute")
+        try:
+            yield
+        finally:
+            self._asking.release()
 
     def _ask(self) -> None:
         if time.monotonic() - self._failed_at_s < RETRY_S:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from api.page.templates import grouped
-from api.sensor_rules import RulesState
+from api.policy.sensor_rules import RulesState
 from api.times import duration, relative
 from rules.sensor_status import SensorState, SensorStatus
 

@@ -14,9 +14,9 @@ from api.documents import json_response
 from api.exports import EXPORTS, ExportFormat
 from api.openapi import problems
 from api.problems import Kind, Problem
-from api.queries import AggregateQuery, EventFilterQuery, ExportQuery
-from api.schemas import AggregateDocument
-from api.streaming import EndlessResponse, is_headers_only, pieces_of, stopping
+from api.requests.parameters import AggregateQuery, EventFilterQuery, ExportQuery
+from api.schemas.events import AggregateDocument
+from api.serving.streaming import EndlessResponse, is_headers_only, pieces_of, stopping
 from api.tail import Wanted
 from api.times import DAY_NS
 from api.veil import Shown, Veil

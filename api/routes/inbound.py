@@ -13,8 +13,8 @@ from api.access.principal import Principal
 from api.context import ApiContext
 from api.dependencies import Context
 from api.openapi import SCHEMA_PATH, problems
-from api.output_queries import InboundBody
 from api.problems import Kind, Problem
+from api.requests.output_bodies import InboundBody
 from api.routes.findings import NO_FINDING
 from api.sealed import Seal
 from api.times import NS_PER_S

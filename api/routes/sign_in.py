@@ -21,8 +21,8 @@ from api.access.sessions import clear_cookie, csrf_of, set_cookie
 from api.context import ApiContext
 from api.dependencies import Context
 from api.errors import RefusedLogout, RefusedSignIn
-from api.forms import form_of
 from api.problems import Kind, Problem
+from api.requests.forms import form_of
 from db.access_values import AccessRole, ActorKind, AuditOutcome, Session
 from db.workflow_values import Answered
 

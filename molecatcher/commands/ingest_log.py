@@ -19,8 +19,7 @@ from db.errors import DbError
 from db.store import Store, open_store
 from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.commands.progress import progress_of
-from molecatcher.commands.replay import print_lines
-from molecatcher.commands.tables import console, detections_table
+from molecatcher.commands.tables import print_detections
 from molecatcher.errors import MolecatcherError
 from molecatcher.live_rules import LiveRules, read_policy
 from molecatcher.logs import configure_logging
@@ -64,12 +63,7 @@ def ingest_files(
         origin = Origin(name)
         ingest = Ingest(origin, lambda: ruleset)
         events = _detections(ingest, files, origin, messages, store)
-        if as_json:
-            print_lines(events)
-        else:
-            table = detections_table(events)
-            if table.row_count:
-                console().print(table)
+        print_detections(events, as_json=as_json)
     _print_summary(messages, ingest.summary)
 
 
@@ -77,25 +71,30 @@ def _detections(
     ingest: Ingest, files: list[str], origin: Origin, messages: Console, store: Store | None
 ) -> Iterator[Event]:
     for path in files:
-        with ExitStack() as stack:
-            stream = sys.stdin.buffer if path == "-" else stack.enter_context(_open(path))
-            update = stack.enter_context(progress_of(Path(path).name, messages))
-            size = Path(path).stat().st_size if path != "-" else 0
-            for lines in _batches(read_whole(stream, ingest.pass_over_too_long)):
-                detections, events = ingest.read(lines, Path(path).name)
-                _append(store, events)
-                if size and stream.seekable():
-                    update(stream.tell(), size)
-                for detection in detections:
-                    observation = detection.observation
-                    event_id = uuid7(observation.observed_at_ns)
-                    yield make_event(observation, detection.verdict, event_id, origin, detection.basis)
+        for lines in _lines(path, ingest, messages):
+            detections, events = ingest.read(lines, Path(path).name)
+            _append(store, events)
+            for found in detections:
+                event_id = uuid7(found.observation.observed_at_ns)
+                yield make_event(found.observation, found.verdict, event_id, origin, found.basis)
     _append(store, ingest.flush())
+
+
+def _lines(path: str, ingest: Ingest, messages: Console) -> Iterator[list[bytes]]:
+    """Yield the lines of the log at `path` in batches, and show how far it is read."""
+    with ExitStack() as stack:
+        stream = sys.stdin.buffer if path == "-" else stack.enter_context(_open(path))
+        update = stack.enter_context(progress_of(Path(path).name, messages))
+        size = Path(path).stat().st_size if path != "-" else 0
+        for lines in _batches(read_whole(stream, ingest.pass_over_too_long)):
+            yield lines
+            if size and stream.seekable():
+                update(stream.tell(), size)
 
 
 def _append(store: Store | None, events: list[Event]) -> None:
     if store is not None and events:
-        store.append(events)
+        store.append(events, is_retold=True)
 
 
 def _open(path: str) -> IO[bytes]:

@@ -107,6 +107,8 @@ WorkersOption = Annotated[
         help="Processes that share the capture, for links that one core cannot follow; needs eBPF (default: 1)",
     ),
 ]
+AllowOption = Annotated[list[str] | None, typer.Option("--allow", metavar="PREFIX", help="Only from here (repeatable)")]
+DenyOption = Annotated[list[str] | None, typer.Option("--deny", metavar="PREFIX", help="Never from here (repeatable)")]
 
 
 def settings_of(**options: Any) -> "Settings":

@@ -12,8 +12,8 @@ import structlog
 from api.access.addresses import parse_address
 from api.context import ApiContext
 from api.errors import RefusedListenAddress
-from api.pull_log import Consumer, Pulled, PullLog
-from api.server import parse_listen
+from api.feeds.pull_log import Consumer, Pulled, PullLog
+from api.serving.server import parse_listen
 from api.zone.answers import Answers, Transfer
 from api.zone.keys import tsig_key
 from api.zone.notices import Target

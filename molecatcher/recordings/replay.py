@@ -48,7 +48,8 @@ class Replay:
     """Plays files under one ruleset. Memory stays that of the pipeline's tables whatever the size of the file.
 
     What is stored has an id that follows from the file's beginning, the flow and the verdict: the same file again, or
-    a copy of it, adds nothing; one that has grown adds its new flows, other rules add what they judge otherwise.
+    a copy of it, adds nothing; one that has grown adds its new flows and brings the others up to date, other rules add
+    what they judge otherwise.
 
     With `keeps_packets` events have the packets that decided: those stored, and those yielded, as long as no more than
     4,096 detections wait for the end of their flow.
@@ -153,7 +154,7 @@ class Replay:
 
     def _keep(self, events: list[Event]) -> None:
         if self._store is not None and events:
-            self._store.append(events)
+            self._store.append(events, is_retold=True)
 
     def _final(self, detections: list[Detection], origin: Origin) -> Iterator[Event]:
         for detection in detections:

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from rules.catalogue import Catalogue, ListKind, load_catalogue
+from rules.catalogue import Catalogue, load_catalogue
 from rules.errors import InvalidCatalogue
+from rules.service import ListKind
 from rules.verdict import Decision
 
 AGENT, ENDPOINT, AUXILIARY = ListKind.AGENT, ListKind.ENDPOINT, ListKind.AUXILIARY

@@ -11,9 +11,10 @@ from sigma.collection import SigmaCollection
 from sigma.validation import SigmaValidator
 from sigma.validators.core import validators
 
-from rules.catalogue import Catalogue, ListKind, load_catalogue
+from rules.catalogue import Catalogue, load_catalogue
 from rules.policy import Policy
 from rules.policy_reader import parse_policy
+from rules.service import ListKind
 from rules.sigma import sigma_rules
 
 SANCTIONED = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from zone_service import KEY, ORIGIN
 
 from api.app import create_app
-from api.pull_log import PullLog
-from api.server import ApiServer, bind, parse_listen
+from api.feeds.pull_log import PullLog
+from api.serving.server import ApiServer, bind, parse_listen
 from api.zone.server import bind_both
 from db.errors import DbError
 from db.store import open_store

@@ -46,7 +46,7 @@ class Setting:
 
     def change(self, text: str) -> None:
         self.rules = Ruleset(CATALOGUE, policy(text))
-        self.publisher.rules_changed()
+        self.publisher.follow_rules()
 
     def prefixes(self) -> set[str] | None:
         snapshot = self.publisher.snapshot(ADDRESSES)

@@ -17,7 +17,7 @@ from api.page.names import short_names
 from api.page.render import Section, render
 from api.page.searches import make_searches
 from api.problems import Kind, Problem
-from api.queries import EventQuery
+from api.requests.parameters import EventQuery
 from api.routes.events import NO_EVENT, NO_EVIDENCE, events_page
 from api.veil import Shown
 from db.workflow_values import SearchedResource

@@ -146,15 +146,34 @@ def test_a_session_is_over_when_it_is_over_with_the_provider(place: Place) -> No
     place.browser.get(f"{place.url}/sign-in/oidc")
     with closing(Browser()) as elsewhere:
         elsewhere.get(f"{place.url}/sign-in/oidc")
-        form = place.browser.get(f"{place.provider.issuer}/session/end")
-        secret = re.search(r'name="xsrf" value="([0-9a-f]+)"', form.text)
-        assert secret is not None
-        said = {"xsrf": secret[1], "logout": "yes"}
-        place.browser.once("POST", f"{place.provider.issuer}/session/end/confirm", data=said)
+        end_session(place)
         assert place.browser.once("GET", f"{place.url}/v1/me").status_code == 401
         assert elsewhere.once("GET", f"{place.url}/v1/me").status_code == 200, "another session of the same person"
     (entry,) = place.installation.store.audit(AuditFilter(action="session.end"), 9)
     assert (entry.actor_id, entry.detail) == (place.provider.issuer, "the provider says it is over")
+
+
+@needs_provider
+def test_a_new_key_of_the_provider_is_found_within_a_minute(place: Place) -> None:
+    place.provider.set_persona(**ALICE)
+    begin = f"{place.url}/sign-in/oidc"
+    assert place.browser.get(begin).status_code == 200
+    place.provider.change_key("2")
+    assert place.browser.get(begin).status_code == 403, "asked a moment ago"
+    place.installation.now_ns += 55 * SECOND_NS
+    assert place.browser.get(begin).status_code == 403
+    place.installation.now_ns += 5 * SECOND_NS
+    assert place.browser.get(begin).status_code == 200
+
+
+@needs_provider
+def test_a_new_key_of_the_provider_ends_sessions_too(place: Place) -> None:
+    place.provider.set_persona(**ALICE)
+    place.browser.get(f"{place.url}/sign-in/oidc")
+    place.provider.change_key("2")
+    place.installation.now_ns += 60 * SECOND_NS
+    end_session(place)
+    assert place.browser.once("GET", f"{place.url}/v1/me").status_code == 401
 
 
 @needs_provider
@@ -178,6 +197,15 @@ def test_what_is_dangerous_asks_for_a_new_proof(place: Place) -> None:
     page = place.browser.get(f"{place.url}/sign-in/oidc?step_up=1&next=/policy")
     assert page.url.path == "/policy"
     assert make_token(place) == 201
+
+
+def end_session(place: Place) -> None:
+    """End the person's session with the provider, which tells of it."""
+    form = place.browser.get(f"{place.provider.issuer}/session/end")
+    secret = re.search(r'name="xsrf" value="([0-9a-f]+)"', form.text)
+    assert secret is not None
+    said = {"xsrf": secret[1], "logout": "yes"}
+    place.browser.once("POST", f"{place.provider.issuer}/session/end/confirm", data=said)
 
 
 def make_token(place: Place) -> int:

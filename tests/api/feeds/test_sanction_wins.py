@@ -23,16 +23,18 @@ from name_readers import read_star_names
 from policy_zone import Zone
 from zone_service import ORIGIN, Zones
 
-from api.decisions import decisions
 from api.errors import UnrenderableSnapshot
+from api.feeds.decisions import decisions
 from api.feeds.formats.base import Format
 from api.feeds.registry import REGISTRY
 from api.feeds.rpz import soa_text
+from rules.address_building import build_addresses
 from rules.blocklist import AddressList, Body, ListName, NameList
-from rules.catalogue import Catalogue, Service, Trust
-from rules.list_building import FoundName, build_addresses, build_names, build_urls
+from rules.catalogue import Catalogue
+from rules.list_building import FoundName, build_names, build_urls
 from rules.policy import Blocked, Policy, Sanction
 from rules.profiles import Profile
+from rules.service import Service, Trust
 from rules.verdict import Decision, Role
 
 TODAY = date(2026, 11, 23)
@@ -72,7 +74,7 @@ class World:
             ListName.UNSANCTIONED_DOMAINS: listed,
             ListName.UNSANCTIONED_URLS: build_urls(listed, self.policy, NOW_NS),
             ListName.UNSANCTIONED_ADDRESSES: build_addresses(
-                catalogue, self.policy, self.resolved, spared, NOW_NS, self.profile
+                catalogue, self.policy, NOW_NS, self.profile, resolved=self.resolved, sanctioned=spared
             ),
         }
 

@@ -5,12 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from servers import in_background
 
 from rules.catalogue import load_catalogue
 
@@ -189,12 +189,9 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def url(newer: Path) -> Iterator[str]:
     handler = type("Handler", (Server,), {"folder": newer.parent})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with in_background(server):
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 def test_an_update_is_fetched(url: str, keys: Path, tmp_path: Path) -> None:
