@@ -43,7 +43,7 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
     `flow_map_size` places (0: no such filter) and began `flow_map_opened` flows; `flow_map_turnover` is the share of
     the places that were taken since the heartbeat before. The kernel does not say what it forgets for them, but a flow
     is forgotten before it is idle only if the map turns over in less than its time. `evicted`: entries that left a
-    full table, by the names in docs/architecture.md.
+    full table, by the names in docs/architecture.md; `flow_map` is known only where the program filters.
 
     `name` is what people call the sensor, `site` where it stands; an older sensor says neither.
 

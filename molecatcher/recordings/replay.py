@@ -103,7 +103,7 @@ class Replay:
         now_ns = 0
         for packets in self._batches(source, path):
             now_ns = max(now_ns, source.last_ns)
-            found = self._feed(detector, source, packets) + detector.advance(source.last_ns)
+            found = detector.feed_counted(packets, source.counts) + detector.advance(source.last_ns)
             self._keep_packets(detector, found)
             reports = reporter.take(found, now_ns)
             grown = watch.look(now_ns, 0 if source.is_back else PERIOD_NS, at_once=None)
@@ -122,16 +122,6 @@ class Replay:
         self._count(detector)
         self.summary.packets += source.passed_over + source.copies
         self.summary.copies += source.copies
-
-    def _feed(self, detector: Detector, source: CaptureFile, packets: list[Packet]) -> list[Detection]:
-        """Return the detections of a batch; counts are noted where the flow that they are of ended."""
-        found: list[Detection] = []
-        at = 0
-        for place, counted in source.counts:
-            found += detector.feed(packets[at:place])
-            detector.pipeline.add_count(counted)
-            at = place
-        return found + detector.feed(packets[at:])
 
     def _batches(self, source: CaptureFile, path: str) -> Iterator[list[Packet]]:
         try:
