@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,7 +63,7 @@ def test_an_agent_appears_on_the_open_page(world: Internet, folder: Path, tmp_pa
         headless_chrome(tmp_path / "profile") as browser,
     ):
         browser.get(BASE)
-        page = lambda: browser.find_element(By.TAG_NAME, "main").text  # noqa: E731 - read anew at each look
+        page: Callable[[], str] = lambda: browser.find_element(By.TAG_NAME, "main").text  # noqa: E731 - read anew at each look
         assert "Cloudflare" in page()
         assert "The last seven days" in page()
         assert "192.0.2.2" not in page()

@@ -2,7 +2,7 @@
 
 import tricks as t
 from frames import RST, SYN, told
-from hellos import hello_message, records, server_name
+from hellos import extension, hello_message, records, server_name
 from trap import NGROK_AGENT, NGROK_VISITOR, NOTHING, PINNED, SANCTIONED_AGENT, Trap
 
 UNSEEN = (
@@ -15,7 +15,7 @@ UNSEEN = (
     Trap(
         "ECH whose outer name is the sanctioned one, no pin",
         "the inner name is encrypted, and browsers send the extension to everybody. Remedy: pin the addresses",
-        lambda: t.stream(t.hello(t.SANCTIONED, t.extension(t.ECH, bytes(200)))),
+        lambda: t.stream(t.hello(t.SANCTIONED, extension(t.ECH, bytes(200)))),
         SANCTIONED_AGENT,
     ),
     Trap(

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recordings import Recording
 
+from rules.observation import ClientHello
 from sensor.errors import MalformedTls, NeedMoreData
 from sensor.extract.tls import parse_client_hello, read_client_hello
 
@@ -75,7 +76,7 @@ def test_every_truncation_needs_more(large_hello: bytes) -> None:
 
 def test_a_final_beginning_gives_the_name_once_it_is_there() -> None:
     stream = records(MESSAGE)
-    answers = []
+    answers: list[ClientHello | None] = []
     for beginning in truncations(stream):
         try:
             answers.append(read_client_hello(beginning, is_final=True))
