@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from chrome import headless_chrome, needs_chrome
+from chrome import console_log, headless_chrome, needs_chrome
 from free_ports import free_port
 from main_job import wait_for
 from selenium import webdriver
@@ -171,5 +171,5 @@ def test_from_the_alert_to_the_exception_and_the_list(
     page.go("/audit")
     for action in ("finding.update", "exception"):
         assert action in page.text("#content")
-    errors = [row["message"] for row in browser.get_log("browser") if row["level"] == "SEVERE"]
+    errors = [row["message"] for row in console_log(browser) if row["level"] == "SEVERE"]
     assert errors == []
