@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ from veth import INTERFACE, veth, within
 
 from sensor.capture.flow_heads import FlowHeads
 from sensor.capture.live import Engine, LiveSource
-from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
+from sensor.capture.packet_filter import PacketFilter
 from sensor.capture.plain import PlainTap
-from sensor.capture.ring import RingTap
+from sensor.capture.program_heads import ProgramHeads
+from sensor.capture.ring import UNFILTERED_BLOCKS, RingTap
 from sensor.capture.tap import TapOpener
 from sensor.pipeline import Pipeline
 from sensor.share import Share
@@ -47,8 +49,8 @@ RELEVANT = (SYN, HELLO_1, HELLO_2, DNS, QUIC)
 FLAG_SYN, FLAG_ACK = 0x02, 0x10
 IPV6_SHARE = 0.15
 ENGINES: dict[str, tuple[Callable[[Share], PacketFilter], TapOpener]] = {
-    "af-packet": (lambda _: EveryIpPacket(), PlainTap),
-    "ring": (lambda _: EveryIpPacket(16_384), RingTap),
+    "af-packet": (lambda _: ProgramHeads(), PlainTap),
+    "ring": (lambda _: ProgramHeads(), partial(RingTap, blocks=UNFILTERED_BLOCKS)),
     "flow-heads": (lambda share: FlowHeads(share=share), PlainTap),
     "flow-heads-ring": (lambda share: FlowHeads(share=share), RingTap),
 }

@@ -122,17 +122,18 @@ class Store(AccessStore):
             return False
         return True
 
-    def append(self, batch: Sequence[Event]) -> AppendResult:
+    def append(self, batch: Sequence[Event], *, is_retold: bool = False) -> AppendResult:
         """Write events and their findings, all in one transaction, and return what became of them.
 
         When it returns, they survive the end of the process and of the machine. Of several revisions the highest wins;
         what is known already changes nothing, so a batch may be sent again. An event that the database cannot hold is
-        reported in the result and does not hinder the others.
+        reported in the result and does not hinder the others. Where a story `is_retold` from its beginning (a recording
+        that has grown), revisions begin anew too: then that wins which has counted most, and is given a higher one.
         """
         if not batch:
             return AppendResult()
         with writing(self._engine) as connection:
-            result = events.append(connection, batch)
+            result = events.append(connection, batch, is_retold=is_retold)
             evidence.append(connection, batch, self._evidence_limit, {row.event_id for row in result.rejected})
             return result
 

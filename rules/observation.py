@@ -172,7 +172,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     `beats`, how often in a row it was heard at an idle agent's interval. `is_alone`: no sanctioned agent explains it.
     `traffic` alone may grow without a new revision.
     `via_proxy`: a proxy is to make the request; where it told of that itself, the responder is where it went (0.0.0.0
-    if it did not say) and `user` who signed in.
+    if it did not say) and `user` who signed in. `asked_port`: where the client asked a proxy to dial, 0 if it did not.
     """
 
     key: int
@@ -195,6 +195,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     traffic: Traffic = NO_TRAFFIC
     via_proxy: bool = False
     user: str | None = None
+    asked_port: int = 0
 
     @property
     def told_names(self) -> tuple[str, ...]:

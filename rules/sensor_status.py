@@ -43,7 +43,7 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
     `flow_map_size` places (0: no such filter) and began `flow_map_opened` flows; `flow_map_turnover` is the share of
     the places that were taken since the heartbeat before. The kernel does not say what it forgets for them, but a flow
     is forgotten before it is idle only if the map turns over in less than its time. `evicted`: entries that left a
-    full table, by the names in docs/architecture.md.
+    full table, by the names in docs/architecture.md; `flow_map` is known only where the program filters.
 
     `spool_events` and `spool_octets` wait on disk for the database, `pending_events` in memory for the disk;
     `delivery_lag_ms` is how long the oldest of them has waited.

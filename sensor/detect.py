@@ -1,6 +1,6 @@
 """The pipeline and the rules together: packets in, detections out."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from sensor.candidates import LOOK_NS, Candidate, Candidates
 from sensor.clients import Clients
 from sensor.detection import Detection
 from sensor.evidence import collect_evidence
+from sensor.flow import Count
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 from sensor.watch import Watch
@@ -55,6 +56,16 @@ class Detector:
             if part:
                 found += self._look(part[-1].ts_ns) + self._unexplained(self.auxiliaries.take(part[-1].ts_ns))
         return found
+
+    def feed_counted(self, packets: Sequence[Packet], counts: Iterable[tuple[int, Count]]) -> list[Detection]:
+        """As `feed`; `counts` are of packets that the source did not hand out, each behind so many of `packets`."""
+        found: list[Detection] = []
+        at = 0
+        for place, counted in counts:
+            found += self.feed(packets[at:place])
+            self.pipeline.add_count(counted)
+            at = place
+        return found + self.feed(packets[at:])
 
     def advance(self, now_ns: int) -> list[Detection]:
         """Return the detections that become due by `now_ns` although no packet came, such as unanswered queries."""

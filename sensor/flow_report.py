@@ -104,6 +104,7 @@ def _observation(  # noqa: PLR0917 - the parts of one report
         interface=head.interface,
         traffic=flow.traffic(initiator),
         via_proxy=via_proxy,
+        asked_port=head.sides[initiator].facts.asked_port,
     )
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import tricks
 from observations import NOW_NS
-from trap import Trap, Verdicts
+from trap import Trap, Verdict
 from traps import DETECTED
-from traps_unseen import QUIET, UNSEEN
+from traps_quiet import QUIET
+from traps_unseen import UNSEEN
 
 from rules.catalogue import load_catalogue
 from rules.policy_reader import parse_policy
@@ -29,17 +30,19 @@ def ruleset(pin: str) -> Ruleset:
     return Ruleset(catalogue, parse_policy(text, "policy.toml", catalogue, NOW_NS))
 
 
-def verdicts(packets: list[Packet], pin: str = "") -> Verdicts:
-    """What is said of each flow and look-up in the end, as (verdict, service, role)."""
+def verdicts(packets: list[Packet], pin: str = "") -> list[Verdict]:
+    """What is said of each flow and look-up in the end."""
     detector = Detector(Pipeline(), lambda: ruleset(pin))
     found = detector.feed(packets) + detector.flush()
     last = {row.observation.key: row.verdict for row in found}
-    return {(row.outcome.value, row.service, row.role.value) for row in last.values()}
+    return [(row.outcome.value, row.service, row.role.value) for row in last.values()]
 
 
 @pytest.mark.parametrize("trap", [pytest.param(row, id=row.name) for row in EVERY])
 def test_a_trap_gives_the_verdicts_that_the_documentation_says(trap: Trap) -> None:
-    assert verdicts(trap.packets(), trap.pin) == trap.expected
+    found = verdicts(trap.packets(), trap.pin)
+    assert set(found) == trap.expected
+    assert trap.verdicts in (0, len(found))
 
 
 @pytest.mark.parametrize(("heading", "traps"), HEADINGS)

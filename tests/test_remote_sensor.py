@@ -133,9 +133,9 @@ def test_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
             with api(installation, wire, pem, port):
                 ask(wire, range(1, 6))
                 wait_until(lambda: len(seen(installation)) == 5, 40)
-                wait_until(store.sensors, 20)
+                wait_until(store.sensors, 40)
             ask(wire, range(6, 11))
-            wait_until(lambda: spooled(tmp_path), 20)
+            wait_until(lambda: spooled(tmp_path), 40)
             process.kill()
             process.wait(10)
         with sensor(wire, tmp_path, port), api(installation, wire, pem, port):

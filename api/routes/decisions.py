@@ -37,9 +37,10 @@ ApiKey = Annotated[str | None, Header(alias="X-Api-Key", max_length=MAX_KEY)]
 
 
 @router.get("/v1/decisions/stream", response_class=Response, responses=problems(422, 503) | REFUSED)
-def stream_decisions(  # noqa: PLR0917 - the parameters of the original
+def stream_decisions(
     request: Request,
     context: Context,
+    *,
     x_api_key: ApiKey = None,
     startup: Annotated[str, Query(max_length=5)] = "false",
     scopes: Words = "",
@@ -65,9 +66,10 @@ def stream_decisions(  # noqa: PLR0917 - the parameters of the original
 
 
 @router.get("/v1/decisions", response_class=Response, responses=problems(422, 503) | REFUSED)
-def list_decisions(  # noqa: PLR0917 - as above
+def list_decisions(
     request: Request,
     context: Context,
+    *,
     x_api_key: ApiKey = None,
     ip: Annotated[str | None, Query(max_length=64)] = None,
     scope: Annotated[str | None, Query(max_length=16)] = None,

@@ -43,8 +43,8 @@ class SensorDocument(Document):
     flows: int = Field(description="Flows that were begun", examples=[310])
     flow_table_flows: int = Field(description="Flows in the table now", examples=[120])
     flow_table_size: int = Field(examples=[131_072])
-    flow_map_opened: int = Field(description="Flows that the kernel's filter began to follow", examples=[340])
-    flow_map_size: int = Field(description="Places in the filter's map, 0 without such a filter", examples=[131_072])
+    flow_map_opened: int = Field(description="Flows that the filter began to follow", examples=[340])
+    flow_map_size: int = Field(description="Places in the filter's map, 0 where nothing is cut off", examples=[131_072])
     flow_map_turnover: float = Field(
         description="Share of those places that new flows took since the heartbeat before", examples=[0.0001]
     )

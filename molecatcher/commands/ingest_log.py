@@ -91,7 +91,7 @@ def _lines(path: str, ingest: Ingest, messages: Console) -> Iterator[list[bytes]
 
 def _append(store: Store | None, events: list[Event]) -> None:
     if store is not None and events:
-        store.append(events)
+        store.append(events, is_retold=True)
 
 
 def _open(path: str) -> IO[bytes]:

@@ -175,7 +175,7 @@ class Sensor:
     def _observe(self, packets: Sequence[Packet], now_ns: int, read_ns: int) -> list[Event]:
         """Return the events of one batch, `read_ns` by `time_read`. Nothing that a packet holds may end the sensor."""
         try:
-            found = [*self.detector.feed(packets), *self.detector.advance(read_ns)]
+            found = [*self.detector.feed_counted(packets, self.source.counts), *self.detector.advance(read_ns)]
             self.attributor.ask(found)
             if found:
                 self.health.note_losses(self.source, self.counters["shed"], now_ns)
@@ -268,7 +268,9 @@ class Sensor:
             is_remote=self.settings.api is not None,
             rules_revision=self.overlay.revision,
             workers=self.settings.workers,
-            **of_tables(self.detector, self.reporter, self.counters["evidence_shed"], self.zones.shed),
+            **of_tables(
+                self.detector, self.reporter, self.counters["evidence_shed"], self.zones.shed, source.flows_displaced
+            ),
             **of_spool(self.spool, self._pending, now_ns),
             **self.health.of_capture(self.source, self.counters["shed"], now_ns),
         )

@@ -48,7 +48,8 @@ class Replay:
     """Plays files under one ruleset. Memory stays that of the pipeline's tables whatever the size of the file.
 
     What is stored has an id that follows from the file's beginning, the flow and the verdict: the same file again, or
-    a copy of it, adds nothing; one that has grown adds its new flows, other rules add what they judge otherwise.
+    a copy of it, adds nothing; one that has grown adds its new flows and brings the others up to date, other rules add
+    what they judge otherwise.
 
     With `keeps_packets` events have the packets that decided: those stored, and those yielded, as long as no more than
     4,096 detections wait for the end of their flow.
@@ -102,7 +103,7 @@ class Replay:
         now_ns = 0
         for packets in self._batches(source, path):
             now_ns = max(now_ns, source.last_ns)
-            found = self._feed(detector, source, packets) + detector.advance(source.last_ns)
+            found = detector.feed_counted(packets, source.counts) + detector.advance(source.last_ns)
             self._keep_packets(detector, found)
             reports = reporter.take(found, now_ns)
             grown = watch.look(now_ns, 0 if source.is_back else PERIOD_NS, at_once=None)
@@ -121,16 +122,6 @@ class Replay:
         self._count(detector)
         self.summary.packets += source.passed_over + source.copies
         self.summary.copies += source.copies
-
-    def _feed(self, detector: Detector, source: CaptureFile, packets: list[Packet]) -> list[Detection]:
-        """Return the detections of a batch; counts are noted where the flow that they are of ended."""
-        found: list[Detection] = []
-        at = 0
-        for place, counted in source.counts:
-            found += detector.feed(packets[at:place])
-            detector.pipeline.add_count(counted)
-            at = place
-        return found + detector.feed(packets[at:])
 
     def _batches(self, source: CaptureFile, path: str) -> Iterator[list[Packet]]:
         try:
@@ -153,7 +144,7 @@ class Replay:
 
     def _keep(self, events: list[Event]) -> None:
         if self._store is not None and events:
-            self._store.append(events)
+            self._store.append(events, is_retold=True)
 
     def _final(self, detections: list[Detection], sensor_id: str) -> Iterator[Event]:
         for detection in detections:

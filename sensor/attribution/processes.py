@@ -6,7 +6,8 @@ Reading another user's process takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; wit
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from rules.source import Process
@@ -18,6 +19,7 @@ MAX_HOLDERS: Final = 4096
 MAX_DESCRIPTORS: Final = 16_384
 FEW_DESCRIPTORS: Final = 256
 MAX_RECENT: Final = 4
+REDACTED: Final = 64  # command lines; redacting costs as much as all the rest of a question
 SOCKET: Final = "socket:["
 SEARCH_S: Final = 0.5
 READ_OCTETS: Final = 16_384
@@ -34,7 +36,7 @@ class ProcessTable:
 
     def __init__(self, folder: str = "/proc") -> None:
         self._folder = folder
-        self._holders: OrderedDict[int, int] = OrderedDict()  # inode: pid
+        self._holders: OrderedDict[int, tuple[int, str]] = OrderedDict()  # inode: pid and descriptor
         self._recent: OrderedDict[int, None] = OrderedDict()  # pids, the one found last at the end
 
     def find(self, wanted: Socket) -> Process | None:
@@ -43,7 +45,7 @@ class ProcessTable:
         for pid in self._candidates(wanted):
             found = self._read_if_holder(pid, wanted.inode)
             if found is not None:
-                self._note(wanted.inode, pid)
+                self._note(pid)
                 return found
             if time.monotonic() > until_s:
                 break
@@ -53,7 +55,7 @@ class ProcessTable:
     def _candidates(self, wanted: Socket) -> Iterator[int]:
         known = self._holders.get(wanted.inode)
         if known is not None:
-            yield known
+            yield known[0]
         yield from reversed(list(self._recent))
         pids = sorted((int(name) for name in os.listdir(self._folder) if name.isdecimal()), reverse=True)  # noqa: PTH208 - no Path objects
         owned = {pid for pid in pids if self._owner(pid) in (wanted.uid, ROOT)}  # root's: may not dump core
@@ -66,10 +68,8 @@ class ProcessTable:
         except OSError:
             return None
 
-    def _note(self, inode: int, pid: int) -> None:
-        """Remember who held a socket, and look at that process first."""
-        self._holders[inode] = pid
-        self._holders.move_to_end(inode)
+    def _note(self, pid: int) -> None:
+        """Look at that process first."""
         self._recent[pid] = None
         self._recent.move_to_end(pid)
         if len(self._recent) > MAX_RECENT:
@@ -85,12 +85,11 @@ class ProcessTable:
         except OSError:
             return None
         try:
-            sockets = _sockets(process, inode)
-            self._remember(sockets, pid)
-            if inode not in sockets:
+            descriptor = self._descriptor(process, pid, inode)
+            if descriptor is None:
                 return None
             found = _describe(process, pid)
-            still_holds = _target(process, sockets[inode]) == f"{SOCKET}{inode}]" and _exe(process) == found.exe
+            still_holds = _target(process, descriptor) == f"{SOCKET}{inode}]" and _exe(process) == found.exe
         except OSError:
             return None
         else:
@@ -98,10 +97,23 @@ class ProcessTable:
         finally:
             os.close(process)
 
-    def _remember(self, sockets: Iterable[int], pid: int) -> None:
-        """Remember who holds `sockets`, unless a newer process does."""
-        for inode in sockets:
-            self._holders.setdefault(inode, pid)
+    def _descriptor(self, process: int, pid: int, inode: int) -> str | None:
+        """Return the descriptor that process `pid` holds the socket `inode` with."""
+        known_pid, known = self._holders.get(inode, (0, ""))
+        if known_pid == pid and _target(process, known) == f"{SOCKET}{inode}]":
+            return known
+        sockets = _sockets(process, inode)
+        self._remember(sockets, pid)
+        descriptor = sockets.get(inode)
+        if descriptor is not None:
+            self._holders[inode] = pid, descriptor
+            self._holders.move_to_end(inode)
+        return descriptor
+
+    def _remember(self, sockets: Mapping[int, str], pid: int) -> None:
+        """Remember who holds `sockets`, by inode, unless a newer process does."""
+        for inode, descriptor in sockets.items():
+            self._holders.setdefault(inode, (pid, descriptor))
         while len(self._holders) > MAX_HOLDERS:
             self._holders.popitem(last=False)
 
@@ -129,14 +141,18 @@ def _target(process: int, descriptor: str) -> str | None:
 
 
 def _describe(process: int, pid: int) -> Process:
-    arguments = _read(process, "cmdline").rstrip("\0").split("\0")
     return Process(
         process=_read(process, "comm").rstrip("\n") or None,
         exe=_exe(process),
-        cmdline=redact(arguments) or None,
+        cmdline=_redacted(_read(process, "cmdline")) or None,
         pid=pid,
         container=container_of(_read(process, "cgroup")),
     )
+
+
+@lru_cache(maxsize=REDACTED)
+def _redacted(cmdline: str) -> str:
+    return redact(cmdline.rstrip("\0").split("\0"))
 
 
 def _exe(process: int) -> str:

@@ -11,6 +11,7 @@ from itertools import chain
 
 SO_ATTACH_FILTER = 26
 SNAP_OCTETS = 262_144  # whole frames, 64 KiB GSO giants and most of BIG TCP
+HEAD_SNAP_OCTETS = 16 * 1024  # where no flow is cut in the kernel: the longest head is 12,000 octets of QUIC
 
 MAX_TAGS = 3
 ETHERTYPE_OFFSET = 12

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 from chrome import console_log, headless_chrome
+from empty_store import empty_store
 from installation import Installation, event_of, names_of, snapshot_of, wait_until, with_callers
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -14,7 +15,6 @@ from servers import running
 
 from api.app import create_app
 from api.serving.server import ApiServer, bind, parse_listen
-from db.store import open_store
 from rules.blocklist import NameList, Snapshot
 from rules.event import Event
 
@@ -37,7 +37,7 @@ def make_names() -> Callable[..., NameList]:
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
     path = tmp_path / "events.db"
-    with open_store(path) as store:
+    with empty_store(path) as store:
         installation = Installation(store, path)
         server = ApiServer(with_callers(create_app(installation.context())), bind(parse_listen("127.0.0.1:0")))
         with running(server):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from empty_store import empty_store
 from main_job import wait_for
 from netns import needs_root
 from stored_events import make_event
@@ -30,7 +31,7 @@ FILE = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "molecatcher.db")
+    return empty_store(tmp_path / "molecatcher.db")
 
 
 def exception(**fields: object) -> StoredException:

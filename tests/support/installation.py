@@ -263,7 +263,7 @@ class Installation:
         self.policy = replace(self.policy, **fields)  # type: ignore[arg-type]  # fields come by name
 
 
-def wait_until(is_true: Callable[[], object], timeout_s: float = 15) -> None:
+def wait_until(is_true: Callable[[], object], timeout_s: float = 40) -> None:
     """Return when `is_true` does not answer false any more.
 
     Raises:

@@ -29,9 +29,10 @@ from api.feeds.decisions import decisions
 from api.feeds.formats.base import Format
 from api.feeds.registry import REGISTRY
 from api.feeds.rpz import soa_text
+from rules.address_building import build_addresses
 from rules.blocklist import AddressList, Body, ListName, NameList
 from rules.catalogue import Catalogue
-from rules.list_building import FoundName, build_addresses, build_names, build_urls
+from rules.list_building import FoundName, build_names, build_urls
 from rules.policy import Blocked, Policy, Sanction
 from rules.profiles import Profile
 from rules.service import Service, Trust
@@ -74,7 +75,7 @@ class World:
             ListName.UNSANCTIONED_DOMAINS: listed,
             ListName.UNSANCTIONED_URLS: build_urls(listed, self.policy, NOW_NS),
             ListName.UNSANCTIONED_ADDRESSES: build_addresses(
-                catalogue, self.policy, self.resolved, spared, NOW_NS, self.profile
+                catalogue, self.policy, NOW_NS, self.profile, resolved=self.resolved, sanctioned=spared
             ),
         }
 

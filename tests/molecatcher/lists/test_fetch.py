@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from empty_store import empty_store
 from installation import NOW_NS, Installation, names_of, wait_until
 from raw_answers import NOT_HTTP, answering
 from servers import in_background, running
@@ -14,7 +15,6 @@ from servers import in_background, running
 from api.app import create_app
 from api.routes.feeds import FEEDS
 from api.serving.server import ApiServer, bind, parse_listen
-from db.store import open_store
 from molecatcher.commands.fetch import EPILOG, RECIPES
 from molecatcher.errors import FetchError
 from molecatcher.lists.fetch import Pull, replace_whole
@@ -24,7 +24,7 @@ LIST = b"before.example\n"
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    with open_store(tmp_path / "events.db") as store:
+    with empty_store(tmp_path / "events.db") as store:
         installation = Installation(store, tmp_path / "events.db")
         installation.publish(names_of("first.example"), serial=7)
         server = ApiServer(create_app(installation.context()), bind(parse_listen("127.0.0.1:0")))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from empty_store import empty_store
 from installation import add_token, event_of
 from observations import NOW_NS
 from publishing import CATALOGUE, DAY_NS, NAMES, SANCTION, Setting, policy
@@ -34,7 +35,7 @@ def names_in(here: Setting, profile: str = "agents-only") -> set[str] | None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "molecatcher.db")
+    return empty_store(tmp_path / "molecatcher.db")
 
 
 def test_only_profiles_in_use_are_built(tmp_path: Path, store: Store) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from empty_store import empty_store
 from free_ports import free_port
 from installation import Installation, add_token
 from servers import in_background, running
@@ -19,7 +20,6 @@ from api.access.config import AccessConfig
 from api.app import create_app
 from api.context import ApiContext, CatalogueUpdate
 from api.serving.server import ApiServer, bind, parse_listen
-from db.store import open_store
 from db.values import TokenScope
 from db.workflow_values import ExceptionStatus, StoredSanction
 from molecatcher.catalogue.bundles import pack
@@ -39,7 +39,7 @@ FILE = '[[sanctioned]]\ndomain = "file.example"\nservice = "ngrok"\nowner = "o"\
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    with open_store(tmp_path / "central.db") as store:
+    with empty_store(tmp_path / "central.db") as store:
         yield Installation(store, tmp_path / "central.db")
 
 

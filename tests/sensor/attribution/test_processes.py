@@ -66,7 +66,7 @@ def test_a_process_that_ended_is_not_named_nor_who_has_its_number() -> None:
         assert table.find(wanted)
     assert table.find(wanted) is None
     with socket.socket() as held:  # the number of the holder is now somebody else's: ours
-        table._holders[wanted.inode] = os.getpid()
+        table._holders[wanted.inode] = os.getpid(), str(held.fileno())
         assert table.find(wanted) is None
         assert table.find(Socket(os.fstat(held.fileno()).st_ino, os.getuid())).pid == os.getpid()  # type: ignore[union-attr]
     assert pid != os.getpid()
@@ -183,9 +183,8 @@ def test_what_a_search_saw_and_who_was_found_last_is_looked_at_first(monkeypatch
 
 def test_what_is_remembered_is_bounded() -> None:
     table = ProcessTable()
-    table._remember(range(10_000), 1)
+    table._remember(dict.fromkeys(range(10_000), "3"), 1)
     assert len(table._holders) == MAX_HOLDERS
     for pid in range(10):
-        table._note(pid, pid)
+        table._note(pid)
     assert list(table._recent) == [6, 7, 8, 9]
-    assert table._holders[9] == 9

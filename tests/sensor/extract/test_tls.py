@@ -94,13 +94,34 @@ def test_a_final_beginning_gives_the_name_once_it_is_there() -> None:
     assert answers[-1].alpn == ("h2", "http/1.1")
 
 
+WARNING = b"\x15\x03\x01\x00\x02\x01\x5a"
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        WARNING * 16 + records(MESSAGE),
+        records(MESSAGE[:60]) + WARNING + records(MESSAGE[60:]),
+        records(MESSAGE[:60]) + b"\x16\x03\x01\x00\x00" + records(MESSAGE[60:]),
+        b"\x16\x03\x01\x00\x00" + records(MESSAGE),
+        b"\x16\x0f\xff" + records(MESSAGE)[3:],
+    ],
+)
+def test_what_servers_pass_over_is_passed_over(stream: bytes) -> None:
+    """Seen of OpenSSL 3.0 (empty records) and of crypto/tls of Go (warnings, versions)."""
+    assert read_client_hello(stream) == read_client_hello(records(MESSAGE))
+    for beginning in truncations(stream):
+        with pytest.raises(NeedMoreData):
+            read_client_hello(beginning)
+
+
 @pytest.mark.parametrize(
     "stream",
     [
         b"GET / HTTP/1.1\r\n",
-        b"\x16\x03\x09\x00\x10",
-        b"\x16\x02\x01\x00\x10",
-        b"\x16\x03\x01\x00\x00",
+        b"\x16\x10\x01\x00\x10",
+        b"\x15\x03\x01\x00\x01",
+        b"\x15\x03\x01\x00\x02\x02",  # fatal
         b"\x16\x03\x01\x41\x00",
         records(b"\x02" + MESSAGE[1:]),
         records(b"\x01\x10\x00\x00" + MESSAGE[4:]),
