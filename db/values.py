@@ -286,6 +286,9 @@ class TokenScope(StrEnum):
     ADMIN = "admin"
 
 
+SENSORS = frozenset({TokenScope.EVENTS_WRITE, TokenScope.SENSORS_ENROL})  # of tokens that may be bound to a sensor
+
+
 class Token(msgspec.Struct, frozen=True, kw_only=True):
     """Who a machine is and what it may do. `digest` and `previous_digest` are SHA-256 of the two secrets that are good.
 

@@ -110,6 +110,8 @@ def test_what_would_be_open_does_not_start(tmp_path: Path, options: dict[str, st
         "[proxy]\ntrusted = ['10.0.0.1/8']",
         "[addresses.moon]\nallow = []",
         "[limits]\nknown = 'often'",
+        "public_url = 'https://a.example'\n[oidc]\nissuer = 'http://id.example'\nclient_id = 'm'\nroles = {}",
+        "public_url = 'https://a.example'\n[oidc]\nissuer = 'id.example'\nclient_id = 'm'\nroles = {}",
         "[",
     ],
 )

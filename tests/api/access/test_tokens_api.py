@@ -60,6 +60,8 @@ def reads(installation: Installation, client: httpx.Client, token: str) -> int:
         {"list": "mine"},
         {"sensor": "gateway-1"},
         {"name": ""},
+        {"name": "a\x1b[2Jb"},
+        {"scopes": ["events:write"], "sensor": "gateway\n1"},
         {"expires_at": {}},
         {"more": 1},
     ],
@@ -98,6 +100,16 @@ def test_a_change_without_the_word_of_the_session_is_refused(
     assert closed.post("/v1/tokens", json=BODY, headers=foreign).status_code == 403
     assert closed.get("/v1/me", headers=cookie).json()["csrf_token"] == admin["X-CSRF-Token"]
     assert closed.post("/v1/tokens", json=BODY, headers=admin | {"Origin": str(closed.base_url)}).status_code == 201
+
+
+def test_a_token_that_a_browser_remembers_serves_no_other_site(
+    installation: Installation, closed: httpx.Client
+) -> None:
+    token = add_token(installation.store, scopes=(TokenScope.ADMIN,))
+    basic, path = httpx.BasicAuth("admin", token), f"/v1/tokens/{token.split('_')[1]}/revoke"
+    for said in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert closed.post(path, headers=said, auth=basic).status_code == 403
+    assert closed.post(path, auth=basic).status_code == 200
 
 
 def test_what_is_dangerous_needs_a_fresh_sign_in(

@@ -11,10 +11,16 @@ from contextlib import contextmanager
 import httpx
 import msgspec
 import pytest
-from installation import NOW_NS, SECOND_NS, Installation, event_of, wait_until
+from access_server import serving
+from installation import NOW_NS, SECOND_NS, Installation, add_token, event_of, wait_until
+from people import sign_in
 
 from api import tail
+from api.access.config import AccessConfig
+from api.routes import event_streams
 from api.schemas.events import AggregateDocument
+from db.access_values import AccessRole
+from db.values import TokenScope
 from rules.event import rfc3339, to_document
 from rules.observation import FlowState, Kind
 from rules.verdict import Outcome, Severity
@@ -101,6 +107,28 @@ def test_a_place_that_does_not_exist_is_reset(installation: Installation, client
         wait_until(lambda: len(stream.frames) == 2)
     assert [name for _, name, _ in stream.frames] == ["reset", "event"]
     assert stream.ids()[1] == event.event_id
+
+
+@pytest.mark.parametrize("way", ["token", "session"])
+def test_a_stream_ends_with_its_token_or_session(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(event_streams, "KNOWN_S", 0.0)
+    token = {"X-Api-Key": add_token(installation.store, scopes=(TokenScope.EVENTS_READ,))}
+    session = sign_in(installation, AccessRole.VIEWER)
+    with serving(installation, AccessConfig(require=True)) as closed:
+        closed.headers.update(token if way == "token" else session)
+        with open_stream(closed) as stream:
+            event = installation.add()
+            wait_until(lambda: stream.frames)
+            for known in installation.store.tokens():
+                installation.store.revoke_token(known.token_id, installation.now_ns)
+            for person in installation.store.sessions(installation.now_ns):
+                installation.store.revoke_session(person.session_id, installation.now_ns)
+            installation.now_ns += 2 * SECOND_NS
+            installation.add()
+            wait_until(lambda: stream.is_over)
+    assert stream.ids() == [event.event_id]
 
 
 def test_streams_end_when_the_server_stops_and_headers_are_answered_alone(
