@@ -5,7 +5,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from db.store import DEFAULT_BUSY_TIMEOUT_MS, Store, open_store
+from db.engine import DEFAULT_BUSY_TIMEOUT_MS
+from db.store import Store, open_store
 
 
 def empty_store(path: Path, *, busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS) -> Store:

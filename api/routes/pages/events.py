@@ -43,7 +43,7 @@ def get_events(context: Context, shown: Shown, who: Who, request: Request) -> HT
         refused=refused,
         searches=make_searches(context, SearchedResource.EVENTS, request, who),
         choices=EVENT_CHOICES,
-        windows=windows_of(request, context.now_ns()),
+        windows=windows_of(request, query, context.now_ns()),
         exports=exports_of(request),
         names=short_names(context),
         next_page=page.address_of_next(request.url),

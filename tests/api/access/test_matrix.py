@@ -143,7 +143,7 @@ def is_open(client: httpx.Client, route: tuple[str, str], headers: dict[str, str
     in_path = headers.get("X-Api-Key", PARTS["token"]) if "{token}" in path else ""
     target = re.sub(r"\{(\w+)\}", lambda part: in_path if part[1] == "token" else PARTS[part[1]], path)
     how = "HEAD" if path.endswith(("/stream", "/export")) else method
-    body = {} if method in {"POST", "PUT"} else None
+    body: dict[str, object] | None = {} if method in {"POST", "PUT"} else None
     answer = client.request(how, target, headers={} if in_path else headers, json=body)
     assert answer.status_code < 500 or answer.status_code == 503, (route, answer.text)
     is_door = path.startswith("/sign-in") and answer.headers["content-type"].startswith("text/html")
