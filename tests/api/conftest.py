@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from chrome import headless_chrome
+from chrome import console_log, headless_chrome
 from empty_store import empty_store
 from installation import NOW_NS, Installation, event_of, names_of, snapshot_of, wait_until, with_callers
 from selenium import webdriver
@@ -67,7 +67,7 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
 @pytest.fixture
 def browser(chrome: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
     chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    chrome.get_log("browser")
+    console_log(chrome)
     yield chrome
     chrome.get("about:blank")
 

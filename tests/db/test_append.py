@@ -1,6 +1,6 @@
 import itertools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -195,7 +195,10 @@ def test_order_and_repetition_never_change_the_outcome(
     assert found == expected_findings(final, found)
 
 
-def expected_findings(final: list[Event], found: dict[object, Finding]) -> dict[object, Finding]:
+Key = tuple[str | None, Role]
+
+
+def expected_findings(final: list[Event], found: Mapping[Key, Finding]) -> dict[Key, Finding]:
     listed = [each for each in final if each.verdict is not Outcome.SANCTIONED]
     keys = {(each.service, each.role) for each in listed}
     return {key: expected_finding([e for e in listed if (e.service, e.role) == key], found[key]) for key in keys}

@@ -54,7 +54,7 @@ def test_models_and_migrations_agree(path: Path) -> None:
 
 
 def test_the_tables_are_portable_to_postgresql() -> None:
-    dialect = postgresql.dialect()
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     for table in Base.metadata.sorted_tables:
         assert CreateTable(table).compile(dialect=dialect)
         assert all(CreateIndex(index).compile(dialect=dialect) for index in table.indexes)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from db.store import DEFAULT_BUSY_TIMEOUT_MS, Store, open_store
+from db.engine import DEFAULT_BUSY_TIMEOUT_MS
+from db.store import Store, open_store
 
 
 def empty_store(
