@@ -67,7 +67,7 @@ def test_it_gives_the_same_where_only_heads_of_flows_are_read(
     write_pcap(tmp_path / "trap.pcap", trap.packets())
     found = verdicts(heads(tmp_path / "trap.pcap"), trap.pin)
     assert set(found) == trap.expected
-    assert trap.count in (0, len(found))
+    assert trap.verdicts in (0, len(found))
 
 
 @pytest.mark.parametrize(("heading", "traps"), HEADINGS)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cable import Wire, open_wire
@@ -108,7 +109,7 @@ def test_the_policy_comes_from_the_api_and_stays_while_it_is_away(tmp_path: Path
 
 
 def decide(installation: Installation, decision: Decision) -> None:
-    who = {"owner": "o", "reason": "r", "changed_by": "alice", "changed_at_ns": 0}
+    who: dict[str, Any] = {"owner": "o", "reason": "r", "changed_by": "alice", "changed_at_ns": 0}
     installation.store.policy.decide_service(StoredDecision(service="ngrok", decision=decision, **who))
 
 
@@ -132,9 +133,9 @@ def test_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
             with api(installation, wire, pem, port):
                 ask(wire, range(1, 6))
                 wait_until(lambda: len(seen(installation)) == 5, 40)
-                wait_until(store.sensors, 20)
+                wait_until(store.sensors, 40)
             ask(wire, range(6, 11))
-            wait_until(lambda: spooled(tmp_path), 20)
+            wait_until(lambda: spooled(tmp_path), 40)
             process.kill()
             process.wait(10)
         with sensor(wire, tmp_path, port), api(installation, wire, pem, port):

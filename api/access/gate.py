@@ -17,6 +17,7 @@ from api.caller import SCOPE_KEY, Caller
 from api.problems import Kind, Problem
 from api.serving.streaming import ANSWER_HEADERS
 from db.access_values import ActorKind, AuditOutcome
+from db.errors import DbError
 from db.values import Token
 from rules.profiles import DEFAULT_PROFILE
 
@@ -57,11 +58,29 @@ async def authorize(request: Request) -> None:
         begin_act(request, principal, deed, target)
 
 
+async def is_still_known(request: Request) -> bool:
+    """Tell whether whoever a long answer goes to would be let in again: a token or session may have ended meanwhile.
+
+    While that cannot be found out, it is taken to be so.
+    """
+    rule = rule_of(request)
+    try:
+        return (await _find(request, rule, access_of(request))).may(rule)
+    except Problem as problem:
+        return problem.kind is not Kind.NOT_KNOWN
+    except DbError:
+        return True
+
+
+async def _find(request: Request, rule: Rule, control: AccessControl) -> Principal:
+    if control.is_in_memory(request):  # a change of threads costs more than to look
+        return control.identify(request, rule)
+    return await run_in_threadpool(control.identify, request, rule)
+
+
 async def _identify(request: Request, rule: Rule, control: AccessControl) -> Principal:
     try:
-        if control.is_in_memory(request):  # a change of threads costs more than to look
-            return control.identify(request, rule)
-        return await run_in_threadpool(control.identify, request, rule)
+        return await _find(request, rule, control)
     except Problem as problem:
         if problem.kind is Kind.NOT_KNOWN:
             control.rates.count_unknown(client_address(request))

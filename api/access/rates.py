@@ -18,6 +18,7 @@ from db.access_values import ActorKind
 
 MAX_KEYS = 4096
 OTHERS = "others"
+HERE = "loopback"  # never shares a count: nobody elsewhere locks out whoever is at this host
 SITE_BITS = 64  # an IPv6 host has so many addresses that its network counts
 
 
@@ -78,7 +79,7 @@ class _Window:
         """
         with self._counting:
             passed_s = self._passed_s()
-            key = who if who in self.counts or len(self.counts) < MAX_KEYS else OTHERS
+            key = who if who in self.counts or len(self.counts) < MAX_KEYS or who == HERE else OTHERS
             count, before = self.counts.get(key, 0), self._before.get(key, 0)
             left = self._most - count - math.floor(before * (1 - passed_s / self._length_s))
             if left > 0:
@@ -110,6 +111,8 @@ class _Window:
 
 def _site(text: str) -> str:
     address = parse_address(text)
+    if address is not None and address.is_loopback:
+        return HERE
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, SITE_BITS), strict=False))
     return str(address)

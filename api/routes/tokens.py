@@ -19,9 +19,10 @@ from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
+from api.requests.bodies import LINE, Person
 from api.requests.parameters import Time
 from api.schemas.access import NewTokenDocument, TokenDocument, TokenList
-from db.values import Token, TokenScope
+from db.values import SENSORS, Token, TokenScope
 from rules.blocklist import ListName
 from rules.event import DEMONSTRATION
 
@@ -39,11 +40,11 @@ class TokenBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    name: str = Field(min_length=1, max_length=128, description="Who will use it", examples=["paloalto-berlin-1"])
+    name: Person = Field(description="Who will use it", examples=["paloalto-berlin-1"])
     scopes: list[TokenScope] = Field(min_length=1, max_length=len(TokenScope), examples=[["feeds:read"]])
     list_name: ListName | None = Field(None, alias="list", description="Only this list")
     profile: str | None = Field(None, max_length=64, description="Only this profile of lists")
-    sensor: str | None = Field(None, max_length=64, description="Only as this sensor")
+    sensor: str | None = Field(None, max_length=64, pattern=LINE, description="Only as this sensor")
     allow: Prefixes = Field(default_factory=list, description="Only from here; from everywhere if empty")
     deny: Prefixes = Field(default_factory=list, description="Never from here; goes before `allow`")
     expires_at_ns: Time | None = Field(None, alias="expires_at", description="RFC 3339; good until revoked if absent")
@@ -55,7 +56,7 @@ class TokenBody(BaseModel):
 
     @model_validator(mode="after")
     def _is_a_sensor_bound(self) -> Self:
-        if self.sensor is not None and not {TokenScope.EVENTS_WRITE, TokenScope.SENSORS_ENROL} & {*self.scopes}:
+        if self.sensor is not None and SENSORS.isdisjoint(self.scopes):
             raise ValueError("sensor: only a token with the scope events:write or sensors:enrol is a sensor's")
         if self.sensor == DEMONSTRATION:
             raise ValueError(f"sensor: {DEMONSTRATION} is the demonstration's: choose another id")

@@ -16,6 +16,8 @@ class SensorDocument(Document):
     state: SensorState = Field(description="The worst that is true of it now", examples=["watching"])
     version: str = Field(examples=["0.1.0"])
     hostname: str = Field(examples=["gateway.example.com"])
+    name: str = Field(description="What people call it: its host's name unless it is set", examples=["gateway-1"])
+    site: str = Field(description="Where it stands, as its settings say", examples=["Berlin"])
     started_at: datetime = Field(examples=[TIME])
     heartbeat: datetime = Field(examples=[TIME])
     interfaces: list[str] = Field(description="Empty while it waits for a default route", examples=[["eth0"]])
@@ -43,8 +45,8 @@ class SensorDocument(Document):
     flows: int = Field(description="Flows that were begun", examples=[310])
     flow_table_flows: int = Field(description="Flows in the table now", examples=[120])
     flow_table_size: int = Field(examples=[131_072])
-    flow_map_opened: int = Field(description="Flows that the kernel's filter began to follow", examples=[340])
-    flow_map_size: int = Field(description="Places in the filter's map, 0 without such a filter", examples=[131_072])
+    flow_map_opened: int = Field(description="Flows that the filter began to follow", examples=[340])
+    flow_map_size: int = Field(description="Places in the filter's map, 0 where nothing is cut off", examples=[131_072])
     flow_map_turnover: float = Field(
         description="Share of those places that new flows took since the heartbeat before", examples=[0.0001]
     )

@@ -37,13 +37,20 @@ def console() -> Console:
 
 
 def plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return rows of text without lines; what they are called by, the first column, is never cut short."""
+    """Return rows of text without lines; what they are called by, the first column, is never cut short.
+
+    What a terminal would obey is shown by its number: names come from others.
+    """
     table = Table(box=None)
     for place, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(_visible(cell)) for cell in row))
     return table
+
+
+def _visible(text: str) -> str:
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def print_detections(events: Iterable[Event], *, as_json: bool) -> None:

@@ -77,7 +77,7 @@ def create(
         scopes=scopes,
         list_name=_list_name(list_name),
         profile=parse_profile(profile),
-        sensor_id=_sensor_id(sensor),
+        sensor_id=_sensor_id(sensor, scopes),
         allowed=parse_prefixes(allow or (), "--allow"),
         denied=parse_prefixes(deny or (), "--deny"),
         digest=digest_of(secret),
@@ -207,9 +207,14 @@ def parse_prefixes(words: Sequence[str], option: str) -> tuple[str, ...]:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def _sensor_id(word: str | None) -> str | None:
+def _sensor_id(word: str | None, scopes: "tuple[TokenScope, ...]") -> str | None:
+    from db.values import SENSORS
     from rules.event import DEMONSTRATION
 
+    if word is not None and SENSORS.isdisjoint(scopes):
+        raise typer.BadParameter(
+            f"only a token for {' or '.join(sorted(SENSORS))} is a sensor's", param_hint="--sensor"
+        )
     if word == DEMONSTRATION:
         raise typer.BadParameter(f"{word} is the demonstration's: choose another id", param_hint="--sensor")
     return word

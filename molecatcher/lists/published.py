@@ -80,7 +80,7 @@ class PublishedLists:
     def publish(self, name: ListName, profile: Profile, body: Body, spared: Spared) -> bool:
         """Put a list in force and tell whether it is; one that a guard refuses is held, which is said once."""
         key, identity = (name, profile.name), digest(body)
-        before = self._snapshots.get(key) or self._withdrawn.get(key)
+        before = self._before(key)
         found = refusals(body, before.body if before else None, spared, profile)
         held = HeldList(identity, tuple(found), count(body)) if found else None
         if held and not (held.is_confirmable and self._confirmed.get(key) == identity):
@@ -134,6 +134,10 @@ class PublishedLists:
             if found is None or found.serial < kept.serial:
                 self._snapshots[kept.list_name, kept.profile] = kept
 
+    def _before(self, key: Key) -> Snapshot | None:
+        """Return the list in force, or what was before it was withdrawn."""
+        return self._snapshots.get(key) or self._withdrawn.get(key)
+
     def _stored(self, key: Key) -> Snapshot | None:
         row = self._store.latest_snapshot(*key)
         if row is None:
@@ -145,13 +149,13 @@ class PublishedLists:
             return None
 
     def _put_in_force(self, key: Key, body: Body, identity: str, *, is_urgent: bool) -> None:
-        before, now_ns = self._snapshots.get(key), self._now_ns()
+        before, now_ns = self._before(key), self._now_ns()
         name, profile = key
         if before and before.digest == identity:
             listed, serial, created_at_ns = before.body, before.serial, before.created_at_ns
             if isinstance(body, AddressList) and isinstance(before.body, AddressList):  # show what is spared now
                 listed = msgspec.structs.replace(before.body, spared=body.spared)
-                self._snapshots[key] = msgspec.structs.replace(before, body=listed)
+            self._snapshots[key] = msgspec.structs.replace(before, body=listed)
             kept = self._store.snapshots(name, profile)[:1]
             if [(row.serial, row.digest) for row in kept] == [(serial, identity)]:
                 return

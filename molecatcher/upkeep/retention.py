@@ -29,6 +29,7 @@ class Retention(BackgroundLoop):
             Aging.EXCEPTIONS: settings.keep_findings_days,
             Aging.SENSORS: settings.keep_sensors_days,
             Aging.TOKENS: settings.keep_sensors_days,
+            Aging.DAILY_SUMS: settings.keep_events_days,
             Aging.SUMS: settings.keep_findings_days,
             Aging.SOURCES: settings.keep_findings_days,
         }

@@ -143,12 +143,12 @@ def test_a_running_program_takes_it_up_by_itself_and_on_sighup(tmp_path: Path) -
     with program(tmp_path / "state", access, port) as process:
         assert answer(port) == 200
         write(access, CLOSED)
-        wait_until(lambda: answer(port) == 401, 20)
+        wait_until(lambda: answer(port) == 401, 40)
         write(access, "# open again, but wrong\nrequire = 7\n")
         process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "access_refused" in (tmp_path / "log").read_text(), 20)
+        wait_until(lambda: "access_refused" in (tmp_path / "log").read_text(), 40)
         assert answer(port) == 401
         write(access, "# and now open again\n")
-        wait_until(lambda: answer(port) == 200, 20)
+        wait_until(lambda: answer(port) == 200, 40)
         page = httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).text
         assert '"check":"access-file","is_ok":true' in page

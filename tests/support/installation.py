@@ -71,6 +71,7 @@ def event_of(**fields: object) -> Event:
     defaults: dict[str, object] = {
         "event_id": uuid7(observed_at_ns),
         "observed_at_ns": observed_at_ns,
+        "received_at_ns": NOW_NS,
         "kind": Kind.TLS,
         "verdict": Outcome.UNSANCTIONED,
         "state": FlowState.LIVE,
@@ -263,7 +264,7 @@ class Installation:
         self.policy = replace(self.policy, **fields)  # type: ignore[arg-type]  # fields come by name
 
 
-def wait_until(is_true: Callable[[], object], timeout_s: float = 15) -> None:
+def wait_until(is_true: Callable[[], object], timeout_s: float = 40) -> None:
     """Return when `is_true` does not answer false any more.
 
     Raises:

@@ -89,6 +89,9 @@ def test_counts_are_bounded() -> None:
         rates.count_unknown("192.0.2.2")
     assert refused.value.kind is Kind.RATE_LIMITED
     assert len(rates._unknown.counts) == MAX_KEYS + 1
+    rates.count_unknown("127.0.0.1")
+    with pytest.raises(Problem):
+        rates.count_unknown("::1")
     person = Principal(ActorKind.PERSON, "a")
     assert rates.count(person)["RateLimit"].startswith('"known";r=4')
 

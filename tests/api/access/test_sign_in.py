@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -19,6 +19,7 @@ from api.access import break_glass
 from api.access.config import AccessConfig, MfaConfig, OidcConfig, StepUpConfig
 from api.access.oidc import local_target
 from api.access.sessions import COOKIE
+from api.app import create_app
 from db.access_values import AccessRole, Account, AuditFilter, AuditOutcome
 
 ALICE = {"sub": "u-1", "name": "alice@example.com", "groups": ["soc", "net-admins"], "amr": ["pwd", "mfa"]}
@@ -265,8 +266,25 @@ def test_the_break_glass_account(
     assert PASSWORD not in str(installation.store.audit(AuditFilter(), 99))
 
 
+def test_few_passwords_are_tried_at_once(installation: Installation, account: Callable[..., Account]) -> None:
+    account()
+    form = {"name": "emergency", "password": "x"}
+    app = create_app(installation.context(), AccessConfig(require=True))
+    with serving(installation, AccessConfig(), app=app) as closed, ExitStack() as others:
+        for _ in range(break_glass.AT_ONCE):
+            others.enter_context(app.state.access.trying)
+        elsewhere = {"X-Forwarded-For": "192.0.2.1"}  # where no account is good nothing is tried
+        assert closed.post("/sign-in/break-glass", data=form, headers=elsewhere).status_code == 401
+        assert closed.post("/sign-in/break-glass", data=form).status_code == 503
+        others.close()
+        assert closed.post("/sign-in/break-glass", data=form).status_code == 401
+
+
 def test_the_break_glass_account_from_elsewhere_only_when_allowed(account: Callable[..., Account]) -> None:
     here_only, anywhere = account(), account(is_for_loopback_only=False)
+    assert not break_glass.is_possible([here_only], is_loopback=False)
+    assert break_glass.is_possible([here_only, anywhere], is_loopback=False)
+    assert break_glass.is_possible([], is_loopback=True)
     assert break_glass.is_good(here_only, PASSWORD, is_loopback=True)
     assert not break_glass.is_good(here_only, PASSWORD, is_loopback=False)
     assert break_glass.is_good(anywhere, PASSWORD, is_loopback=False)
@@ -280,6 +298,8 @@ def test_the_break_glass_account_from_elsewhere_only_when_allowed(account: Calla
         ("//evil.example", "/"),
         ("https://evil.example", "/"),
         ("/\\evil.example", "/"),
+        ("/\t/evil.example", "/"),
+        ("\t//evil.example", "/"),
         ("javascript:alert(1)", "/"),
         ("", "/"),
     ],

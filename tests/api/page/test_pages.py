@@ -9,7 +9,7 @@ from installation import NOW_NS, POLICY, SECOND_NS, Installation, names_of
 
 from db.values import SnapshotRow
 from rules.blocklist import ListName, digest, encode
-from rules.event import DEMONSTRATION, EventReason
+from rules.event import DEMONSTRATION, EventReason, rfc3339
 from rules.list_guards import Guard, HeldList, Refusal
 from rules.observation import FlowState, Kind
 from rules.verdict import Outcome, Role, Severity
@@ -102,7 +102,7 @@ def test_every_row_is_on_one_page(installation: Installation, client: httpx.Clie
     while address:
         text = client.get(address).text
         seen += re.findall(r"10\.20\.1\.\d", re.sub(r'="[^"]*"', "", text))
-        address = next_of(text)
+        address = next_of(text) or ""
     assert seen == [f"10.20.1.{number}" for number in range(7)]
 
 
@@ -111,6 +111,21 @@ def test_a_cursor_of_another_filter_is_refused(installation: Installation, clien
     address = next_of(client.get("/events?limit=1").text)
     assert address
     assert client.get(address.replace("limit=1", "limit=1&service=bore")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "current"),
+    [
+        ("", ["24 hours"]),
+        (f"from={rfc3339(NOW_NS - 3600 * SECOND_NS)}", ["1 hour"]),
+        (f"from={rfc3339(NOW_NS - 3780 * SECOND_NS)}&verdict=suspicious", ["1 hour"]),
+        (f"from={rfc3339(NOW_NS - 7200 * SECOND_NS)}", []),
+        (f"from={rfc3339(NOW_NS - 3600 * SECOND_NS)}&to={rfc3339(NOW_NS)}", []),
+    ],
+)
+def test_the_time_that_is_shown_is_marked(client: httpx.Client, query: str, current: list[str]) -> None:
+    text = client.get(f"/events?{query}").text
+    assert re.findall(r'<a href="[^"]*" aria-current="true">([^<]*)</a>', text) == current
 
 
 def test_events_are_those_of_a_day_unless_asked(installation: Installation, client: httpx.Client) -> None:
@@ -283,7 +298,7 @@ def test_a_long_list_is_shown_in_pages(installation: Installation, client: httpx
     while address:
         text = client.get(address).text
         seen += re.findall(r'class="name">([^<]*)<', text)
-        address = next_of(text)
+        address = next_of(text) or ""
     assert seen == [f"n{number:03}.example" for number in range(130)]
 
 

@@ -131,3 +131,26 @@ def test_a_decision_shows_which_findings_it_changes(
     eventually(lambda: "1 of 1 sources" not in text("#agree") and "No block list" not in text("#agree"))
     press(chrome, "Go ahead", "#agree")
     eventually(lambda: "ngrok" not in policy.ruleset().policy.decisions)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_decision_beside_its_service_is_made_once_what_it_changes_was_seen(
+    policy: Installation, chrome: webdriver.Chrome, text: Text, eventually: Eventually, width: int
+) -> None:
+    set_width(chrome, width)
+    chrome.get(f"{policy.url}/services")
+    form = opened(chrome, "#service-ngrok")
+    enter(form, decision="ignore", owner="ciso@example.com", reason="bought for everybody")
+    press(chrome, "Decide", "#service-ngrok")
+    eventually(lambda: "not reported" in text("#agree"))
+    assert text("#agree h2") == "Decide this about ngrok (agent and SDKs)?"
+    assert "10.20.0.7" in text("#agree")
+    assert barriers(chrome) == []
+    assert chrome.execute_script("return document.getElementById('agree').scrollWidth") <= width
+    press(chrome, "Leave it", "#agree")
+    eventually(lambda: not chrome.find_element(By.ID, "agree").is_displayed())
+    assert "ngrok" not in policy.ruleset().policy.decisions
+    press(chrome, "Decide", "#service-ngrok")
+    press(chrome, "Go ahead", "#agree")
+    eventually(lambda: "ngrok" in policy.ruleset().policy.decisions)
+    assert policy.ruleset().policy.decisions["ngrok"].value == "ignore"

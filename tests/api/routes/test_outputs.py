@@ -1,6 +1,8 @@
 """Outputs and callers-back over the API; what comes in is signed with the library that senders use."""
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -133,3 +135,21 @@ def test_what_is_not_signed_just_now_by_the_source_is_refused(
     assert client.get("/v1/findings").json()["items"][0]["state"] == "open"
     client.delete(f"/v1/webhook-sources/{source['source_id']}")
     assert call(client, source, installation.now_ns, data).status_code == 400
+
+
+def test_a_webhook_that_failed_here_is_not_taken_for_done(installation: Installation, client: httpx.Client) -> None:
+    installation.add()
+    (finding,) = client.get("/v1/findings").json()["items"]
+    source = client.post("/v1/webhook-sources", json={"name": "soar"}).json()
+    data = {"finding_id": finding["finding_id"], "state": "resolved"}
+    refusal = "CREATE TRIGGER full BEFORE UPDATE ON findings BEGIN SELECT RAISE(ABORT, 'no room'); END"
+    with closing(sqlite3.connect(installation.path)) as connection:
+        connection.execute(refusal)
+        assert call(client, source, installation.now_ns, data).status_code == 503
+        connection.execute("DROP TRIGGER full")
+    again = call(client, source, installation.now_ns, data)
+    assert (again.status_code, again.headers["retry-after"]) == (409, "60")
+    installation.now_ns += 61 * 10**9
+    assert call(client, source, installation.now_ns, data).status_code == 204
+    assert client.get("/v1/findings").json()["items"][0]["state"] == "resolved"
+    assert call(client, source, installation.now_ns, data).status_code == 204

