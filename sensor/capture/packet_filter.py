@@ -88,7 +88,7 @@ class EveryIpPacket:
     def attach(self, sock: socket.socket, *, has_ethernet: bool) -> None:
         """Filter `sock` from now on. Raises OSError if the kernel refuses."""
         make = classic.ethernet_program if has_ethernet else classic.network_program
-        classic.attach(sock, make(self.snap_octets))
+        classic.attach(sock, make(self.snap_octets, self.snap_octets))
 
     def cut_off(self) -> CutOff:
         """Return what lets all pass."""

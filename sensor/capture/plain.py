@@ -67,13 +67,16 @@ class PlainTap(PacketSocket):
                 raise  # ENETDOWN is told once and clears itself; the link event decides what happens
 
     def _receive(self, batch: list[Packet], at_most: int) -> None:
-        """Receive until `batch` has `at_most` more or nothing waits (BlockingIOError)."""
+        """Receive until `batch` has `at_most` more or nothing waits (which may be a BlockingIOError)."""
         full, descriptor, buffer = len(batch) + at_most, self.fileno(), self._buffer
         received = 0
         while len(batch) < full and received < MOST_RECEIVED:
-            packets = receive(descriptor, buffer, SLOT_OCTETS, min(AT_ONCE, full - len(batch)))
+            wanted = min(AT_ONCE, full - len(batch))
+            packets = receive(descriptor, buffer, SLOT_OCTETS, wanted)
             take(buffer, 0, packets, packets, batch, Packet, self.link_type, self.interface, *self.cut_off)
             received += packets
+            if packets < wanted:
+                return
 
     def _receive_in_python(self, batch: list[Packet], at_most: int) -> None:
         """As `_receive`, one by one and without a cut-off."""

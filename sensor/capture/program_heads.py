@@ -22,11 +22,12 @@ from sensor.flow import Count, Flow, reverse_key
 with contextlib.suppress(ImportError):  # there was no compiler: nobody asks for this filter then
     from sensor.capture._heads import take
 
+HEADER_OCTETS = 256  # of Ethernet, three tags, IP and TCP: less
 MOST_SOCKETS = 1 << 16  # a number is used again after so many
 
 
 class ProgramHeads:
-    """A filter that passes IP packets, up to 16 KiB of each, and a table of flows that cuts off what is not a head."""
+    """A filter that passes IP packets, 16 KiB of each, 4.25 of TCP; a table of flows cuts off what is no head."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits if limits is not None else Limits()
@@ -37,7 +38,7 @@ class ProgramHeads:
     def attach(self, sock: socket.socket, *, has_ethernet: bool) -> None:
         """Filter `sock` from now on. Raises OSError if the kernel refuses."""
         make = classic.ethernet_program if has_ethernet else classic.network_program
-        classic.attach(sock, make(classic.HEAD_SNAP_OCTETS))
+        classic.attach(sock, make(classic.HEAD_SNAP_OCTETS, self.limits.tcp_octets + HEADER_OCTETS))
 
     def cut_off(self) -> CutOff:
         """Return what judges the packets of one more socket."""

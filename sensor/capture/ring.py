@@ -1,8 +1,8 @@
 """Packets read in place from a ring that is shared with the kernel (TPACKET_V3, linux/if_packet.h).
 
 The kernel fills blocks with packets and hands a block over when it is full or `RETIRE_MS` after its first packet; the
-reader hands it back once it is read. Only what passed the filter is in the ring, and only that is copied, since decoded
-parts outlive the block.
+reader hands it back once it is read. Only what passed the filter is in the ring. That is copied, since decoded parts
+outlive the block; where the filter passes everything, only flow heads are (sensor.capture.program_heads).
 
 Cost: bench/live.py. A packet takes a quarter of a microsecond where `_ring.c` was compiled, a whole one in Python; a
 wake-up takes a selector call.
