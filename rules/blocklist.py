@@ -130,6 +130,11 @@ class UrlEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True, gc=F
         return self.url
 
     @property
+    def host(self) -> str:
+        """Return the name before the path."""
+        return self.url.partition("/")[0]
+
+    @property
     def kind(self) -> EntryKind:
         """Return what it is."""
         return EntryKind.URL
