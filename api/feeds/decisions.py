@@ -2,7 +2,8 @@
 
 A bouncer asks once for everything (`startup=true`) and then, every few seconds, for what changed since it last asked.
 What each key was told last is kept in memory only: a key that is not known, after a restart or a long silence, is told
-everything again and every deletion that the kept snapshots know of. Repeating either does no harm.
+everything again and every deletion that the kept snapshots know of. Repeating either does no harm: so each change is
+told in two answers, for one may be lost on its way, and a deletion with it.
 """
 
 import hashlib
@@ -12,11 +13,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from rules.blocklist import AddressList, Body, NameList, Scope, Snapshot
 
 MAX_KEYS = 1024
 MAX_BODIES = 8
+ANSWERS = 2  # that tell of a change
 RENEW_S = 86_400.0
 DURATION = "168h0m0s"  # the bouncer forgets a decision that is not renewed; deletions are told
 ORIGIN = "molecatcher"
@@ -46,11 +49,14 @@ class Wanted:
         )
 
 
-@dataclass(slots=True)
-class _Told:
-    """What a key was told: the identity of each list, and when it was told everything."""
+_State = tuple[str, ...]  # the digests of the lists
 
-    digests: tuple[str, ...]
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The states of the lists in the last `ANSWERS` to a key, and when it was told everything."""
+
+    states: tuple[_State, ...]
     everything_at_s: float
 
 
@@ -77,28 +83,33 @@ class DecisionStream:
     def _pull(
         self, who: tuple[str, Wanted], snapshots: tuple[Snapshot, ...], *, startup: bool
     ) -> tuple[list[Decision], list[Decision]]:
-        wanted, digests = who[1], tuple(row.digest for row in snapshots)
-        told, now_s = self._told.pop(who, None), self._monotonic_s()
+        told, now_s = self._told.pop(who, None), self._monotonic_s()  # forgotten, should there be no answer
         self._remember(snapshots)
-        is_renewed = startup or told is None or now_s - told.everything_at_s >= RENEW_S
-        everything_at_s = now_s if is_renewed or told is None else told.everything_at_s
-        self._told[who] = _Told(digests, everything_at_s)
+        state, states = tuple(row.digest for row in snapshots), told.states if told else ()
+        is_known = bool(states) and all(digest in self._bodies for digest in chain.from_iterable(states))
+        is_renewed = startup or told is None or not is_known or now_s - told.everything_at_s >= RENEW_S
+        had: list[dict[object, Decision]] = []
+        current: dict[object, Decision] = {}
+        if is_renewed or set(states) != {state}:
+            current = _by_id((row.body for row in snapshots), who[1])
+            earlier = () if startup else self._had(states, snapshots, is_known=is_known)
+            had = [_by_id(bodies, who[1]) for bodies in earlier]
+        kept = (state,) if startup else (*states, state)[-ANSWERS:]
+        self._told[who] = _Told(kept, now_s if is_renewed or told is None else told.everything_at_s)
         while len(self._told) > MAX_KEYS:
             self._told.popitem(last=False)
-        if told is not None and told.digests == digests and not is_renewed:
-            return [], []
-        current = _by_id((row.body for row in snapshots), wanted)
-        known = {} if startup else _by_id(self._known(told, snapshots), wanted)
-        added = current.values() if is_renewed else (row for number, row in current.items() if number not in known)
-        return list(added), [row for number, row in known.items() if number not in current]
+        added = [row for number, row in current.items() if is_renewed or any(number not in each for each in had)]
+        gone = {number: row for each in had for number, row in each.items() if number not in current}
+        return added, list(gone.values())
 
-    def _known(self, told: _Told | None, snapshots: tuple[Snapshot, ...]) -> Iterator[Body]:
-        """Yield the states that the key may have been told of."""
-        if told is not None and all(digest in self._bodies for digest in told.digests):
-            yield from (self._bodies[digest] for digest in told.digests)
-            return
-        for snapshot in snapshots:
-            yield from self._earlier(snapshot)
+    def _had(
+        self, states: tuple[_State, ...], snapshots: tuple[Snapshot, ...], *, is_known: bool
+    ) -> Iterator[Iterable[Body]]:
+        """Yield what the key may have: what it was told, or else all that is kept."""
+        if is_known:
+            yield from ([self._bodies[digest] for digest in state] for state in dict.fromkeys(states))
+        else:
+            yield chain.from_iterable(map(self._earlier, snapshots))
 
     def _remember(self, snapshots: tuple[Snapshot, ...]) -> None:
         """Keep the states in force and the few before them."""

@@ -107,7 +107,7 @@ def earlier_bodies(context: ApiContext, snapshot: Snapshot) -> Iterator[Body]:
 
 
 class _Bouncer(NamedTuple):
-    """Who pulls, in which profile, and the token if it has one."""
+    """Who pulls, in which profile, and the token if it has one; two addresses with one token are two."""
 
     key: str
     profile: str
@@ -120,12 +120,12 @@ def _bouncer(request: Request, key: str | None) -> _Bouncer:
     Raises:
         Problem: Nobody that can be told from others.
     """
-    principal = principal_of(request)
+    principal, address = principal_of(request), request.client.host if request.client else ""
     if principal.kind is not ActorKind.LOCAL:
-        return _Bouncer(principal.id, profile_of(request, principal.token), principal.token)
+        return _Bouncer(f"{principal.id} {address}", profile_of(request, principal.token), principal.token)
     if not key:
         raise Problem(Kind.NOT_ALLOWED, "Send a key.")
-    return _Bouncer(key, DEFAULT_PROFILE, None)
+    return _Bouncer(f"{key} {address}", DEFAULT_PROFILE, None)
 
 
 def _snapshots(context: ApiContext, profile: str, wanted: Wanted) -> tuple[Snapshot, ...]:

@@ -134,7 +134,8 @@ class Publisher:
             self._catch_up()
         except DbError as error:
             log.warning("lists_withdrawn", reason=str(error))
-            self._lists.withdraw_all()
+            with self._lists.changing():
+                self._lists.withdraw_all()
         self._wake.set()
 
     def stop(self) -> None:
@@ -148,6 +149,7 @@ class Publisher:
         rules, now_ns = self._ruleset(), self._now_ns()
         spared = Spared(names=protected_names(rules.catalogue, rules.policy, now_ns))
         profiles = self._profiles(rules)
+        self._lists.keep_only(profile.name for profile in profiles)
         wants_findings = any(profile.findings is not FindingUse.OFF for profile in profiles)
         self._sightings = self._store.agent_names(now_ns - BELIEVED_FOR_NS) if wants_findings else []
         for profile in profiles:
@@ -261,10 +263,9 @@ class Publisher:
         return self._interval_s if ttl_s is None else min(self._interval_s, max(SHORTEST_PAUSE_S, ttl_s))
 
     def _profiles(self, rules: Ruleset) -> list[Profile]:
-        """Return the profiles that are in use, the default one first, and forget the lists of the others."""
+        """Return the profiles that are in use, the default one first."""
         self._use.look()
         in_use = self._use.names()
-        self._lists.keep_only(in_use)
         return [profile for profile in rules.policy.profiles if profile.name in in_use]
 
     def _profile_names(self) -> frozenset[str]:

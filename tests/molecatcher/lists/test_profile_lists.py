@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-from empty_store import empty_store
 from installation import add_token, event_of
 from observations import NOW_NS
 from publishing import CATALOGUE, DAY_NS, NAMES, SANCTION, Setting, policy
@@ -31,11 +29,6 @@ def names_in(here: Setting, profile: str = "agents-only") -> set[str] | None:
         return None
     assert isinstance(snapshot.body, NameList)
     return {entry.name for entry in snapshot.body.blocked}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return empty_store(tmp_path / "molecatcher.db")
 
 
 def test_only_profiles_in_use_are_built(tmp_path: Path, store: Store) -> None:

@@ -1,21 +1,19 @@
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
-from dns_server import unbound
-from empty_store import empty_store
 from free_ports import free_port
 from observations import NOW_NS
-from publishing import ADDRESSES, CATALOGUE, DAY_NS, NAMES, PINNED, SANCTION, Setting, policy
+from publishing import ADDRESSES, CATALOGUE, DAY_NS, NAMES, PINNED, RECORDS, SANCTION, Setting, policy, setting
 from stored_events import make_event
 from structlog.testing import capture_logs
 
 from db.store import Store, open_store
 from db.values import SnapshotRow
+from molecatcher.lists.published import PublishedLists
 from molecatcher.names.resolve import NameResolver
 from rules.address_building import names_to_resolve
 from rules.blocklist import AddressList, ListName, NameList
@@ -23,27 +21,6 @@ from rules.list_guards import Guard
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with empty_store(tmp_path / "molecatcher.db") as opened:
-        yield opened
-
-
-@contextmanager
-def setting(tmp_path: Path, store: Store, text: str, records: Mapping[str, tuple[str, ...]]) -> Iterator[Setting]:
-    with unbound(tmp_path, records) as server:
-        yield Setting(store, server, text, tmp_path / "lists")
-
-
-RECORDS = {
-    "tunnel.us.ngrok.com": ("3.1.2.3", "3.9.0.1", "3.5.5.5", "2600:1f00::7"),
-    "tunnels.example.com": ("3.5.5.5",),
-    "us.tunnels.example.com": ("3.5.5.6",),
-    "serveo.net": ("5.255.123.12",),
-    "region1.v2.argotunnel.com": ("198.41.192.7",),
-}
 
 
 def test_both_families_are_resolved_and_published(tmp_path: Path, store: Store) -> None:
@@ -286,6 +263,32 @@ def test_a_new_sanctioned_name_is_resolved_before_any_address_is_served(tmp_path
         assert here.prefixes() is None
 
 
+def test_lists_change_only_for_who_holds_the_lock(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_held = []
+
+    def noting(change: Callable[..., None]) -> Callable[..., None]:
+        def noted(lists: PublishedLists, *arguments: object) -> None:
+            was_held.append(lists._changing.locked())
+            change(lists, *arguments)
+
+        return noted
+
+    for name in ("keep_only", "withdraw_all", "withdraw"):
+        monkeypatch.setattr(PublishedLists, name, noting(getattr(PublishedLists, name)))
+    with setting(tmp_path, store, "", RECORDS) as here:
+        here.publisher._catch_up()
+        assert here.publisher.resolve_and_publish()
+        here.change(SANCTION)
+        assert len(was_held) == 3
+        with sqlite3.connect(tmp_path / "molecatcher.db") as damage:
+            damage.execute("DROP TABLE snapshots")
+        here.change("")
+    assert len(was_held) == 5
+    assert all(was_held)
+
+
 def test_reloading_the_same_policy_does_not_discard_a_resolution(tmp_path: Path, store: Store) -> None:
     with setting(tmp_path, store, "", RECORDS) as here:
         rules = here.rules
@@ -301,43 +304,6 @@ def test_a_list_built_under_the_rules_before_is_not_published(tmp_path: Path, st
         here.publisher._ruleset = lambda: next(served)
         assert here.publisher.resolve_and_publish()
         assert here.prefixes() is None
-
-
-LISTED = sorted(names_to_resolve(CATALOGUE, Policy(), NOW_NS))
-
-
-@pytest.mark.parametrize("lie", [(), ("0.0.0.0",), ("10.1.1.1",)])
-def test_a_resolver_that_begins_to_block_the_names_changes_nothing(
-    tmp_path: Path, store: Store, lie: tuple[str, ...]
-) -> None:
-    truth = {name: (f"5.0.0.{number}",) for number, name in enumerate(LISTED[:12])}
-    with setting(tmp_path, store, "", truth) as here:
-        assert here.publisher.resolve_and_publish()
-        before = here.prefixes()
-    with unbound(tmp_path, dict.fromkeys(LISTED, lie)) as liar:
-        here.publisher._lookups._resolver = NameResolver([liar], timeout_s=2)
-        assert here.publisher.resolve_and_publish()
-    assert here.prefixes() == before
-    assert before is not None
-    assert "5.0.0.3/32" in before
-
-
-@pytest.mark.parametrize("lie", [(), ("0.0.0.0",)])
-def test_a_resolver_that_blocks_every_name_gives_no_list(tmp_path: Path, store: Store, lie: tuple[str, ...]) -> None:
-    with setting(tmp_path, store, "", dict.fromkeys(LISTED, lie)) as here:
-        assert not here.publisher.resolve_and_publish()
-    assert here.prefixes() is None
-    assert "block them" in here.publisher.resolution_problem
-
-
-def test_an_address_that_answers_for_everything_is_not_listed(tmp_path: Path, store: Store) -> None:
-    answers = dict.fromkeys(LISTED, ("198.51.100.1",)) | {"serveo.net": ("5.255.123.12", "198.51.100.1")}
-    with setting(tmp_path, store, "", answers) as here:
-        assert here.publisher.resolve_and_publish()
-        prefixes = here.prefixes()
-    assert prefixes is not None
-    assert "5.255.123.12/32" in prefixes
-    assert "198.51.100.1/32" not in prefixes
 
 
 def test_a_stored_list_that_cannot_be_read_is_built_anew(tmp_path: Path, store: Store) -> None:

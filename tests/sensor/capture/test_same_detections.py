@@ -12,7 +12,7 @@ from observations import NOW_NS
 from recordings import CAPTURES, recording_names
 
 from rules.catalogue import load_catalogue
-from rules.event import make_event, to_document
+from rules.event import Origin, make_event, to_document
 from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from sensor.capture.flow_heads import FlowHeads
@@ -102,7 +102,7 @@ def documents(found: list[Detection], watch: Watch) -> list[Document]:
     for _ in range(2):  # what the kernel counted now, of flows recorded long ago, is believed on second sight
         found = [watch.latest(row) for row in found]
     last = {row.observation.key: row for row in found}
-    events = (make_event(row.observation, row.verdict, "", "") for row in last.values())
+    events = (make_event(row.observation, row.verdict, "", Origin("")) for row in last.values())
     rows = (to_document(event, with_aggregates=False) for event in events)
     return sorted(({key: row[key] for key in row.keys() - {"duration_ms"}} for row in rows), key=repr)
 
