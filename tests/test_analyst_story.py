@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from chrome import headless_chrome, needs_chrome
+from chrome import console_log, headless_chrome, needs_chrome
 from free_ports import free_port
 from main_job import wait_for
 from selenium import webdriver
@@ -112,6 +112,11 @@ def feed(address: str, name: str = "unsanctioned-domains.txt") -> str:
     return httpx.get(f"{address}/feeds/{name}", trust_env=False).text
 
 
+def renewed(browser: webdriver.Chrome, page: Page) -> str:
+    browser.refresh()
+    return page.text("#live")
+
+
 def test_from_the_alert_to_the_exception_and_the_list(
     browser: webdriver.Chrome, address: str, request: pytest.FixtureRequest
 ) -> None:
@@ -155,7 +160,7 @@ def test_from_the_alert_to_the_exception_and_the_list(
     page.says("#exceptions", "pilot until spring")
     page.keep("policy")
     page.go("/findings?state=excepted")
-    wait_for(lambda: (browser.refresh(), "connect.ngrok-agent.com" in page.text("#live"))[1], 40)
+    wait_for(lambda: "connect.ngrok-agent.com" in renewed(browser, page), 40)
 
     assert "ngrok-agent.com" in feed(address)  # and the whole service comes off the lists by a decision
     page.go("/services")
@@ -167,4 +172,4 @@ def test_from_the_alert_to_the_exception_and_the_list(
     wait_for(lambda: "ngrok-agent.com" not in feed(address), 40)
     page.go("/audit")
     assert all(action in page.text("#content") for action in ("finding.update", "exception"))
-    assert [row["message"] for row in browser.get_log("browser") if row["level"] == "SEVERE"] == []
+    assert [row["message"] for row in console_log(browser) if row["level"] == "SEVERE"] == []

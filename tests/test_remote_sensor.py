@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cable import Wire, open_wire
@@ -108,7 +109,7 @@ def test_the_policy_comes_from_the_api_and_stays_while_it_is_away(tmp_path: Path
 
 
 def decide(installation: Installation, decision: Decision) -> None:
-    who = {"owner": "o", "reason": "r", "changed_by": "alice", "changed_at_ns": 0}
+    who: dict[str, Any] = {"owner": "o", "reason": "r", "changed_by": "alice", "changed_at_ns": 0}
     installation.store.policy.decide_service(StoredDecision(service="ngrok", decision=decision, **who))
 
 

@@ -3,7 +3,7 @@
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from query_plans import plans, statements
@@ -22,7 +22,7 @@ DAY_NS = 24 * HOUR_NS
 START_NS = T0_NS - T0_NS % HOUR_NS + HOUR_NS
 SERVICES = ("ngrok", "frp", None)
 BY = (Dimension.SERVICE, Dimension.VERDICT, Dimension.SENSOR)
-NUMBERS = {
+NUMBERS: dict[Metric, Callable[[Event], int]] = {
     Metric.EVENTS: lambda _event: 1,
     Metric.SIGHTINGS: lambda event: event.count,
     Metric.BYTES: lambda event: event.bytes_out + event.bytes_in,

@@ -3,7 +3,7 @@
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,7 @@ from rules.event import DEMONSTRATION, Event
 HOUR_NS = 3600 * SECOND_NS
 DAY_NS = 24 * HOUR_NS
 START_NS = T0_NS - T0_NS % DAY_NS + DAY_NS
-NUMBERS = {
+NUMBERS: dict[Metric, Callable[[Event], int]] = {
     Metric.EVENTS: lambda _event: 1,
     Metric.SIGHTINGS: lambda event: event.count,
     Metric.BYTES: lambda event: event.bytes_out + event.bytes_in,

@@ -140,7 +140,7 @@ def test_addresses_that_its_vendor_publishes_are_withheld_too(catalogue: Catalog
     own = POLICY.replace("ngrok", "cloudflared")
     published = set(map(ipaddress.ip_address, catalogue.services["cloudflared"].addresses))
 
-    def listed(text: str) -> set[object]:
+    def listed(text: str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
         policy = parse_policy(text, "policy.toml", catalogue, NOW_NS)
         blocked = build_addresses(catalogue, policy, NOW_NS, resolved={}, sanctioned=()).blocked
         return {ipaddress.ip_network(entry.prefix).network_address for entry in blocked} & published

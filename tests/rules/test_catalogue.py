@@ -53,7 +53,7 @@ def test_names_are_found_in_the_most_specific_list(
 ) -> None:
     match = catalogue.match(name)
     assert match is not None
-    assert (match.service.id, match.kinds) == (service, kinds)
+    assert (match.service.id, match.kinds) == (service, frozenset(kinds))
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def event_of(**fields: object) -> Event:
     defaults: dict[str, object] = {
         "event_id": uuid7(observed_at_ns),
         "observed_at_ns": observed_at_ns,
+        "received_at_ns": NOW_NS,
         "kind": Kind.TLS,
         "verdict": Outcome.UNSANCTIONED,
         "state": FlowState.LIVE,

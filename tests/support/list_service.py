@@ -66,7 +66,7 @@ class ListService:
 
     def questions(self) -> int:
         """Return how often a reader has asked."""
-        zone = self._running[1].counts() if self._running else {}
+        zone: dict[str, int] = self._running[1].counts() if self._running else {}
         return len(self.statuses) + self._questions + sum(zone[kind] for kind in zone if kind not in HEARD)
 
     @contextmanager

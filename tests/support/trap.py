@@ -27,4 +27,4 @@ class Trap(NamedTuple):
     packets: Callable[[], list[Packet]]
     expected: Verdicts = NGROK_AGENT
     pin: str = ""
-    count: int = 0  # how many flows and look-ups there is a verdict on, where several are tried
+    verdicts: int = 0  # how many flows and look-ups there is a verdict on, where several are tried

@@ -4,7 +4,16 @@ import ordinary as o
 import strange as x
 import tricks as t
 from frames import RST, SYN, S, dns_answer, dns_query, tell, told
-from trap import NGROK_AGENT, NGROK_AND_UPDATES, NGROK_SUSPECT, PINNED, SSH_SUSPECT, WIREGUARD_SUSPECT, Trap
+from trap import (
+    NGROK_AGENT,
+    NGROK_AND_UPDATES,
+    NGROK_SUSPECT,
+    PINNED,
+    SANCTIONED_AGENT,
+    SSH_SUSPECT,
+    WIREGUARD_SUSPECT,
+    Trap,
+)
 
 FULL_WIDTH = "".join(chr(ord(letter) + 0xFEE0) for letter in "ngrok")
 
@@ -113,6 +122,13 @@ DETECTED = (
         NGROK_AGENT | NGROK_SUSPECT,
     ),
     Trap(
+        "the same, and the address was told for the sanctioned name as well",
+        "only a flow without a name is taken for the sanctioned one",
+        lambda: [*told(t.AGENT), *t.later([*told(t.SANCTIONED), *t.dialled(t.UNLISTED)], 1)],
+        NGROK_AGENT | NGROK_SUSPECT | SANCTIONED_AGENT,
+        count=3,
+    ),
+    Trap(
         "the sanctioned name in a hello to a foreign address, the policy pins addresses",
         "the flow goes outside the pin",
         lambda: t.dialled(t.SANCTIONED),
@@ -171,7 +187,7 @@ DETECTED = (
         "a proxy behind a proxy: CONNECT in CONNECT",
         "up to 16 layers are read",
         lambda: t.through_proxies(
-            t.connect("inner.example.org:3128"), t.connect(f"{t.AGENT}:443"), t.hello(t.UNLISTED)
+            *[t.connect("inner.example.org:3128")] * 14, t.connect(f"{t.AGENT}:443"), t.hello(t.UNLISTED)
         ),
     ),
     Trap("a SOCKS proxy, TLS behind it", "the request names the host", t.socks_then_tls),
@@ -195,7 +211,7 @@ DETECTED = (
         "QUIC version 2, an empty connection ID, a token, a CRYPTO frame for each octet",
         "read as RFC 9000 and RFC 9369 have it",
         lambda: t.odd_quic(t.AGENT),
-        count=4,
+        verdicts=4,
     ),
     Trap(
         "QUIC with a 0-RTT packet before the Initial of a datagram",
@@ -212,7 +228,7 @@ DETECTED = (
         "an alias behind forty others, made by DNAME, or in an HTTPS record",
         "the whole chain of an answer is followed; targets of HTTPS records are aliases",
         t.other_aliases,
-        count=4,
+        verdicts=4,
     ),
     Trap(
         "a look-up behind hundreds of others in one connection of DNS over TCP, many in a segment",
@@ -228,7 +244,7 @@ DETECTED = (
         "DNS on another port, over UDP or TCP",
         "recognised by content",
         lambda: [*t.query(dns_query(t.AGENT), port=5300), *t.dns_over_tcp(port=8053)],
-        count=2,
+        verdicts=2,
     ),
     Trap("a padded DNS query (EDNS)", "the question is read, the rest skipped", lambda: t.query(t.padded_query())),
     Trap(
@@ -278,7 +294,7 @@ DETECTED = (
         "warnings and empty records before or inside a hello, record versions that there are not",
         "passed over, as Go's crypto/tls or OpenSSL does",
         x.strange_records,
-        count=6,
+        verdicts=6,
     ),
     Trap("a hello full of values that mean nothing (GREASE)", "passed over", x.greased),
     Trap("a hello of eight octets a segment, ten seconds apart", "a head waits", lambda: x.slowly(10 * S)),
@@ -296,7 +312,7 @@ DETECTED = (
         "IP options, IPv6 extension headers up to eight",
         "skipped",
         lambda: [*x.with_ip_options(t.dialled(t.AGENT)), *x.behind_extension_headers(8)],
-        count=2,
+        verdicts=2,
     ),
     Trap("the PROXY protocol's second version before the hello", "passed over", x.proxy_v2),
     Trap(
@@ -313,7 +329,7 @@ DETECTED = (
                 t.through_proxies(t.connect("connect\u3002ng\u200brok-agent\uff61com:443"), t.hello(t.UNLISTED))
             ),
         ],
-        count=2,
+        verdicts=2,
     ),
     Trap(
         "an upgrade to HTTP/2 in clear text",
@@ -326,19 +342,19 @@ DETECTED = (
         "a look-up with header flags that mean nothing in a query",
         "resolvers take no notice of them",
         x.strange_flags,
-        count=6,
+        verdicts=6,
     ),
     Trap(
         "a look-up with the client's subnet and a cookie (EDNS)",
         "the question is read, the rest skipped",
         x.client_subnet,
     ),
-    Trap("QUIC or TLS on DNS's port", "recognised by content", x.on_dns_ports, count=3),
+    Trap("QUIC or TLS on DNS's port", "recognised by content", x.on_dns_ports, verdicts=3),
     Trap(
         "QUIC with a version that nobody has before the Initial, or that changes the version",
         "each Initial is read with the keys of its own version",
         x.negotiated,
-        count=2,
+        verdicts=2,
     ),
     Trap("QUIC with two Initials in one datagram", "each is read", x.coalesced),
     Trap(
@@ -362,6 +378,6 @@ DETECTED = (
             *x.reserved_octets(),
         ],
         WIREGUARD_SUSPECT,
-        count=3,
+        verdicts=3,
     ),
 )

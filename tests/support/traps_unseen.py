@@ -4,7 +4,7 @@ import ordinary as o
 import strange as x
 import tricks as t
 from frames import RST, SYN, told
-from hellos import hello_message, records, server_name
+from hellos import extension, hello_message, records, server_name
 from trap import NOTHING, SANCTIONED_AGENT, Trap
 
 UNSEEN = (
@@ -17,7 +17,7 @@ UNSEEN = (
     Trap(
         "ECH whose outer name is the sanctioned one, no pin",
         "the inner name is encrypted, and browsers send the extension to everybody. Remedy: pin the addresses",
-        lambda: t.stream(t.hello(t.SANCTIONED, t.extension(t.ECH, bytes(200)))),
+        lambda: t.stream(t.hello(t.SANCTIONED, extension(t.ECH, bytes(200)))),
         SANCTIONED_AGENT,
     ),
     Trap(

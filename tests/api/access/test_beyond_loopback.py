@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -97,7 +98,7 @@ def test_beyond_loopback_nothing_answers_without_a_credential(installation: Inst
         ({}, 'hosts = ["a.example"]', "in the clear"),
     ],
 )
-def test_what_would_be_open_does_not_start(tmp_path: Path, options: dict[str, str], text: str, complaint: str) -> None:
+def test_what_would_be_open_does_not_start(tmp_path: Path, options: dict[str, Any], text: str, complaint: str) -> None:
     access = write(tmp_path / "access.toml", text)
     with pytest.raises(SetupError, match=complaint):
         plan_listening(Settings(listen="0.0.0.0:0", access=access, state=tmp_path, **options))

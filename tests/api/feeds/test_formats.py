@@ -143,9 +143,8 @@ def covers_address(body: AddressList, address: str) -> bool:
 
 @pytest.mark.parametrize("feed", REGISTRY, ids=file_name)
 def test_a_list_that_can_say_nothing_is_refused_or_not_blank(feed: Format) -> None:
-    body = {NAME_FORMATS[0].list_name: NameList(), URL_FORMATS[0].list_name: UrlList()}.get(
-        feed.list_name, AddressList()
-    )
+    known: dict[ListName, Body] = {NAME_FORMATS[0].list_name: NameList(), URL_FORMATS[0].list_name: UrlList()}
+    body = known.get(feed.list_name, AddressList())
     try:
         assert rendered(feed, body)
     except UnrenderableSnapshot:

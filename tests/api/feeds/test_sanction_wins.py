@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 
 import dns.message
 import dns.name
@@ -150,6 +151,10 @@ worlds = st.builds(
 )
 
 
+def _blocks(zone: Zone, name: str) -> bool:
+    return zone.judge(name) == "blocked"
+
+
 def assert_spares(world: World, is_blocked: Judge, list_name: ListName, where: str) -> None:
     if list_name is ListName.UNSANCTIONED_ADDRESSES:
         hit = {address for address in world.sanctioned_addresses() if is_blocked(address)}
@@ -189,7 +194,7 @@ def test_no_transferred_zone_blocks_what_is_sanctioned(world: World, before: Wor
         transfer(zones, secondary, 5 if at else None)
         judged = Zone(secondary)
         name = ListName.UNSANCTIONED_DOMAINS
-        assert_spares(state, lambda text, judged=judged: judged.judge(text) == "blocked", name, f"transfer {at}")
+        assert_spares(state, partial(_blocks, judged), name, f"transfer {at}")
     whole = dns.zone.Zone(ORIGIN, relativize=False)
     transfer(zones, whole, None)
     assert secondary == whole

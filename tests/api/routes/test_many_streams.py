@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, int]]:
     """Yield the address of an API of the same store in a process of its own, and its number."""
-    command = [sys.executable, PROGRAM, tmp_path / "events.db"]
+    command: list[str | Path] = [sys.executable, PROGRAM, tmp_path / "events.db"]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests/support'}"}
     log = (tmp_path / "log").open("wb")
     with log, subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process:

@@ -6,11 +6,13 @@ import httpx
 import pytest
 from installation import Installation
 
+from rules.blocklist import ListName
+
 
 def test_the_manifest_leads_to_every_event(installation: Installation, client: httpx.Client) -> None:
     installation.publish_both()
     manifest = client.get("/misp/manifest.json").json()
-    found = {}
+    found: dict[str, str] = {}
     for uuid, described in manifest.items():
         event = client.get(f"/misp/{uuid}.json").json()["Event"]
         assert event["uuid"] == uuid
@@ -26,7 +28,7 @@ def test_a_new_state_is_a_newer_version_of_the_same_event(installation: Installa
     installation.publish_both()
     before = client.get("/misp/manifest.json").json()
     installation.publish(
-        installation.snapshots["unsanctioned-domains", "agents-only"].body, 8, installation.now_ns + 60 * 10**9
+        installation.snapshots[ListName.UNSANCTIONED_DOMAINS, "agents-only"].body, 8, installation.now_ns + 60 * 10**9
     )
     after = client.get("/misp/manifest.json").json()
     assert set(after) == set(before)

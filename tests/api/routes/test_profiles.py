@@ -56,7 +56,7 @@ def test_a_profile_is_made_changed_and_removed(built: Installation, client: http
     assert row == made.json()
     assert (row["origin"], row["services"], row["owner"]) == ("database", ["ngrok"], "netops@example.com")
     in_force = next(profile for profile in built.ruleset().policy.profiles if profile.name == "branch")
-    assert (in_force.roles, in_force.max_entries) == ({Role.AGENT, Role.VISITOR}, 500)
+    assert (in_force.roles, in_force.max_entries) == (frozenset({Role.AGENT, Role.VISITOR}), 500)
     client.put("/v1/profiles/branch", json=BRANCH | {"services": ["bore"]})
     assert known(client)["branch"]["services"] == ["bore"]
     assert client.delete("/v1/profiles/branch").status_code == 204

@@ -9,6 +9,7 @@ import time
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from installation import Eventually, Installation
 from servers import running
 
@@ -71,7 +72,7 @@ def test_a_bound_socket_must_be_on_loopback_too() -> None:
     with socket.socket() as listener:
         listener.bind(("0.0.0.0", 0))
         with pytest.raises(RefusedListenAddress):
-            ApiServer(lambda: None, listener)
+            ApiServer(FastAPI(), listener)
 
 
 def test_it_listens_on_ipv6(installation: Installation) -> None:

@@ -79,7 +79,17 @@ def shown(state: Path) -> dict[str, object]:
 def test_openssl_verifies_what_was_signed(newer: Path, keys: Path, tmp_path: Path) -> None:
     raw = tmp_path / "raw.sig"
     subprocess.run(["openssl", "base64", "-d", "-A", "-in", f"{newer}.sig", "-out", raw], check=True)
-    argv = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", keys / "ours.pem", "-rawin", "-in", newer]
+    argv: list[str | Path] = [
+        "openssl",
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-inkey",
+        keys / "ours.pem",
+        "-rawin",
+        "-in",
+        newer,
+    ]
     subprocess.run([*argv, "-sigfile", raw], check=True, capture_output=True)
     assert catalogue("verify", newer, "--key", keys / "ours.pem").returncode == 0
 

@@ -56,12 +56,12 @@ def test_a_list_that_was_withdrawn_goes_on_where_it_was_without_a_database(tmp_p
 
 
 def test_a_list_is_prepared_before_anybody_is_handed_it(tmp_path: Path) -> None:
-    seen = []
+    seen: list[tuple[int, int | None]] = []
     with open_store(tmp_path / "events.db") as store:
 
         def prepare(snapshot: Snapshot, _until_s: float) -> None:
             in_force = lists.snapshot(NAMES)
-            seen.append((snapshot.serial, in_force and in_force.serial))
+            seen.append((snapshot.serial, in_force.serial if in_force else None))
 
         files = ListFiles(tmp_path / "lists")
         lists = PublishedLists(store, files, lambda: NOW_NS, prepare)

@@ -44,7 +44,7 @@ def test_the_watchdog_is_fed_while_lists_are_built(tmp_path: Path, monkeypatch: 
         catch_up()
         spans.append((began, len(said)))
 
-    process.publisher._catch_up = catch_up_slowly  # as long as many large lists take
+    process.publisher._catch_up = catch_up_slowly  # type: ignore[method-assign]  # as long as many large lists take
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "manager"))
 

@@ -19,7 +19,8 @@ from db.values import Finding, FindingFilter
 from molecatcher.processes.sensor import Sensor
 from molecatcher.settings import Settings
 from rules.sensor_status import SensorState, SensorStatus
-from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
 from sensor.capture.plain import IS_COMPILED, PlainTap

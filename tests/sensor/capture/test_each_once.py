@@ -16,7 +16,8 @@ from netns import Host, Network, needs_root
 from rules.observation import Kind, Observation
 from sensor.capture.engine import choose_engine
 from sensor.capture.flow_counts import count_key
-from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.namespaces import Namespaces
 from sensor.capture.packet_filter import EveryIpPacket

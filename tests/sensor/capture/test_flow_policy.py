@@ -1,7 +1,7 @@
 """One policy three times: in the kernel, over a file and in Python, on random sequences of packets."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 import pytest
@@ -83,7 +83,7 @@ def fragment(chance: Random, ends: Ends) -> bytes:
     return whole[:20] + struct.pack(">H", more << 13 | offset >> 3) + whole[22:]
 
 
-def any_frame(chance: Random, flows: list[Ends], kinds: list[Callable[[Random, Ends], bytes]]) -> bytes:
+def any_frame(chance: Random, flows: list[Ends], kinds: Sequence[Callable[[Random, Ends], bytes]]) -> bytes:
     data = chance.choice(kinds)(chance, chance.choice(flows))
     if data[12:14] == b"\x86\xdd":
         data = with_extensions(data, chance.choices(EXTENSIONS, k=chance.choice((0, 0, 0, 1, 2, 8, 9))))
@@ -138,8 +138,8 @@ def over_a_file(rows: list[Packet]) -> list[Packet]:
     table, at, is_back = make_table(LIMITS), 0, True
     found: list[Packet] = []
     while is_back:  # the clock went back: the walk goes on when it is called again
-        window = (at, len(content), found, [])
-        at, *_, is_back = heads.walk(table, content, *window, Packet, len(rows), len(rows), 16, 1, False)
+        bounds = len(rows), len(rows), 16, 1, False
+        at, *_, is_back = heads.walk(table, content, at, len(content), found, [], Packet, *bounds)
     return found
 
 

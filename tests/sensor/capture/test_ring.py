@@ -135,6 +135,7 @@ def test_a_flow_that_two_interfaces_show_is_taken_from_the_first(wire: Wire) -> 
         counters = source.counters()
         assert counters.flows_opened == 1
         assert counters.copies == 4
+        assert isinstance(source.way.packet_filter, FlowHeads)
         (count,) = dict(source.way.packet_filter.flow_counts).values()
         assert sum(count.packets) == 2
 

@@ -1,3 +1,5 @@
+from typing import TYPE_CHECKING
+
 import pytest
 from hellos import extension, hello_message, records, server_name, truncations, vector
 from hypothesis import given
@@ -6,6 +8,9 @@ from recordings import Recording
 
 from sensor.errors import MalformedTls, NeedMoreData
 from sensor.extract.tls import parse_client_hello, read_client_hello
+
+if TYPE_CHECKING:
+    from rules.observation import ClientHello
 
 ALPN = extension(16, vector(2, vector(1, b"h2") + vector(1, b"http/1.1")))
 VERSIONS = extension(43, vector(1, b"\x0a\x0a\x03\x04\x03\x03"))
@@ -75,7 +80,7 @@ def test_every_truncation_needs_more(large_hello: bytes) -> None:
 
 def test_a_final_beginning_gives_the_name_once_it_is_there() -> None:
     stream = records(MESSAGE)
-    answers = []
+    answers: list[ClientHello | None] = []
     for beginning in truncations(stream):
         try:
             answers.append(read_client_hello(beginning, is_final=True))
