@@ -38,20 +38,21 @@ _META = MetaRow.metadata.tables[MetaRow.__tablename__]
 _ASKED_AT_ONCE = 500
 _IDS_A_STATEMENT = 500
 _LOOKED_AT = 50
-_ENUMS = ("kind", "verdict", "state", "role", "severity", "transport")
+_ENUMS = ("kind", "verdict", "state", "refusal", "role", "severity", "transport", "direction")
 _REFUSALS = (IntegrityError, DataError, InterfaceError, ProgrammingError, OverflowError, UnicodeEncodeError)
 
 
-def append(connection: Connection, events: Sequence[Event], *, is_retold: bool = False) -> AppendResult:
-    """Write `events` and their findings, and return what became of them; `is_retold` as in `Store.append`.
+def append(connection: Connection, events: Sequence[Event], now_ns: int, *, is_retold: bool = False) -> AppendResult:
+    """Write `events`, received at `now_ns`, and their findings, and return what became of them.
 
-    When the database refuses one, they are written one by one, so that only the refused are left out.
+    `is_retold` as in `Store.append`. When the database refuses one, they are written one by one, so that only the
+    refused are left out.
     """
     try:
         with connection.begin_nested():
-            return _write(connection, events, is_retold=is_retold)
+            return _write(connection, events, now_ns, is_retold=is_retold)
     except _REFUSALS:
-        return _write_each(connection, events, is_retold=is_retold)
+        return _write_each(connection, events, now_ns, is_retold=is_retold)
 
 
 def event(connection: Connection, event_id: str) -> Event | None:
@@ -172,7 +173,7 @@ def observed_names(connection: Connection, verdict: Outcome, from_ns: int, limit
     return frozenset(connection.execute(query.order_by(newest).limit(limit)).scalars())
 
 
-def _write(connection: Connection, events: Sequence[Event], *, is_retold: bool) -> AppendResult:
+def _write(connection: Connection, events: Sequence[Event], now_ns: int, *, is_retold: bool) -> AppendResult:
     newest: dict[str, Event] = {}
     for each in events:
         held = newest.get(each.event_id)
@@ -188,10 +189,10 @@ def _write(connection: Connection, events: Sequence[Event], *, is_retold: bool) 
         pairs = [(earlier, _contribution(each)) for earlier, each in changes]
         ids = facet_ids(connection, (Facet.of(each) for pair in pairs for each in pair if each is not None))
         rows = [
-            _row(each, sequence + place) | {"facet_id": ids[Facet.of(pairs[place][1])]}
+            _row(each, sequence + place, now_ns) | {"facet_id": ids[Facet.of(pairs[place][1])]}
             for place, (_, each) in enumerate(changes)
         ]
-        connection.execute(upsert(connection, _EVENTS, newer="revision"), rows)
+        connection.execute(upsert(connection, _EVENTS, newer="revision", kept="received_at_ns"), rows)
         add_to_sums(connection, pairs, ids)
         update_findings(connection, pairs)
     updated = sum(earlier is not None for earlier, _ in changes)
@@ -211,13 +212,13 @@ def _progress(each: Event | Contribution) -> tuple[int, int, int]:
     return each.count, each.bytes_out + each.bytes_in, each.last_seen_ns
 
 
-def _write_each(connection: Connection, events: Sequence[Event], *, is_retold: bool) -> AppendResult:
+def _write_each(connection: Connection, events: Sequence[Event], now_ns: int, *, is_retold: bool) -> AppendResult:
     stored = updated = ignored = 0
     rejected = []
     for index, each in enumerate(events):
         try:
             with connection.begin_nested():
-                result = _write(connection, [each], is_retold=is_retold)
+                result = _write(connection, [each], now_ns, is_retold=is_retold)
         except _REFUSALS as error:
             rejected.append(Rejected(index, each.event_id, str(getattr(error, "orig", error))))
         else:
@@ -232,11 +233,11 @@ def _draw_sequence(connection: Connection, count: int) -> int:
     return last - count + 1
 
 
-def _row(each: Event, ingest_seq: int) -> dict[str, object]:
+def _row(each: Event, ingest_seq: int, now_ns: int) -> dict[str, object]:
     row = msgspec.structs.asdict(each)
     for name in _ENUMS:
-        row[name] = row[name].value
-    row["ingest_seq"] = ingest_seq
+        row[name] = row[name] and row[name].value
+    row["ingest_seq"], row["received_at_ns"] = ingest_seq, now_ns
     del row["evidence"]
     return row
 

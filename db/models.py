@@ -66,16 +66,23 @@ class EventRow(Base):
     revision: Mapped[int]
     schema_version: Mapped[str]
     observed_at_ns: Mapped[int]
+    received_at_ns: Mapped[int | None]
     kind: Mapped[str]
     verdict: Mapped[str]
     state: Mapped[str]
+    refusal: Mapped[str | None]
     service: Mapped[str | None]
     service_category: Mapped[str | None]
     role: Mapped[str]
     severity: Mapped[str]
     confidence: Mapped[int]
+    rule_id: Mapped[str | None]
+    rule_version: Mapped[str | None]
+    policy_digest: Mapped[str | None]
     reasons: Mapped[list[dict[str, str]]]
     sensor_id: Mapped[str]
+    sensor_name: Mapped[str | None]
+    site: Mapped[str | None]
     src_ip: Mapped[str]
     src_port: Mapped[int]
     src_host: Mapped[str | None]
@@ -91,6 +98,7 @@ class EventRow(Base):
     dst_port: Mapped[int]
     dst_name: Mapped[str | None]
     transport: Mapped[str]
+    direction: Mapped[str | None]
     interface: Mapped[str]
     dns_query: Mapped[str | None]
     dns_type: Mapped[int | None]
@@ -118,13 +126,14 @@ class FacetRow(Base):
     """
 
     __tablename__ = "facets"
-    __table_args__ = (UniqueConstraint("verdict", "role", "severity", "state", "service", "sensor_id"),)
+    __table_args__ = (UniqueConstraint("verdict", "role", "severity", "state", "action", "service", "sensor_id"),)
 
     facet_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     verdict: Mapped[str]
     role: Mapped[str]
     severity: Mapped[str]
     state: Mapped[str]
+    action: Mapped[str]
     service: Mapped[str]
     sensor_id: Mapped[str]
 

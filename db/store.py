@@ -4,7 +4,8 @@ Every method raises `db.errors.StoreUnavailable` when nothing was done and tryin
 person is needed. A store may be used by several threads, and its file by several processes.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -66,10 +67,12 @@ def open_store(
     *,
     busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS,
     evidence_limit: int = DEFAULT_EVIDENCE_LIMIT,
+    now_ns: Callable[[], int] = time.time_ns,
 ) -> "Store":
     """Return the store in this file, created or upgraded as needed; `busy_timeout_ms` bounds the wait for a lock.
 
-    `evidence_limit` is how many octets of packets are kept in all; those of the oldest events make room.
+    `evidence_limit` is how many octets of packets are kept in all; those of the oldest events make room. `now_ns` is
+    the clock by which events say when they were received.
 
     Raises:
         StoreUnusable: not a database of ours, corrupt, not writable, or from a newer version.
@@ -81,7 +84,7 @@ def open_store(
     except DbError:
         engine.dispose()
         raise
-    return Store(engine, evidence_limit)
+    return Store(engine, evidence_limit, now_ns)
 
 
 class Store(AccessStore):
@@ -90,9 +93,15 @@ class Store(AccessStore):
     `policy`, `searches`, `answered` and `outputs` are what people do over the API.
     """
 
-    def __init__(self, engine: Engine, evidence_limit: int = DEFAULT_EVIDENCE_LIMIT) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        evidence_limit: int = DEFAULT_EVIDENCE_LIMIT,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._engine = engine
         self._evidence_limit = evidence_limit
+        self._now_ns = now_ns
         self.policy = PolicyStore(engine)
         self.searches = SearchStore(engine)
         self.answered = AnsweredStore(engine)
@@ -101,7 +110,7 @@ class Store(AccessStore):
 
     def on_behalf_of(self, act: Act) -> "Store":
         """Return the same store where whatever people change is noted as what `act` did, in the same transaction."""
-        return Store(self._engine.execution_options(**{ACT: act}), self._evidence_limit)
+        return Store(self._engine.execution_options(**{ACT: act}), self._evidence_limit, self._now_ns)
 
     def __enter__(self) -> Self:
         return self
@@ -133,7 +142,7 @@ class Store(AccessStore):
         if not batch:
             return AppendResult()
         with writing(self._engine) as connection:
-            result = events.append(connection, batch, is_retold=is_retold)
+            result = events.append(connection, batch, self._now_ns(), is_retold=is_retold)
             evidence.append(connection, batch, self._evidence_limit, {row.event_id for row in result.rejected})
             return result
 

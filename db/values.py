@@ -6,7 +6,7 @@ from typing import Self
 import msgspec
 
 from rules.event import Event
-from rules.observation import Evidence, FlowState
+from rules.observation import Action, Evidence, FlowState
 from rules.profiles import DEFAULT_PROFILE
 from rules.verdict import Outcome, Role, Severity
 
@@ -37,6 +37,7 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     role: Role | None = None
     severity: Severity | None = None
     state: FlowState | None = None
+    action: Action | None = None
     sensor: str | None = None
     q: str | None = None
     q_finds_sources: bool = True

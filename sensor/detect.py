@@ -99,7 +99,7 @@ class Detector:
         known = self._in_context(observation, name)
         verdict = classify(known, rules.policy, rules.catalogue)
         if verdict.is_stored:
-            detections.append(self._follow(Detection(observation, verdict)))
+            detections.append(self._follow(Detection(observation, verdict, rules.basis)))
         else:
             self.unknown += 1
             if known.beside and (fallback := find_fallback(known, rules.catalogue)) is not None:
@@ -166,7 +166,7 @@ class Detector:
             return []
         candidate.verdict = verdict
         candidate.observation = replace(observation, revision=observation.revision + 1)
-        return [self._follow(Detection(candidate.observation, verdict))]
+        return [self._follow(Detection(candidate.observation, verdict, rules.basis))]
 
     def _look(self, now_ns: int) -> list[Detection]:
         """Return what candidates have become by what was answered since, and by how they beat."""
@@ -186,7 +186,7 @@ class Detector:
             verdict = classify(replace(observation, is_alone=True), rules.policy, rules.catalogue)
             source, now_ns = observation.five_tuple.src, observation.observed_at_ns
             if verdict.is_stored and not self.clients.has_sanctioned(source, verdict.service or "", now_ns):
-                found.append(self._follow(Detection(observation, verdict)))
+                found.append(self._follow(Detection(observation, verdict, rules.basis)))
             else:
                 self.pipeline.kept.release(observation.key)
         return found

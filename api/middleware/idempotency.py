@@ -98,10 +98,10 @@ def asker(name: str, address: str, certificate: str, *said: str) -> str:
 
 
 def _asker(request: Request) -> str:
-    address, certificate = request.client.host if request.client else "", getattr(request.state, PEER_CERTIFICATE, "")
-    return asker(
-        caller_of(request).name, address, certificate, *(request.headers.get(name, "") for name in CREDENTIALS)
-    )
+    address = request.client.host if request.client else ""
+    certificate = getattr(request.state, PEER_CERTIFICATE, "")
+    said = (request.headers.get(name, "") for name in CREDENTIALS)
+    return asker(caller_of(request).name, address, certificate, *said)
 
 
 def _context(scope: Scope) -> ApiContext:

@@ -120,7 +120,9 @@ class EventFilterQuery(FilterQuery):
 
     dst: Destination | None = Field(None, description="The destination's address or exact name, or a network")
     state: FlowState | None = Field(None, description="Whether the tunnel got through")
-    action: Action | None = Field(None, description="The same in the words of other products' events")
+    action: Action | None = Field(
+        None, description="The same in the words of other products' events; `rejected`: blocked, somebody said no"
+    )
 
     @model_validator(mode="after")
     def _has_one_state(self) -> Self:
@@ -130,8 +132,7 @@ class EventFilterQuery(FilterQuery):
 
     def to_filter(self) -> EventFilter:
         """Return the filter as it was asked, without the default window."""
-        asked = self.model_dump(include=_FIELDS)
-        return EventFilter(**asked | {"state": STATES[self.action]} if self.action else asked)
+        return EventFilter(**self.model_dump(include=_FIELDS))
 
 
 class EventQuery(EventFilterQuery, Paging):

@@ -22,7 +22,7 @@ router = APIRouter(tags=["policy"])
 @router.get("/v1/policy", response_model=PolicyDocument, responses=problems())
 def get_policy(context: Context) -> Response:
     """What is sanctioned, and whether the newest policy file could be used."""
-    return json_response(policy_document(context.policy_status()))
+    return json_response(policy_document(context.policy_status(), context.ruleset().basis.policy_digest))
 
 
 @router.post("/v1/policy/preview", response_model=PreviewDocument, responses=problems(409, 422, 503))

@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 TIME = datetime.fromisoformat("2026-11-23T18:00:00.000000+00:00")
+POLICY_DIGEST = "9f2c1e77a0b4d358"
 
 
 class Document(BaseModel):

@@ -4,9 +4,10 @@ from datetime import datetime
 
 from pydantic import Field
 
-from api.schemas.document import TIME, Document
+from api.schemas.document import POLICY_DIGEST, TIME, Document
 from db.values import FindingState, Metric
-from rules.observation import Action, FlowState, Kind, Transport
+from rules.direction import Direction
+from rules.observation import Action, FlowState, Kind, Refusal, Transport
 from rules.verdict import Outcome, Role, Severity
 
 EVENT_ID = "019ab1f0-8c00-7000-8000-00000000002a"
@@ -21,23 +22,38 @@ class ReasonDocument(Document):
 
 
 class EventDocument(Document):
-    """One aggregated detection; a later report of the same `event_id` has a higher `revision`."""
+    """One aggregated detection; a later report of the same `event_id` has a higher `revision`.
+
+    What is null is not known, or says nothing here: older sensors do not report every member.
+    """
 
     event_id: str = Field(examples=[EVENT_ID])
     revision: int = Field(examples=[1])
     schema_version: str = Field(examples=["1"])
     observed_at: datetime = Field(examples=[TIME])
+    received_at: datetime | None = Field(description="When the first report of it was stored", examples=[TIME])
     kind: Kind
     verdict: Outcome
     state: FlowState
-    action: Action = Field(description="`state` in the words of other products' events")
+    action: Action = Field(description="`state` and `refusal` in the words of other products' events")
+    refusal: Refusal | None = Field(
+        description="What said no; blocked without it: nobody answered, or the answer led nowhere", examples=[None]
+    )
     service: str | None = Field(examples=["ngrok"])
     service_category: str | None = Field(examples=["reverse-tunnel"])
     role: Role
     severity: Severity
     confidence: int = Field(ge=0, le=100, examples=[95])
+    rule_id: str | None = Field(description="Which rule decided (docs/detection.md)", examples=["listed_name"])
+    rule_version: str | None = Field(description="Of the catalogue that it was judged by", examples=["2026.11.23"])
+    policy_digest: str | None = Field(
+        description="Of the policy that it was judged by; `/v1/policy` has that of the one in force",
+        examples=[POLICY_DIGEST],
+    )
     reasons: list[ReasonDocument]
     sensor_id: str = Field(examples=["gateway-1"])
+    sensor_name: str | None = Field(description="What people call the sensor", examples=["gateway.example.com"])
+    site: str | None = Field(description="Where the sensor stands, as its settings say", examples=["Berlin"])
     src_ip: str = Field(examples=["10.20.0.7"])
     src_port: int = Field(examples=[51234])
     src_host: str | None = Field(description="The name of the source: of its lease, or the sensor's own")
@@ -53,6 +69,9 @@ class EventDocument(Document):
     dst_port: int = Field(examples=[443])
     dst_name: str | None = Field(examples=["connect.ngrok-agent.com"])
     transport: Transport
+    direction: Direction | None = Field(
+        description="Null where both ends have addresses of the Internet and nothing tells which is ours"
+    )
     interface: str = Field(examples=["eth0"])
     dns_query: str | None = Field(examples=[None])
     dns_type: int | None = Field(examples=[None])

@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 from pydantic import Field
 
-from api.schemas.document import TIME, Document
+from api.schemas.document import POLICY_DIGEST, TIME, Document
 from rules.policy import PolicyOrigin
 
 
@@ -25,6 +25,7 @@ class PolicyDocument(Document):
 
     path: str = Field(examples=["policy.toml"])
     loaded_at: datetime = Field(examples=[TIME])
+    digest: str = Field(description="Of what it says, as events have it", examples=[POLICY_DIGEST])
     sanctioned: list[SanctionedDocument]
     error: str = Field(examples=[""])
     warnings: list[str] = Field(examples=[[]])

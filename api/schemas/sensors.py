@@ -16,6 +16,8 @@ class SensorDocument(Document):
     state: SensorState = Field(description="The worst that is true of it now", examples=["watching"])
     version: str = Field(examples=["0.1.0"])
     hostname: str = Field(examples=["gateway.example.com"])
+    name: str = Field(description="What people call it: its host's name unless it is set", examples=["gateway-1"])
+    site: str = Field(description="Where it stands, as its settings say", examples=["Berlin"])
     started_at: datetime = Field(examples=[TIME])
     heartbeat: datetime = Field(examples=[TIME])
     interfaces: list[str] = Field(description="Empty while it waits for a default route", examples=[["eth0"]])

@@ -84,6 +84,7 @@ class Sensor:
         self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._claim = claim(settings.state / _lock_name(settings))
         self.sensor_id = kept_sensor_id(settings)
+        self.origin = settings.origin(self.sensor_id)
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
         self.overlay = _followed_rules(settings, self.sensor_id, catalogue) or OverlayFollower(self.store.policy)
@@ -110,7 +111,7 @@ class Sensor:
         self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart), zones)
         self._agent_addresses = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
         self.reporter = Reporter(
-            self.sensor_id,
+            self.origin,
             window_ns,
             update_ns=update_ns,
             losses=self.health.losses,
@@ -250,6 +251,8 @@ class Sensor:
             sensor_id=self.sensor_id,
             version=__version__,
             hostname=socket.gethostname(),
+            name=self.origin.sensor_name or "",
+            site=self.origin.site or "",
             started_at_ns=self.started_at_ns,
             heartbeat_ns=now_ns,
             interfaces=self.source.interfaces,

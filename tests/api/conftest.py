@@ -7,7 +7,7 @@ import httpx
 import pytest
 from chrome import console_log, headless_chrome
 from empty_store import empty_store
-from installation import Installation, event_of, names_of, snapshot_of, wait_until, with_callers
+from installation import NOW_NS, Installation, event_of, names_of, snapshot_of, wait_until, with_callers
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -37,7 +37,7 @@ def make_names() -> Callable[..., NameList]:
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
     path = tmp_path / "events.db"
-    with empty_store(path) as store:
+    with empty_store(path, now_ns=lambda: NOW_NS) as store:
         installation = Installation(store, path)
         server = ApiServer(with_callers(create_app(installation.context())), bind(parse_listen("127.0.0.1:0")))
         with running(server):

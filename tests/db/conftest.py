@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from empty_store import empty_store
+from stored_events import received
 
 from db.store import Store
 
@@ -14,5 +15,5 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(path: Path) -> Iterator[Store]:
-    with empty_store(path) as opened:
+    with empty_store(path, now_ns=received) as opened:
         yield opened

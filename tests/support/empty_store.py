@@ -2,6 +2,8 @@
 
 import shutil
 import tempfile
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -9,10 +11,12 @@ from db.engine import DEFAULT_BUSY_TIMEOUT_MS
 from db.store import Store, open_store
 
 
-def empty_store(path: Path, *, busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS) -> Store:
+def empty_store(
+    path: Path, *, busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS, now_ns: Callable[[], int] = time.time_ns
+) -> Store:
     """Return the store in a new file at `path`."""
     shutil.copyfile(Path(_template().name) / "empty.db", path)
-    return open_store(path, busy_timeout_ms=busy_timeout_ms)
+    return open_store(path, busy_timeout_ms=busy_timeout_ms, now_ns=now_ns)
 
 
 @cache

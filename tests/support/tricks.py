@@ -343,11 +343,11 @@ def clear_http2() -> list[Packet]:
 
 
 def many_over_tcp(before: int) -> list[Packet]:
-    """A question over TCP behind others in one segment."""
+    """A question over TCP behind others, some forty in a segment."""
     talk = Conversation((CLIENT, 40000, RESOLVER, 53))
     names = [*(f"host{number}.example.org" for number in range(before)), AGENT]
     questions = [vector(2, dns_query(name, ident=number)) for number, name in enumerate(names)]
-    return talk.open() + talk.send(b"".join(questions), size=60_000)
+    return talk.open() + talk.send(b"".join(questions))
 
 
 def rrset_of(row: str) -> dns.rrset.RRset:

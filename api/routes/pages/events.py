@@ -22,6 +22,7 @@ from api.routes.events import NO_EVENT, NO_EVIDENCE, events_page
 from api.veil import Shown
 from db.workflow_values import SearchedResource
 
+LATE_NS = 60_000_000_000  # what takes longer waited on its sensor's disk, or its clock is wrong
 NOT_FOR_YOU = "Packets are shown to analysts, whose looks are logged; your role is below that."
 
 router = APIRouter()
@@ -69,6 +70,8 @@ def get_event_page(
         Section.EVENTS,
         event=event,
         sentences=explained(event, context),
+        is_late=event.received_at_ns is not None and event.received_at_ns - event.observed_at_ns > LATE_NS,
+        policy_digest=context.ruleset().basis.policy_digest,
         has_evidence=evidence is not None and may_look,
         packets=context.dissect(evidence) if evidence is not None and may_look else (),
         no_evidence=NO_EVIDENCE if may_look else NOT_FOR_YOU,

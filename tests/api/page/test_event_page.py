@@ -3,10 +3,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from installation import Installation
+from installation import NOW_NS, SECOND_NS, Installation
 
 from molecatcher.recordings.replay import Replay
 from rules.catalogue import load_catalogue
+from rules.direction import Direction
 from rules.event import Event, EventReason
 from rules.policy import Policy
 from rules.ruleset import Ruleset
@@ -48,6 +49,23 @@ def test_an_event_without_packets_says_so(
     event = make_event()
     installation.store.append([event])
     assert "No packets are stored with this event" in client.get(f"/events/{event.event_id}").text
+
+
+def test_an_event_says_who_saw_it_and_which_rules_decided(
+    client: httpx.Client, installation: Installation, make_event: Callable[..., Event]
+) -> None:
+    digest = client.get("/v1/policy").json()["digest"]
+    known = {"sensor_name": "gateway", "site": "Berlin", "rule_id": "listed_name", "rule_version": "2026.11.23"}
+    event = make_event(**known, policy_digest=digest, direction=Direction.OUTBOUND)
+    late = make_event(observed_at_ns=NOW_NS - 300 * SECOND_NS, policy_digest="an older one", rule_id="a_rule_of_later")
+    installation.store.append([event, late])
+    text = client.get(f"/events/{event.event_id}").text
+    for said in ("gateway</span>, Berlin", "a listed name; catalogue 2026.11.23, the policy in force", "tcp, outbound"):
+        assert said in text
+    assert "after it was seen" not in text
+    text = client.get(f"/events/{late.event_id}").text
+    assert "5 min after it was seen" in text
+    assert "a_rule_of_later, a policy that is not in force here now" in text
 
 
 def test_nothing_that_a_packet_said_becomes_markup(

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import msgspec
@@ -21,8 +22,9 @@ from api.routes import event_streams
 from api.schemas.events import AggregateDocument
 from db.access_values import AccessRole
 from db.values import TokenScope
+from rules.direction import Direction
 from rules.event import rfc3339, to_document
-from rules.observation import FlowState, Kind
+from rules.observation import FlowState, Kind, Refusal
 from rules.verdict import Outcome, Severity
 
 HOUR_NS = 3600 * SECOND_NS
@@ -223,24 +225,96 @@ def test_an_ecs_document_names_what_an_analyst_searches(installation: Installati
     assert "process" not in found
 
 
+def test_every_format_says_by_which_rules_and_where_it_was_seen(
+    installation: Installation, client: httpx.Client
+) -> None:
+    known: dict[str, Any] = {
+        "rule_id": "listed_name",
+        "rule_version": "2026.11.23",
+        "policy_digest": "9f2c1e77a0b4d358",
+        "sensor_name": "gateway",
+        "site": "Berlin",
+        "direction": Direction.INTERNAL,
+        "kind": Kind.DNS,
+        "dns_query": "a.example",
+        "dns_type": 28,
+        "dns_rcode": 3,
+    }
+    installation.add(**known)
+
+    def exported(name: str) -> str:
+        return client.get("/v1/events/export", params={"format": name}).text
+
+    for row in (json.loads(exported("native")), next(csv.DictReader(io.StringIO(exported("csv"), newline="")))):
+        assert {name: str(row[name]) for name in known} == {name: str(value) for name, value in known.items()}
+        assert row["received_at"] == rfc3339(NOW_NS)
+    in_ocsf = json.loads(exported("ocsf"))
+    assert in_ocsf["metadata"]["logged_time"] == NOW_NS // 10**6
+    assert in_ocsf["firewall_rule"] == {"uid": "listed_name", "name": "ngrok", "version": "2026.11.23"}
+    assert in_ocsf["policy"]["version"] == "9f2c1e77a0b4d358"
+    assert in_ocsf["device"] == {"uid": "gateway-1", "type_id": 0, "name": "gateway", "location": {"desc": "Berlin"}}
+    assert in_ocsf["connection_info"]["direction_id"] == 3
+    assert (in_ocsf["query"], in_ocsf["rcode_id"]) == ({"hostname": "a.example", "type": "AAAA"}, 3)
+    in_ecs = json.loads(exported("ecs"))
+    assert in_ecs["event"]["ingested"] == rfc3339(NOW_NS)
+    assert (in_ecs["rule"]["id"], in_ecs["rule"]["version"]) == ("listed_name", "2026.11.23")
+    observer = in_ecs["observer"]
+    assert (observer["serial_number"], observer["name"], observer["geo"]["name"]) == ("gateway-1", "gateway", "Berlin")
+    assert in_ecs["network"]["direction"] == "internal"
+    assert (in_ecs["dns"]["question"]["type"], in_ecs["dns"]["response_code"]) == ("AAAA", "NXDOMAIN")
+    in_cef = exported("cef")
+    assert f" deviceCustomDate1={NOW_NS // 10**6} dvchost=gateway deviceExternalId=gateway-1 src=" in in_cef
+    assert " cs4=listed_name cs5Label=policy cs5=9f2c1e77a0b4d358 cs6Label=site cs6=Berlin " in in_cef
+
+
+def test_what_a_sensor_does_not_know_is_in_no_format_and_breaks_none(
+    installation: Installation, client: httpx.Client
+) -> None:
+    installation.add(kind=Kind.DNS, dns_query="a.example", dns_type=1 << 40, dns_rcode=-1)
+    found = {name: client.get("/v1/events/export", params={"format": name}).text for name in ("ocsf", "ecs", "cef")}
+    in_ocsf, in_ecs = json.loads(found["ocsf"]), json.loads(found["ecs"])
+    assert {"firewall_rule", "policy"} & in_ocsf.keys() == set()
+    assert (in_ocsf["query"], in_ocsf["device"]) == ({"hostname": "a.example"}, {"uid": "gateway-1", "type_id": 0})
+    assert in_ocsf["connection_info"]["direction_id"] == 0
+    assert (in_ecs["network"]["direction"], in_ecs["observer"]["name"]) == ("unknown", "gateway-1")
+    assert in_ecs["dns"] == {"question": {"name": "a.example"}}
+    assert "id" not in in_ecs["rule"]
+    assert "deviceDirection" not in found["cef"]
+    assert "cs4" not in found["cef"]
+
+
 @pytest.mark.parametrize(
-    ("state", "action", "named"),
+    ("direction", "number"), [(Direction.INBOUND, 0), (Direction.OUTBOUND, 1), (Direction.INTERNAL, None)]
+)
+def test_a_cef_line_has_a_number_for_two_directions(
+    installation: Installation, client: httpx.Client, direction: Direction, number: int | None
+) -> None:
+    installation.add(direction=direction)
+    line = client.get("/v1/events/export", params={"format": "cef"}).text
+    assert (f" deviceDirection={number} " in line) == (number is not None)
+    assert ("deviceDirection" in line) == (number is not None)
+
+
+@pytest.mark.parametrize(
+    ("found", "action", "named"),
     [
-        (FlowState.ATTEMPTED, "observed", ((3, 15), [])),
-        (FlowState.BLOCKED, "blocked", ((2, 2), ["denied"])),
-        (FlowState.LIVE, "allowed", ((1, 1), ["allowed"])),
+        ((FlowState.ATTEMPTED, None), "observed", ((3, 15), [])),
+        ((FlowState.BLOCKED, None), "blocked", ((2, 2), ["denied"])),
+        ((FlowState.BLOCKED, Refusal.PROXY), "rejected", ((2, 25), ["denied"])),
+        ((FlowState.LIVE, None), "allowed", ((1, 1), ["allowed"])),
     ],
 )
 def test_every_format_says_what_the_network_did(
     installation: Installation,
     client: httpx.Client,
-    state: FlowState,
+    found: tuple[FlowState, Refusal | None],
     action: str,
     named: tuple[tuple[int, int], list[str]],
 ) -> None:
-    ocsf, ecs_type = named
+    (state, refusal), (ocsf, ecs_type) = found, named
     installation.add_many(2)
-    installation.add(state=state, service="bore")
+    installation.add(state=state, refusal=refusal, service="bore")
+    installation.add(state=FlowState.BLOCKED, refusal=None if refusal else Refusal.DNS, service="bore")  # another way
 
     def exported(name: str) -> str:
         query = {"format": name, "action": action, "service": "bore"}

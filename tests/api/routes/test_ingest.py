@@ -6,12 +6,15 @@ from collections.abc import Sequence
 import httpx
 import msgspec
 import pytest
-from installation import SECOND_NS, Installation, add_token, event_of
+from installation import NOW_NS, SECOND_NS, Installation, add_token, event_of
 
 from api.app import create_app
 from api.routes import ingest
+from api.schemas.events import EventDocument
 from db.values import TokenScope
-from rules.event import Event
+from rules.direction import Direction
+from rules.event import Event, rfc3339
+from rules.observation import FlowState, Refusal
 
 BATCH = "/v1/events:batch"
 
@@ -43,6 +46,38 @@ def test_a_batch_is_kept_once_in_either_form(
     assert kept.count == 9
     assert installation.store.evidence(events[0].event_id) == b"packets"
     assert client.post(BATCH, content=b"", headers=sensor).json()["accepted"] == 0
+
+
+NEW_MEMBERS = {
+    "received_at_ns": 1,
+    "refusal": Refusal.RESET,
+    "rule_id": "listed_name",
+    "rule_version": "2026.11.23",
+    "policy_digest": "9f2c1e77a0b4d358",
+    "sensor_name": "gateway",
+    "site": "Berlin",
+    "direction": Direction.OUTBOUND,
+}
+
+
+def test_sensors_of_older_and_newer_versions_are_understood(client: httpx.Client, sensor: dict[str, str]) -> None:
+    event = event_of(state=FlowState.BLOCKED, **NEW_MEMBERS)
+    older = msgspec.to_builtins(msgspec.structs.replace(event, event_id=event_of().event_id))
+    for name in NEW_MEMBERS:
+        del older[name]
+    newer = msgspec.to_builtins(event) | {"a_member_of_later": {"so": 1}, "rule_id": "a_rule_of_later"}
+    body = b"\n".join(map(msgspec.json.encode, (older, newer)))
+    assert client.post(BATCH, content=body, headers=sensor).json()["accepted"] == 2
+    rows = {row["event_id"]: row for row in client.get("/v1/events").json()["items"]}
+    for row in rows.values():
+        EventDocument.model_validate(row)
+    known, unknown = rows[event.event_id], rows[older["event_id"]]
+    assert {known["received_at"], unknown["received_at"]} == {rfc3339(NOW_NS)}  # by our clock, whatever a sensor says
+    assert (known["action"], known["refusal"], known["rule_id"]) == ("rejected", "reset", "a_rule_of_later")
+    assert (known["direction"], known["sensor_name"], known["site"]) == ("outbound", "gateway", "Berlin")
+    assert unknown["action"] == "blocked"
+    assert {unknown[name] for name in NEW_MEMBERS if name != "received_at_ns"} == {None}
+    assert client.get("/events/" + older["event_id"]).status_code == 200
 
 
 def test_what_cannot_be_kept_does_not_hinder_the_rest(
