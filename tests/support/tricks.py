@@ -366,7 +366,8 @@ def other_aliases() -> list[Packet]:
     for number, (name, rows) in enumerate(told_by.items()):
         query = dns.message.from_wire(dns_query(name, ident=number, qtype=65 if "HTTPS" in rows[0] else 1))
         answer = dns.message.make_response(query)
-        answer.answer = [dns.rrset.from_text(owner, int(ttl), *rest) for owner, ttl, *rest in map(str.split, rows)]
+        columns = [row.split(" ", 4) for row in rows]
+        answer.answer = [dns.rrset.from_text(owner, int(ttl), *rest) for owner, ttl, *rest in columns]
         packets += [
             udp(number * S, (CLIENT, 5000 + number, RESOLVER, 53), query.to_wire()),
             udp(number * S + MS, (RESOLVER, 53, CLIENT, 5000 + number), answer.to_wire()),
