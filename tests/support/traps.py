@@ -4,7 +4,16 @@ import ordinary as o
 import strange as x
 import tricks as t
 from frames import RST, SYN, S, dns_answer, dns_query, tell, told
-from trap import NGROK_AGENT, NGROK_AND_UPDATES, NGROK_SUSPECT, PINNED, SSH_SUSPECT, WIREGUARD_SUSPECT, Trap
+from trap import (
+    NGROK_AGENT,
+    NGROK_AND_UPDATES,
+    NGROK_SUSPECT,
+    PINNED,
+    SANCTIONED_AGENT,
+    SSH_SUSPECT,
+    WIREGUARD_SUSPECT,
+    Trap,
+)
 
 FULL_WIDTH = "".join(chr(ord(letter) + 0xFEE0) for letter in "ngrok")
 
@@ -113,6 +122,13 @@ DETECTED = (
         NGROK_AGENT | NGROK_SUSPECT,
     ),
     Trap(
+        "the same, and the address was told for the sanctioned name as well",
+        "only a flow without a name is taken for the sanctioned one",
+        lambda: [*told(t.AGENT), *t.later([*told(t.SANCTIONED), *t.dialled(t.UNLISTED)], 1)],
+        NGROK_AGENT | NGROK_SUSPECT | SANCTIONED_AGENT,
+        count=3,
+    ),
+    Trap(
         "the sanctioned name in a hello to a foreign address, the policy pins addresses",
         "the flow goes outside the pin",
         lambda: t.dialled(t.SANCTIONED),
@@ -171,7 +187,7 @@ DETECTED = (
         "a proxy behind a proxy: CONNECT in CONNECT",
         "up to 16 layers are read",
         lambda: t.through_proxies(
-            t.connect("inner.example.org:3128"), t.connect(f"{t.AGENT}:443"), t.hello(t.UNLISTED)
+            *[t.connect("inner.example.org:3128")] * 14, t.connect(f"{t.AGENT}:443"), t.hello(t.UNLISTED)
         ),
     ),
     Trap("a SOCKS proxy, TLS behind it", "the request names the host", t.socks_then_tls),

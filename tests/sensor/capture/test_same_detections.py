@@ -1,11 +1,12 @@
 """Live and offline say the same of the same packets: every recorded agent is sent over a cable and captured."""
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 
 import pytest
 from cable import Wire, drain_counted, open_wire
-from frames import read_packets
+from frames import S, read_packets
 from netns import needs_root
 from observations import NOW_NS
 from recordings import CAPTURES, recording_names
@@ -17,12 +18,13 @@ from rules.ruleset import Ruleset
 from sensor.capture.flow_heads import FlowHeads
 from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
-from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
-from sensor.capture.plain import PlainTap
+from sensor.capture.packet_filter import NOTHING_CUT, EveryIpPacket, PacketFilter
+from sensor.capture.plain import IS_COMPILED, PlainTap
 from sensor.capture.program_heads import ProgramHeads
-from sensor.capture.ring import RingTap
+from sensor.capture.ring import RingTap, take
 from sensor.capture.tap import TapOpener
 from sensor.detect import Detector
+from sensor.detection import Detection
 from sensor.flow import Count
 from sensor.packet import LinkType, Packet
 from sensor.pipeline import Pipeline
@@ -92,7 +94,11 @@ def without_outer_tag(packet: Packet) -> Packet:
 def detections(packets: list[Packet], watch: Watch, counts: Sequence[tuple[int, Count]] = ()) -> list[Document]:
     """The last detection of each flow and transaction, with all that it carried."""
     detector = Detector(Pipeline(), ruleset, watch)
-    found = [*detector.feed_counted(packets, counts), *detector.flush()]
+    return documents([*detector.feed_counted(packets, counts), *detector.flush()], watch)
+
+
+def documents(found: list[Detection], watch: Watch) -> list[Document]:
+    """The last of `found` of each flow and transaction, as documents."""
     for _ in range(2):  # what the kernel counted now, of flows recorded long ago, is believed on second sight
         found = [watch.latest(row) for row in found]
     last = {row.observation.key: row for row in found}
@@ -113,3 +119,35 @@ def test_live_and_offline_agree(wire: Wire, name: str, engine: str) -> None:
     arrived, found = captured(wire, packets, make_filter(), open_tap)
     assert found == detections([without_outer_tag(row) for row in packets], Watch())
     assert len(arrived) <= len(packets)
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="there was no compiler at install")
+@pytest.mark.parametrize("name", BEATS)
+def test_how_an_idle_agent_beats_is_told_from_what_the_program_counts(name: str) -> None:
+    packets = recorded(name)
+    cut_off = ProgramHeads(LIMITS)
+    passed, all_found = as_time_passes(packets, cut_off)
+    assert all_found == as_time_passes(packets, None)[1]
+    assert passed < len(packets)
+    assert any("heartbeat" in repr(row["reasons"]) for row in all_found)
+
+
+def as_time_passes(packets: list[Packet], heads: ProgramHeads | None) -> tuple[int, list[Document]]:
+    """How many of `packets` pass, each read when it comes, and what is detected by then."""
+    watch = Watch(partial(heads.count_apart, shows=lambda _socket, _key: True) if heads else None)
+    detector = Detector(Pipeline(), ruleset, watch)
+    cut_off = heads.cut_off() if heads else NOTHING_CUT
+    found: list[Detection] = []
+    passed = 0
+    for row in packets:
+        batch: list[Packet] = []
+        take(in_a_ring(row), 0, 1, 1, batch, Packet, LinkType.ETHERNET, "", *cut_off)
+        found += detector.feed(batch) + detector.advance(row.ts_ns)
+        passed += len(batch)
+    return passed, documents(found + detector.flush(), watch)
+
+
+def in_a_ring(packet: Packet) -> bytes:
+    """The packet behind its struct tpacket3_hdr."""
+    lengths = (len(packet.data), packet.wire_octets)
+    return struct.pack("@6IH2x", 28 + lengths[0], *divmod(packet.ts_ns, S), *lengths, 0, 28) + packet.data
