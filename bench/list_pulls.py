@@ -37,8 +37,9 @@ from api.serving.server import ApiServer, bind, parse_listen
 from api.serving.tls import Certificate
 from db.store import open_store
 from db.values import Token, TokenScope
-from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot, digest
+from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot
 from rules.catalogue import Catalogue
+from rules.list_encoding import digest
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 

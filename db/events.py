@@ -118,7 +118,7 @@ def events_of_finding(connection: Connection, wanted: Finding, from_ns: int, lim
 def page_query(connection: Connection, wanted: EventFilter, limit: int, after: EventCursor | None) -> Select[Any]:
     """Return the query of a page: along the index of what is asked for, or put together from the facets it takes."""
     faceted = facet_conditions(wanted)
-    if not faceted or wanted.q or not is_few(connection, faceted):
+    if not faceted or wanted.q or _has_own_index(wanted, len(faceted)) or not is_few(connection, faceted):
         conditions = [*event_conditions(wanted), *_below(_EVENTS, after)]
         return _newest(select(_EVENTS).where(*conditions), _EVENTS, limit)
     each = _EVENTS.alias("each_facet")
@@ -129,6 +129,11 @@ def page_query(connection: Connection, wanted: EventFilter, limit: int, after: E
     query = select(_EVENTS).select_from(_FACETS.join(_EVENTS, _EVENTS.c.event_id.in_(newest))).where(*faceted)
     by_time = (_EVENTS.c.observed_at_ns + 0).desc()  # not a column: else SQLite walks the events instead of the facets
     return query.order_by(by_time, _EVENTS.c.event_id.desc()).limit(limit)
+
+
+def _has_own_index(wanted: EventFilter, asked: int) -> bool:
+    """Tell whether the one thing that is asked for is what an index of events begins with."""
+    return asked == 1 and (wanted.verdict or wanted.service) is not None and wanted.src is None and wanted.dst is None
 
 
 def _below(table: FromClause, after: EventCursor | None) -> list[ColumnElement[bool]]:
@@ -253,14 +258,14 @@ def _events(rows: Iterable[RowMapping]) -> Iterator[Event]:
 def _of_finding() -> Select[Any]:
     """Return the query of the newest events of a finding, put together once: it is asked hundreds of times in a row."""
     of_source = (_EVENTS.c.src_ip == bindparam("src"), _EVENTS.c.observed_at_ns >= bindparam("from"))
-    newest = _newest(select(_EVENTS.c.event_id).where(*of_source), _EVENTS, _LOOKED_AT)
-    service = func.coalesce(_EVENTS.c.service, "")  # not a column: else SQLite walks all events of the service
-    is_own = (service == bindparam("of"), _EVENTS.c.role == bindparam("as"))
-    query = select(_EVENTS).where(
-        _EVENTS.c.event_id.in_(newest), *is_own, _EVENTS.c.verdict != Outcome.SANCTIONED.value
-    )
+    seen = select(_EVENTS.c.event_id, _EVENTS.c.observed_at_ns, _EVENTS.c.facet_id).where(*of_source)
+    newest = _newest(seen, _EVENTS, _LOOKED_AT).subquery("newest")
+    is_own = (_FACETS.c.service == bindparam("of"), _FACETS.c.role == bindparam("as"))
+    facets = select(_FACETS.c.facet_id).where(*is_own, _FACETS.c.verdict != Outcome.SANCTIONED.value)
+    own = select(newest.c.event_id).where(newest.c.facet_id.in_(facets))
+    own = own.order_by(newest.c.observed_at_ns.desc(), newest.c.event_id.desc()).limit(bindparam("most"))
     by_time = (_EVENTS.c.observed_at_ns + 0).desc()  # not a column: else SQLite walks the events instead of the few
-    return query.order_by(by_time).limit(bindparam("most"))
+    return select(_EVENTS).where(_EVENTS.c.event_id.in_(own)).order_by(by_time, _EVENTS.c.event_id.desc())
 
 
 _OF_FINDING = _of_finding()

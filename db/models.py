@@ -37,7 +37,7 @@ class EventRow(Base):
 
     `ingest_seq` is drawn anew for each revision while the writer holds the counter's row (`db.ingest`), so its order is
     the order of commits. The keyset indexes end in `event_id`, which makes every page a walk along one index; in two of
-    them follows what is `COUNTED`.
+    them follows what is `COUNTED`, in that of sources also which finding an event belongs to.
     """
 
     __tablename__ = "events"
@@ -50,7 +50,7 @@ class EventRow(Base):
         CheckConstraint("verdict <> 'unknown'", name="verdict"),
         CheckConstraint("sensor_loss >= 0", name="sensor_loss"),
         Index("ix_events_observed_at_ns_event_id", "observed_at_ns", "event_id", "src_ip", *COUNTED),
-        Index("ix_events_src_ip_observed_at_ns_event_id", "src_ip", "observed_at_ns", "event_id", *COUNTED),
+        Index("ix_events_src_ip_observed_at_ns_event_id", "src_ip", "observed_at_ns", "event_id", *COUNTED, "facet_id"),
         Index(None, "dst_ip", "observed_at_ns", "event_id"),
         Index(None, "dst_name", "observed_at_ns", "event_id"),
         Index(None, "service", "observed_at_ns", "event_id"),

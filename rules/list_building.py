@@ -88,6 +88,15 @@ def narrow_names(
     return _name_list(listed.wide, services, catalogue, policy, now_ns)
 
 
+def narrow_urls(
+    listed: UrlList, catalogue: Catalogue, policy: Policy, now_ns: int, profile: Profile = AGENTS_ONLY
+) -> UrlList:
+    """Return a list that was published earlier without what must be spared now, as `narrow_names`."""
+    names = narrow_names(NameList(wide=listed.names), catalogue, policy, now_ns, profile)
+    protected = {row.name: row for row in names.allowed}
+    return UrlList(names.blocked, tuple(row for row in listed.urls if not is_protected(row.host, protected)))
+
+
 def _name_list(
     listed: Sequence[NameEntry], services: Sequence[Service], catalogue: Catalogue, policy: Policy, now_ns: int
 ) -> NameList:

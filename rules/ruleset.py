@@ -32,7 +32,7 @@ class Ruleset:
     def exception_for(self, event: Event, who: Source) -> str | None:
         """Return the id of the exception that lets the source of `event`, which is `who`, do what it does."""
         service = self.catalogue.services.get(event.service or "")
-        if service is None or event.verdict is Outcome.SANCTIONED:
+        if service is None or event.verdict is Outcome.SANCTIONED or not self.policy.exceptions:
             return None
         source = ipaddress.ip_address(event.src_ip).packed
         found = self.policy.exception_for(source, service, event.observed_at_ns, who)

@@ -21,7 +21,8 @@ from api.openapi import problems
 from api.problems import FORBIDDEN, Kind, Problem
 from db.access_values import ActorKind
 from db.values import Token
-from rules.blocklist import Body, ListName, Snapshot, decode
+from rules.blocklist import Body, ListName, Snapshot
+from rules.list_encoding import decode
 from rules.profiles import DEFAULT_PROFILE
 
 RETRY_AFTER_S = 30

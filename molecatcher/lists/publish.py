@@ -24,7 +24,7 @@ from molecatcher.lists.published import PublishedLists
 from molecatcher.names.resolve import NameResolver
 from molecatcher.shared_file import SharedFile
 from rules.blocklist import Body, ListName, NameList, Snapshot, UrlList
-from rules.list_building import build_names, build_urls, narrow_names, protected_names
+from rules.list_building import build_names, build_urls, narrow_names, narrow_urls, protected_names
 from rules.list_changes import differences
 from rules.list_effects import ListEffect, list_effect
 from rules.list_guards import HeldList, Spared
@@ -158,7 +158,9 @@ class Publisher:
                 self._narrow_names(rules, profile, spared, now_ns)
             in_force = self._lists.snapshot(NAMES, profile.name)
             if in_force is not None and isinstance(in_force.body, NameList):
-                self._publish_urls(build_urls(in_force.body, rules.policy, now_ns), profile, spared)
+                urls = build_urls(in_force.body, rules.policy, now_ns)
+                if not self._lists.publish(URLS, profile, urls, spared):
+                    self._narrow_urls(rules, profile, spared, now_ns)
 
     def preview(self, proposed: Ruleset) -> list[ListEffect]:
         """Return what would change on each list of each profile in use under other rules; nothing is published.
@@ -205,20 +207,19 @@ class Publisher:
         found = found_names(self._sightings, profile.findings)
         return build_names(rules.catalogue, rules.policy, now_ns, profile, found)
 
-    def _publish_urls(self, built: UrlList, profile: Profile, spared: Spared) -> None:
-        """Publish the URLs; where they are refused, those in force stay while they hit nothing that is spared."""
-        if self._lists.publish(URLS, profile, built, spared):
-            return
-        in_force = self._lists.snapshot(URLS, profile.name)
-        if in_force is not None:
-            self._lists.narrow(URLS, profile, in_force.body, spared)
-
     def _narrow_names(self, rules: Ruleset, profile: Profile, spared: Spared, now_ns: int) -> None:
         """Leave the list in force without what must be spared now."""
         snapshot = self._lists.snapshot(NAMES, profile.name)
         if snapshot is not None and isinstance(snapshot.body, NameList):
             narrowed = narrow_names(snapshot.body, rules.catalogue, rules.policy, now_ns, profile)
             self._lists.narrow(NAMES, profile, narrowed, spared)
+
+    def _narrow_urls(self, rules: Ruleset, profile: Profile, spared: Spared, now_ns: int) -> None:
+        """As `_narrow_names`."""
+        snapshot = self._lists.snapshot(URLS, profile.name)
+        if snapshot is not None and isinstance(snapshot.body, UrlList):
+            narrowed = narrow_urls(snapshot.body, rules.catalogue, rules.policy, now_ns, profile)
+            self._lists.narrow(URLS, profile, narrowed, spared)
 
     def resolve_and_publish(self) -> bool:
         """Resolve everything once and publish the addresses; tell whether enough was answered to do so."""

@@ -12,8 +12,9 @@ import structlog
 from db.store import Store
 from db.values import SnapshotRow
 from molecatcher.lists.list_files import ListFiles
-from rules.blocklist import AddressList, Body, ListName, Snapshot, count, decode, digest, encode
+from rules.blocklist import AddressList, Body, ListName, Snapshot, count
 from rules.list_changes import stamp
+from rules.list_encoding import decode, digest, encode
 from rules.list_guards import CONFIRMABLE, HeldList, Spared, refusals
 from rules.profiles import DEFAULT_PROFILE, Profile
 

@@ -26,7 +26,8 @@ from molecatcher.errors import SetupError
 from molecatcher.lists.zone_keys import ZoneKeyFiles
 from molecatcher.processes.listener_thread import ListenerThread
 from molecatcher.settings import Settings
-from rules.blocklist import ListName, Snapshot, decode
+from rules.blocklist import ListName, Snapshot
+from rules.list_encoding import decode
 from rules.profiles import DEFAULT_PROFILE
 
 log = structlog.get_logger()

@@ -7,19 +7,10 @@ from hypothesis import strategies as st
 from observations import NOW_NS
 
 from rules.address_building import MOST_SERVICES, agent_addresses, agent_names, build_addresses, names_to_resolve
-from rules.blocklist import (
-    AddressEntry,
-    NameEntry,
-    NameList,
-    Origin,
-    Scope,
-    WithheldAddress,
-    decode,
-    digest,
-    encode,
-)
+from rules.blocklist import AddressEntry, NameEntry, NameList, Origin, Scope, WithheldAddress
 from rules.catalogue import Catalogue
 from rules.list_building import build_names, protected_names
+from rules.list_encoding import decode, digest, encode
 from rules.policy import Policy, Sanction
 from rules.policy_reader import parse_policy
 from rules.service import ListKind, Service, Trust

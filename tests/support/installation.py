@@ -17,21 +17,11 @@ from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDom
 from db.store import Store
 from db.values import Token, TokenScope
 from molecatcher.recordings.dissection import dissect
-from rules.blocklist import (
-    AddressEntry,
-    AddressList,
-    Body,
-    ListName,
-    NameEntry,
-    NameList,
-    Scope,
-    Snapshot,
-    UrlList,
-    digest,
-)
+from rules.blocklist import AddressEntry, AddressList, Body, ListName, NameEntry, NameList, Scope, Snapshot, UrlList
 from rules.catalogue import load_catalogue
 from rules.event import Event, EventReason, uuid7
 from rules.list_effects import ListEffect
+from rules.list_encoding import digest
 from rules.list_guards import HeldList
 from rules.observation import FlowState, Kind, Transport
 from rules.overlay import apply_overlay

@@ -21,7 +21,8 @@ from db.store import open_store
 from db.values import SnapshotRow
 from molecatcher.lists.zone_keys import ZoneKeyFiles
 from molecatcher.processes.open_zone import OpenZone, ZoneListener
-from rules.blocklist import Body, encode
+from rules.blocklist import Body
+from rules.list_encoding import encode
 
 HEARD = ("notified", "notify_given_up", "cut")
 

@@ -350,6 +350,11 @@ def many_over_tcp(before: int) -> list[Packet]:
     return talk.open() + talk.send(b"".join(questions))
 
 
+def rrset_of(row: str) -> dns.rrset.RRset:
+    owner, ttl, *rest = row.split(" ", 4)
+    return dns.rrset.from_text(owner, int(ttl), *rest)
+
+
 def other_aliases() -> list[Packet]:
     """Answers that lead to the agent's name through forty aliases, DNAME, and both modes of HTTPS records."""
     chain = ["own0.example", *(f"own0-{number}.example" for number in range(40)), AGENT]
@@ -366,7 +371,7 @@ def other_aliases() -> list[Packet]:
     for number, (name, rows) in enumerate(told_by.items()):
         query = dns.message.from_wire(dns_query(name, ident=number, qtype=65 if "HTTPS" in rows[0] else 1))
         answer = dns.message.make_response(query)
-        answer.answer = [dns.rrset.from_text(owner, int(ttl), *rest) for owner, ttl, *rest in map(str.split, rows)]
+        answer.answer = [rrset_of(row) for row in rows]
         packets += [
             udp(number * S, (CLIENT, 5000 + number, RESOLVER, 53), query.to_wire()),
             udp(number * S + MS, (RESOLVER, 53, CLIENT, 5000 + number), answer.to_wire()),

@@ -17,7 +17,7 @@ FROM events GROUP BY 2, 3
 _COUNTED = ("dst_name", "count", "bytes_out", "bytes_in")
 _WIDENED = {
     ("observed_at_ns", "event_id"): ("src_ip", *_COUNTED),
-    ("src_ip", "observed_at_ns", "event_id"): _COUNTED,
+    ("src_ip", "observed_at_ns", "event_id"): (*_COUNTED, "facet_id"),
 }
 
 

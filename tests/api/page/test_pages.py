@@ -8,8 +8,9 @@ import pytest
 from installation import NOW_NS, POLICY, SECOND_NS, Installation, names_of
 
 from db.values import SnapshotRow
-from rules.blocklist import ListName, digest, encode
+from rules.blocklist import ListName
 from rules.event import DEMONSTRATION, EventReason, rfc3339
+from rules.list_encoding import digest, encode
 from rules.list_guards import Guard, HeldList, Refusal
 from rules.observation import FlowState, Kind
 from rules.verdict import Outcome, Role, Severity

@@ -6,9 +6,10 @@ from installation import NOW_NS, Installation, names_of, snapshot_of
 
 from api.schemas.lists import DiffDocument, EntryPage, ListList, SnapshotList
 from db.values import SnapshotRow
-from rules.blocklist import ListName, encode
+from rules.blocklist import ListName
 from rules.event import rfc3339
 from rules.list_changes import stamp
+from rules.list_encoding import encode
 from rules.list_guards import Guard, HeldList, Refusal
 
 DIGEST = "ab" * 32

@@ -94,6 +94,23 @@ def test_a_sanction_takes_urls_and_names_off_every_profile_at_once(tmp_path: Pat
         assert "acme.ngrok.app" not in (names_in(here, profile) or ())
 
 
+def test_urls_that_are_held_leave_what_is_sanctioned_at_once(tmp_path: Path, store: Store) -> None:
+    entry = '[[blocked]]\nentry = "{}"\nowner = "o"\nreason = "r"\n'
+    many = "".join(entry.format(f"https://share.colleague.example/t{number}") for number in range(200))
+    here = setting_of(store, tmp_path, many + entry.format("https://acme.colleague.example/tunnel"))
+    here.publisher.publish_names()
+    before = here.publisher.snapshot(ListName.UNSANCTIONED_URLS)
+    here.change(SANCTION.replace("tunnels.example.com", "acme.colleague.example"))
+    after = here.publisher.snapshot(ListName.UNSANCTIONED_URLS)
+    assert here.publisher.held(ListName.UNSANCTIONED_URLS), "too many of them would go"
+    assert before
+    assert after
+    assert after.serial == before.serial + 1
+    assert isinstance(after.body, UrlList)
+    assert {row.host for row in after.body.urls} == {"share.colleague.example"}
+    assert len(after.body.urls) == 200
+
+
 def delegated(name: str, **fields: object) -> dict[str, object]:
     reason = EventReason(Evidence.NS_DELEGATION, name, "its zone is delegated")
     return {"dst_name": name, "reasons": (reason,), "last_seen_ns": NOW_NS, "src_ip": "10.0.0.9"} | fields
