@@ -126,7 +126,7 @@ DETECTED = (
         "only a flow without a name is taken for the sanctioned one",
         lambda: [*told(t.AGENT), *t.later([*told(t.SANCTIONED), *t.dialled(t.UNLISTED)], 1)],
         NGROK_AGENT | NGROK_SUSPECT | SANCTIONED_AGENT,
-        count=3,
+        verdicts=3,
     ),
     Trap(
         "the sanctioned name in a hello to a foreign address, the policy pins addresses",

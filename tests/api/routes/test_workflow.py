@@ -229,6 +229,7 @@ def test_a_key_makes_a_post_happen_once(installation: Installation, client: http
 def test_without_names_nobody_is_shown(installation: Installation, client: httpx.Client) -> None:
     names = {"src_host": "alices-laptop", "src_user": "alice", "src_mac": "02:00:5e:10:00:01", "src_pid": 4711}
     more = {"src_cmdline": "ngrok http 80", "src_exe": "/home/alice/ngrok", "src_process": "ngrok"}
+    more["sensor_name"] = "alices-laptop"  # a sensor on her own machine
     for _ in range(2):
         event = installation.add(**names, **more)
     secret = ("10.20.0.7", "alice", "02:00:5e", "4711", "http 80")
