@@ -42,6 +42,7 @@ lint: $(VENV)/.dev ## Check style, types and the boundaries between packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests bench
 	$(BIN)/lint-imports
 
 format: $(VENV)/.dev ## Format the code and fix what can be fixed

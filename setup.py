@@ -48,8 +48,9 @@ COMPILED = (
     ),
 )
 STARTED_S = time.time()
-AS_PACKET = "sensor/capture/as_packet.h"
-HEADERS = [AS_PACKET, *(f"sensor/capture/bpf/{name}.h" for name in ("flow_policy", "packet"))]
+HEADERS = [
+    f"sensor/capture/{name}.h" for name in ("as_packet", "flow_table", "handed_out", "bpf/flow_policy", "bpf/packet")
+]
 COMMANDS = {"bdist_wheel", "build_ext", "editable_wheel"}
 
 
@@ -81,7 +82,7 @@ def extensions() -> list[Extension]:
     from mypyc.build import mypycify  # noqa: PLC0415 - slow to import, and most commands build nothing
 
     heads = Extension("sensor.capture._heads", ["sensor/capture/_heads.c"], depends=HEADERS)
-    ring = Extension("sensor.capture._ring", ["sensor/capture/_ring.c"], depends=[AS_PACKET])
+    ring = Extension("sensor.capture._ring", ["sensor/capture/_ring.c"], depends=HEADERS)
     return [heads, ring, *mypycify(list(COMPILED), opt_level="2", group_name="rules.heads")]
 
 

@@ -20,21 +20,22 @@ from api.access.oidc import OidcClient
 from api.access.proxies import TrustedProxies, is_trusted
 from api.access.sessions import Sessions
 from api.access.table import require_complete
-from api.answers import answer_database, answer_http_exception, answer_invalid, answer_problem
-from api.boundary import RequestBoundary
 from api.context import ApiContext
-from api.decisions import DecisionStream
 from api.feeds.collections import Collections
+from api.feeds.decisions import DecisionStream
 from api.feeds.publication import Publication
-from api.guard import RequestGuard
-from api.idempotency import IdempotentRequests
+from api.feeds.pull_log import ConsumerStates, PullLog
 from api.metrics import RequestMetrics, make_registry
+from api.middleware.answers import answer_database, answer_http_exception, answer_invalid, answer_problem
+from api.middleware.boundary import RequestBoundary
+from api.middleware.guard import RequestGuard
+from api.middleware.idempotency import IdempotentRequests
 from api.openapi import describe
 from api.page.overview import KeptCounts
 from api.page.templates import make_templates
+from api.policy.sensor_rules import SensorRules
 from api.problems import Problem
 from api.pseudonyms import Pseudonyms
-from api.pull_log import ConsumerStates, PullLog
 from api.routes import (
     audit,
     blocked,
@@ -66,7 +67,6 @@ from api.routes import (
     taxii,
     tokens,
 )
-from api.sensor_rules import SensorRules
 from api.static_files import STATIC_PATH, make_static_files
 from api.tail import EventTail
 from db.errors import DbError

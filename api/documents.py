@@ -20,11 +20,12 @@ def document(value: msgspec.Struct) -> dict[str, object]:
     return members
 
 
-def policy_document(status: PolicyStatus) -> dict[str, object]:
-    """Return the policy in force as a document."""
+def policy_document(status: PolicyStatus, digest: str | None) -> dict[str, object]:
+    """Return the policy in force as a document; `digest` is that of what it says."""
     return {
         "path": status.path,
         "loaded_at": rfc3339(status.loaded_at_ns),
+        "digest": digest,
         "sanctioned": [asdict(row) for row in status.sanctioned],
         "error": status.error,
         "warnings": status.warnings,

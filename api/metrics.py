@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from api.context import ApiContext
 from api.feeds import count_entries
-from api.pull_log import ConsumerStates
+from api.feeds.pull_log import ConsumerStates
 from api.times import NS_PER_S
 from rules.blocklist import ListName
 from rules.sensor_status import SensorState, SensorStatus
@@ -39,7 +39,7 @@ COUNTERS = (
     _Reading("interface_drops", "interface_drops", "The same by interface, since each was opened", label="interface"),
     _Reading("shed", "shed", "Packets that the program gave up"),
     _Reading("flows", "flows", "Flows that were begun"),
-    _Reading("flow_map_opened", "flow_map_opened", "Flows that the kernel's filter began to follow"),
+    _Reading("flow_map_opened", "flow_map_opened", "Flows that the filter began to follow"),
     _Reading("evicted", "evicted", "Entries that left a full table", label="table"),
     _Reading("malformed", "malformed", "Packets that could not be decoded"),
     _Reading("copies", "copies", "Packets that another interface had shown already"),
@@ -54,7 +54,7 @@ GAUGES = (
     _Reading("lag_ms", "lag_seconds", "Age of the newest packet when handled, the highest since a heartbeat", MS_PER_S),
     _Reading("flow_table_flows", "flow_table_flows", "Flows in the table now"),
     _Reading("flow_table_size", "flow_table_size", "Flows that the table can hold"),
-    _Reading("flow_map_size", "flow_map_size", "Flows that the kernel's filter can follow"),
+    _Reading("flow_map_size", "flow_map_size", "Flows that the filter can follow"),
     _Reading("flow_map_turnover", "flow_map_turnover_ratio", "Share of them begun since the heartbeat before"),
     _Reading("workers", "workers", "Processes that share the sensor's work"),
     _Reading("spool_events", "spool_events", "Events that wait on disk for the database"),

@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api.idempotency import APART
-from api.output_queries import InboundBody
+from api.middleware.idempotency import APART
 from api.problems import MEDIA_TYPE
-from api.schemas import ProblemDocument
+from api.requests.output_bodies import InboundBody
+from api.schemas.problems import ProblemDocument
 
 SCHEMA_PATH = "#/components/schemas/{model}"
 _TITLES = {
@@ -58,21 +58,27 @@ def describe(app: FastAPI) -> None:
 
 
 def _complete(description: dict[str, Any]) -> None:
-    schema = ProblemDocument.model_json_schema(ref_template=SCHEMA_PATH)
     schemas = description.setdefault("components", {}).setdefault("schemas", {})
-    schemas.update(schema.pop("$defs", {}))
-    schemas[ProblemDocument.__name__] = schema
-    inbound = InboundBody.model_json_schema(ref_template=SCHEMA_PATH)
-    schemas.update(inbound.pop("$defs", {}))
-    schemas[InboundBody.__name__] = inbound
+    for model in (ProblemDocument, InboundBody):  # of no handler's signature
+        schema = model.model_json_schema(ref_template=SCHEMA_PATH)
+        schemas.update(schema.pop("$defs", {}))
+        schemas[model.__name__] = schema
     for address, path in description["paths"].items():
-        for method, operation in path.items():
-            if method == "post" and not address.startswith(APART):
-                operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
-                operation["responses"].update({str(code): problems(code)[code] for code in (409, 422)})
-            for content in _contents(operation):
-                if "schema" in content and not {"example", "examples"} & content.keys():
-                    content["example"] = example_of(content["schema"], schemas)
+        if "post" in path and not address.startswith(APART):
+            _take_idempotency_key(path["post"])
+        for operation in path.values():
+            _add_examples(operation, schemas)
+
+
+def _take_idempotency_key(operation: dict[str, Any]) -> None:
+    operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
+    operation["responses"].update({str(code): problems(code)[code] for code in (409, 422)})
+
+
+def _add_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    for content in _contents(operation):
+        if "schema" in content and not {"example", "examples"} & content.keys():
+            content["example"] = example_of(content["schema"], schemas)
 
 
 def _contents(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:

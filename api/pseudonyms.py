@@ -56,12 +56,17 @@ class Pseudonyms:
             return ""
 
     def event(self, event: Event) -> Event:
-        """Return the event without names: what tells who it was is a pseudonym, or left out."""
+        """Return the event without names: what tells who it was is a pseudonym, or left out.
+
+        A sensor's name may be that of somebody's own machine.
+        """
         real = {name: getattr(event, f"src_{name}") for name in ("ip", "host", "mac", "user")}
         shown = {name: self._name(name, text) for name, text in real.items() if text and name != "ip"}
         shown["ip"] = self.address(event.src_ip)
         changes: dict[str, object] = dict.fromkeys(HIDDEN) | {f"src_{name}": text for name, text in shown.items()}
         named = {real[name]: text for name, text in shown.items()}
+        if event.sensor_name:
+            changes["sensor_name"] = self._name("host", event.sensor_name)
         changes["reasons"] = tuple(
             EventReason(row.evidence, _replace(row.indicator, named), _replace(row.detail, named))
             for row in event.reasons

@@ -87,7 +87,7 @@ def sockets(flows: list[FiveTuple]) -> Iterator[None]:
             argv = [sys.executable, __file__, "--hold", json.dumps(rows[number::HOLDERS])]
             holder = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             stack.enter_context(holder)
-            holder.stdout.readline()
+            holder.stdout.readline()  # type: ignore[union-attr]  # a pipe
         yield
 
 

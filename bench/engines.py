@@ -20,7 +20,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 from burst import Patched, pack
@@ -28,9 +30,10 @@ from veth import INTERFACE, veth, within
 
 from sensor.capture.flow_heads import FlowHeads
 from sensor.capture.live import Engine, LiveSource
-from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
+from sensor.capture.packet_filter import PacketFilter
 from sensor.capture.plain import PlainTap
-from sensor.capture.ring import RingTap
+from sensor.capture.program_heads import ProgramHeads
+from sensor.capture.ring import UNFILTERED_BLOCKS, RingTap
 from sensor.capture.tap import TapOpener
 from sensor.pipeline import Pipeline
 from sensor.share import Share
@@ -46,8 +49,8 @@ RELEVANT = (SYN, HELLO_1, HELLO_2, DNS, QUIC)
 FLAG_SYN, FLAG_ACK = 0x02, 0x10
 IPV6_SHARE = 0.15
 ENGINES: dict[str, tuple[Callable[[Share], PacketFilter], TapOpener]] = {
-    "af-packet": (lambda _: EveryIpPacket(), PlainTap),
-    "ring": (lambda _: EveryIpPacket(16_384), RingTap),
+    "af-packet": (lambda _: ProgramHeads(), PlainTap),
+    "ring": (lambda _: ProgramHeads(), partial(RingTap, blocks=UNFILTERED_BLOCKS)),
     "flow-heads": (lambda share: FlowHeads(share=share), PlainTap),
     "flow-heads-ring": (lambda share: FlowHeads(share=share), RingTap),
 }
@@ -156,7 +159,7 @@ def in_namespace(name: str, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(within(name, [sys.executable, *words]), stdout=subprocess.PIPE, text=True)
 
 
-def measure(engine: str, frames: Path, loops: int, workers: int = 1, *, with_pipeline: bool) -> dict[str, object]:
+def measure(engine: str, frames: Path, loops: int, workers: int = 1, *, with_pipeline: bool) -> dict[str, Any]:
     """Return what one engine saw of `loops` loops of `frames` in namespaces of its own, and its cost."""
     here = Path(__file__).resolve()
     options = ["--receive", engine, *(["--pipeline"] if with_pipeline else [])]
@@ -164,7 +167,7 @@ def measure(engine: str, frames: Path, loops: int, workers: int = 1, *, with_pip
         shares = [["--share", str(number), str(workers)] for number in range(workers)]
         receivers = [stack.enter_context(in_namespace(sensor, str(here), *options, *share)) for share in shares]
         for receiver in receivers:
-            receiver.stdout.readline()
+            receiver.stdout.readline()  # type: ignore[union-attr]  # a pipe
         with in_namespace(sender, str(here.with_name("burst.py")), INTERFACE, str(frames), str(loops)) as burst:
             sent, seconds, cpu = burst.communicate()[0].split()
         results = [json.loads(receiver.communicate()[0]) for receiver in receivers]
@@ -173,7 +176,7 @@ def measure(engine: str, frames: Path, loops: int, workers: int = 1, *, with_pip
     return {**sending, **summed(results)}
 
 
-def summed(results: list[dict[str, object]]) -> dict[str, object]:
+def summed(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what several receivers of one sender say together."""
     seen: Counter[str] = Counter()
     for result in results:
@@ -181,13 +184,13 @@ def summed(results: list[dict[str, object]]) -> dict[str, object]:
     return {"seen": seen, **{name: sum(row[name] for row in results) for name in results[0].keys() - {"seen"}}}
 
 
-def lost(result: dict[str, object], offered: Counter[bytes], loops: int) -> dict[str, float]:
+def lost(result: dict[str, Any], offered: Counter[bytes], loops: int) -> dict[str, float]:
     """Return the lost share of each class that matters."""
     seen = result["seen"]
     return {mark.decode(): 1 - seen[mark.decode()] / (offered[mark] * loops) for mark in RELEVANT}
 
 
-def show(result: dict[str, object], losses: dict[str, float]) -> None:
+def show(result: dict[str, Any], losses: dict[str, float]) -> None:
     """Print one line."""
     offered = result["offered"]
     user, system = result["user_s"] * 1e6 / offered, result["system_s"] * 1e6 / offered

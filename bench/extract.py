@@ -98,7 +98,7 @@ def main() -> None:
     row(
         f"ClientHello with JA4, {len(hello)} octets",
         cost_us(lambda: read_client_hello(hello)),
-        scapy=cost_us(lambda: TLS(hello)),
+        scapy=cost_us(lambda: TLS(hello)),  # type: ignore[no-untyped-call]
     )
     row("the same through read_stream", cost_us(lambda: read_stream(hello)))
     row("QUIC hello in two datagrams", cost_us(quic_hello(first, second)))

@@ -1,9 +1,12 @@
 """Measures what pulls of a large list cost our server, beside nginx with the same file.
 
-    python bench/list_pulls.py [--entries 1000000] [--pulls 500]
+    python bench/list_pulls.py [--entries 1000000] [--pulls 500] [--minutes 2]
 
 CPU is that of the server's processes (user and system, /proc/PID/stat), memory their largest resident set. Pulls come
 one after the other: a firewall's pull does not wait for another's. nginx is the limit: it does nothing but this.
+
+Then 1,000 firewalls with a token each pull the unchanged list once a minute, evenly spread and with a connection each,
+plainly and over TLS 1.3 (ECDSA P-256, no resumption), from our servers and from nginx at the same time.
 """
 
 import argparse
@@ -12,13 +15,15 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,11 +33,13 @@ from api.access.secrets import digest_of, new_id, new_secret, written
 from api.app import create_app
 from api.context import ApiContext, CatalogueStatus, PolicyStatus
 from api.feeds import FeedFormat
-from api.server import ApiServer, bind, parse_listen
+from api.serving.server import ApiServer, bind, parse_listen
+from api.serving.tls import Certificate
 from db.store import open_store
 from db.values import Token, TokenScope
-from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot, digest
+from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot
 from rules.catalogue import Catalogue
+from rules.list_encoding import digest
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 
@@ -51,12 +58,13 @@ http {{
     access_log off;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    server {{ listen 127.0.0.1:{port}; root {folder}/root; keepalive_requests 100000; }}
+    server {{ listen 127.0.0.1:{port}{tls}; root {folder}/root; keepalive_requests 100000; }}
 }}
 """
+NGINX_TLS = " ssl; ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_protocols TLSv1.3"
 
 
-def serve(entries: int, folder: Path, secrets: Path) -> None:
+def serve(entries: int, folder: Path, secrets: Path, certificate: Path | None) -> None:
     """Serve a list of `entries` names to the holders of `FIREWALLS` tokens until the end."""
     rows = tuple(sorted(NameEntry(f"h{at}.example{at % 1000}.net", Scope.SUBTREE, "service") for at in range(entries)))
     name = ListName.UNSANCTIONED_DOMAINS
@@ -91,7 +99,7 @@ def serve(entries: int, folder: Path, secrets: Path) -> None:
         in_force[0] = newer
 
     signal.signal(signal.SIGUSR1, lambda _signal, _frame: threading.Thread(target=change).start())
-    server = ApiServer(app, bind(parse_listen("127.0.0.1:0")))
+    server = ApiServer(app, bind(parse_listen("127.0.0.1:0")), Certificate(certificate, None) if certificate else None)
     secrets.write_text("\n".join(written(*token) for token in tokens))
     print(server.address, flush=True)
     server.run()
@@ -104,10 +112,11 @@ def snapshot_of(rows: tuple[NameEntry, ...], serial: int) -> Snapshot:
 
 
 @contextmanager
-def ours(entries: int, folder: Path) -> Iterator[tuple[int, int, list[str]]]:
+def ours(entries: int, folder: Path, certificate: Path | None = None) -> Iterator[tuple[int, int, list[str]]]:
     """Yield port and process of our server, and the tokens that are good there."""
     secrets = folder / "secrets"
     command = [sys.executable, __file__, "--serve", str(folder), "--entries", str(entries)]
+    command += ["--certificate", str(certificate)] if certificate else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL) as child:
         lines = iter(child.stdout or ())
         port = int(next(line for line in lines if line.startswith("127.")).rpartition(":")[2])
@@ -119,7 +128,7 @@ def ours(entries: int, folder: Path) -> Iterator[tuple[int, int, list[str]]]:
 
 
 @contextmanager
-def nginx(folder: Path, content: bytes) -> Iterator[tuple[int, int]]:
+def nginx(folder: Path, content: bytes, certificate: Path | None = None) -> Iterator[tuple[int, int]]:
     """Yield port and process of nginx with the same file."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -129,7 +138,8 @@ def nginx(folder: Path, content: bytes) -> Iterator[tuple[int, int]]:
     file.write_bytes(content)
     user = "user root;" if os.geteuid() == 0 else ""
     configuration = folder / "nginx.conf"
-    configuration.write_text(NGINX.format(folder=folder, port=port, user=user))
+    tls = NGINX_TLS.format(certificate=certificate) if certificate else ""
+    configuration.write_text(NGINX.format(folder=folder, port=port, user=user, tls=tls))
     with subprocess.Popen(["nginx", "-c", str(configuration), "-g", "daemon off;"], stderr=subprocess.DEVNULL) as child:
         wait_for(port)
         try:
@@ -236,12 +246,76 @@ def measure(what: str, port: int, pid: int, pulls: int, tokens: list[str]) -> by
         own = {"X-Api-Key": tokens[number]} if tokens else {}  # both at once would be more than a token may
         ms = cost_ms(pid, pulls, unchanged(port, [known | own] * pulls, is_kept=is_kept))
         print(f"{what}: unchanged, {label:18} {ms:7.3f} ms of CPU a pull")
-    each = [known | ({"X-Api-Key": token} if tokens else {}) for token in tokens or [""] * FIREWALLS]
-    ms = cost_ms(pid, FIREWALLS, unchanged(port, each, is_kept=False))
-    share = ms / 1000 * FIREWALLS / POLL_S * 100
-    print(f"{what}: {FIREWALLS} firewalls polling every {POLL_S} s {share:7.2f} % of a core")
     print(f"{what}: {SLOW_CLIENTS} clients that read nothing {slow_pulls(port, pid, first):7.1f} MiB more")
     return content
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """A server that firewalls poll: its port and process, their headers, and how its certificate is checked."""
+
+    what: str
+    port: int
+    pid: int
+    headers: list[dict[str, str]]
+    trust: ssl.SSLContext | None
+
+    def connection(self) -> http.client.HTTPConnection:
+        """Return a new connection."""
+        if self.trust is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.trust)
+
+    def poll(self, minutes: int) -> None:
+        """Have each firewall pull once a minute, and print what share of a core the server took."""
+        _status, etag, _body = pull(self.connection(), self.headers[0])
+        begun_s, before, latest_s = time.monotonic(), cpu_s(self.pid), 0.0
+        for number in range(minutes * len(self.headers)):
+            due_s = begun_s + number * POLL_S / len(self.headers)
+            time.sleep(max(0.0, due_s - time.monotonic()))
+            latest_s = max(latest_s, time.monotonic() - due_s)
+            connection = self.connection()
+            headers = self.headers[number % len(self.headers)] | {"If-None-Match": etag}
+            expect(pull(connection, headers)[0], http.client.NOT_MODIFIED)
+            connection.close()
+        took_s, cpu = time.monotonic() - begun_s, cpu_s(self.pid) - before
+        share = f"{cpu / took_s * 100:.2f} % of a core over {took_s:.0f} s"
+        print(f"{self.what}: {FIREWALLS} firewalls polling every {POLL_S} s {share}; {latest_s:.1f} s late at most")
+
+
+def measure_polls(entries: int, minutes: int, folder: Path) -> None:
+    """Print what firewalls cost that poll our servers and nginx at the same time, plainly and over TLS."""
+    certificate = make_certificate(folder)
+    trust = ssl.create_default_context(cafile=str(certificate))
+    with ExitStack() as running:
+        polled: list[Polled] = []
+        for kind, own, context in (("plain", None, None), ("TLS", certificate, trust)):
+            place = folder / kind
+            (place / "nginx").mkdir(parents=True)
+            port, pid, tokens = running.enter_context(ours(entries, place, own))
+            keys = [{"X-Api-Key": token} for token in tokens]
+            polled.append(Polled(f"molecatcher, {kind}", port, pid, keys, context))
+            if shutil.which("nginx"):
+                content = pull(polled[-1].connection(), keys[0])[2]
+                port, pid = running.enter_context(nginx(place / "nginx", content, own))
+                polled.append(Polled(f"nginx, {kind}", port, pid, [{}] * FIREWALLS, context))
+        threads = [threading.Thread(target=each.poll, args=(minutes,)) for each in polled]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def make_certificate(folder: Path) -> Path:
+    """Return a file with a key and a certificate that it signed for 127.0.0.1."""
+    path = folder / "certificate.pem"
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(path), "-out", str(folder / "public.pem"), "-days", "2"]
+    subprocess.run(["openssl", "req", "-x509", *key, *name, *files], check=True, stderr=subprocess.DEVNULL)
+    with path.open("a", encoding="ascii") as file:
+        file.write((folder / "public.pem").read_text(encoding="ascii"))
+    return path
 
 
 def main() -> None:
@@ -249,13 +323,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--pulls", type=int, default=500, help="fewer than a token may in a minute")
+    parser.add_argument("--minutes", type=int, default=2, help="that firewalls poll for")
+    parser.add_argument("--only-polls", action="store_true", help="measure nothing else")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--certificate", type=Path, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     if wanted.serve:
-        serve(wanted.entries, wanted.serve, wanted.serve / "secrets")
+        serve(wanted.entries, wanted.serve, wanted.serve / "secrets", wanted.certificate)
         return
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
+        measure_polls(wanted.entries, wanted.minutes, folder)
+        if wanted.only_polls:
+            return
         with ours(wanted.entries, folder) as (port, pid, tokens):
             content = measure("molecatcher", port, pid, wanted.pulls, tokens)
             taken_s, slowest_s = slowest_pull_over_a_change(port, pid, [{"X-Api-Key": token} for token in tokens])

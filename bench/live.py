@@ -151,18 +151,23 @@ def listening(receiver: Receiver, work: Work, namespace: str) -> Iterator[subpro
     argv = within(namespace, ["taskset", "-c", RECEIVER_CORE, *receiver.command(work, INTERFACE)])
     with work.output.open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as process:
         try:
-            deadline_s = time.monotonic() + START_TIMEOUT_S
-            while receiver.ready not in work.output.read_text(errors="replace"):
-                if process.poll() is not None or time.monotonic() > deadline_s:
-                    raise SystemExit(f"{receiver.name} did not start:\n{work.output.read_text()[-2000:]}")
-                time.sleep(0.05)
-            time.sleep(QUIET_S)
+            wait_until_ready(receiver, process, work.output)
             yield process
             process.send_signal(signal.SIGTERM)
             process.wait(STOP_TIMEOUT_S)
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+def wait_until_ready(receiver: Receiver, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return once the receiver's log says that it listens, and it has come to rest."""
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while receiver.ready not in log.read_text(errors="replace"):
+        if process.poll() is not None or time.monotonic() > deadline_s:
+            raise SystemExit(f"{receiver.name} did not start:\n{log.read_text()[-2000:]}")
+        time.sleep(0.05)
+    time.sleep(QUIET_S)
 
 
 def flood(receiver: Receiver | None, sender: Path, capture: Path, suffixes: tuple[str, ...]) -> Round:

@@ -10,7 +10,6 @@ the first can be compared. Every answer is asked for as if at the moment of the 
 import argparse
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +17,17 @@ from pathlib import Path
 
 import httpx
 from built_lists import build_lists
-from installation import Installation, wait_until
+from installation import Installation
+from msgspec.structs import replace
+from servers import running
 from sqlalchemy import text
 from store import BUSY_SOURCE, SECOND_NS, T0_NS, make_events
 
 from api.app import create_app
-from api.server import ApiServer, bind, parse_listen
+from api.serving.server import ApiServer, bind, parse_listen
 from db.engine import writing
 from db.store import Store, open_store
-from rules.event import rfc3339
+from rules.event import Event, rfc3339
 
 SEED = 20_000
 TIMES = 15
@@ -41,7 +42,7 @@ SELECT {values} FROM events AS e, (
 CHANGED = {
     "event_id": "substr(e.event_id, 1, 24) || printf('%012x', e.ingest_seq + c.n * :seed)",
     "ingest_seq": "e.ingest_seq + c.n * :seed",
-    "observed_at_ns": "e.observed_at_ns + c.n * :seed * :apart_ns",
+    "observed_at_ns": "e.observed_at_ns - c.n * :seed * :apart_ns",
 }
 INDEXES = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'events' AND sql IS NOT NULL"
 SUM = """
@@ -53,6 +54,13 @@ USERS = """
 INSERT INTO sources (service, src_ip, observed_at_ns, last_seen_ns)
 SELECT COALESCE(service, ''), src_ip, MAX(observed_at_ns), MAX(last_seen_ns) FROM events GROUP BY 1, 2
 """
+DAYS = """
+INSERT INTO daily_sums (dimension, day_ns, value, events, sightings, octets)
+SELECT dimension, observed_at_ns - observed_at_ns % 86400000000000,
+       CASE dimension WHEN 'src' THEN src_ip ELSE dst_name END, COUNT(*), SUM(count), SUM(bytes_out + bytes_in)
+FROM events, (SELECT 'src' AS dimension UNION SELECT 'dst') GROUP BY 1, 2, 3
+"""
+SUMMED = {"rollups": SUM, "sources": USERS, "daily_sums": DAYS}
 EVENTS = {
     "no filter": "",
     "service": "service=frp",
@@ -68,6 +76,15 @@ EVENTS = {
     "name and service": "dst=7.tunnel.example&service=frp",
     "name": "dst=7.tunnel.example",
     "address": "dst=198.51.100.7",
+    "network, whole octets": "src=10.0.0.0/8",
+    "network, other": "src=10.3.0.0/20",
+    "network, few hosts": "src=10.3.4.0/24",
+    "network, nowhere": "src=192.0.2.0/24",
+    "network and service, found nowhere": "src=10.0.0.0/8&service=frp&severity=low",
+    "network and part of a name, nowhere": "src=10.0.0.0/8&q=nowhere",
+    "source and part of a name, nowhere": f"src={BUSY_SOURCE}&q=nowhere",
+    "network of destinations": "dst=198.51.100.0/26",
+    "networks of both": "src=10.3.0.0/16&dst=198.51.100.0/29",
     "part of a name": "q=77.tunnel",
     "part of a name, nowhere": "q=nowhere",
 }
@@ -81,6 +98,8 @@ FINDINGS = {
     "verdict and role, found nowhere": "verdict=suspicious&role=visitor",
     "nobody's": "assignee=",
     "source": f"src={BUSY_SOURCE}",
+    "network": "src=10.3.0.0/20",
+    "network, nowhere": "src=192.0.2.0/24",
     "part of a name, nowhere": "q=nowhere",
 }
 COUNTS = {
@@ -92,6 +111,7 @@ COUNTS = {
     "by source": "by=src",
     "by name": "by=dst",
     "sources by service": "by=service&metric=sources",
+    "one service by source": "service=frp&by=src",
     "one source by name": f"src={BUSY_SOURCE}&by=dst",
 }
 
@@ -104,9 +124,16 @@ PREVIEWS: dict[str, dict[str, object]] = {
 }
 
 
+def moved(event: Event, later_ns: int) -> Event:
+    """Return an event as if it came `later_ns` later."""
+    times = ("observed_at_ns", "first_seen_ns", "last_seen_ns")
+    return replace(event, **{name: getattr(event, name) + later_ns for name in times})
+
+
 def fill(store: Store, total: int, apart_ns: int) -> None:
-    """Append `SEED` events, and multiply them to `total`."""
-    events = make_events(SEED, apart_ns)
+    """Append `SEED` events, and multiply them to `total`, all before them: what findings saw last stays the newest."""
+    later_ns = (total - SEED) * apart_ns
+    events = [moved(event, later_ns) for event in make_events(SEED, apart_ns)]
     began, cpu = time.perf_counter(), time.process_time()
     for start in range(0, SEED, 1000):
         store.append(events[start : start + 1000])
@@ -124,7 +151,7 @@ def fill(store: Store, total: int, apart_ns: int) -> None:
         connection.execute(text(statement), {"copies": total // SEED - 1, "seed": SEED, "apart_ns": apart_ns})
         for _, created in indexes:
             connection.execute(text(created))
-        for table, statement in (("rollups", SUM), ("sources", USERS)):
+        for table, statement in SUMMED.items():
             connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - a table of ours
             connection.execute(text(statement))
 
@@ -136,16 +163,11 @@ def serving(store: Store, path: Path, now_ns: int) -> Iterator[httpx.Client]:
     installation.publish_both()
     installation.beat()
     build_lists(installation, path.parent / "lists")
-    server = ApiServer(create_app(installation.context()), bind(parse_listen("127.0.0.1:0")))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_until(lambda: server.is_started)
-    try:
-        with httpx.Client(base_url=f"http://{server.address}", trust_env=False, timeout=120) as client:
-            yield client
-    finally:
-        server.stop()
-        thread.join()
+    with (
+        running(ApiServer(create_app(installation.context()), bind(parse_listen("127.0.0.1:0")))) as server,
+        httpx.Client(base_url=f"http://{server.address}", trust_env=False, timeout=120) as client,
+    ):
+        yield client
 
 
 def addresses(client: httpx.Client, end_ns: int, total_ns: int) -> Iterator[tuple[str, str]]:

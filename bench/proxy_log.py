@@ -6,9 +6,11 @@ Run: .venv/bin/python bench/proxy_log.py
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 from molecatcher.recordings.ingest import Ingest
 from rules.catalogue import load_catalogue
+from rules.event import Origin
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 
@@ -40,8 +42,8 @@ def main() -> None:
     for name, form in FORMS.items():
         lines = [form % (number % 10_000, number % 250, number % 977) for number in range(LINES)]
         floor = microseconds(lambda given: [line.split() for line in given], lines)
-        ingest = Ingest("bench", lambda: ruleset)
-        ours = microseconds(lambda given, ingest=ingest: ingest.read(given, "bench"), lines)
+        ingest = Ingest(Origin("bench"), lambda: ruleset)
+        ours = microseconds(partial(ingest.read, source="bench"), lines)
         print(f"{name:>8} {floor:>6.2f} {ours:>7.2f} {ours / floor:>6.1f}")
 
 

@@ -23,7 +23,7 @@ from children import tree_peak_kb
 from list_pulls import cpu_s, snapshot_of
 
 from api.feeds.rpz import soa_text
-from api.server import parse_listen
+from api.serving.server import parse_listen
 from api.zone.answers import Answers
 from api.zone.keys import Keyring
 from api.zone.policy_zone import PolicyZone

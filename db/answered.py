@@ -1,7 +1,7 @@
 """Answers to requests with an `Idempotency-Key`, so that one that is sent again does nothing again."""
 
 import msgspec
-from sqlalchemy import Connection, Engine, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, true, update
 
 from db.engine import upsert, writing
 from db.workflow_models import AnsweredRow
@@ -10,12 +10,13 @@ from db.workflow_values import Answered
 KEPT_NS = 24 * 3600 * 1_000_000_000
 GIVEN_UP_NS = 60 * 1_000_000_000  # whoever worked on it ended without an answer
 MAX_KEPT = 10_000
+MAX_OF_CALLER = 2_000  # so that nobody's requests push out what all others were answered
 
 _ANSWERED = AnsweredRow.metadata.tables[AnsweredRow.__tablename__]
 
 
 class AnsweredStore:
-    """The answers of the last 24 hours, `MAX_KEPT` at most; the oldest leave."""
+    """The answers of the last 24 hours, `MAX_KEPT` at most, `MAX_OF_CALLER` of each caller; the oldest leave."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -29,7 +30,8 @@ class AnsweredStore:
                 return found
             new = {"caller": caller, "key": key, "fingerprint": fingerprint, "at_ns": now_ns}
             connection.execute(upsert(connection, _ANSWERED), [new | {"status": 0, "headers": {}, "body": b""}])
-            _make_room(connection)
+            _make_room(connection, _ANSWERED.c.caller == caller, MAX_OF_CALLER)
+            _make_room(connection, true(), MAX_KEPT)
             return None
 
     def finish(self, caller: str, key: str, answer: Answered) -> None:
@@ -52,8 +54,9 @@ def _find(connection: Connection, caller: str, key: str) -> Answered | None:
     return msgspec.convert(dict(row), Answered) if row else None
 
 
-def _make_room(connection: Connection) -> None:
-    excess = connection.execute(select(func.count()).select_from(_ANSWERED)).scalar_one() - MAX_KEPT
+def _make_room(connection: Connection, among: ColumnElement[bool], limit: int) -> None:
+    excess = connection.execute(select(func.count()).select_from(_ANSWERED).where(among)).scalar_one() - limit
     if excess > 0:
-        oldest = select(_ANSWERED.c.at_ns).order_by(_ANSWERED.c.at_ns).offset(excess - 1).limit(1).scalar_subquery()
-        connection.execute(delete(_ANSWERED).where(_ANSWERED.c.at_ns <= oldest))
+        by_age = select(_ANSWERED.c.at_ns).where(among).order_by(_ANSWERED.c.at_ns)
+        oldest = by_age.offset(excess - 1).limit(1).scalar_subquery()
+        connection.execute(delete(_ANSWERED).where(among, _ANSWERED.c.at_ns <= oldest))

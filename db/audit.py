@@ -29,6 +29,8 @@ SHOWN = frozenset(
         "entry",
         "domain",
         "name",
+        "token",
+        "scopes",
         "kind",
         "expires",
         "is_paused",
@@ -108,6 +110,8 @@ def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 
 def _word(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
     return "nothing" if value is None else str(value)
 
 

@@ -175,20 +175,26 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 def upsert(
-    connection: Connection, table: Table, newer: str | None = None, clock_step_ns: int | None = None
+    connection: Connection,
+    table: Table,
+    newer: str | None = None,
+    clock_step_ns: int | None = None,
+    kept: str | None = None,
 ) -> Executable:
     """Return an INSERT that replaces the row with the same primary key, if `newer` is named only by a greater one.
 
     One smaller by more than `clock_step_ns` replaces it too: then it is the clock that went back, not the order.
+    The column `kept` stays as it was first written.
     """
-    return _upsert(connection.dialect.name, table, newer, clock_step_ns)
+    return _upsert(connection.dialect.name, table, newer, clock_step_ns, kept)
 
 
 @cache  # building it costs 0.5 ms; there are as many as tables and ways to replace
-def _upsert(dialect: str, table: Table, newer: str | None, clock_step_ns: int | None) -> Executable:
+def _upsert(dialect: str, table: Table, newer: str | None, clock_step_ns: int | None, kept: str | None) -> Executable:
     insert = _INSERT[dialect](table)
     key = [column.name for column in table.primary_key]
-    columns = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in key}
+    left = {*key, kept}
+    columns = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in left}
     where = None
     if newer is not None:
         where = insert.excluded[newer] > table.c[newer]

@@ -38,20 +38,21 @@ _META = MetaRow.metadata.tables[MetaRow.__tablename__]
 _ASKED_AT_ONCE = 500
 _IDS_A_STATEMENT = 500
 _LOOKED_AT = 50
-_ENUMS = ("kind", "verdict", "state", "role", "severity", "transport")
+_ENUMS = ("kind", "verdict", "state", "refusal", "role", "severity", "transport", "direction")
 _REFUSALS = (IntegrityError, DataError, InterfaceError, ProgrammingError, OverflowError, UnicodeEncodeError)
 
 
-def append(connection: Connection, events: Sequence[Event]) -> AppendResult:
-    """Write `events` and their findings, and return what became of them.
+def append(connection: Connection, events: Sequence[Event], now_ns: int, *, is_retold: bool = False) -> AppendResult:
+    """Write `events`, received at `now_ns`, and their findings, and return what became of them.
 
-    When the database refuses one, they are written one by one, so that only the refused are left out.
+    `is_retold` as in `Store.append`. When the database refuses one, they are written one by one, so that only the
+    refused are left out.
     """
     try:
         with connection.begin_nested():
-            return _write(connection, events)
+            return _write(connection, events, now_ns, is_retold=is_retold)
     except _REFUSALS:
-        return _write_each(connection, events)
+        return _write_each(connection, events, now_ns, is_retold=is_retold)
 
 
 def event(connection: Connection, event_id: str) -> Event | None:
@@ -72,7 +73,7 @@ def sensors_of(connection: Connection, event_ids: Sequence[str]) -> dict[str, st
 
 def events_page(connection: Connection, wanted: EventFilter, limit: int, after: EventCursor | None) -> list[Event]:
     """Return up to `limit` events, newest first, below `after`."""
-    if wanted.q and wanted.src is None and wanted.dst is None and (found := holders(connection, wanted)) is not None:
+    if wanted.q and (found := holders(connection, wanted)) is not None:
         return _page_of(connection, found, msgspec.structs.replace(wanted, q=None), limit, after)
     if (of_network := members(connection, wanted)) is not None:
         return _page_of(connection, *of_network, limit, after)
@@ -117,7 +118,7 @@ def events_of_finding(connection: Connection, wanted: Finding, from_ns: int, lim
 def page_query(connection: Connection, wanted: EventFilter, limit: int, after: EventCursor | None) -> Select[Any]:
     """Return the query of a page: along the index of what is asked for, or put together from the facets it takes."""
     faceted = facet_conditions(wanted)
-    if not faceted or wanted.q or not is_few(connection, faceted):
+    if not faceted or wanted.q or _has_own_index(wanted, len(faceted)) or not is_few(connection, faceted):
         conditions = [*event_conditions(wanted), *_below(_EVENTS, after)]
         return _newest(select(_EVENTS).where(*conditions), _EVENTS, limit)
     each = _EVENTS.alias("each_facet")
@@ -128,6 +129,11 @@ def page_query(connection: Connection, wanted: EventFilter, limit: int, after: E
     query = select(_EVENTS).select_from(_FACETS.join(_EVENTS, _EVENTS.c.event_id.in_(newest))).where(*faceted)
     by_time = (_EVENTS.c.observed_at_ns + 0).desc()  # not a column: else SQLite walks the events instead of the facets
     return query.order_by(by_time, _EVENTS.c.event_id.desc()).limit(limit)
+
+
+def _has_own_index(wanted: EventFilter, asked: int) -> bool:
+    """Tell whether the one thing that is asked for is what an index of events begins with."""
+    return asked == 1 and (wanted.verdict or wanted.service) is not None and wanted.src is None and wanted.dst is None
 
 
 def _below(table: FromClause, after: EventCursor | None) -> list[ColumnElement[bool]]:
@@ -172,7 +178,7 @@ def observed_names(connection: Connection, verdict: Outcome, from_ns: int, limit
     return frozenset(connection.execute(query.order_by(newest).limit(limit)).scalars())
 
 
-def _write(connection: Connection, events: Sequence[Event]) -> AppendResult:
+def _write(connection: Connection, events: Sequence[Event], now_ns: int, *, is_retold: bool) -> AppendResult:
     newest: dict[str, Event] = {}
     for each in events:
         held = newest.get(each.event_id)
@@ -180,32 +186,44 @@ def _write(connection: Connection, events: Sequence[Event]) -> AppendResult:
             newest[each.event_id] = each
     sequence = _draw_sequence(connection, len(newest))
     known = contributions(connection, list(newest))
-    changes = [
-        (earlier, each)
-        for each in newest.values()
-        if (earlier := known.get(each.event_id)) is None or each.revision > earlier.revision
-    ]
+    reports = ((known.get(each.event_id), each) for each in newest.values())
+    if is_retold:
+        reports = ((earlier, _renumbered(each, earlier)) for earlier, each in reports)
+    changes = [(earlier, each) for earlier, each in reports if earlier is None or each.revision > earlier.revision]
     if changes:
         pairs = [(earlier, _contribution(each)) for earlier, each in changes]
         ids = facet_ids(connection, (Facet.of(each) for pair in pairs for each in pair if each is not None))
         rows = [
-            _row(each, sequence + place) | {"facet_id": ids[Facet.of(pairs[place][1])]}
+            _row(each, sequence + place, now_ns) | {"facet_id": ids[Facet.of(pairs[place][1])]}
             for place, (_, each) in enumerate(changes)
         ]
-        connection.execute(upsert(connection, _EVENTS, newer="revision"), rows)
+        connection.execute(upsert(connection, _EVENTS, newer="revision", kept="received_at_ns"), rows)
         add_to_sums(connection, pairs, ids)
         update_findings(connection, pairs)
     updated = sum(earlier is not None for earlier, _ in changes)
     return AppendResult(stored=len(changes) - updated, updated=updated, ignored=len(events) - len(changes))
 
 
-def _write_each(connection: Connection, events: Sequence[Event]) -> AppendResult:
+def _renumbered(each: Event, held: Contribution | None) -> Event:
+    """Return a report that is told again with a revision that says whether it goes beyond what is held."""
+    if held is None or _progress(each) == _progress(held):
+        return each
+    goes_beyond = _progress(each) > _progress(held)
+    return msgspec.structs.replace(each, revision=max(each.revision, held.revision + 1) if goes_beyond else 1)
+
+
+def _progress(each: Event | Contribution) -> tuple[int, int, int]:
+    """Return what grows with every packet of an event."""
+    return each.count, each.bytes_out + each.bytes_in, each.last_seen_ns
+
+
+def _write_each(connection: Connection, events: Sequence[Event], now_ns: int, *, is_retold: bool) -> AppendResult:
     stored = updated = ignored = 0
     rejected = []
     for index, each in enumerate(events):
         try:
             with connection.begin_nested():
-                result = _write(connection, [each])
+                result = _write(connection, [each], now_ns, is_retold=is_retold)
         except _REFUSALS as error:
             rejected.append(Rejected(index, each.event_id, str(getattr(error, "orig", error))))
         else:
@@ -220,11 +238,11 @@ def _draw_sequence(connection: Connection, count: int) -> int:
     return last - count + 1
 
 
-def _row(each: Event, ingest_seq: int) -> dict[str, object]:
+def _row(each: Event, ingest_seq: int, now_ns: int) -> dict[str, object]:
     row = msgspec.structs.asdict(each)
     for name in _ENUMS:
-        row[name] = row[name].value
-    row["ingest_seq"] = ingest_seq
+        row[name] = row[name] and row[name].value
+    row["ingest_seq"], row["received_at_ns"] = ingest_seq, now_ns
     del row["evidence"]
     return row
 
@@ -240,14 +258,14 @@ def _events(rows: Iterable[RowMapping]) -> Iterator[Event]:
 def _of_finding() -> Select[Any]:
     """Return the query of the newest events of a finding, put together once: it is asked hundreds of times in a row."""
     of_source = (_EVENTS.c.src_ip == bindparam("src"), _EVENTS.c.observed_at_ns >= bindparam("from"))
-    newest = _newest(select(_EVENTS.c.event_id).where(*of_source), _EVENTS, _LOOKED_AT)
-    service = func.coalesce(_EVENTS.c.service, "")  # not a column: else SQLite walks all events of the service
-    is_own = (service == bindparam("of"), _EVENTS.c.role == bindparam("as"))
-    query = select(_EVENTS).where(
-        _EVENTS.c.event_id.in_(newest), *is_own, _EVENTS.c.verdict != Outcome.SANCTIONED.value
-    )
+    seen = select(_EVENTS.c.event_id, _EVENTS.c.observed_at_ns, _EVENTS.c.facet_id).where(*of_source)
+    newest = _newest(seen, _EVENTS, _LOOKED_AT).subquery("newest")
+    is_own = (_FACETS.c.service == bindparam("of"), _FACETS.c.role == bindparam("as"))
+    facets = select(_FACETS.c.facet_id).where(*is_own, _FACETS.c.verdict != Outcome.SANCTIONED.value)
+    own = select(newest.c.event_id).where(newest.c.facet_id.in_(facets))
+    own = own.order_by(newest.c.observed_at_ns.desc(), newest.c.event_id.desc()).limit(bindparam("most"))
     by_time = (_EVENTS.c.observed_at_ns + 0).desc()  # not a column: else SQLite walks the events instead of the few
-    return query.order_by(by_time).limit(bindparam("most"))
+    return select(_EVENTS).where(_EVENTS.c.event_id.in_(own)).order_by(by_time, _EVENTS.c.event_id.desc())
 
 
 _OF_FINDING = _of_finding()

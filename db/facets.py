@@ -1,4 +1,4 @@
-"""Facets: the combinations of verdict, role, severity, state, service and sensor that events have.
+"""Facets: the combinations of verdict, role, severity, state, action, service and sensor that events have.
 
 There are few of them, so a page of any filter over these is put together from the newest events of each facet that it
 takes, each read along one index: a filter that few events pass costs no more than one that many do.
@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select, tuple_
 from db.models import FacetRow
 from db.tally import Contribution
 from db.values import EventFilter
+from rules.observation import action_of
 
 MAX_FACETS = 256  # more than these are read in the order of time: then what is asked for is not rare
 _FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]
@@ -25,15 +26,16 @@ class Facet(NamedTuple):
     role: str
     severity: str
     state: str
+    action: str
     service: str
     sensor_id: str
 
     @classmethod
     def of(cls, each: Contribution) -> "Facet":
         """Return the facet of an event."""
-        return cls(
-            str(each.verdict), str(each.role), str(each.severity), str(each.state), each.service or "", each.sensor_id
-        )
+        state, action = str(each.state), action_of(each.state, each.refusal)
+        sensor = (each.service or "", each.sensor_id)
+        return cls(str(each.verdict), str(each.role), str(each.severity), state, action.value, *sensor)
 
 
 _COLUMNS = [_FACETS.c[name] for name in Facet._fields]
@@ -61,6 +63,7 @@ def facet_conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
         _FACETS.c.role: wanted.role,
         _FACETS.c.severity: wanted.severity,
         _FACETS.c.state: wanted.state,
+        _FACETS.c.action: wanted.action,
         _FACETS.c.service: wanted.service,
         _FACETS.c.sensor_id: wanted.sensor,
     }

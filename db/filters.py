@@ -9,6 +9,7 @@ from db.models import EventRow, FindingRow
 from db.networks import in_network, network_of
 from db.values import EventFilter, FindingFilter
 from rules.names import fold, is_address
+from rules.observation import STATES, Action
 
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__].c
 _FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__].c
@@ -26,6 +27,11 @@ def event_conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
         }
     )
     found += between(_EVENTS.observed_at_ns, wanted.from_ns, wanted.to_ns)
+    if wanted.action is not None:
+        found += _equal({_EVENTS.state: STATES[wanted.action]})
+    if wanted.action in {Action.BLOCKED, Action.REJECTED}:
+        is_refused = _EVENTS.refusal.is_not(None)
+        found.append(is_refused if wanted.action is Action.REJECTED else ~is_refused)
     if wanted.service is not None:
         found.append(_EVENTS.service == wanted.service if wanted.service else _EVENTS.service.is_(None))
     if wanted.q:

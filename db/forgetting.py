@@ -25,14 +25,14 @@ def is_known(connection: Connection, sensor_id: str) -> bool:
 
 def forget_events(connection: Connection, sensor_id: str) -> int:
     """Remove up to `EVENTS_A_TRANSACTION` events of the sensor with their packets, and return how many there were."""
-    columns = (_EVENTS.c.event_id, _EVENTS.c.src_ip, _EVENTS.c.service, _EVENTS.c.role)
-    query = select(*columns).where(_EVENTS.c.facet_id.in_(_facets(sensor_id))).limit(EVENTS_A_TRANSACTION)
-    rows = connection.execute(query).all()
-    ids = [row.event_id for row in rows]
+    query = select(_EVENTS.c.event_id).where(_EVENTS.c.facet_id.in_(_facets(sensor_id))).limit(EVENTS_A_TRANSACTION)
+    ids = list(connection.execute(query).scalars())
+    gone = findings.contributions(connection, ids).values()
     evidence.remove(connection, ids)
     connection.execute(delete(_EVENTS).where(_EVENTS.c.event_id.in_(ids)))
-    findings.recount(connection, {FindingKey(row.src_ip, row.service or "", row.role) for row in rows})
-    sums.recount_sources(connection, {(row.service or "", row.src_ip) for row in rows})
+    findings.recount(connection, {FindingKey(each.src_ip, each.service or "", each.role) for each in gone})
+    sums.take_from_days(connection, gone)
+    sums.recount_sources(connection, {(each.service or "", each.src_ip) for each in gone})
     return len(ids)
 
 

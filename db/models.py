@@ -14,6 +14,9 @@ NAMING = {
 }
 
 
+COUNTED = ("dst_name", "count", "bytes_out", "bytes_in")  # in an index so that counting by name reads nothing else
+
+
 class Base(DeclarativeBase):
     """The tables' common metadata: text is unbounded, integers are 64 bits wide."""
 
@@ -33,7 +36,8 @@ class EventRow(Base):
     """One `rules.event.Event`, at its highest revision.
 
     `ingest_seq` is drawn anew for each revision while the writer holds the counter's row (`db.ingest`), so its order is
-    the order of commits. The keyset indexes end in `event_id`, which makes every page a walk along one index.
+    the order of commits. The keyset indexes end in `event_id`, which makes every page a walk along one index; in two of
+    them follows what is `COUNTED`, in that of sources also which finding an event belongs to.
     """
 
     __tablename__ = "events"
@@ -45,8 +49,8 @@ class EventRow(Base):
         CheckConstraint("src_port BETWEEN 0 AND 65535 AND dst_port BETWEEN 0 AND 65535", name="ports"),
         CheckConstraint("verdict <> 'unknown'", name="verdict"),
         CheckConstraint("sensor_loss >= 0", name="sensor_loss"),
-        Index(None, "observed_at_ns", "event_id"),
-        Index(None, "src_ip", "observed_at_ns", "event_id"),
+        Index("ix_events_observed_at_ns_event_id", "observed_at_ns", "event_id", "src_ip", *COUNTED),
+        Index("ix_events_src_ip_observed_at_ns_event_id", "src_ip", "observed_at_ns", "event_id", *COUNTED, "facet_id"),
         Index(None, "dst_ip", "observed_at_ns", "event_id"),
         Index(None, "dst_name", "observed_at_ns", "event_id"),
         Index(None, "service", "observed_at_ns", "event_id"),
@@ -62,16 +66,23 @@ class EventRow(Base):
     revision: Mapped[int]
     schema_version: Mapped[str]
     observed_at_ns: Mapped[int]
+    received_at_ns: Mapped[int | None]
     kind: Mapped[str]
     verdict: Mapped[str]
     state: Mapped[str]
+    refusal: Mapped[str | None]
     service: Mapped[str | None]
     service_category: Mapped[str | None]
     role: Mapped[str]
     severity: Mapped[str]
     confidence: Mapped[int]
+    rule_id: Mapped[str | None]
+    rule_version: Mapped[str | None]
+    policy_digest: Mapped[str | None]
     reasons: Mapped[list[dict[str, str]]]
     sensor_id: Mapped[str]
+    sensor_name: Mapped[str | None]
+    site: Mapped[str | None]
     src_ip: Mapped[str]
     src_port: Mapped[int]
     src_host: Mapped[str | None]
@@ -87,6 +98,7 @@ class EventRow(Base):
     dst_port: Mapped[int]
     dst_name: Mapped[str | None]
     transport: Mapped[str]
+    direction: Mapped[str | None]
     interface: Mapped[str]
     dns_query: Mapped[str | None]
     dns_type: Mapped[int | None]
@@ -114,13 +126,14 @@ class FacetRow(Base):
     """
 
     __tablename__ = "facets"
-    __table_args__ = (UniqueConstraint("verdict", "role", "severity", "state", "service", "sensor_id"),)
+    __table_args__ = (UniqueConstraint("verdict", "role", "severity", "state", "action", "service", "sensor_id"),)
 
     facet_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     verdict: Mapped[str]
     role: Mapped[str]
     severity: Mapped[str]
     state: Mapped[str]
+    action: Mapped[str]
     service: Mapped[str]
     sensor_id: Mapped[str]
 
@@ -132,6 +145,24 @@ class RollupRow(Base):
 
     hour_ns: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     facet_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    events: Mapped[int]
+    sightings: Mapped[int]
+    octets: Mapped[int]
+
+
+class DailySumRow(Base):
+    """What the events of one day (UTC) from one source, or to one name, sum up to; an absent name is "".
+
+    `dimension` is a `db.values.Dimension`: which of the two. There are never more of either than events. Rows stand in
+    the order of their key, since all of a window are read at once.
+    """
+
+    __tablename__ = "daily_sums"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy declares it as a plain class attribute
+
+    dimension: Mapped[str] = mapped_column(primary_key=True)
+    day_ns: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    value: Mapped[str] = mapped_column(primary_key=True)
     events: Mapped[int]
     sightings: Mapped[int]
     octets: Mapped[int]

@@ -8,7 +8,7 @@ from db.engine import upsert
 from db.models import AccountRow, SessionRow
 
 _SESSIONS = SessionRow.metadata.tables[SessionRow.__tablename__]
-_ACCOUNTS = AccountRow.metadata.tables[AccountRow.__tablename__]
+ACCOUNTS = AccountRow.metadata.tables[AccountRow.__tablename__]
 
 
 def add_session(connection: Connection, session: Session, limit: int) -> None:
@@ -57,26 +57,26 @@ def sessions_of(connection: Connection, issuer: str, subject: str, sid: str, now
 def put_account(connection: Connection, account: Account) -> None:
     """Keep an account in place of one of the same name."""
     row = {name: getattr(account, name) for name in account.__struct_fields__}
-    connection.execute(upsert(connection, _ACCOUNTS), [row])
+    connection.execute(upsert(connection, ACCOUNTS), [row])
 
 
 def account(connection: Connection, name: str) -> Account | None:
     """Return an account, None when there is none of this name."""
-    row = connection.execute(select(_ACCOUNTS).where(_ACCOUNTS.c.name == name)).mappings().one_or_none()
+    row = connection.execute(select(ACCOUNTS).where(ACCOUNTS.c.name == name)).mappings().one_or_none()
     return msgspec.convert(dict(row), Account) if row else None
 
 
 def accounts(connection: Connection) -> list[Account]:
     """Return every account."""
-    query = select(_ACCOUNTS).order_by(_ACCOUNTS.c.name)
+    query = select(ACCOUNTS).order_by(ACCOUNTS.c.name)
     return [msgspec.convert(dict(row), Account) for row in connection.execute(query).mappings()]
 
 
 def touch_account(connection: Connection, name: str, at_ns: int) -> None:
     """Keep when an account was last used."""
-    connection.execute(update(_ACCOUNTS).where(_ACCOUNTS.c.name == name).values(used_at_ns=at_ns))
+    connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.name == name).values(used_at_ns=at_ns))
 
 
 def drop_account(connection: Connection, name: str) -> bool:
     """Forget an account; tell whether there was one."""
-    return connection.execute(delete(_ACCOUNTS).where(_ACCOUNTS.c.name == name)).rowcount == 1
+    return connection.execute(delete(ACCOUNTS).where(ACCOUNTS.c.name == name)).rowcount == 1

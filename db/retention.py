@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, bindparam, dele
 
 from db import evidence, history
 from db.engine import reading, writing
-from db.models import EventRow, FindingRow, MetaRow, RollupRow, SensorRow, SourceRow, TokenRow
+from db.models import DailySumRow, EventRow, FindingRow, MetaRow, RollupRow, SensorRow, SourceRow, TokenRow
+from db.sums import DAY_NS, SUMMED
 from db.workflow_models import ExceptionRow
 
 ROWS_A_TRANSACTION = 500
@@ -21,6 +22,7 @@ _FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__]
 _EXCEPTIONS = ExceptionRow.metadata.tables[ExceptionRow.__tablename__]
 _SENSORS = SensorRow.metadata.tables[SensorRow.__tablename__]
 _ROLLUPS = RollupRow.metadata.tables[RollupRow.__tablename__]
+_DAYS = DailySumRow.metadata.tables[DailySumRow.__tablename__]
 _SOURCES = SourceRow.metadata.tables[SourceRow.__tablename__]
 _TOKENS = TokenRow.metadata.tables[TokenRow.__tablename__]
 _PURGED = "purged_"
@@ -34,6 +36,7 @@ class Aging(StrEnum):
     EXCEPTIONS = "exceptions"
     SENSORS = "sensors"
     SUMS = "sums"
+    DAILY_SUMS = "daily_sums"
     SOURCES = "sources"
     TOKENS = "tokens"
 
@@ -72,6 +75,7 @@ def _old(what: Aging, before_ns: int) -> tuple[Table, Sequence[ColumnElement[boo
         Aging.EXCEPTIONS: (_EXCEPTIONS, (ended.status.in_(("rejected", "revoked")), ended_ns < before_ns)),
         Aging.SENSORS: (_SENSORS, (_SENSORS.c.heartbeat_ns < before_ns,)),
         Aging.SUMS: (_ROLLUPS, (_ROLLUPS.c.hour_ns < before_ns,)),
+        Aging.DAILY_SUMS: (_DAYS, (_DAYS.c.dimension.in_(SUMMED), _DAYS.c.day_ns < before_ns - DAY_NS)),
         Aging.SOURCES: (_SOURCES, (_SOURCES.c.last_seen_ns < before_ns, _SOURCES.c.observed_at_ns < before_ns)),
         Aging.TOKENS: (_TOKENS, (or_(_TOKENS.c.revoked_at_ns < before_ns, _TOKENS.c.expires_at_ns < before_ns),)),
     }[what]

@@ -4,7 +4,8 @@ Every method raises `db.errors.StoreUnavailable` when nothing was done and tryin
 person is needed. A store may be used by several threads, and its file by several processes.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -23,7 +24,6 @@ from db import (
     sensors,
     sightings,
     snapshots,
-    tokens,
 )
 from db.access_store import AccessStore
 from db.answered import AnsweredStore
@@ -54,7 +54,6 @@ from db.values import (
     Resolution,
     ServiceCount,
     SnapshotRow,
-    Token,
 )
 from db.workflow_values import FindingChange, HistoryEntry
 from rules.event import Event
@@ -68,10 +67,12 @@ def open_store(
     *,
     busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS,
     evidence_limit: int = DEFAULT_EVIDENCE_LIMIT,
+    now_ns: Callable[[], int] = time.time_ns,
 ) -> "Store":
     """Return the store in this file, created or upgraded as needed; `busy_timeout_ms` bounds the wait for a lock.
 
-    `evidence_limit` is how many octets of packets are kept in all; those of the oldest events make room.
+    `evidence_limit` is how many octets of packets are kept in all; those of the oldest events make room. `now_ns` is
+    the clock by which events say when they were received.
 
     Raises:
         StoreUnusable: not a database of ours, corrupt, not writable, or from a newer version.
@@ -83,7 +84,7 @@ def open_store(
     except DbError:
         engine.dispose()
         raise
-    return Store(engine, evidence_limit)
+    return Store(engine, evidence_limit, now_ns)
 
 
 class Store(AccessStore):
@@ -92,9 +93,15 @@ class Store(AccessStore):
     `policy`, `searches`, `answered` and `outputs` are what people do over the API.
     """
 
-    def __init__(self, engine: Engine, evidence_limit: int = DEFAULT_EVIDENCE_LIMIT) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        evidence_limit: int = DEFAULT_EVIDENCE_LIMIT,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._engine = engine
         self._evidence_limit = evidence_limit
+        self._now_ns = now_ns
         self.policy = PolicyStore(engine)
         self.searches = SearchStore(engine)
         self.answered = AnsweredStore(engine)
@@ -103,7 +110,7 @@ class Store(AccessStore):
 
     def on_behalf_of(self, act: Act) -> "Store":
         """Return the same store where whatever people change is noted as what `act` did, in the same transaction."""
-        return Store(self._engine.execution_options(**{ACT: act}), self._evidence_limit)
+        return Store(self._engine.execution_options(**{ACT: act}), self._evidence_limit, self._now_ns)
 
     def __enter__(self) -> Self:
         return self
@@ -124,17 +131,18 @@ class Store(AccessStore):
             return False
         return True
 
-    def append(self, batch: Sequence[Event]) -> AppendResult:
+    def append(self, batch: Sequence[Event], *, is_retold: bool = False) -> AppendResult:
         """Write events and their findings, all in one transaction, and return what became of them.
 
         When it returns, they survive the end of the process and of the machine. Of several revisions the highest wins;
         what is known already changes nothing, so a batch may be sent again. An event that the database cannot hold is
-        reported in the result and does not hinder the others.
+        reported in the result and does not hinder the others. Where a story `is_retold` from its beginning (a recording
+        that has grown), revisions begin anew too: then that wins which has counted most, and is given a higher one.
         """
         if not batch:
             return AppendResult()
         with writing(self._engine) as connection:
-            result = events.append(connection, batch)
+            result = events.append(connection, batch, self._now_ns(), is_retold=is_retold)
             evidence.append(connection, batch, self._evidence_limit, {row.event_id for row in result.rejected})
             return result
 
@@ -331,49 +339,3 @@ class Store(AccessStore):
         """Return what is known of every name, by name."""
         with reading(self._engine) as connection:
             return resolutions.resolutions(connection)
-
-    def add_token(self, token: Token, limit: int) -> bool:
-        """Keep a new token; tell whether there was room for it among `limit`."""
-        with writing(self._engine) as connection:
-            if tokens.count(connection) >= limit:
-                return False
-            tokens.add(connection, token)
-            return True
-
-    def exchange_token(self, used_up: str, token: Token, at_ns: int, limit: int) -> bool:
-        """Keep a token in place of one that ends; tell whether that one was good, and there was room among `limit`."""
-        with writing(self._engine) as connection:
-            if tokens.count(connection) >= limit or not tokens.revoke(connection, used_up, at_ns):
-                return False
-            tokens.add(connection, token)
-            return True
-
-    def tokens(self) -> list[Token]:
-        """Return every token, the oldest first; revoked ones too."""
-        with reading(self._engine) as connection:
-            return tokens.tokens(connection)
-
-    def rotate_token(self, token_id: str, digest: bytes) -> bool:
-        """Give a token a new secret beside its newest one; tell whether there is such a token, not revoked."""
-        with writing(self._engine) as connection:
-            return tokens.rotate(connection, token_id, digest)
-
-    def drop_previous_secret(self, token_id: str) -> bool:
-        """Leave a token only its newest secret; tell whether there is such a token."""
-        with writing(self._engine) as connection:
-            return tokens.drop_previous(connection, token_id)
-
-    def revoke_token(self, token_id: str, at_ns: int) -> bool:
-        """End a token for good; tell whether there is such a token, not revoked before."""
-        with writing(self._engine) as connection:
-            return tokens.revoke(connection, token_id, at_ns)
-
-    def touch_tokens(self, used_at_ns: Mapping[str, int]) -> None:
-        """Keep when each token was last used, unless a later time is there."""
-        with writing(self._engine) as connection:
-            tokens.touch(connection, used_at_ns)
-
-    def token_revision(self) -> int:
-        """Return a number that differs after every change of a token but its last use."""
-        with reading(self._engine) as connection:
-            return tokens.revision(connection)

@@ -1,39 +1,57 @@
-"""What is summed up as events are written, so that counting reads few rows: by hour and facet, and by source."""
+"""What is summed up as events are written, so that counting reads few rows.
+
+By hour and facet; by day and source, and day and name; and who uses which service.
+"""
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, Table, delete, func, select
 
 from db.engine import increment, raise_to
 from db.facets import Facet
-from db.models import EventRow, RollupRow, SourceRow
+from db.models import DailySumRow, EventRow, RollupRow, SourceRow
 from db.tally import Contribution
+from db.values import Dimension
 
 HOUR_NS = 3600 * 1_000_000_000
+DAY_NS = 24 * HOUR_NS
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
 _ROLLUPS = RollupRow.metadata.tables[RollupRow.__tablename__]
+_DAYS = DailySumRow.metadata.tables[DailySumRow.__tablename__]
 _SOURCES = SourceRow.metadata.tables[SourceRow.__tablename__]
+SUMMED = _SRC, _DST = Dimension.SRC.value, Dimension.DST.value
+Numbers = tuple[int, int, int]  # of events, sightings and octets
+Sums = dict[tuple[int | str, ...], Numbers]
 
 
 def add_to_sums(
     connection: Connection, changes: Iterable[tuple[Contribution | None, Contribution]], ids: Mapping[Facet, int]
 ) -> None:
     """Bring the sums up to date with events: pairs of the revision before, if any, and this one."""
-    sums: dict[tuple[int, int], list[int]] = {}
+    hours: Sums = {}
+    days: Sums = {}
     seen: dict[tuple[str, str], tuple[int, int]] = {}
     for earlier, new in changes:
         for each, sign in ((earlier, -1), (new, 1)):
             if each is not None:
-                hour_ns = each.observed_at_ns - each.observed_at_ns % HOUR_NS
-                row = sums.setdefault((hour_ns, ids[Facet.of(each)]), [0, 0, 0])
-                row[0] += sign
-                row[1] += sign * each.count
-                row[2] += sign * (each.bytes_out + each.bytes_in)
+                numbers = sign, sign * each.count, sign * (each.bytes_out + each.bytes_in)
+                at_ns = each.observed_at_ns
+                _add(hours, (at_ns - at_ns % HOUR_NS, ids[Facet.of(each)]), numbers)
+                _add_day(days, each, numbers)
         pair = (new.service or "", new.src_ip)
         observed_ns, last_ns = seen.get(pair, (0, 0))
         seen[pair] = max(observed_ns, new.observed_at_ns), max(last_ns, new.last_seen_ns)
-    _add(connection, sums)
+    _write(connection, _ROLLUPS, hours)
+    _write(connection, _DAYS, days)
     _note(connection, seen)
+
+
+def take_from_days(connection: Connection, removed: Iterable[Contribution]) -> None:
+    """Take events that were removed off the daily sums."""
+    days: Sums = {}
+    for each in removed:
+        _add_day(days, each, (-1, -each.count, -each.bytes_out - each.bytes_in))
+    _write(connection, _DAYS, days)
 
 
 def recount_sources(connection: Connection, pairs: Iterable[tuple[str, str]]) -> None:
@@ -47,14 +65,23 @@ def recount_sources(connection: Connection, pairs: Iterable[tuple[str, str]]) ->
             _note(connection, {(service, src_ip): (observed_ns, last_ns)})
 
 
-def _add(connection: Connection, sums: Mapping[tuple[int, int], list[int]]) -> None:
-    rows = [
-        {"hour_ns": key[0], "facet_id": key[1], "events": row[0], "sightings": row[1], "octets": row[2]}
-        for key, row in sums.items()
-        if any(row)
-    ]
+def _add_day(days: Sums, each: Contribution, numbers: Numbers) -> None:
+    day_ns = each.observed_at_ns - each.observed_at_ns % DAY_NS
+    _add(days, (_SRC, day_ns, each.src_ip), numbers)
+    _add(days, (_DST, day_ns, each.dst_name or ""), numbers)
+
+
+def _add(sums: Sums, key: tuple[int | str, ...], more: Numbers) -> None:
+    held = sums.get(key)
+    sums[key] = (held[0] + more[0], held[1] + more[1], held[2] + more[2]) if held else more
+
+
+def _write(connection: Connection, table: Table, sums: Sums) -> None:
+    """Add what has changed to the rows of `table`: its columns are those of the key, then the numbers."""
+    names = table.columns.keys()
+    rows = [dict(zip(names, (*key, *numbers), strict=True)) for key, numbers in sorted(sums.items()) if any(numbers)]
     if rows:
-        connection.execute(increment(connection, _ROLLUPS), rows)
+        connection.execute(increment(connection, table), rows)
 
 
 def _note(connection: Connection, seen: Mapping[tuple[str, str], tuple[int, int]]) -> None:

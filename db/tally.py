@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from db.values import Finding, FindingState
-from rules.observation import FlowState, Kind
+from rules.observation import FlowState, Kind, Refusal
 from rules.verdict import Outcome, Severity
 
 _NAMESPACE = uuid.UUID("0192f0c1-6d0e-7c55-9a54-9d6d5f1c2ab7")
@@ -44,6 +44,7 @@ class Contribution:
     kind: Kind
     verdict: Outcome
     state: FlowState
+    refusal: Refusal | None
     service: str | None
     role: str
     severity: Severity

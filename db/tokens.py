@@ -10,50 +10,56 @@ from sqlalchemy import BigInteger, Connection, Update, bindparam, func, insert, 
 from db.models import TOKEN_REVISION, MetaRow, TokenRow
 from db.values import Token, TokenScope
 
-_TOKENS = TokenRow.metadata.tables[TokenRow.__tablename__]
-_COLUMNS = tuple(column.name for column in _TOKENS.columns)
+TABLE = TokenRow.metadata.tables[TokenRow.__tablename__]
+_COLUMNS = tuple(column.name for column in TABLE.columns)
 
 
 def add(connection: Connection, token: Token) -> None:
     """Keep a new token."""
-    connection.execute(insert(_TOKENS).values({name: getattr(token, name) for name in _COLUMNS}))
+    connection.execute(insert(TABLE).values({name: getattr(token, name) for name in _COLUMNS}))
     _count_change(connection)
 
 
 def count(connection: Connection) -> int:
     """Return how many tokens there are, revoked ones too."""
-    return int(connection.execute(select(func.count()).select_from(_TOKENS)).scalar_one())
+    return int(connection.execute(select(func.count()).select_from(TABLE)).scalar_one())
 
 
 def tokens(connection: Connection) -> list[Token]:
     """Return every token, the oldest first."""
-    rows = connection.execute(select(_TOKENS).order_by(_TOKENS.c.created_at_ns, _TOKENS.c.token_id))
+    rows = connection.execute(select(TABLE).order_by(TABLE.c.created_at_ns, TABLE.c.token_id))
     return [_token(row._asdict()) for row in rows]
+
+
+def good_of_sensor(connection: Connection, sensor_id: str) -> list[str]:
+    """Return the ids of the tokens that are bound to a sensor and not revoked."""
+    wanted = select(TABLE.c.token_id).where(TABLE.c.sensor_id == sensor_id, TABLE.c.revoked_at_ns.is_(None))
+    return list(connection.execute(wanted).scalars())
 
 
 def rotate(connection: Connection, token_id: str, digest: bytes) -> bool:
     """Give a token a new secret beside its newest one; tell whether there is such a token, not revoked."""
-    changed = update(_TOKENS).where(_TOKENS.c.token_id == token_id, _TOKENS.c.revoked_at_ns.is_(None))
-    return _change(connection, changed.values(previous_digest=_TOKENS.c.digest, digest=digest))
+    changed = update(TABLE).where(TABLE.c.token_id == token_id, TABLE.c.revoked_at_ns.is_(None))
+    return _change(connection, changed.values(previous_digest=TABLE.c.digest, digest=digest))
 
 
 def drop_previous(connection: Connection, token_id: str) -> bool:
     """Leave a token only its newest secret; tell whether there is such a token."""
-    return _change(connection, update(_TOKENS).where(_TOKENS.c.token_id == token_id).values(previous_digest=None))
+    return _change(connection, update(TABLE).where(TABLE.c.token_id == token_id).values(previous_digest=None))
 
 
 def revoke(connection: Connection, token_id: str, at_ns: int) -> bool:
     """End a token for good; tell whether there is such a token, not revoked before."""
-    wanted = update(_TOKENS).where(_TOKENS.c.token_id == token_id, _TOKENS.c.revoked_at_ns.is_(None))
+    wanted = update(TABLE).where(TABLE.c.token_id == token_id, TABLE.c.revoked_at_ns.is_(None))
     return _change(connection, wanted.values(revoked_at_ns=at_ns))
 
 
 def touch(connection: Connection, used_at_ns: Mapping[str, int]) -> None:
     """Keep when each token was last used, unless a later time is there."""
-    is_it, at_ns = _TOKENS.c.token_id == bindparam("used_id"), bindparam("at_ns", type_=BigInteger)
-    is_older = func.coalesce(_TOKENS.c.last_used_ns, 0) < at_ns
+    is_it, at_ns = TABLE.c.token_id == bindparam("used_id"), bindparam("at_ns", type_=BigInteger)
+    is_older = func.coalesce(TABLE.c.last_used_ns, 0) < at_ns
     rows = [{"used_id": token_id, "at_ns": used_ns} for token_id, used_ns in used_at_ns.items()]
-    connection.execute(update(_TOKENS).where(is_it, is_older).values(last_used_ns=at_ns), rows)
+    connection.execute(update(TABLE).where(is_it, is_older).values(last_used_ns=at_ns), rows)
 
 
 def revision(connection: Connection) -> int:

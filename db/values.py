@@ -6,7 +6,7 @@ from typing import Self
 import msgspec
 
 from rules.event import Event
-from rules.observation import Evidence, FlowState
+from rules.observation import Action, Evidence, FlowState
 from rules.profiles import DEFAULT_PROFILE
 from rules.verdict import Outcome, Role, Severity
 
@@ -37,6 +37,7 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     role: Role | None = None
     severity: Severity | None = None
     state: FlowState | None = None
+    action: Action | None = None
     sensor: str | None = None
     q: str | None = None
     q_finds_sources: bool = True
@@ -274,7 +275,6 @@ class TokenScope(StrEnum):
 
     FEEDS_READ = "feeds:read"
     DECISIONS_READ = "decisions:read"
-    ZONE_READ = "zone:read"
     EVENTS_WRITE = "events:write"
     SENSORS_ENROL = "sensors:enrol"
     EVENTS_READ = "events:read"
@@ -285,6 +285,9 @@ class TokenScope(StrEnum):
     METRICS_READ = "metrics:read"
     AUDIT_READ = "audit:read"
     ADMIN = "admin"
+
+
+SENSORS = frozenset({TokenScope.EVENTS_WRITE, TokenScope.SENSORS_ENROL})  # of tokens that may be bound to a sensor
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):

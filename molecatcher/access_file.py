@@ -10,8 +10,8 @@ import structlog
 from api.access.audit import keep
 from api.access.config import AccessConfig, parse_access
 from api.errors import ApiError
-from api.server import Reach, is_loopback_address, parse_listen
-from api.tls import Certificate
+from api.serving.server import Reach, is_loopback_address, parse_listen
+from api.serving.tls import Certificate
 from db.access_values import ActorKind, AuditEntry
 from db.audit import digest_of
 from db.errors import DbError
@@ -50,7 +50,7 @@ class LiveAccess:
     """Follows the access file: what changed is put in force while everything runs; what cannot be used is not.
 
     `error` is why the newest file was not taken. Ports, certificates' paths and the authority of machines stay as they
-    were at the start; a certificate itself is taken up anew by `api.tls`.
+    were at the start; a certificate itself is taken up anew by `api.serving.tls`.
     """
 
     def __init__(

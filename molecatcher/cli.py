@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -29,16 +29,16 @@ from molecatcher.commands.options import (
     NetnsOption,
     PolicyOption,
     RequireOption,
+    SensorNameOption,
+    SiteOption,
     StateOption,
     WorkersOption,
     ZoneListenOption,
+    settings_of,
 )
 from molecatcher.commands.token import app as token_commands
 from molecatcher.commands.zone import app as zone_commands
-from molecatcher.errors import MolecatcherError, SetupError
-
-if TYPE_CHECKING:
-    from molecatcher.settings import Settings
+from molecatcher.errors import MolecatcherError
 
 # Commands import what they need when they run: `molecatcher --help` stays quick, `replay` loads no web server.
 # ruff: noqa: PLC0415
@@ -79,27 +79,6 @@ def root(
     """Find the tunnels under a firewall: sanctioned, unsanctioned and suspicious ones, with the evidence."""
 
 
-def _settings(**options: Any) -> "Settings":
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
-    from molecatcher.settings import Settings
-
-    given = {name: value for name, value in options.items() if value not in (None, ())}
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        wrong = "; ".join(f"{_variable(row['loc'])}: {row['msg']}" for row in error.errors())
-        raise SetupError(f"the settings cannot be used: {wrong}") from None
-    except SettingsError as error:
-        advice = "write lists as MOLECATCHER_RESOLVERS='[\"192.0.2.53\"]'"
-        raise SetupError(f"the settings cannot be used: {error}; {advice}") from None
-
-
-def _variable(location: tuple[int | str, ...]) -> str:
-    return f"MOLECATCHER_{location[0]}".upper() if location else "settings"
-
-
 @app.command(rich_help_panel=WATCH)
 def run(
     interface: InterfaceOption = None,
@@ -115,6 +94,8 @@ def run(
     require_auth: RequireOption = None,
     zone_listen: ZoneListenOption = None,
     workers: WorkersOption = None,
+    sensor_name: SensorNameOption = None,
+    site: SiteOption = None,
     catalogue_dir: CatalogueOption = None,
 ) -> None:
     """The main job: sensor, API and page on this host.
@@ -129,8 +110,8 @@ def run(
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
     lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
     rules = {"policy": policy, "catalogue_dir": catalogue_dir}
-    who = {"access": access, "require_auth": require_auth}
-    sys.exit(supervise(_settings(**where, **lists, **who, **rules, listen=listen, state=state)))
+    who = {"access": access, "require_auth": require_auth, "sensor_name": sensor_name, "site": site}
+    sys.exit(supervise(settings_of(**where, **lists, **who, **rules, listen=listen, state=state)))
 
 
 @app.command(rich_help_panel=WATCH)
@@ -151,6 +132,8 @@ def sensor(
     api_ca: Annotated[
         Path | None, typer.Option("--api-ca", metavar="FILE", help="The only authority to trust for it (PEM)")
     ] = None,
+    sensor_name: SensorNameOption = None,
+    site: SiteOption = None,
 ) -> None:
     """Only the sensor: capture and classify, into the database under the state directory or to another host's API.
 
@@ -162,7 +145,8 @@ def sensor(
 
     where = {"interface": tuple(interface or ()), "netns": tuple(netns or ()), "workers": workers}
     to = {"api": api, "token_file": token_file, "api_ca": api_ca}
-    run_sensor(_settings(**where, **to, state=state, policy=policy, catalogue_dir=catalogue_dir))
+    who = {"sensor_name": sensor_name, "site": site}
+    run_sensor(settings_of(**where, **to, **who, state=state, policy=policy, catalogue_dir=catalogue_dir))
 
 
 @app.command(rich_help_panel=WATCH)
@@ -184,7 +168,7 @@ def serve(
 
     lists = {"feeds_listen": feeds_listen, "tls_cert": tls_cert, "tls_key": tls_key, "zone_listen": zone_listen}
     who = {"access": access, "require_auth": require_auth}
-    run_api(_settings(**lists, **who, listen=listen, state=state, policy=policy, catalogue_dir=catalogue_dir))
+    run_api(settings_of(**lists, **who, listen=listen, state=state, policy=policy, catalogue_dir=catalogue_dir))
 
 
 @app.command(rich_help_panel=WATCH)
@@ -192,7 +176,7 @@ def attribute(state: StateOption = None) -> None:
     """Only the helper that names other users' processes to the sensor; needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH."""
     from molecatcher.processes.attribution import run as run_attribution
 
-    run_attribution(_settings(state=state))
+    run_attribution(settings_of(state=state))
 
 
 @app.command(rich_help_panel=READ)
@@ -213,7 +197,7 @@ def replay(
     """
     from molecatcher.commands.replay import replay_files
 
-    store_in = _settings(state=state) if store else None
+    store_in = settings_of(state=state) if store else None
     sys.exit(replay_files(files, policy, as_json=output == "json", store_in=store_in))
 
 
@@ -247,9 +231,9 @@ def ingest_log(
     from molecatcher.commands.ingest_log import default_name, follow_files, ingest_files
 
     if follow:
-        follow_files(files, name or default_name(), _settings(state=state, policy=policy))
+        follow_files(files, name or default_name(), settings_of(state=state, policy=policy))
         return
-    store_in = _settings(state=state) if store else None
+    store_in = settings_of(state=state) if store else None
     ingest_files(files, policy, name or default_name(), as_json=output == "json", store_in=store_in)
 
 
@@ -293,7 +277,7 @@ def blocklist(
     """
     from molecatcher.commands.blocklist import print_list
 
-    print_list(output, _settings(policy=policy), profile)
+    print_list(output, settings_of(policy=policy), profile)
 
 
 @app.command(rich_help_panel=RULES)
@@ -309,7 +293,7 @@ def sigma(
     """
     from molecatcher.commands.sigma import write_rules
 
-    write_rules(_settings(policy=policy), output)
+    write_rules(settings_of(policy=policy), output)
 
 
 @app.command(rich_help_panel=RULES)
@@ -328,7 +312,7 @@ def check(
     from molecatcher.commands.check import print_check
 
     print_check(
-        _settings(policy=policy, state=state, catalogue_dir=catalogue_dir),
+        settings_of(policy=policy, state=state, catalogue_dir=catalogue_dir),
         as_json=output == "json",
         with_services=services,
     )

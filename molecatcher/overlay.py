@@ -6,6 +6,7 @@ import structlog
 
 from db.errors import DbError
 from db.policy_store import PolicyStore
+from molecatcher.background import BackgroundLoop
 from rules.overlay import EMPTY, Overlay
 
 log = structlog.get_logger()
@@ -13,8 +14,8 @@ log = structlog.get_logger()
 LOOK_S = 1.0
 
 
-class OverlayFollower:
-    """Holds the overlay in force. A look costs one row where nothing changed; a thread of its own looks."""
+class OverlayFollower(BackgroundLoop):
+    """Holds the overlay in force, and looks every second; a look costs one row where nothing changed."""
 
     revision = ""  # as `molecatcher.processes.remote_rules.RemoteRules` has them: nothing is handed out here
     error = ""
@@ -25,30 +26,16 @@ class OverlayFollower:
         Raises:
             DbError: the database cannot be read.
         """
+        super().__init__("overlay", LOOK_S)
         self.current: Overlay = EMPTY
         self._store = store
         self._is_away = False
         self._reading = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="overlay", daemon=True)
         self._read()
 
     def __call__(self) -> Overlay:
         """Return the overlay in force."""
         return self.current
-
-    @property
-    def is_alive(self) -> bool:
-        """Tell whether the thread runs; without it changes are not noticed."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Begin to look every second."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stopping.set()
 
     def look(self) -> bool:
         """Take up a newer overlay; tell whether the database answered. What was in force stays where it did not."""
@@ -62,11 +49,12 @@ class OverlayFollower:
         self._is_away = False
         return True
 
+    def step(self) -> float:
+        """Look, and again in a second."""
+        self.look()
+        return LOOK_S
+
     def _read(self) -> None:
         with self._reading:
             if self.current is EMPTY or self._store.revision() != self.current.revision:
                 self.current = self._store.overlay()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(LOOK_S):
-            self.look()

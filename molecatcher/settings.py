@@ -1,15 +1,18 @@
 """Settings: from the environment (`MOLECATCHER_STATE=...`), overridden by command line options."""
 
+import socket
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from molecatcher.state import default_state
+from rules.event import Origin
 from sensor.attribution.leases import DEFAULT_FILES
 from sensor.share import ALL, Share
 
 MAX_WORKERS = 32
+ONE_LINE = r"^[^\x00-\x1f\x7f]+$"
 SYSTEM_POLICY = Path("/etc/molecatcher/policy.toml")
 SYSTEM_ACCESS = Path("/etc/molecatcher/access.toml")
 
@@ -71,6 +74,15 @@ class Settings(BaseSettings):
         default=(), description="where to capture (NAME or NETNS/NAME); none: chosen from routes"
     )
     netns: tuple[str, ...] = Field(default=(), description="other network namespaces to choose interfaces in")
+    sensor_name: str | None = Field(
+        default=None,
+        max_length=128,
+        pattern=ONE_LINE,
+        description="what people call the sensor; none: this host's name",
+    )
+    site: str | None = Field(
+        default=None, max_length=128, pattern=ONE_LINE, description="where the sensor stands, such as a branch office"
+    )
     window_s: float = Field(default=60.0, gt=0, description="seconds in which repeats are counted on one event")
     update_s: float = Field(default=30.0, gt=0, description="seconds between updates of an event while its flow lives")
     spool_mib: int = Field(default=512, gt=0, description="how much may wait on disk while the database is away")
@@ -148,6 +160,10 @@ class Settings(BaseSettings):
     def zone_keys(self) -> Path:
         """Return the directory of the keys for zone transfers."""
         return self.state / "zone_keys"
+
+    def origin(self, sensor_id: str) -> Origin:
+        """Return what events say of the sensor `sensor_id` here."""
+        return Origin(sensor_id, self.sensor_name or socket.gethostname(), self.site)
 
     @property
     def share(self) -> Share:

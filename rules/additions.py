@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from rules.catalogue import Service, read_service
 from rules.errors import InvalidCatalogue, InvalidName
 from rules.matcher import NameTable
+from rules.service import Service, read_service
 
 EXTENDS = "extends"
 ADD, REMOVE, REPLACE, WHY = "add", "remove", "replace", "why"

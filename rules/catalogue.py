@@ -5,8 +5,6 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
-from enum import StrEnum
-from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
@@ -14,98 +12,18 @@ from typing import Any
 
 import msgspec
 
+from rules.additions import with_additions
 from rules.errors import InvalidCatalogue, InvalidName
 from rules.matcher import NameTable
 from rules.names import normalise
-from rules.verdict import Decision
+from rules.service import ListKind, Service, read_service
 
-CATEGORIES = ("reverse-tunnel", "ssh-tunnel", "mesh-vpn", "remote-access", "dns-tunnel")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 KNOWN_NAMES = 16_384
 OLD_AFTER_DAYS = 90
 NS_PER_S = 1_000_000_000
 SHARED_FILE, SERVICE_FOLDER = "shared_infrastructure.toml", "services/"
 _VERSION = re.compile(r"(\d{4})\.(\d{2})\.(\d{2})(?:\.(\d{1,4}))?", re.ASCII)
-BLOCKED_BY_DEFAULT = ("reverse-tunnel", "ssh-tunnel")
-
-
-class Trust(StrEnum):
-    """How well an entry is sourced: vendor documentation or source, a maintained list, or one weak source."""
-
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
-
-
-class ListKind(StrEnum):
-    """Which of a service's lists holds a name."""
-
-    AGENT = "agent"
-    ENDPOINT = "endpoint"
-    AUXILIARY = "auxiliary"
-    EXCLUDED = "excluded"
-
-
-class Examples(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Names that a service's lists must hold, for `molecatcher catalogue test`."""
-
-    agent: tuple[str, ...] = ()
-    endpoint: tuple[str, ...] = ()
-    auxiliary: tuple[str, ...] = ()
-
-
-class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One service, as its file says it; `id` is the file's name. `near_misses` are names that it must not match."""
-
-    id: str
-    name: str
-    homepage: str
-    category: str
-    confidence: Trust
-    ports: tuple[str, ...]
-    sources: tuple[str, ...]
-    agent_domains: tuple[str, ...] = ()
-    agent_patterns: tuple[str, ...] = ()
-    endpoint_domains: tuple[str, ...] = ()
-    auxiliary_domains: tuple[str, ...] = ()
-    exclude_domains: tuple[str, ...] = ()
-    sni: tuple[str, ...] = ()
-    alpn: tuple[str, ...] = ()
-    ja4: tuple[str, ...] = ()
-    ns_domains: tuple[str, ...] = ()
-    fallbacks: tuple[str, ...] = ()
-    ssh: bool = False
-    addresses: tuple[str, ...] = ()
-    wire: str = ""
-    notes: str = ""
-    examples: Examples = Examples()
-    near_misses: tuple[str, ...] = ()
-
-    def entries(self) -> Iterable[tuple[ListKind, str]]:
-        """Return every listed name with the list that holds it."""
-        yield from ((ListKind.AGENT, entry) for entry in self.agent_domains + self.agent_patterns)
-        yield from ((ListKind.ENDPOINT, entry) for entry in self.endpoint_domains)
-        yield from ((ListKind.AUXILIARY, entry) for entry in self.auxiliary_domains)
-        yield from ((ListKind.EXCLUDED, entry) for entry in self.exclude_domains)
-
-    @property
-    def short_name(self) -> str:
-        """Return the name without the explanation in parentheses."""
-        return self.name.partition(" (")[0]
-
-    @property
-    def default_decision(self) -> Decision:
-        """Return what happens to the service where the organisation decided nothing (DESIGN.md section 3)."""
-        is_blocked = self.category in BLOCKED_BY_DEFAULT and self.confidence is not Trust.LOW
-        return Decision.BLOCK if is_blocked else Decision.MONITOR
-
-
-@cache
-def unnamed_service(category: str) -> Service:
-    """Return what stands for a service that a protocol does not name, so that what was decided on `category` holds."""
-    return Service(
-        id="", name="", homepage="", category=category, confidence=Trust.LOW, ports=(), sources=("a protocol tell",)
-    )
 
 
 class Listing(msgspec.Struct, frozen=True, gc=False):
@@ -266,10 +184,7 @@ def build_catalogue(
     if not rows:
         raise InvalidCatalogue("the catalogue holds no service; reinstall Molecatcher")
     services = {service_id: read_service(table, f"{service_id}.toml", service_id) for service_id, table in rows.items()}
-    if additions:
-        from rules.additions import with_additions  # noqa: PLC0415 - it reads services as this module does
-
-        services = with_additions(rows, services, additions)
+    services = with_additions(rows, services, additions)
     try:
         names = [normalise(row["domain"]) for row in shared["shared"]]
         networks = [ipaddress.ip_network(prefix) for row in shared["shared_network"] for prefix in row["prefixes"]]
@@ -292,25 +207,6 @@ def version_key(version: str) -> tuple[int, ...]:
     if found is None:
         raise ValueError(f"version {version!r}, which is not written as 2026.11.23 or 2026.11.23.2,")
     return tuple(int(part or 0) for part in found.groups())
-
-
-def read_service(table: Mapping[str, object], file_name: str, service_id: str) -> Service:
-    """Return the service that a file's table describes; errors name `file_name`.
-
-    Raises:
-        InvalidCatalogue: a key is missing, unknown or of the wrong type, or a value cannot be.
-    """
-    try:
-        service = msgspec.convert({**table, "id": service_id}, Service)
-        for address in service.addresses:
-            ipaddress.ip_network(address)
-    except ValueError as error:
-        raise InvalidCatalogue(f"{file_name}: {error}") from None
-    if service.category not in CATEGORIES:
-        raise InvalidCatalogue(f"{file_name}: category {service.category!r} is none of {', '.join(CATEGORIES)}")
-    if not service.sources:
-        raise InvalidCatalogue(f"{file_name}: `sources` is empty: say where the names come from")
-    return service
 
 
 def _read_table(text: str, file_name: str) -> dict[str, Any]:

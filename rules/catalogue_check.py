@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rules.catalogue import Catalogue, ListKind, Service
+from rules.catalogue import Catalogue
 from rules.matcher import EXACT_MARK, WILDCARDS
 from rules.names import ancestors, fold, is_at_or_below
 from rules.policy import Policy
 from rules.public_suffix import is_registry_suffix
+from rules.service import ListKind, Service
 
 NO_REGISTRY = frozenset({"onion"})  # RFC 7686: nobody registers names below it
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from rules.catalogue import Catalogue, Service
+from rules.catalogue import Catalogue
+from rules.service import Service
 
 WHOLE = "service"
 SHARED = "shared infrastructure"

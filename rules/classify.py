@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from rules.catalogue import Catalogue, ListKind, Match, Service, unnamed_service
+from rules.catalogue import Catalogue, Match
 from rules.event import address_text
 from rules.evidence import LISTED, WEIGHTS, Finding, Sign, alias_sign, confidence, reasons
 from rules.fallbacks import fallback_findings
@@ -19,9 +19,10 @@ from rules.naming import NAME_EVIDENCE, PROXY_EVIDENCE, WHAT_A_ROLE_DOES, WHERE_
 from rules.observation import Evidence, Indicator, NameSource, Observation
 from rules.pins import spare_pinned
 from rules.policy import Policy, Sanction
+from rules.service import ListKind, Service, unnamed_service
 from rules.tells import Tell, find_tell, ssh_banner
 from rules.value import Value
-from rules.verdict import UNKNOWN, Decision, Outcome, Reason, Role, Severity, Verdict
+from rules.verdict import UNKNOWN, Decision, Outcome, Reason, Role, Rule, Severity, Verdict
 
 SEVERITY: Final = {
     Role.AGENT: Severity.HIGH,
@@ -97,6 +98,7 @@ def _sanctioned(row: Indicator, sanction: Sanction, observation: Observation) ->
             found.append(Finding(Sign.UNEXPECTED_ADDRESS, Reason(Evidence.ADDRESS, address, detail)))
     return Verdict(
         Outcome.SANCTIONED,
+        Rule.SANCTIONED_NAME,
         service=sanction.service,
         role=Role.AGENT,
         confidence=confidence(found, Outcome.SANCTIONED),
@@ -121,6 +123,7 @@ def _by_name(listed: list[_Listed], observation: Observation, catalogue: Catalog
         found.append(Finding(Sign.PROTOCOL_AGREES, tell.reason))
     return Verdict(
         Outcome.UNSANCTIONED,
+        Rule.LISTED_NAME,
         service=service.id,
         role=role,
         confidence=confidence(found, Outcome.UNSANCTIONED),
@@ -182,6 +185,7 @@ def _alias_verdict(name: str, alias: str, match: Match, observation: Observation
     found = [Finding(alias_sign(service.confidence), reason), *_agreeing(observation, name)]
     return Verdict(
         Outcome.UNSANCTIONED,
+        Rule.ALIAS,
         service=service.id,
         role=role,
         confidence=confidence(found, Outcome.UNSANCTIONED),
@@ -241,6 +245,7 @@ def _sanctioned_address(observation: Observation, policy: Policy) -> Verdict | N
             found = [Finding(Sign.SANCTIONED_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
             return Verdict(
                 Outcome.SANCTIONED,
+                Rule.SANCTIONED_ADDRESS,
                 service=sanction.service,
                 role=Role.AGENT,
                 confidence=confidence(found, Outcome.SANCTIONED),
@@ -262,6 +267,7 @@ def _told_agent(told: str, match: Match, observation: Observation, catalogue: Ca
         found.append(Finding(Sign.PROTOCOL_AGREES, tell.reason))
     return Verdict(
         Outcome.SUSPICIOUS,
+        Rule.TOLD_ADDRESS,
         service=service.id,
         role=role,
         confidence=confidence(found, Outcome.SUSPICIOUS),
@@ -287,6 +293,7 @@ def _by_tell(observation: Observation, catalogue: Catalogue) -> Verdict | None:
     names = [row.value for row in observation.indicators if row.evidence in NAME_EVIDENCE]
     return Verdict(
         Outcome.SUSPICIOUS,
+        Rule.PROTOCOL,
         service=tell.service,
         category=tell.carries or None,
         role=tell.role,

@@ -15,7 +15,9 @@ PURE_PYTHON = "MOLECATCHER_PURE_PYTHON"
 _ROOT = Path(__file__).parents[1]
 _FOLDERS = ("rules", "sensor", "sensor/extract")
 _C_FOLDER = "sensor/capture"  # its compiled modules have no source in Python: plain_heads and ring do without
-_C_SOURCES = ("_heads.c", "_ring.c", "as_packet.h", "bpf/flow_policy.h", "bpf/packet.h")
+_C_SOURCES = (
+    *("_heads.c", "_ring.c", "as_packet.h", "flow_table.h", "handed_out.h", "bpf/flow_policy.h", "bpf/packet.h"),
+)
 _C_MODULES = ("_heads", "_ring")
 
 

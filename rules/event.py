@@ -7,13 +7,32 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from rules.observation import ACTIONS, Action, FlowState, Kind, Observation, Transport
+from rules.direction import Direction, direction_of
+from rules.observation import Action, FlowState, Kind, Observation, Refusal, Transport, action_of
 from rules.source import Source
 from rules.verdict import Outcome, Role, Severity, Verdict
 
 SCHEMA_VERSION = "1"
 MAX_DNS_ANSWERS = 16
 DEMONSTRATION = "demonstration"  # the sensor id of events that a recording made
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """The sensor that reports: its id, what people call it, and where it stands."""
+
+    sensor_id: str
+    sensor_name: str | None = None
+    site: str | None = None
+
+
+class Basis(msgspec.Struct, frozen=True):
+    """The rules that a verdict rests on: the catalogue's version, and a digest of what the policy says."""
+
+    rule_version: str | None = None
+    policy_digest: str | None = None
+
+
+NO_BASIS = Basis()
 
 
 class EventReason(msgspec.Struct, frozen=True):
@@ -32,6 +51,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     `bytes_out`, `bytes_in` and `packets` are sums over all flows of the event (`rules.observation.Traffic`),
     `duration_ms` is the time from the first packet of any to the last packet of any. `sensor_loss` is how many packets
     the sensor lost from a minute before the event to its last report: where it is not 0, counts may be low.
+    `received_at_ns` is when the store took the first report: it says so itself, whatever a sensor sends.
+    `rule_id` is a `rules.verdict.Rule`, as text: a sensor may know rules that the store's version does not.
+    `direction` is None where both ends have addresses of the Internet and nothing else tells which is ours.
     `src_host` to `src_container` are a `rules.source.Source`, known only some time after the first report, if at all.
     `evidence` is a pcapng file of the few packets that decided, stored and served apart; b"": the report brings none.
     """
@@ -40,16 +62,23 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 1
     schema_version: str = SCHEMA_VERSION
     observed_at_ns: int
+    received_at_ns: int | None = None
     kind: Kind
     verdict: Outcome
     state: FlowState
+    refusal: Refusal | None = None
     service: str | None = None
     service_category: str | None = None
     role: Role
     severity: Severity
     confidence: int
+    rule_id: str | None = None
+    rule_version: str | None = None
+    policy_digest: str | None = None
     reasons: tuple[EventReason, ...] = ()
     sensor_id: str
+    sensor_name: str | None = None
+    site: str | None = None
     src_ip: str
     src_port: int
     src_host: str | None = None
@@ -65,6 +94,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     dst_port: int
     dst_name: str | None = None
     transport: Transport
+    direction: Direction | None = None
     interface: str = ""
     dns_query: str | None = None
     dns_type: int | None = None
@@ -87,12 +117,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def action(self) -> Action:
         """Return what the network did with it."""
-        return ACTIONS[self.state]
+        return action_of(self.state, self.refusal)
 
 
 APART = frozenset({"evidence"})  # served on request only
 AGGREGATE_FIELDS = frozenset(
-    {"event_id", "revision", "sensor_id", "count", "first_seen_ns", "last_seen_ns", "sensor_loss"}
+    (
+        *("event_id", "revision", "sensor_id", "sensor_name", "site", "received_at_ns"),
+        *("count", "first_seen_ns", "last_seen_ns", "sensor_loss"),
+    )
 )
 
 
@@ -105,7 +138,9 @@ def uuid7(unix_ns: int, digest: int | None = None) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def make_event(observation: Observation, verdict: Verdict, event_id: str, sensor_id: str) -> Event:
+def make_event(
+    observation: Observation, verdict: Verdict, event_id: str, origin: Origin, basis: Basis = NO_BASIS
+) -> Event:
     """Return the first report of a detection as an event."""
     flow, dns, hello, traffic = observation.five_tuple, observation.dns, observation.hello, observation.traffic
     return Event(
@@ -114,13 +149,19 @@ def make_event(observation: Observation, verdict: Verdict, event_id: str, sensor
         kind=observation.kind,
         verdict=verdict.outcome,
         state=observation.state,
+        refusal=observation.refusal,
         service=verdict.service,
         service_category=verdict.category,
         role=verdict.role,
         severity=verdict.severity,
         confidence=verdict.confidence,
+        rule_id=verdict.rule.value if verdict.rule else None,
+        rule_version=basis.rule_version,
+        policy_digest=basis.policy_digest,
         reasons=tuple(EventReason(reason.evidence, reason.indicator, reason.detail) for reason in verdict.reasons),
-        sensor_id=sensor_id,
+        sensor_id=origin.sensor_id,
+        sensor_name=origin.sensor_name,
+        site=origin.site,
         src_ip=address_text(flow.src),
         src_port=flow.src_port,
         src_user=observation.user,
@@ -128,6 +169,7 @@ def make_event(observation: Observation, verdict: Verdict, event_id: str, sensor
         dst_port=flow.dst_port,
         dst_name=verdict.dst_name,
         transport=flow.transport,
+        direction=direction_of(flow.src, flow.dst),
         interface=observation.interface,
         dns_query=dns.qname if dns else None,
         dns_type=dns.qtype if dns else None,
@@ -147,8 +189,11 @@ def make_event(observation: Observation, verdict: Verdict, event_id: str, sensor
 
 
 def with_source(event: Event, source: Source) -> Event:
-    """Return the event with `source` in place of what was known of its source."""
-    return msgspec.structs.replace(event, **{f"src_{name}": value for name, value in _fields(source)})
+    """Return the event with `source` in place of what was known of its source; who is known so well is one of ours."""
+    is_ours = source.uid is not None or source.mac is not None
+    direction = event.direction or (Direction.OUTBOUND if is_ours else None)
+    known = {f"src_{name}": value for name, value in _fields(source)}
+    return msgspec.structs.replace(event, direction=direction, **known)
 
 
 def source_of(event: Event) -> Source:
@@ -183,7 +228,7 @@ def to_document(event: Event, *, with_aggregates: bool = True) -> dict[str, obje
         if name in APART or (not with_aggregates and name in AGGREGATE_FIELDS):
             continue
         if name.endswith("_ns"):
-            document[name.removesuffix("_ns")] = rfc3339(value)
+            document[name.removesuffix("_ns")] = None if value is None else rfc3339(value)
         else:
             document[name] = value
     return document

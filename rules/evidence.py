@@ -9,7 +9,7 @@ stands with each protocol in `rules/tells.py`.
 from collections.abc import Iterable
 from enum import StrEnum
 
-from rules.catalogue import Trust
+from rules.service import Trust
 from rules.value import Value
 from rules.verdict import Outcome, Reason
 

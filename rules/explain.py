@@ -1,7 +1,7 @@
 """A verdict in sentences: who does what, how we know, how sure it is, whether it got through, what would change it."""
 
 from rules.event import Event
-from rules.observation import Evidence, FlowState, Kind
+from rules.observation import Evidence, FlowState, Kind, Refusal
 from rules.verdict import Decision, Outcome, Role
 
 WHAT_IT_DOES = {
@@ -46,6 +46,12 @@ WHETHER_IT_GOT_THROUGH = {
     FlowState.LIVE: "It got through: octets went both ways.",
     FlowState.BLOCKED: "It was blocked.",
     FlowState.ATTEMPTED: "Whether it got through was not seen.",
+}
+WHAT_SAID_NO = {
+    Refusal.DNS: "It was blocked: the resolver denied the name.",
+    Refusal.RESET: "It was blocked: the connection was reset.",
+    Refusal.UNREACHABLE: "It was blocked: the network said that there is no way there (ICMP).",
+    Refusal.PROXY: "It was blocked: the proxy refused it.",
 }
 WHAT_IS_DECIDED = {
     Decision.BLOCK: "{service} is to be blocked: what names and addresses are known of it are on the block lists.",
@@ -94,6 +100,8 @@ def _whether_it_got_through(event: Event) -> str:
         return "What it carries goes in the look-ups themselves."
     if event.state is FlowState.ATTEMPTED and event.kind is Kind.DNS:
         return "The name was looked up; connections are events of their own."
+    if event.state is FlowState.BLOCKED and event.refusal is not None:
+        return WHAT_SAID_NO[event.refusal]
     if event.state is FlowState.BLOCKED and event.kind is Kind.DNS:
         return "It was blocked: the resolver denied the name or led it nowhere."
     return WHETHER_IT_GOT_THROUGH[event.state]

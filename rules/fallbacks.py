@@ -3,11 +3,12 @@
 Many others use the same, so it is a reason beside the agent that was named, never a verdict of its own.
 """
 
-from rules.catalogue import Catalogue, Service
+from rules.catalogue import Catalogue
 from rules.event import address_text
 from rules.evidence import Finding, Sign
 from rules.naming import NAME_EVIDENCE
 from rules.observation import Beside, BesideKind, Evidence, Observation
+from rules.service import Service
 from rules.verdict import Reason
 
 

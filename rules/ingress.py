@@ -7,12 +7,13 @@ the flow says hello, where it goes, how it beats while idle, and what its client
 from collections.abc import Iterable
 from typing import Final
 
-from rules.catalogue import Catalogue, Service
+from rules.catalogue import Catalogue
 from rules.event import address_text
 from rules.evidence import ENOUGH_FOR_SUSPICION, Finding, Sign, confidence, reasons
 from rules.observation import BesideKind, Evidence, NameSource, Observation
+from rules.service import Service
 from rules.tells import ssh_banner
-from rules.verdict import Outcome, Reason, Role, Verdict
+from rules.verdict import Outcome, Reason, Role, Rule, Verdict
 
 BEATS_ENOUGH: Final = 6  # a minute
 _NAMES: Final = frozenset((Evidence.TLS_SNI, Evidence.QUIC_SNI, Evidence.HTTP_HOST))
@@ -63,7 +64,7 @@ def _delegated(observation: Observation, catalogue: Catalogue) -> Verdict | None
     found = [Finding(Sign.NS_DELEGATION, Reason(Evidence.NS_DELEGATION, server, detail))]
     if observation.dns is None:
         found += _signs(observation, catalogue, service, ())
-    return _verdict(Outcome.UNSANCTIONED, service, found, name)
+    return _verdict(Rule.DELEGATED_ZONE, Outcome.UNSANCTIONED, service, found, name)
 
 
 def _adding_up(
@@ -72,12 +73,19 @@ def _adding_up(
     found = _signs(observation, catalogue, service, is_shared)
     if confidence(found, Outcome.SUSPICIOUS) < ENOUGH_FOR_SUSPICION:
         return None
-    return _verdict(Outcome.SUSPICIOUS, service, found, ingress_name(observation))
+    return _verdict(Rule.SIGNS, Outcome.SUSPICIOUS, service, found, ingress_name(observation))
 
 
-def _verdict(outcome: Outcome, service: Service, found: list[Finding], name: str | None) -> Verdict:
-    sure = confidence(found, outcome)
-    return Verdict(outcome, service=service.id, role=Role.AGENT, confidence=sure, reasons=reasons(found), dst_name=name)
+def _verdict(rule: Rule, outcome: Outcome, service: Service, found: list[Finding], name: str | None) -> Verdict:
+    return Verdict(
+        outcome,
+        rule,
+        service=service.id,
+        role=Role.AGENT,
+        confidence=confidence(found, outcome),
+        reasons=reasons(found),
+        dst_name=name,
+    )
 
 
 def _services(observation: Observation, catalogue: Catalogue, is_shared: Iterable[str]) -> list[Service]:

@@ -6,7 +6,7 @@ from rules.evidence import Finding, Sign, confidence, reasons
 from rules.naming import HELLO_EVIDENCE, PROXY_EVIDENCE, WHERE_IT_WAS_SEEN
 from rules.observation import Evidence, Indicator
 from rules.policy import Sanction
-from rules.verdict import UNKNOWN, Outcome, Reason, Role, Severity, Verdict
+from rules.verdict import UNKNOWN, Outcome, Reason, Role, Rule, Severity, Verdict
 
 
 def inner_lie(sanctioned: list[tuple[Indicator, Sanction]], names: list[Indicator]) -> Verdict | None:
@@ -26,6 +26,7 @@ def inner_lie(sanctioned: list[tuple[Indicator, Sanction]], names: list[Indicato
     ]
     return Verdict(
         Outcome.SUSPICIOUS,
+        Rule.SANCTIONED_NAME_ELSEWHERE,
         service=sanction.service,
         role=Role.AGENT,
         severity=Severity.HIGH,
@@ -51,6 +52,7 @@ def outside_the_pin(row: Indicator, sanction: Sanction, address: str) -> Verdict
     ]
     return Verdict(
         Outcome.SUSPICIOUS,
+        Rule.SANCTIONED_NAME_ELSEWHERE,
         service=sanction.service,
         role=Role.AGENT,
         severity=Severity.HIGH,
@@ -68,6 +70,7 @@ def contradiction(sanctioned: Indicator, by_name: Verdict | None) -> Verdict:
     return msgspec.structs.replace(
         by_name,
         outcome=Outcome.SUSPICIOUS,
+        rule=Rule.SANCTIONED_NAME_ELSEWHERE,
         severity=Severity.HIGH,
         confidence=confidence([lie], Outcome.SUSPICIOUS),
         reasons=(*by_name.reasons, lie.reason),

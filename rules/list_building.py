@@ -1,37 +1,28 @@
-"""Builds the block lists of a profile from catalogue, policy, findings and resolved addresses."""
+"""Builds the lists of names and URLs of a profile from catalogue, policy and findings."""
 
-import ipaddress
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 
 import msgspec
 
 from rules.blocklist import (
     OURS,
-    OWN_NETWORKS,
-    AddressEntry,
-    AddressList,
     NameEntry,
     NameList,
     Origin,
     Scope,
     UrlEntry,
     UrlList,
-    WithheldAddress,
     shared,
 )
-from rules.catalogue import Catalogue, ListKind, Network, Service
+from rules.catalogue import Catalogue
 from rules.matcher import EXACT_MARK, WILDCARDS
 from rules.names import ancestors, normalise
 from rules.policy import Blocked, Policy
 from rules.profiles import AGENTS_ONLY, Profile
 from rules.public_suffix import is_public_suffix
-from rules.verdict import Decision, Role
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-# An address that the names of more services than this answer with is a sinkhole, or a host that others share.
-MOST_SERVICES = 3
+from rules.service import ListKind, Service
+from rules.verdict import Role
 
 
 class FoundName(msgspec.Struct, frozen=True):
@@ -63,7 +54,7 @@ def build_names(
             Scope.SUBTREE if row.is_subtree else Scope.EXACT,
             OURS,
             Origin.MANUAL,
-            _because(row),
+            because(row),
             expires_ns=row.ends_at_ns,
         )
         for row in policy.active_blocked(now_ns)
@@ -82,11 +73,9 @@ def build_urls(names: NameList, policy: Policy, now_ns: int) -> UrlList:
     """Return the URLs to block: all of the names', and single ones of the organisation's on hosts not exempted."""
     protected = {row.name: row for row in names.allowed}
     urls = {
-        f"{row.name}{row.path}": UrlEntry(
-            f"{row.name}{row.path}", OURS, reason=_because(row), expires_ns=row.ends_at_ns
-        )
+        f"{row.name}{row.path}": UrlEntry(f"{row.name}{row.path}", OURS, reason=because(row), expires_ns=row.ends_at_ns)
         for row in policy.active_blocked(now_ns)
-        if row.path and not _is_protected(row.name, protected)
+        if row.path and not is_protected(row.name, protected)
     }
     return UrlList(names.blocked, tuple(sorted(urls.values())))
 
@@ -99,13 +88,22 @@ def narrow_names(
     return _name_list(listed.wide, services, catalogue, policy, now_ns)
 
 
+def narrow_urls(
+    listed: UrlList, catalogue: Catalogue, policy: Policy, now_ns: int, profile: Profile = AGENTS_ONLY
+) -> UrlList:
+    """Return a list that was published earlier without what must be spared now, as `narrow_names`."""
+    names = narrow_names(NameList(wide=listed.names), catalogue, policy, now_ns, profile)
+    protected = {row.name: row for row in names.allowed}
+    return UrlList(names.blocked, tuple(row for row in listed.urls if not is_protected(row.host, protected)))
+
+
 def _name_list(
     listed: Sequence[NameEntry], services: Sequence[Service], catalogue: Catalogue, policy: Policy, now_ns: int
 ) -> NameList:
     protected = protected_names(catalogue, policy, now_ns)
-    untouchable = {**_shared(catalogue), **protected}
-    wide = [entry for entry in listed if not _is_protected(entry.name, untouchable)]
-    exempt = [entry for service in services for entry in _entries(service.exclude_domains, service.id, Role.AGENT)]
+    untouchable = {**shared_names(catalogue), **protected}
+    wide = [entry for entry in listed if not is_protected(entry.name, untouchable)]
+    exempt = [entry for service in services for entry in entries_of(service.exclude_domains, service.id, Role.AGENT)]
     above = {parent for name in untouchable for parent in ancestors(name)}
     widest = _minimise(wide)
     is_narrower = any(entry.name in above for entry in wide)
@@ -127,7 +125,7 @@ def protected_names(catalogue: Catalogue, policy: Policy, now_ns: int) -> dict[s
     protected |= {row.domain: NameEntry(row.domain, Scope.SUBTREE, row.service) for row in sanctions}
     for sanction in sanctions:
         needed = catalogue.services[sanction.service].auxiliary_domains
-        for entry in _entries(needed, sanction.service, Role.AUXILIARY):
+        for entry in entries_of(needed, sanction.service, Role.AUXILIARY):
             if entry.scope is Scope.SUBTREE or entry.name not in protected:  # of two that say the same name, the wider
                 protected[entry.name] = entry
     return protected
@@ -143,160 +141,8 @@ def listed_services(catalogue: Catalogue, policy: Policy, profile: Profile, now_
     ]
 
 
-def names_to_resolve(
-    catalogue: Catalogue, policy: Policy, now_ns: int, profile: Profile = AGENTS_ONLY
-) -> dict[str, str]:
-    """Return the names whose addresses belong on the address list, with their service id.
-
-    Only names that agents dial are resolved (exact entries and the SNI seen of them): the apex of a subtree is often
-    the vendor's web site. Services in `withheld_services` are left out whole.
-    """
-    withheld = withheld_services(policy, now_ns)
-    untouchable = {**_shared(catalogue), **protected_names(catalogue, policy, now_ns)}
-    return {
-        name: service.id
-        for service in listed_services(catalogue, policy, profile, now_ns)
-        if service.id not in withheld
-        for name in _dialled_names(service)
-        if not _is_protected(name, untouchable) and _is_agent_name(name, catalogue)
-    }
-
-
-def withheld_services(policy: Policy, now_ns: int) -> dict[str, str]:
-    """Return the services whose addresses are not published, with the reason."""
-    return {
-        sanction.service: f"{sanction.domain} is sanctioned and pins no addresses: it may share them with the service"
-        for sanction in policy.active_sanctions(now_ns)
-        if not sanction.addresses
-    }
-
-
-def build_addresses(  # noqa: PLR0917 - each is a source of the list
-    catalogue: Catalogue,
-    policy: Policy,
-    resolved: Mapping[str, Iterable[str]],
-    sanctioned_addresses: Iterable[str],
-    now_ns: int,
-    profile: Profile = AGENTS_ONLY,
-) -> AddressList:
-    """Return the addresses to block: those that agents' names resolve to, and those that their vendors publish.
-
-    Args:
-        catalogue: the services.
-        policy: the decisions, and the pins, which are never blocked.
-        resolved: addresses as text by name; names that `names_to_resolve` does not list are ignored.
-        sanctioned_addresses: addresses that sanctioned names resolve to or were seen at: never blocked.
-        now_ns: which sanctions hold.
-        profile: which services are taken.
-    """
-    sparing = _Sparing(catalogue, policy, sanctioned_addresses, now_ns)
-    rows: dict[str, AddressEntry] = {}
-    spared: list[WithheldAddress] = []
-    for address, names in _candidates(catalogue, policy, resolved, now_ns, profile).items():
-        service, name = min(names.items())
-        why = sparing.why(address) or sparing.why_shared(address, len(names))
-        if why:
-            spared.append(WithheldAddress(str(address), name, service, why))
-        else:
-            prefix = str(ipaddress.ip_network(address))
-            rows[prefix] = AddressEntry(prefix, service, reason=name)
-    for address, service in _published(catalogue, policy, now_ns, profile):
-        prefix, why = str(ipaddress.ip_network(address)), sparing.why(address)
-        if why:
-            spared.append(WithheldAddress(str(address), "", service, why))
-        else:
-            rows.setdefault(prefix, AddressEntry(prefix, service, reason="its vendor publishes it"))
-    for row in policy.active_blocked(now_ns):
-        if row.network and not sparing.overlaps(row.network):
-            prefix = str(row.network)
-            rows[prefix] = AddressEntry(prefix, OURS, Origin.MANUAL, _because(row), expires_ns=row.ends_at_ns)
-    return AddressList(
-        blocked=tuple(sorted(rows.values())),
-        withheld=withheld_services(policy, now_ns),
-        spared=tuple(sorted(spared, key=attrgetter("address"))),
-    )
-
-
-class _Sparing:
-    """Says which addresses are not listed, and why."""
-
-    def __init__(self, catalogue: Catalogue, policy: Policy, sanctioned: Iterable[str], now_ns: int) -> None:
-        self._seen = frozenset(map(ipaddress.ip_address, sanctioned))
-        self._kept = policy.spared_networks(now_ns)
-        self._shared = catalogue.shared_networks
-
-    def why(self, address: Address) -> str:
-        """Return why an address is spared, whoever says that it is an agent's; an empty text if it is not."""
-        if address in self._seen:
-            return "a sanctioned name resolves to it, or was seen at it"
-        kept = (why for network, why in self._kept.items() if _is_in(address, (network,)))
-        return next(kept, "it is private or a sinkhole" if _is_in(address, OWN_NETWORKS) else "")
-
-    def why_shared(self, address: Address, services: int) -> str:
-        """Return why an address that the names of so many services answer with is nobody's own."""
-        if services > MOST_SERVICES:
-            return f"names of {services} services share it"
-        return "it belongs to infrastructure that others share" if _is_in(address, self._shared) else ""
-
-    def overlaps(self, prefix: Network) -> bool:
-        """Tell whether a network that we list ourselves has an address that must be spared."""
-        return _overlaps(prefix, [*self._kept, *OWN_NETWORKS, *map(ipaddress.ip_network, self._seen)])
-
-
-def _candidates(
-    catalogue: Catalogue, policy: Policy, resolved: Mapping[str, Iterable[str]], now_ns: int, profile: Profile
-) -> dict[Address, dict[str, str]]:
-    """Return the addresses of agents' names, each with a name by service."""
-    users: dict[Address, dict[str, str]] = {}
-    for name, service_id in names_to_resolve(catalogue, policy, now_ns, profile).items():
-        for address in map(ipaddress.ip_address, resolved.get(name, ())):
-            users.setdefault(address, {}).setdefault(service_id, name)
-    return users
-
-
-def _published(catalogue: Catalogue, policy: Policy, now_ns: int, profile: Profile) -> Iterator[tuple[Address, str]]:
-    """Yield the addresses that vendors publish, each with its service."""
-    withheld = withheld_services(policy, now_ns)
-    for service in listed_services(catalogue, policy, profile, now_ns):
-        if service.id not in withheld:
-            yield from ((address, service.id) for address in map(ipaddress.ip_address, service.addresses))
-
-
-def agent_names(catalogue: Catalogue, policy: Policy) -> dict[str, str]:
-    """Return the names that agents dial, with their service id: of every service that is not ignored.
-
-    Unlike `names_to_resolve` they are for recognising agents, so that no sanction leaves any out.
-    """
-    return {
-        name: service.id
-        for service in catalogue.services.values()
-        if policy.decide(service) is not Decision.IGNORE
-        for name in _dialled_names(service)
-        if name not in catalogue.shared and _is_agent_name(name, catalogue)
-    }
-
-
-def agent_addresses(
-    catalogue: Catalogue, policy: Policy, resolved: Mapping[str, Iterable[str]], now_ns: int
-) -> dict[str, tuple[str, str]]:
-    """Return the addresses that agents' names resolve to, each with its service and such a name.
-
-    Left out are content networks, addresses with the names of many services, a company's own networks and pins.
-    """
-    never = [*OWN_NETWORKS, *catalogue.shared_networks]
-    never += [network for sanction in policy.active_sanctions(now_ns) for network in sanction.addresses]
-    users: dict[str, dict[str, str]] = {}
-    for name, service_id in agent_names(catalogue, policy).items():
-        for address in resolved.get(name, ()):
-            users.setdefault(address, {}).setdefault(service_id, name)
-    return {
-        address: min(names.items())
-        for address, names in users.items()
-        if len(names) <= MOST_SERVICES and not _is_in(ipaddress.ip_address(address), never)
-    }
-
-
-def _because(row: Blocked) -> str:
+def because(row: Blocked) -> str:
+    """Return why the policy blocks something, and who answers for it."""
     return f"{row.reason} ({row.owner})"
 
 
@@ -313,11 +159,8 @@ def _is_listable(name: str, catalogue: Catalogue) -> bool:
     return "." in name and not is_everybodys and catalogue.match(name) is None
 
 
-def _overlaps(prefix: Network, networks: Iterable[Network]) -> bool:
-    return any(prefix.version == network.version and prefix.overlaps(network) for network in networks)
-
-
-def _shared(catalogue: Catalogue) -> dict[str, NameEntry]:
+def shared_names(catalogue: Catalogue) -> dict[str, NameEntry]:
+    """Return the names of infrastructure that others share."""
     return {name: NameEntry(name, Scope.EXACT, "") for name in catalogue.shared}
 
 
@@ -326,30 +169,19 @@ def _service_entries(service: Service, roles: frozenset[Role]) -> list[NameEntry
     visitors = set(service.endpoint_domains)
     agents = [entry for kind, entry in service.entries() if kind is ListKind.AGENT]
     both = visitors.intersection(agents)
-    found = _entries(both, service.id, Role.UNCLEAR) if roles & {Role.AGENT, Role.VISITOR} else []
+    found = entries_of(both, service.id, Role.UNCLEAR) if roles & {Role.AGENT, Role.VISITOR} else []
     if Role.AGENT in roles:
-        found += _entries((entry for entry in agents if entry not in both), service.id, Role.AGENT)
+        found += entries_of((entry for entry in agents if entry not in both), service.id, Role.AGENT)
     if Role.VISITOR in roles:
         rest = (entry for entry in service.endpoint_domains if entry not in both and "." in entry)  # not all of onion
-        found += _entries(rest, service.id, Role.VISITOR)
+        found += entries_of(rest, service.id, Role.VISITOR)
     if Role.AUXILIARY in roles:
-        found += _entries(service.auxiliary_domains, service.id, Role.AUXILIARY)
+        found += entries_of(service.auxiliary_domains, service.id, Role.AUXILIARY)
     return found
 
 
-def _dialled_names(service: Service) -> list[str]:
-    agents = (entry for kind, entry in service.entries() if kind is ListKind.AGENT)
-    exact = [entry.name for entry in _entries(agents, service.id, Role.AGENT) if entry.scope is Scope.EXACT]
-    return exact + [normalise(name) for name in service.sni if not any(mark in name for mark in "<>*")]
-
-
-def _is_agent_name(name: str, catalogue: Catalogue) -> bool:
-    """Tell whether the catalogue's verdict on `name` is an agent: some agents' SNI is also their vendor's web site."""
-    match = catalogue.match(name)
-    return match is not None and ListKind.AGENT in match.kinds
-
-
-def _entries(listed: Iterable[str], service: str, role: Role) -> list[NameEntry]:
+def entries_of(listed: Iterable[str], service: str, role: Role) -> list[NameEntry]:
+    """Return entries of a service in the catalogue as those of a list; patterns are none."""
     return [
         NameEntry(normalise(entry.removeprefix(EXACT_MARK)), _scope(entry), service, role=role)
         for entry in listed
@@ -361,7 +193,8 @@ def _scope(entry: str) -> Scope:
     return Scope.EXACT if entry.startswith(EXACT_MARK) else Scope.SUBTREE
 
 
-def _is_protected(name: str, protected: Mapping[str, NameEntry]) -> bool:
+def is_protected(name: str, protected: Mapping[str, NameEntry]) -> bool:
+    """Tell whether a name is one of these or, of subtrees, below one."""
     if name in protected:
         return True
     return any(parent in protected and protected[parent].scope is Scope.SUBTREE for parent in ancestors(name))
@@ -384,7 +217,3 @@ def _minimise(entries: Sequence[NameEntry]) -> tuple[NameEntry, ...]:
 def _is_covered(entry: NameEntry, subtrees: set[str]) -> bool:
     above = ancestors(entry.name)
     return any(parent in subtrees for parent in (above[1:] if entry.scope is Scope.SUBTREE else above))
-
-
-def _is_in(address: Address, networks: Iterable[Network]) -> bool:
-    return any(address.version == network.version and address in network for network in networks)

@@ -95,7 +95,7 @@ def _refusals(new: Body, before: Body | None, spared: Spared, profile: Profile) 
     elif isinstance(new, UrlList):
         yield from _blocked_names(new.names, spared)
         yield from _suffixes(new.names)
-        hosts = (NameEntry(entry.url.partition("/")[0], Scope.EXACT, entry.service) for entry in new.urls)
+        hosts = (NameEntry(entry.host, Scope.EXACT, entry.service) for entry in new.urls)
         yield from _blocked_names(hosts, spared)
     else:
         yield from _blocked_addresses(new.blocked, spared)

@@ -55,23 +55,37 @@ class FlowState(StrEnum):
     LIVE = "live"
 
 
-class Action(StrEnum):
-    """What the network did with it, in the words of other products' events.
+class Refusal(StrEnum):
+    """What told the client no; who is blocked without one got no answer, or was led nowhere."""
 
-    None of them is "rejected": a state does not keep whether an end said no or nobody answered.
-    """
+    DNS = "dns"  # NXDOMAIN or REFUSED
+    RESET = "reset"
+    UNREACHABLE = "unreachable"  # ICMP
+    PROXY = "proxy"
+
+
+class Action(StrEnum):
+    """What the network did with it, in the words of other products' events."""
 
     OBSERVED = "observed"
     BLOCKED = "blocked"
+    REJECTED = "rejected"
     ALLOWED = "allowed"
 
 
-ACTIONS: Final = {
-    FlowState.ATTEMPTED: Action.OBSERVED,
-    FlowState.BLOCKED: Action.BLOCKED,
-    FlowState.LIVE: Action.ALLOWED,
+STATES: Final = {
+    Action.OBSERVED: FlowState.ATTEMPTED,
+    Action.BLOCKED: FlowState.BLOCKED,
+    Action.REJECTED: FlowState.BLOCKED,
+    Action.ALLOWED: FlowState.LIVE,
 }
-STATES: Final = {action: state for state, action in ACTIONS.items()}
+
+
+def action_of(state: str, refusal: str | None) -> Action:
+    """Return what the network did: of what is blocked, `rejected` is what somebody said no to."""
+    if state == FlowState.BLOCKED:
+        return Action.REJECTED if refusal else Action.BLOCKED
+    return Action.ALLOWED if state == FlowState.LIVE else Action.OBSERVED
 
 
 class NameSource(StrEnum):
@@ -170,9 +184,9 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     Of a flow that no list knows there may be: `delegation`, the zone of its name and a name server of it that belongs
     to a service; `agent_address`, a service and the name of its agents that resolves to the responder's address;
     `beats`, how often in a row it was heard at an idle agent's interval. `is_alone`: no sanctioned agent explains it.
-    `traffic` alone may grow without a new revision.
+    `traffic` alone may grow without a new revision. `refusal` is what said no, only where the state is `blocked`.
     `via_proxy`: a proxy is to make the request; where it told of that itself, the responder is where it went (0.0.0.0
-    if it did not say) and `user` who signed in.
+    if it did not say) and `user` who signed in. `asked_port`: where the client asked a proxy to dial, 0 if it did not.
     """
 
     key: int
@@ -182,6 +196,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     five_tuple: FiveTuple
     indicators: tuple[Indicator, ...] = ()
     state: FlowState = FlowState.ATTEMPTED
+    refusal: Refusal | None = None
     dns: DnsTransaction | None = None
     hello: ClientHello | None = None
     told: tuple[tuple[str, ...], ...] = ()
@@ -195,6 +210,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     traffic: Traffic = NO_TRAFFIC
     via_proxy: bool = False
     user: str | None = None
+    asked_port: int = 0
 
     @property
     def told_names(self) -> tuple[str, ...]:

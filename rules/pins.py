@@ -1,12 +1,13 @@
 """What a pinned address says of a flow that names nobody: SSH, WireGuard and their like carry no server name."""
 
-from rules.catalogue import Catalogue, Service
+from rules.catalogue import Catalogue
 from rules.event import address_text
 from rules.evidence import Finding, Sign, confidence, reasons
 from rules.observation import Evidence, Observation
 from rules.policy import Policy
+from rules.service import Service
 from rules.tells import ssh_banner
-from rules.verdict import Outcome, Reason, Role, Verdict
+from rules.verdict import Outcome, Reason, Role, Rule, Verdict
 
 
 def spare_pinned(verdict: Verdict, observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict:
@@ -24,6 +25,7 @@ def spare_pinned(verdict: Verdict, observation: Observation, policy: Policy, cat
             found = [Finding(Sign.PINNED_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
             return Verdict(
                 Outcome.SANCTIONED,
+                Rule.PINNED_ADDRESS,
                 service=service.id,
                 role=Role.AGENT,
                 confidence=confidence(found, Outcome.SANCTIONED),

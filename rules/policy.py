@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
 
-from rules.catalogue import Network, Service
+from rules.catalogue import Network
 from rules.names import ancestors, fold, is_at_or_below
 from rules.profiles import BUILT_IN, Profile
+from rules.service import Service
 from rules.source import NOBODY, Source
 from rules.verdict import Decision
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from rules.list_building import withheld_services
+from rules.address_building import withheld_services
 from rules.overlay import Overlay
 from rules.policy import Policy, PolicyException, PolicyOrigin, Sanction
 from rules.policy_tables import BlockedTable, ExceptionTable, SanctionTable

@@ -11,7 +11,7 @@ from datetime import date
 
 import msgspec
 
-from rules.catalogue import CATEGORIES, Catalogue, Network
+from rules.catalogue import Catalogue, Network
 from rules.covered import covered_entries
 from rules.errors import InvalidName, InvalidPolicy
 from rules.matcher import EXACT_MARK, WILDCARDS
@@ -21,6 +21,7 @@ from rules.policy_tables import BlockedTable, ExceptionTable, PolicyFile, Sancti
 from rules.policy_who import read_who
 from rules.profiles import BUILT_IN, MAX_PROFILES, Profile, ProfileTable
 from rules.public_suffix import is_public_suffix
+from rules.service import CATEGORIES
 from rules.urls import is_url, parse_url
 from rules.verdict import Decision
 

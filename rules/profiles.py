@@ -10,8 +10,9 @@ from typing import Literal
 
 import msgspec
 
-from rules.catalogue import BLOCKED_BY_DEFAULT, Network, Service, Trust
+from rules.catalogue import Network
 from rules.errors import InvalidName
+from rules.service import BLOCKED_BY_DEFAULT, Service, Trust
 from rules.verdict import Decision, Role
 
 DEFAULT_PROFILE = "agents-only"

@@ -5,6 +5,7 @@ the proposed ones say of what is left is compared: where they agree, the stored 
 """
 
 import ipaddress
+from functools import lru_cache
 
 import msgspec
 
@@ -16,6 +17,7 @@ from rules.observation import ClientHello, DnsTransaction, Evidence, FiveTuple, 
 from rules.ruleset import Ruleset
 from rules.verdict import Decision, Outcome, Severity
 
+_KEPT = 1024  # addresses: those of a preview come again and again
 _SIGNS = NAME_EVIDENCE | {Evidence.SSH_BANNER, Evidence.PROTOCOL, Evidence.ALPN, Evidence.JA4}
 
 
@@ -30,9 +32,10 @@ class Judgement(msgspec.Struct, frozen=True):
 def judge_again(event: Event, rules: Ruleset, proposed: Ruleset, now_ns: int) -> tuple[Judgement, Judgement]:
     """Return what is said of `event`, and what would be if the same were seen at `now_ns` under the proposed rules."""
     seen = msgspec.structs.replace(event, observed_at_ns=now_ns)
+    who = source_of(seen)
     observation = _rebuilt(seen)
     said, would_say = (classify(observation, each.policy, each.catalogue) for each in (rules, proposed))
-    held_by, would_hold = (each.exception_for(seen, source_of(seen)) for each in (rules, proposed))
+    held_by, would_hold = (each.exception_for(seen, who) for each in (rules, proposed))
     before = Judgement(event.verdict, event.severity, held_by)
     if (said.outcome, said.severity) != (would_say.outcome, would_say.severity):
         return before, Judgement(would_say.outcome, would_say.severity, would_hold)
@@ -84,5 +87,6 @@ def _told(event: Event) -> tuple[tuple[str, ...], ...]:
     return ((event.dst_name, *aliases),) if is_led and event.dst_name and not event.dns_query else ()
 
 
+@lru_cache(_KEPT)
 def _packed(text: str) -> bytes:
     return ipaddress.ip_address(text).packed

@@ -43,7 +43,9 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
     `flow_map_size` places (0: no such filter) and began `flow_map_opened` flows; `flow_map_turnover` is the share of
     the places that were taken since the heartbeat before. The kernel does not say what it forgets for them, but a flow
     is forgotten before it is idle only if the map turns over in less than its time. `evicted`: entries that left a
-    full table, by the names in docs/architecture.md.
+    full table, by the names in docs/architecture.md; `flow_map` is known only where the program filters.
+
+    `name` is what people call the sensor, `site` where it stands; an older sensor says neither.
 
     `spool_events` and `spool_octets` wait on disk for the database, `pending_events` in memory for the disk;
     `delivery_lag_ms` is how long the oldest of them has waited.
@@ -54,6 +56,8 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
     hostname: str
     started_at_ns: int
     heartbeat_ns: int
+    name: str = ""
+    site: str = ""
     interfaces: tuple[str, ...] = ()
     engine: str = ""
     engine_reason: str = ""

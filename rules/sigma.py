@@ -9,9 +9,10 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 
-from rules.catalogue import Catalogue, Service, Trust
+from rules.catalogue import Catalogue
 from rules.matcher import EXACT_MARK, WILDCARDS
 from rules.policy import Policy
+from rules.service import Service, Trust
 
 _NAMESPACE = uuid.UUID("0192f0c1-6d0e-7c55-9a54-9d6d5f1c2ab8")
 _SOURCES: Mapping[str, tuple[str, Mapping[str, str]]] = {

@@ -7,6 +7,7 @@ like it. A tell raises suspicion; alone it never names anybody's account.
 from typing import Final
 
 from rules.catalogue import Catalogue
+from rules.naming import PROXY_EVIDENCE
 from rules.observation import Evidence, Observation
 from rules.value import Value
 from rules.verdict import Reason, Role, Severity
@@ -14,6 +15,8 @@ from rules.verdict import Reason, Role, Severity
 SSH_PORT: Final = 22
 SSH_SERVICE: Final = "ssh-remote-forward"
 SSH_USUAL_DISGUISES: Final = (80, 443)
+# Where git is served by SSH on 443, as their documentation says for networks that block 22. They forward nothing.
+GIT_HOSTS: Final = frozenset({"ssh.github.com", "altssh.gitlab.com", "altssh.bitbucket.org"})
 
 MESH: Final = "mesh-vpn"
 DNS: Final = "dns-tunnel"
@@ -163,8 +166,13 @@ def _tell(row: _Row, reason: Reason, name: str | None = None) -> Tell:
 
 def _by_ssh_port(observation: Observation) -> Tell | None:
     banner = ssh_banner(observation)
-    port = observation.five_tuple.dst_port
-    if banner is None or port == SSH_PORT:
+    port = observation.asked_port or observation.five_tuple.dst_port
+    if banner is None or port == SSH_PORT or _goes_to_git(observation):
         return None
     reason = Reason(Evidence.SSH_BANNER, banner, f"SSH on port {port}, which is not SSH's")
     return Tell(SSH_SERVICE, Role.UNCLEAR, 60 if port in SSH_USUAL_DISGUISES else 40, reason)
+
+
+def _goes_to_git(observation: Observation) -> bool:
+    names = {row.value for row in observation.indicators if row.evidence in PROXY_EVIDENCE}
+    return not GIT_HOSTS.isdisjoint(names or observation.told_names)

@@ -42,6 +42,21 @@ class Decision(StrEnum):
     IGNORE = "ignore"
 
 
+class Rule(StrEnum):
+    """Which rule decided, in the order of docs/detection.md. The values stay as they are: others filter by them."""
+
+    SANCTIONED_NAME = "sanctioned_name"
+    SANCTIONED_NAME_ELSEWHERE = "sanctioned_name_elsewhere"
+    LISTED_NAME = "listed_name"
+    ALIAS = "alias_of_listed_name"
+    TOLD_ADDRESS = "address_of_listed_name"
+    SANCTIONED_ADDRESS = "address_of_sanctioned_name"
+    DELEGATED_ZONE = "delegated_zone"
+    SIGNS = "signs_of_an_agent"
+    PROTOCOL = "protocol"
+    PINNED_ADDRESS = "pinned_address"
+
+
 class Reason(msgspec.Struct, frozen=True, gc=False):
     """One piece of evidence: where it was read, what it was, and what that means in a sentence."""
 
@@ -51,9 +66,10 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """The answer of `rules.classify.classify`; `confidence` is 0 to 100."""
+    """The answer of `rules.classify.classify`; `confidence` is 0 to 100, `rule` is missing only from `unknown`."""
 
     outcome: Outcome
+    rule: Rule | None = None
     service: str | None = None
     category: str | None = None
     role: Role = Role.UNCLEAR

@@ -80,6 +80,11 @@ class Copies:
             return self._is_copied_datagram(decoded, packet)
         return isinstance(decoded, Fragment) and self._is_copied_fragment(decoded, packet)
 
+    def interface_of(self, key: FlowKey) -> str | None:
+        """Return the interface that a direction is taken from; empty if it is not known, None if it is left out."""
+        direction = self._directions.get(key)
+        return direction.interface if direction is not None else ""
+
     def _is_copied_segment(self, segment: Segment, packet: Packet) -> bool:
         key = segment.key
         direction = self._find(key, packet.ts_ns, TCP_IDLE_NS)

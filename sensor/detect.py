@@ -1,6 +1,6 @@
 """The pipeline and the rules together: packets in, detections out."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -17,6 +17,7 @@ from sensor.candidates import LOOK_NS, Candidate, Candidates
 from sensor.clients import Clients
 from sensor.detection import Detection
 from sensor.evidence import collect_evidence
+from sensor.flow import Count
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 from sensor.watch import Watch
@@ -58,6 +59,16 @@ class Detector:
                 found += self._look(part[-1].ts_ns) + self._unexplained(self.auxiliaries.take(part[-1].ts_ns))
         return found
 
+    def feed_counted(self, packets: Sequence[Packet], counts: Iterable[tuple[int, Count]]) -> list[Detection]:
+        """As `feed`; `counts` are of packets that the source did not hand out, each behind so many of `packets`."""
+        found: list[Detection] = []
+        at = 0
+        for place, counted in counts:
+            found += self.feed(packets[at:place])
+            self.pipeline.add_count(counted)
+            at = place
+        return found + self.feed(packets[at:])
+
     def advance(self, now_ns: int) -> list[Detection]:
         """Return the detections that become due by `now_ns` although no packet came, such as unanswered queries."""
         found = self._classify(self.pipeline.advance(now_ns))
@@ -97,7 +108,7 @@ class Detector:
         known = self._in_context(observation, name)
         verdict = classify(known, rules.policy, rules.catalogue)
         if verdict.is_stored:
-            detections.append(self._follow(Detection(observation, verdict)))
+            detections.append(self._follow(Detection(observation, verdict, rules.basis)))
         else:
             self.unknown += 1
             if known.beside and (fallback := find_fallback(known, rules.catalogue)) is not None:
@@ -164,7 +175,7 @@ class Detector:
             return []
         candidate.verdict = verdict
         candidate.observation = replace(observation, revision=observation.revision + 1)
-        return [self._follow(Detection(candidate.observation, verdict))]
+        return [self._follow(Detection(candidate.observation, verdict, rules.basis))]
 
     def _look(self, now_ns: int) -> list[Detection]:
         """Return what candidates have become by what was answered since, and by how they beat."""
@@ -184,7 +195,7 @@ class Detector:
             verdict = classify(replace(observation, is_alone=True), rules.policy, rules.catalogue)
             source, now_ns = observation.five_tuple.src, observation.observed_at_ns
             if verdict.is_stored and not self.clients.has_sanctioned(source, verdict.service or "", now_ns):
-                found.append(self._follow(Detection(observation, verdict)))
+                found.append(self._follow(Detection(observation, verdict, rules.basis)))
             else:
                 self.pipeline.kept.release(observation.key)
         return found

@@ -2,12 +2,14 @@
 
 import msgspec
 
+from rules.event import NO_BASIS, Basis
 from rules.observation import Observation
 from rules.verdict import Verdict
 
 
 class Detection(msgspec.Struct, frozen=True, gc=False):
-    """An observation with its verdict; `observation.key` and `.revision` say what it replaces."""
+    """An observation with its verdict; `observation.key` and `.revision` say what it replaces, `basis` the rules."""
 
     observation: Observation
     verdict: Verdict
+    basis: Basis = NO_BASIS

@@ -9,7 +9,17 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
-from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Observation, Traffic
+from rules.observation import (
+    DnsTransaction,
+    Evidence,
+    FiveTuple,
+    FlowState,
+    Indicator,
+    Kind,
+    Observation,
+    Refusal,
+    Traffic,
+)
 from sensor.dns_shapes import DnsShapes
 from sensor.extract.dns import DnsMessage
 from sensor.flow import NEVER_NS
@@ -36,6 +46,7 @@ _DNS_CNAME: Final = Evidence.DNS_CNAME
 _DNS: Final = Kind.DNS
 _BLOCKED: Final = FlowState.BLOCKED
 _ATTEMPTED: Final = FlowState.ATTEMPTED
+_REFUSED: Final = Refusal.DNS
 
 _Key = tuple[bytes, int, bytes, int, int, str, int]
 
@@ -203,6 +214,7 @@ class DnsTransactions:
             five_tuple=transaction.five_tuple,
             indicators=tuple(found),
             state=_BLOCKED if _is_blocked(dns) else _ATTEMPTED,
+            refusal=_REFUSED if dns.rcode in _REFUSALS else None,
             dns=dns,
             interface=transaction.interface,
             traffic=Traffic(transaction.octets_out, transaction.octets_in, transaction.packets, transaction.last_ns),

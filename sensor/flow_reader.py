@@ -32,8 +32,8 @@ _RST: Final = int(TcpFlag.RST)
 _ACK: Final = int(TcpFlag.ACK)
 _SYN_FIN_RST: Final = _SYN | _FIN | _RST
 _FIN_RST: Final = _FIN | _RST
+_SYN_RST_ACK: Final = _SYN | _RST | _ACK
 _NOT_FIRST: Final = _ACK | _FIN | _RST
-_TCP: Final = Transport.TCP
 _UDP: Final = Transport.UDP
 _MAX_ALARMS: Final = 3  # a flow
 _ALARM_SLACK: Final = 16_384  # alarms of heads that are gone, before they are cleared away
@@ -108,7 +108,8 @@ class FlowReader:
         if segment.flags & _FIN_RST:
             flow.closed |= BOTH if segment.flags & _RST else 1 << side
         head = flow.head
-        if head is None or (segment.flags & _SYN and is_refused(flow, side, segment)):
+        is_dropped = not segment.flags & _SYN_RST_ACK  # by its receiver (RFC 9293 section 3.10.7.4)
+        if head is None or is_dropped or (segment.flags & _SYN and is_refused(flow, side, segment)):
             return observations
         if segment.flags & _SYN_FIN_RST or (segment.wire_payload_octets and not flow.quiet >> side & 1):
             self._kept.add(flow.number, packet)

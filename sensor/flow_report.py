@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from rules.observation import Evidence, FlowState, Indicator, Kind, NameSource, Observation
+from rules.observation import Evidence, FlowState, Indicator, Kind, NameSource, Observation, Refusal
 from sensor.correlate import ToldNames
 from sensor.flow import Flow, FlowHead, Report, Side
 
@@ -98,12 +98,14 @@ def _observation(  # noqa: PLR0917 - the parts of one report
         five_tuple=five_tuple,
         indicators=indicators,
         state=state,
+        refusal=_refusal(head, initiator) if state is _BLOCKED else None,
         hello=head.sides[initiator].facts.hello or head.sides[1 - initiator].facts.hello,
         told=told,
         name_source=NameSource.NO_DNS_SEEN if via_proxy else _name_source(flow, five_tuple.src, indicators, told_names),
         interface=head.interface,
         traffic=flow.traffic(initiator),
         via_proxy=via_proxy,
+        asked_port=head.sides[initiator].facts.asked_port,
     )
 
 
@@ -147,6 +149,16 @@ def _state(head: FlowHead, initiator: int) -> FlowState:
     if reply.has_reset or head.unreachable == initiator or is_unanswered:
         return _BLOCKED
     return _ATTEMPTED
+
+
+def _refusal(head: FlowHead, initiator: int) -> Refusal | None:
+    """Return what said no to a flow that is blocked, None where nobody answered."""
+    reply = head.sides[1 - initiator]
+    if reply.payload_octets:
+        return Refusal.PROXY
+    if reply.has_reset:
+        return Refusal.RESET
+    return Refusal.UNREACHABLE if head.unreachable == initiator else None
 
 
 def _is_real_reply(request: Side, reply: Side) -> bool:

@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 
 import msgspec
 
-from rules.event import Event, duration_ms, make_event, uuid7, with_source
+from rules.event import Event, Origin, duration_ms, make_event, uuid7, with_source
 from rules.observation import NO_TRAFFIC, FlowState, Kind, Observation, Traffic
 from rules.source import NOBODY, Source
 from sensor.detection import Detection
@@ -56,7 +56,7 @@ class _Window:
         is_heard = observation.traffic.octets_in > before.octets_in
         state = FlowState.LIVE if is_heard else FlowState.BLOCKED
         if observation.state is state is not self.event.state:
-            self.event = msgspec.structs.replace(self.event, state=state)
+            self.event = msgspec.structs.replace(self.event, state=state, refusal=None)
 
 
 def _new_id(detection: Detection) -> str:
@@ -72,7 +72,7 @@ class Reporter:
 
     def __init__(
         self,
-        sensor_id: str,
+        origin: Origin,
         window_ns: int = WINDOW_NS,
         max_windows: int = MAX_WINDOWS,
         *,
@@ -84,7 +84,7 @@ class Reporter:
         self.events = 0
         self.windows_evicted = 0
         self.sightings_evicted = 0
-        self._sensor_id = sensor_id
+        self._origin = origin
         self._window_ns = window_ns
         self._max_windows = max_windows
         self._update_ns = update_ns
@@ -181,7 +181,7 @@ class Reporter:
             self.windows_evicted += 1
             reports.extend(self._end(self._windows.popitem(last=False)[1], now_ns))
         observation = detection.observation
-        event = make_event(observation, detection.verdict, self._make_id(detection), self._sensor_id)
+        event = self._event(detection, self._make_id(detection))
         event = msgspec.structs.replace(event, sensor_loss=self._losses.around(event.first_seen_ns))
         first_ns = observation.observed_at_ns
         window = _Window(event, now_ns, now_ns, 1, first_packet_ns=first_ns, last_seen_ns=event.last_seen_ns)
@@ -196,7 +196,7 @@ class Reporter:
 
     def _restate(self, window: _Window, detection: Detection, now_ns: int) -> list[Event]:
         old = window.event
-        new = make_event(detection.observation, detection.verdict, old.event_id, self._sensor_id)
+        new = self._event(detection, old.event_id)
         if window.source != NOBODY:
             excepted = new.exception_id or window.exception_id
             new = msgspec.structs.replace(with_source(new, window.source), exception_id=excepted)
@@ -210,6 +210,9 @@ class Reporter:
             sensor_loss=old.sensor_loss,
         )
         return [self._with_evidence(event, detection) for event in self._counters(window, now_ns)]
+
+    def _event(self, detection: Detection, event_id: str) -> Event:
+        return make_event(detection.observation, detection.verdict, event_id, self._origin, detection.basis)
 
     def _with_evidence(self, event: Event, detection: Detection) -> Event:
         """Return the report with the packets that its statement rests on; windows do not keep them."""

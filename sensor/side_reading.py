@@ -8,7 +8,7 @@ from rules.observation import Evidence, Indicator, Kind
 from sensor.decode import Datagram, Segment, TcpFlag
 from sensor.errors import NeedMoreData
 from sensor.extract.handshake import read_handshake
-from sensor.extract.quic import QuicInitialReader, is_quic_initial
+from sensor.extract.quic import QuicInitialReader, is_long_initial, is_quic_initial
 from sensor.extract.stream import StreamFacts, hello_indicators, read_stream
 from sensor.flow import Side
 from sensor.reassembly import StreamHead
@@ -96,7 +96,7 @@ def take_datagram(side: Side, other: Side, datagram: Datagram) -> None:
         return
     if side.quic is None:
         _take_handshake(side, other, datagram)
-    elif is_initial:
+    elif is_initial or is_long_initial(datagram.payload):
         _take_initial(side, side.quic, datagram)
 
 
@@ -105,9 +105,9 @@ def _take_handshake(side: Side, other: Side, datagram: Datagram) -> None:
         return
     found = read_handshake(datagram.payload, datagram.dst, datagram.dst_port, other.facts.token)
     if found is not None:
-        tell = Indicator(Evidence.PROTOCOL, found.protocol)
-        side.learn(StreamFacts((tell,), protocol=found.protocol, token=found.token))
-        side.is_read = True
+        tells = (Indicator(Evidence.PROTOCOL, found.protocol),) if found.protocol else ()
+        side.learn(StreamFacts(tells, protocol=found.protocol, token=found.token))
+        side.is_read = bool(found.protocol)
 
 
 def _take_initial(side: Side, quic: QuicInitialReader, datagram: Datagram) -> None:

@@ -33,7 +33,9 @@ class _Followed:
         if traffic == observation.traffic:
             return False
         state = self._state(observation, traffic)
-        self.detection = replace(self.detection, observation=replace(observation, traffic=traffic, state=state))
+        refusal = observation.refusal if state is observation.state else None
+        renewed = replace(observation, traffic=traffic, state=state, refusal=refusal)
+        self.detection = replace(self.detection, observation=renewed)
         return True
 
     def _state(self, observation: Observation, traffic: Traffic) -> FlowState:

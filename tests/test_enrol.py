@@ -95,7 +95,7 @@ def test_a_new_host_becomes_a_sensor(tmp_path: Path) -> None:
                 query = dns_query("connect.ngrok-agent.com", ident=7)
                 wire.send(udp(0, ("10.9.0.7", 5000, RESOLVER, 53), query).data)
                 wait_until(lambda: [row.src_ip for row in store.events(EventFilter(from_ns=0), 9)] == ["10.9.0.7"], 60)
-                wait_until(store.sensors, 20)
+                wait_until(store.sensors, 40)
         (enrolled, own_token) = store.tokens()
         (sensor,) = store.sensors()
         assert enrolled.revoked_at_ns is not None

@@ -1,23 +1,30 @@
 """Every trap of the field: what hides a tunnel, what only looks like one, and what the program makes of each."""
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 import tricks
+from crafted import write_pcap
 from observations import NOW_NS
-from trap import Trap, Verdicts
+from trap import Trap, Verdict
 from traps import DETECTED
-from traps_unseen import QUIET, UNSEEN
+from traps_quiet import QUIET
+from traps_unseen import UNSEEN
 
+import sensor.capture.file
 from rules.catalogue import load_catalogue
 from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
+from sensor.capture.file import open_capture
+from sensor.capture.heads import IS_COMPILED
 from sensor.detect import Detector
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 
 DETECTION = Path(__file__).parents[1] / "docs" / "detection.md"
+COMPILED = pytest.mark.skipif(not IS_COMPILED, reason="there was no compiler at install")
 EVERY = (*DETECTED, *UNSEEN, *QUIET)
 HEADINGS = (("## Evasions: detected, how", DETECTED), ("## Cannot be seen, why", UNSEEN), ("## No alarm, why", QUIET))
 
@@ -29,17 +36,38 @@ def ruleset(pin: str) -> Ruleset:
     return Ruleset(catalogue, parse_policy(text, "policy.toml", catalogue, NOW_NS))
 
 
-def verdicts(packets: list[Packet], pin: str = "") -> Verdicts:
-    """What is said of each flow and look-up in the end, as (verdict, service, role)."""
+def verdicts(batches: Iterable[list[Packet]], pin: str = "") -> list[Verdict]:
+    """What is said of each flow and look-up in the end."""
     detector = Detector(Pipeline(), lambda: ruleset(pin))
-    found = detector.feed(packets) + detector.flush()
+    found = [row for packets in batches for row in detector.feed(packets)] + detector.flush()
     last = {row.observation.key: row.verdict for row in found}
-    return {(row.outcome.value, row.service, row.role.value) for row in last.values()}
+    return [(row.outcome.value, row.service, row.role.value) for row in last.values()]
+
+
+def heads(path: Path) -> Iterator[list[Packet]]:
+    """What is handed on of a file: the heads of its flows."""
+    with open_capture(str(path), heads_only=True) as source:
+        while (packets := source.read()) is not None:
+            yield packets
 
 
 @pytest.mark.parametrize("trap", [pytest.param(row, id=row.name) for row in EVERY])
 def test_a_trap_gives_the_verdicts_that_the_documentation_says(trap: Trap) -> None:
-    assert verdicts(trap.packets(), trap.pin) == trap.expected
+    found = verdicts([trap.packets()], trap.pin)
+    assert set(found) == trap.expected
+    assert trap.verdicts in (0, len(found))
+
+
+@pytest.mark.parametrize("is_compiled", [pytest.param(True, marks=COMPILED, id="compiled"), False])
+@pytest.mark.parametrize("trap", [pytest.param(row, id=row.name) for row in EVERY])
+def test_it_gives_the_same_where_only_heads_of_flows_are_read(
+    trap: Trap, is_compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensor.capture.file, "IS_COMPILED", is_compiled)
+    write_pcap(tmp_path / "trap.pcap", trap.packets())
+    found = verdicts(heads(tmp_path / "trap.pcap"), trap.pin)
+    assert set(found) == trap.expected
+    assert trap.verdicts in (0, len(found))
 
 
 @pytest.mark.parametrize(("heading", "traps"), HEADINGS)

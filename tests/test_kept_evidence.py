@@ -77,5 +77,6 @@ def test_tshark_reads_it_with_its_comments(tmp_path: Path) -> None:
     fields = [part for name in ("tls.handshake.extensions_server_name", "frame.comment") for part in ("-e", name)]
     argv = ["tshark", "-r", str(path), "-Y", "tls.handshake.type == 1", "-T", "fields", *fields]
     done = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60)
+    assert event.tls_sni
     assert event.tls_sni in done.stdout
     assert event.reasons[0].detail in done.stdout

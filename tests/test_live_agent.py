@@ -261,8 +261,9 @@ def take_update(state: Path, version: str) -> None:
     shutil.copytree(RULES / "services", source / "services")
     shared = (RULES / "shared_infrastructure.toml").read_text()
     (source / "shared_infrastructure.toml").write_text(shared.replace(load_catalogue().version, version))
-    for argv in (
+    steps: tuple[list[str | Path], ...] = (
         ["sign", source, "--key", private, "--output", bundle],
         ["update", bundle, "--key", public, "--state", state],
-    ):
+    )
+    for argv in steps:
         subprocess.run([sys.executable, "-m", "molecatcher", "catalogue", *argv], check=True, capture_output=True)

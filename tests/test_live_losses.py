@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from cable import send_frames
 from frames import udp
@@ -38,7 +39,7 @@ def test_what_a_stopped_sensor_lost_is_said_everywhere(tmp_path: Path) -> None:
         running(world, folder / "state", "--interface", "eth0") as job,
     ):
 
-        def sensor() -> dict[str, object]:
+        def sensor() -> dict[str, Any]:
             (found,) = get_json(world.monitor, f"{BASE}/v1/sensors")["items"]
             return dict(found)
 

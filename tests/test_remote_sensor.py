@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cable import Wire, open_wire
@@ -15,13 +15,14 @@ from frames import RESOLVER, dns_query, udp
 from free_ports import free_port
 from installation import Installation, add_token, wait_until
 from netns import needs_root
+from servers import running
 from stand_ins import make_certificate
 
 from api.access.config import AccessConfig
 from api.app import create_app
-from api.sensor_rules import SensorRules
-from api.server import ApiServer, ListenAddress, Reach, bind
-from api.tls import Certificate
+from api.policy.sensor_rules import SensorRules
+from api.serving.server import ApiServer, ListenAddress, Reach, bind
+from api.serving.tls import Certificate
 from db.store import open_store
 from db.values import EventFilter, TokenScope
 from db.workflow_values import StoredDecision
@@ -41,14 +42,8 @@ def api(installation: Installation, wire: Wire, pem: Path, port: int) -> Iterato
     app = create_app(installation.context(), AccessConfig(require=True, hosts=("localhost",)))
     listener = wire.sensor.call(bind, ListenAddress("127.0.0.1", port))
     server = ApiServer(app, listener, Certificate(pem, None), reach=Reach.EVERYTHING)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_until(lambda: server.is_started)
+    with running(server):
         yield
-    finally:
-        server.stop()
-        thread.join(10)
 
 
 @contextmanager
@@ -114,7 +109,7 @@ def test_the_policy_comes_from_the_api_and_stays_while_it_is_away(tmp_path: Path
 
 
 def decide(installation: Installation, decision: Decision) -> None:
-    who = {"owner": "o", "reason": "r", "changed_by": "alice", "changed_at_ns": 0}
+    who: dict[str, Any] = {"owner": "o", "reason": "r", "changed_by": "alice", "changed_at_ns": 0}
     installation.store.policy.decide_service(StoredDecision(service="ngrok", decision=decision, **who))
 
 
@@ -138,9 +133,9 @@ def test_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
             with api(installation, wire, pem, port):
                 ask(wire, range(1, 6))
                 wait_until(lambda: len(seen(installation)) == 5, 40)
-                wait_until(store.sensors, 20)
+                wait_until(store.sensors, 40)
             ask(wire, range(6, 11))
-            wait_until(lambda: spooled(tmp_path), 20)
+            wait_until(lambda: spooled(tmp_path), 40)
             process.kill()
             process.wait(10)
         with sensor(wire, tmp_path, port), api(installation, wire, pem, port):

@@ -7,11 +7,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from chrome import headless_chrome, needs_chrome
+from chrome import console_log, headless_chrome, needs_chrome
 from main_job import BASE, open_folder, running, wait_for
 from netns import needs_root
 from past_week import add_past_week
@@ -63,14 +63,14 @@ def test_an_agent_appears_on_the_open_page(world: Internet, folder: Path, tmp_pa
         headless_chrome(tmp_path / "profile") as browser,
     ):
         browser.get(BASE)
-        page = lambda: browser.find_element(By.TAG_NAME, "main").text  # noqa: E731 - read anew at each look
+        page: Callable[[], str] = lambda: browser.find_element(By.TAG_NAME, "main").text  # noqa: E731 - read anew at each look
         assert "Cloudflare" in page()
         assert "The last seven days" in page()
         assert "192.0.2.2" not in page()
         with world.agent(), world.agent(SANCTIONED):
             wait_for(lambda: "192.0.2.2" in page(), 10)
         wait_for(lambda: SANCTIONED in page(), 10)
-        assert not [row for row in browser.get_log("browser") if row["level"] == "SEVERE"]
+        assert not [row for row in console_log(browser) if row["level"] == "SEVERE"]
         if picture := os.environ.get("MOLECATCHER_SCREENSHOT"):
             browser.set_window_size(1280, 1400)
             browser.save_screenshot(picture)

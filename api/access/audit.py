@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from api.access.control import client_address
 from api.access.principal import Principal, principal_of
-from api.streaming import REQUEST_ID
+from api.serving.streaming import REQUEST_ID
 from db.access_values import ActorKind, AuditEntry, AuditOutcome
 from db.audit import MAX_TEXT, Act, digest_of
 from db.store import Store
@@ -80,18 +80,19 @@ def entry_of(request: Request, who: Principal, action: str, target: str) -> Audi
     )
 
 
-def audit_local(store: Store, now_ns: int, user: str, action: str, target: str) -> None:
-    """Keep what somebody did at this host's command line."""
-    entry = AuditEntry(
-        at_ns=now_ns,
-        actor_kind=ActorKind.LOCAL,
-        actor_id=user,
-        actor_name=user,
-        address="command line",
-        action=action,
-        target=target,
+def local_act(now_ns: int, user: str, action: str, target: str) -> Act:
+    """Return the act of somebody at this host's command line; a store on behalf of it notes what it changes."""
+    return Act(
+        AuditEntry(
+            at_ns=now_ns,
+            actor_kind=ActorKind.LOCAL,
+            actor_id=user,
+            actor_name=user,
+            address="command line",
+            action=action,
+            target=target,
+        )
     )
-    store.add_audit(entry)
 
 
 def keep(store: Store, entry: AuditEntry) -> None:

@@ -156,4 +156,16 @@ def parse_access(text: str, path: str) -> AccessConfig:
         ) from None
     if config.oidc is not None and not config.public_url:
         raise UnusableAccessConfig(f"{path} cannot be used: [oidc] needs public_url, where browsers come back to")
+    if config.oidc is not None and not _is_private(config.oidc.issuer):
+        raise UnusableAccessConfig(
+            f"{path} cannot be used: the issuer must be an https address; its keys come from there"
+        )
     return config
+
+
+def _is_private(url: str) -> bool:
+    """Tell whether what comes from an address cannot be changed on the way."""
+    parts = urlsplit(url)
+    address = parse_address(parts.hostname or "")
+    is_here = parts.hostname == "localhost" or (address is not None and address.is_loopback)
+    return bool(parts.hostname) and (parts.scheme == "https" or is_here)

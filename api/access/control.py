@@ -1,6 +1,7 @@
 """Finds out who a request comes from, and whether it may change things the way it does."""
 
 import hmac
+from threading import BoundedSemaphore
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -14,11 +15,10 @@ from api.access.principal import LOCAL, Principal, of_session, of_token
 from api.access.rates import Rates
 from api.access.sessions import COOKIE, Sessions, csrf_of
 from api.access.table import Area, Rule
-from api.forms import form_of
 from api.problems import Kind, Problem
-from api.slow_clients import PEER_CERTIFICATE
+from api.requests.forms import form_of
+from api.serving.slow_clients import PEER_CERTIFICATE
 from api.times import NS_PER_S
-from db.access_values import ActorKind
 
 RETRY_AFTER_S = 30
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="molecatcher", charset="UTF-8", Bearer realm="molecatcher"'}
@@ -38,6 +38,7 @@ class AccessControl:
         self.sessions = sessions
         self.rates = Rates(config.limits.known, config.limits.unknown)
         self.tries = Rates(break_glass.TRIES, break_glass.TRIES)
+        self.trying = BoundedSemaphore(break_glass.AT_ONCE)
 
     def change(self, config: AccessConfig) -> None:
         """Judge by another configuration from now on; counts of requests begin anew where their limits changed."""
@@ -101,9 +102,7 @@ class AccessControl:
         Raises:
             Problem: it was not.
         """
-        if principal.kind is ActorKind.TOKEN:
-            return
-        self.require_same_origin(request)
+        self.require_same_origin(request)  # of tokens too: browsers send those that were typed in (HTTP Basic) again
         if principal.session is not None:
             expected = csrf_of(request.cookies[COOKIE])
             given = request.headers.get("x-csrf-token") or await _form_value(request, "csrf")

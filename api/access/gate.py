@@ -15,8 +15,9 @@ from api.access.principal import NOBODY, Principal, principal_of
 from api.access.table import ACTIONS, DEEDS, Rule, rule_of
 from api.caller import SCOPE_KEY, Caller
 from api.problems import Kind, Problem
-from api.streaming import ANSWER_HEADERS
+from api.serving.streaming import ANSWER_HEADERS
 from db.access_values import ActorKind, AuditOutcome
+from db.errors import DbError
 from db.values import Token
 from rules.profiles import DEFAULT_PROFILE
 
@@ -54,13 +55,32 @@ async def authorize(request: Request) -> None:
         begin_act(request, principal, action, target)
     elif deed := DEEDS.get(f"{request.method} {request.scope['route'].path}"):
         await run_in_threadpool(audit, request, deed, target)  # first: what cannot be noted does not happen
+        begin_act(request, principal, deed, target)
+
+
+async def is_still_known(request: Request) -> bool:
+    """Tell whether whoever a long answer goes to would be let in again: a token or session may have ended meanwhile.
+
+    While that cannot be found out, it is taken to be so.
+    """
+    rule = rule_of(request)
+    try:
+        return (await _find(request, rule, access_of(request))).may(rule)
+    except Problem as problem:
+        return problem.kind is not Kind.NOT_KNOWN
+    except DbError:
+        return True
+
+
+async def _find(request: Request, rule: Rule, control: AccessControl) -> Principal:
+    if control.is_in_memory(request):  # a change of threads costs more than to look
+        return control.identify(request, rule)
+    return await run_in_threadpool(control.identify, request, rule)
 
 
 async def _identify(request: Request, rule: Rule, control: AccessControl) -> Principal:
     try:
-        if control.is_in_memory(request):  # a change of threads costs more than to look
-            return control.identify(request, rule)
-        return await run_in_threadpool(control.identify, request, rule)
+        return await _find(request, rule, control)
     except Problem as problem:
         if problem.kind is Kind.NOT_KNOWN:
             control.rates.count_unknown(client_address(request))

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeyFlexible
 
 from api.errors import RefusedLogout
 
@@ -30,7 +30,7 @@ class LogoutToken(msgspec.Struct, frozen=True):
 
 
 def read_logout_token(
-    text: str, keys: KeySet, algorithms: Sequence[str], *, issuer: str, client_id: str, now_s: int
+    text: str, keys: KeyFlexible, algorithms: Sequence[str], *, issuer: str, client_id: str, now_s: int
 ) -> LogoutToken:
     """Return what a logout token says.
 

@@ -1,7 +1,8 @@
 """Sign-in through the organisation's OpenID provider: authorization code with PKCE, and a rule for how strong it was.
 
-The provider's description and keys are asked for when they are needed and kept for an hour. What a sign-in has to
-remember until the browser comes back travels in a signed cookie of the same browser.
+The provider's description and keys are asked for when they are needed and kept for an hour, and asked for again when a
+token is signed by a key that is not among them. What a sign-in has to remember until the browser comes back travels in
+a signed cookie of the same browser.
 """
 
 import base64
@@ -11,7 +12,8 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +25,7 @@ from authlib.integrations.requests_client import OAuth2Session
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import GuestProtocol, KeySet
 
 from api.access.config import OidcConfig, StepUpConfig
 from api.access.logout_token import MAX_TEXT, LogoutToken, read_logout_token
@@ -35,7 +37,10 @@ from db.access_values import AccessRole
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 TIMEOUT_S = 10.0
 KEPT_S = 3600
+NEW_KEYS_S = 60  # anybody may send a token that names a key of its own
 RETRY_S = 5  # so long one failure answers for all: each attempt holds a thread for seconds
+WAIT_S = 1.0  # for others' attempts
+EXCHANGES = 8  # of codes at once
 SIGN_IN_S = 600
 LEEWAY_S = 60
 MAX_COOKIE = 2048
@@ -77,7 +82,8 @@ class OidcClient:
         self._step_up = step_up
         self._secret = secret
         self._now_ns = now_ns
-        self._asking = threading.Lock()
+        self._asking = threading.BoundedSemaphore()
+        self._exchanging = threading.BoundedSemaphore(EXCHANGES)
         self._metadata: dict[str, Any] = {}
         self._keys: KeySet | None = None
         self._asked_at_s = 0
@@ -133,7 +139,7 @@ class OidcClient:
         described = self._described()
         return read_logout_token(
             logout_token,
-            self._keys or KeySet([]),
+            self._keys_for,
             ALGORITHMS,
             issuer=described["issuer"],
             client_id=self.config.client_id,
@@ -171,9 +177,9 @@ class OidcClient:
     def _claims(self, code: str, sign_in: SignIn) -> Mapping[str, Any]:
         described = self._described()
         try:
-            with self._client() as client:
+            with _taking(self._exchanging), self._client() as client:
                 token = client.fetch_token(described["token_endpoint"], code=code, code_verifier=sign_in.verifier)
-            decoded = jwt.decode(token["id_token"], self._keys or KeySet([]), algorithms=list(ALGORITHMS))
+            decoded = jwt.decode(token["id_token"], self._keys_for, algorithms=list(ALGORITHMS))
             options = {
                 "iss": {"essential": True, "value": described["issuer"]},
                 "aud": {"essential": True, "value": self.config.client_id},
@@ -187,10 +193,19 @@ class OidcClient:
 
     def _described(self) -> Mapping[str, Any]:
         """Return the provider's description, with its keys read."""
-        with self._asking:
+        with _taking(self._asking):
             if not self._metadata or abs(self._now_s() - self._asked_at_s) >= KEPT_S:
                 self._ask()
             return self._metadata
+
+    def _keys_for(self, token: GuestProtocol) -> KeySet:
+        """Return the provider's keys, those of now where none kept is the token's."""
+        kid = token.headers().get("kid")
+        with _taking(self._asking):
+            is_known = self._keys is not None and any(key.kid == kid for key in self._keys)
+            if not is_known and abs(self._now_s() - self._asked_at_s) >= NEW_KEYS_S:
+                self._ask()
+            return self._keys or KeySet([])
 
     def _ask(self) -> None:
         if time.monotonic() - self._failed_at_s < RETRY_S:
@@ -213,10 +228,9 @@ class OidcClient:
         return answer.json()
 
     def _client(self) -> OAuth2Session:
-        secret_file = self.config.client_secret_file
         client = OAuth2Session(
             self.config.client_id,
-            Path(secret_file).read_text().strip() if secret_file else None,
+            self._client_secret(),
             scope=" ".join(self.config.scopes),
             redirect_uri=self._redirect_uri,
             code_challenge_method="S256",
@@ -224,6 +238,15 @@ class OidcClient:
         )
         client.verify = self.config.ca_file or True
         return client
+
+    def _client_secret(self) -> str | None:
+        secret_file = self.config.client_secret_file
+        try:
+            return Path(secret_file).read_text().strip() if secret_file else None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RefusedSignIn(
+                f"client_secret_file of the access file cannot be read ({type(error).__name__})"
+            ) from error
 
     def _seal(self, sign_in: SignIn) -> str:
         payload = base64.urlsafe_b64encode(msgspec.json.encode(sign_in)).decode()
@@ -243,6 +266,21 @@ class OidcClient:
 
     def _now_s(self) -> int:
         return self._now_ns() // NS_PER_S
+
+
+@contextmanager
+def _taking(place: threading.BoundedSemaphore) -> Iterator[None]:
+    """Hold a place among those who wait for the provider: a silent one must not hold every thread.
+
+    Raises:
+        RefusedSignIn: there is none.
+    """
+    if not place.acquire(timeout=WAIT_S):
+        raise RefusedSignIn("the provider takes long to answer: try again in a minute")
+    try:
+        yield
+    finally:
+        place.release()
 
 
 def local_target(text: str) -> str:

@@ -64,8 +64,9 @@ def _client(headers: Headers, config: ProxyConfig) -> str:
 
 
 def _last(said: str, hops: int) -> list[str]:
-    """Return the last addresses of a header, as they are compared; none if it is not there."""
-    return [_bare(part).lower() for part in said.split(",")][-hops:] if said else []
+    """Return the last addresses of a header, each in its usual form; none if it is not there."""
+    bare = [_bare(part) for part in said.split(",")][-hops:] if said else []
+    return [str(parse_address(part) or part.lower()) for part in bare]
 
 
 def is_trusted(text: str, config: ProxyConfig) -> bool:
@@ -91,8 +92,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _bare(text: str) -> str:
-    """Return an address without port and brackets."""
-    text = text.strip()
+    """Return an address without port, brackets and quotes."""
+    text = text.strip().strip('"')
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text

@@ -169,6 +169,11 @@ _CHANGES = {
     "webhook_source.create": ("POST /v1/webhook-sources",),
     "webhook_source.delete": ("DELETE /v1/webhook-sources/{source_id}",),
     "service.delete": ("DELETE /v1/services/{service_id}",),
+    "token.create": ("POST /v1/tokens",),
+    "token.rotate": ("POST /v1/tokens/{token_id}/rotate",),
+    "token.revoke": ("POST /v1/tokens/{token_id}/revoke",),
+    "session.revoke": ("POST /v1/sessions/{session_id}/revoke",),
+    "sensor.enrol": ("POST /v1/sensors:enrol",),
 }
 _DEEDS = {
     "demonstration.create": ("POST /v1/demonstration",),

@@ -1,9 +1,13 @@
 """Events in the Common Event Format (CEF 0), one a line, as ArcSight, QRadar and Sentinel read it."""
 
+from rules.direction import Direction
 from rules.event import Event
 from rules.verdict import Severity
 
 SEVERITIES = {Severity.INFORMATIONAL: 1, Severity.LOW: 3, Severity.MEDIUM: 6, Severity.HIGH: 8}
+
+
+DIRECTIONS = {Direction.INBOUND: 0, Direction.OUTBOUND: 1}  # there is no number for anything else
 
 
 def write(event: Event, version: str) -> bytes:
@@ -27,8 +31,11 @@ def _extension(event: Event) -> list[tuple[str, object]]:
         ("start", event.first_seen_ns // 1_000_000),
         ("end", event.last_seen_ns // 1_000_000),
         ("externalId", event.event_id),
-        ("dvchost", event.sensor_id),
-        ("deviceDirection", 1),
+        ("deviceCustomDate1Label", "received" if event.received_at_ns else None),
+        ("deviceCustomDate1", event.received_at_ns and event.received_at_ns // 1_000_000),
+        ("dvchost", event.sensor_name or event.sensor_id),
+        ("deviceExternalId", event.sensor_id),
+        ("deviceDirection", DIRECTIONS.get(event.direction) if event.direction else None),
         ("deviceInboundInterface", event.interface),
         ("src", event.src_ip),
         ("spt", event.src_port),
@@ -53,6 +60,12 @@ def _extension(event: Event) -> list[tuple[str, object]]:
         ("cs2", event.ja4),
         ("cs3Label", "exception" if event.exception_id else None),
         ("cs3", event.exception_id),
+        ("cs4Label", "rule" if event.rule_id else None),
+        ("cs4", event.rule_id),
+        ("cs5Label", "policy" if event.policy_digest else None),
+        ("cs5", event.policy_digest),
+        ("cs6Label", "site" if event.site else None),
+        ("cs6", event.site),
         ("cn1Label", "confidence"),
         ("cn1", event.confidence),
         ("msg", "; ".join(reason.detail for reason in event.reasons)),

@@ -4,13 +4,14 @@ from typing import Final
 
 import msgspec
 
+from api.exports.dns_names import rcode_name, type_name
 from rules.event import Event, rfc3339
 from rules.observation import Action, Kind
 from rules.verdict import Outcome, Severity
 
 ECS_VERSION: Final = "8.11.0"
 SEVERITIES = {Severity.INFORMATIONAL: 10, Severity.LOW: 25, Severity.MEDIUM: 50, Severity.HIGH: 75}
-TYPES = {Action.OBSERVED: (), Action.BLOCKED: ("denied",), Action.ALLOWED: ("allowed",)}
+TYPES = {Action.OBSERVED: (), Action.BLOCKED: ("denied",), Action.REJECTED: ("denied",), Action.ALLOWED: ("allowed",)}
 
 
 def write(event: Event, version: str) -> bytes:
@@ -27,12 +28,18 @@ def write(event: Event, version: str) -> bytes:
         "network": {
             "transport": event.transport.value,
             "application": event.service,
+            "direction": event.direction or "unknown",
             "bytes": event.bytes_out + event.bytes_in,
             "packets": event.packets,
         },
-        "rule": {"name": event.service, "category": event.service_category, "ruleset": "molecatcher"},
-        "observer": {"vendor": "Molecatcher", "product": "Molecatcher", "version": version, "name": event.sensor_id}
-        | ({"ingress": {"interface": {"name": event.interface}}} if event.interface else {}),
+        "rule": {
+            "id": event.rule_id,
+            "version": event.rule_version,
+            "name": event.service,
+            "category": event.service_category,
+            "ruleset": "molecatcher",
+        },
+        "observer": _observer(event, version),
         "user": {"name": event.src_user},
         "process": {
             "name": event.src_process,
@@ -53,6 +60,9 @@ def write(event: Event, version: str) -> bytes:
             "role": event.role.value,
             "state": event.state.value,
             "confidence": str(event.confidence),
+            "refusal": event.refusal,
+            "policy_digest": event.policy_digest,
+            "alpn": ",".join(event.alpn),
             "exception_id": event.exception_id,
         },
     }
@@ -71,8 +81,21 @@ def _event(event: Event) -> dict[str, object]:
         "severity": SEVERITIES[event.severity],
         "start": rfc3339(event.first_seen_ns),
         "end": rfc3339(event.last_seen_ns),
+        "ingested": rfc3339(event.received_at_ns) if event.received_at_ns else None,
         "duration": event.duration_ms * 1_000_000,
         "reason": event.reasons[0].detail if event.reasons else None,
+    }
+
+
+def _observer(event: Event, version: str) -> dict[str, object]:
+    return {
+        "vendor": "Molecatcher",
+        "product": "Molecatcher",
+        "version": version,
+        "serial_number": event.sensor_id,
+        "name": event.sensor_name or event.sensor_id,
+        "geo": {"name": event.site},
+        "ingress": {"interface": {"name": event.interface}},
     }
 
 
@@ -84,7 +107,8 @@ def _dns(event: Event) -> dict[str, object]:
     if event.kind is not Kind.DNS:
         return {}
     return {
-        "question": {"name": event.dns_query},
+        "question": {"name": event.dns_query, "type": type_name(event.dns_type)},
+        "response_code": rcode_name(event.dns_rcode),
         "answers": [{"data": answer} for answer in event.dns_answers],
     }
 

@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from api.exports.dns_names import type_name
+from rules.direction import Direction
 from rules.event import Event
 from rules.observation import Action, FlowState, Kind
 from rules.verdict import Outcome, Severity
@@ -18,8 +20,19 @@ DNS_ACTIVITY: Final = 4003
 DNS_QUERY, DNS_TRAFFIC = 1, 6
 SEVERITIES = {Severity.INFORMATIONAL: 1, Severity.LOW: 2, Severity.MEDIUM: 3, Severity.HIGH: 4}
 ACTIVITIES = {FlowState.ATTEMPTED: 1, FlowState.BLOCKED: 5, FlowState.LIVE: 6}  # Open, Refuse, Traffic
-ACTION_IDS = {Action.OBSERVED: 3, Action.BLOCKED: 2, Action.ALLOWED: 1}  # Observed, Denied, Allowed
-DISPOSITION_IDS = {Action.OBSERVED: 15, Action.BLOCKED: 2, Action.ALLOWED: 1}  # Detected, Blocked, Allowed
+ACTION_IDS = {  # Observed, Denied, Denied, Allowed
+    Action.OBSERVED: 3,
+    Action.BLOCKED: 2,
+    Action.REJECTED: 2,
+    Action.ALLOWED: 1,
+}
+DISPOSITION_IDS = {  # Detected, Blocked, Rejected, Allowed
+    Action.OBSERVED: 15,
+    Action.BLOCKED: 2,
+    Action.REJECTED: 25,
+    Action.ALLOWED: 1,
+}
+DIRECTION_IDS = {None: 0, Direction.INBOUND: 1, Direction.OUTBOUND: 2, Direction.INTERNAL: 3}  # 0 unknown, 3 lateral
 HIGH_CONFIDENCE, MEDIUM_CONFIDENCE = 80, 50
 PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17}
 
@@ -45,17 +58,20 @@ def write(event: Event, version: str) -> bytes:
         "src_endpoint": _source(event),
         "dst_endpoint": {"ip": event.dst_ip, "port": event.dst_port, "hostname": event.dst_name},
         "connection_info": {
-            "direction_id": 2,
+            "direction_id": DIRECTION_IDS[event.direction],
             "protocol_num": PROTOCOL_NUMBERS[event.transport.value],
             "protocol_name": event.transport.value,
         },
         "traffic": {"bytes_out": event.bytes_out, "bytes_in": event.bytes_in, "packets": event.packets},
         "app_name": event.service,
         "actor": _actor(event),
+        "device": _sensor(event),
         "unmapped": {
             "verdict": event.verdict.value,
             "role": event.role.value,
+            "refusal": event.refusal,
             "service_category": event.service_category,
+            "alpn": event.alpn,
             "exception_id": event.exception_id,
             "sensor_loss": event.sensor_loss,
         },
@@ -66,10 +82,11 @@ def write(event: Event, version: str) -> bytes:
 
 
 def _metadata(event: Event, version: str) -> dict[str, object]:
-    return {
+    received = {"logged_time": event.received_at_ns // 1_000_000} if event.received_at_ns else {}
+    return received | {
         "version": OCSF_VERSION,
         "uid": event.event_id,
-        "profiles": ["security_control"],
+        "profiles": ["security_control", "host"],
         "product": {"name": "Molecatcher", "vendor_name": "Molecatcher", "version": version},
         "log_provider": event.sensor_id,
     }
@@ -83,7 +100,22 @@ def _security_control(event: Event) -> dict[str, object]:
         "is_alert": event.verdict is not Outcome.SANCTIONED,
         "confidence_score": event.confidence,
         "confidence_id": level,
+        "firewall_rule": _rule(event) if event.rule_id else None,
+        "policy": {"name": "molecatcher", "version": event.policy_digest} if event.policy_digest else None,
     }
+
+
+def _rule(event: Event) -> dict[str, object]:
+    known = {"uid": event.rule_id, "name": event.service, "version": event.rule_version}
+    return {name: value for name, value in known.items() if value}
+
+
+def _sensor(event: Event) -> dict[str, object]:
+    """Return what saw it."""
+    device: dict[str, object] = {"uid": event.sensor_id, "type_id": 0}
+    if event.sensor_name:
+        device["name"] = event.sensor_name
+    return device | ({"location": {"desc": event.site}} if event.site else {})
 
 
 def _source(event: Event) -> dict[str, object]:
@@ -107,8 +139,10 @@ def _dns_activity(event: Event) -> int:
 
 def _dns(event: Event) -> dict[str, object]:
     answers = [{"rdata": answer} for answer in event.dns_answers]
-    dns: dict[str, object] = {"query": {"hostname": event.dns_query or ""}, "answers": answers}
-    return dns if event.dns_rcode is None else dns | {"rcode_id": event.dns_rcode}
+    record_type = type_name(event.dns_type)
+    query = {"hostname": event.dns_query or ""} | ({"type": record_type} if record_type else {})
+    found: dict[str, object] = {"query": query, "answers": answers}
+    return found if event.dns_rcode is None else found | {"rcode_id": event.dns_rcode}
 
 
 def _tls(event: Event) -> dict[str, object]:

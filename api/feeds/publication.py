@@ -1,6 +1,7 @@
 """Rendered lists, kept: each snapshot is written out once per format, and pulled many times from the same bytes."""
 
 import hashlib
+import math
 import threading
 import time
 import zlib
@@ -24,7 +25,6 @@ ETAG_DIGITS = 32
 GZIP_LEVEL = 4  # 0.3 s for a million names; 6 takes 1.7 s and 9 takes 13 s to save nothing
 GZIP_WINDOW = 31  # the largest, with a header of gzip (RFC 1952)
 MAX_KEPT_OCTETS = 256 * 1024 * 1024
-LONGEST_PREPARATION_S = 20.0  # what is new may block less than what is in force meanwhile
 CHECKSUMS = ("md5", "sha256")  # against damage, not against malice
 NOBODY_NAME, NOBODY_ADDRESS = "empty.invalid", "192.0.2.1"  # RFC 6761 section 6.4, RFC 5737
 
@@ -91,12 +91,11 @@ class Publication:
             and self._kept((list_name, feed_format, profile, comments, False), snapshot) is not None
         )
 
-    def prepare(self, snapshot: Snapshot, formats: Collection[FeedFormat]) -> None:
+    def prepare(self, snapshot: Snapshot, formats: Collection[FeedFormat], until_s: float = math.inf) -> None:
         """Render a state that will be in force, in `formats`, each as the state before it was asked for.
 
-        What takes too long, or has no room, is rendered when it is asked for.
+        What is not begun by `until_s` (monotonic clock), or has no room, is rendered when it is asked for.
         """
-        until_s = time.monotonic() + LONGEST_PREPARATION_S
         wanted = [(snapshot.list_name, feed_format, snapshot.profile, True, False) for feed_format in formats]
         asked = [key for key in list(self._editions) if (key[0], key[2]) == (snapshot.list_name, snapshot.profile)]
         for key in dict.fromkeys([*wanted, *(key for key in asked if key[1] in formats and not key[4])]):

@@ -1,5 +1,6 @@
 """Filters as forms: what can be chosen, and a form's query read as the API reads it."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -9,6 +10,7 @@ from starlette.requests import Request
 
 from api.exports import ExportFormat
 from api.page.render import asked
+from api.requests.parameters import WindowQuery
 from api.times import DAY_NS, HOUR_NS
 from db.values import FindingState
 from rules.event import rfc3339
@@ -51,14 +53,17 @@ def filter_of(request: Request) -> dict[str, str]:
     return {name: value for name, value in asked(request).items() if name not in NO_FILTER}
 
 
-def windows_of(request: Request, now_ns: int) -> Links:
-    """Return the same filter with other times to begin at, to the minute, so that addresses do not change at once."""
-    wanted = {name: value for name, value in filter_of(request).items() if name not in {"from", "to"}}
+def windows_of(request: Request, wanted: WindowQuery, now_ns: int) -> Iterator[tuple[str, str, bool]]:
+    """Yield the same filter with other times to begin at, each with its name and whether it is what `wanted` asks for.
+
+    Times are whole minutes, so that addresses do not change at once; one that is a twentieth older is still current.
+    """
+    others = {name: value for name, value in filter_of(request).items() if name not in {"from", "to"}}
     minute_ns = now_ns - now_ns % (HOUR_NS // 60)
-    return tuple(
-        (name, f"{request.url.path}?{urlencode(wanted | {'from': rfc3339(minute_ns - window_ns)})}")
-        for name, window_ns in WINDOWS
-    )
+    age_ns = DAY_NS if wanted.from_ns is None else now_ns - wanted.from_ns
+    for name, window_ns in WINDOWS:
+        is_current = wanted.to_ns is None and abs(age_ns - window_ns) <= window_ns // 20
+        yield name, f"{request.url.path}?{urlencode(others | {'from': rfc3339(minute_ns - window_ns)})}", is_current
 
 
 def exports_of(request: Request) -> Links:

@@ -10,7 +10,7 @@ from api.explained import explained
 from api.page.charts import SPLIT, Chart, make_chart
 from api.page.names import short_names
 from api.page.templates import capitalized
-from api.routes.exceptions import exception_document, exceptions_of_file
+from api.policy.exceptions import exception_document, exceptions_of_file
 from api.times import DAY_NS, HOUR_NS
 from api.veil import Veil
 from db.values import Aggregation, Dimension, EventFilter, Finding, FindingFilter

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from api.context import ApiContext, PolicyStatus
+from api.feeds.pull_log import ConsumerStates
 from api.page.charts import Chart, make_chart
 from api.page.findings import FindingRow, finding_rows
 from api.page.first_steps import Step, first_steps
@@ -11,8 +12,7 @@ from api.page.lists import ListCard, list_cards
 from api.page.names import short_names
 from api.page.sensor_cards import SensorCard, make_card
 from api.page.trends import CHARTED, LEAST_S, Trends, count_trends
-from api.pull_log import ConsumerStates
-from api.sensor_rules import SensorRules
+from api.policy.sensor_rules import SensorRules
 from api.times import HOUR_NS, NS_PER_S
 from api.veil import Veil
 from db.values import Aggregation, Dimension, EventFilter, FindingFilter, FindingState

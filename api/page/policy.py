@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from api.context import ApiContext, PolicyStatus
-from api.routes.blocked import blocked_documents, never_blocked_documents
-from api.routes.exceptions import exception_document, exceptions_of_file
-from api.routes.sanctioned import ingress_documents
+from api.policy.blocked import blocked_documents, never_blocked_documents
+from api.policy.exceptions import exception_document, exceptions_of_file
+from api.policy.sanctioned import ingress_documents
 from db.workflow_values import StoredDecision
-from rules.catalogue import CATEGORIES
+from rules.service import CATEGORIES
 from rules.verdict import Decision
 
 MAX_EXCEPTIONS_SHOWN = 200

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from api.context import ApiContext
-from api.routes.profiles import profile_documents
+from api.policy.profiles import profile_documents
 from rules.blocklist import ListName, count
-from rules.catalogue import CATEGORIES, Trust
 from rules.profiles import FindingUse
+from rules.service import CATEGORIES, Trust
 
 ROLES = (
     ("agent", "names that agents dial"),

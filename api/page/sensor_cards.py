@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from api.page.templates import grouped
-from api.sensor_rules import RulesState
+from api.policy.sensor_rules import RulesState
 from api.times import duration, relative
 from rules.sensor_status import SensorState, SensorStatus
 
@@ -86,7 +86,7 @@ def _alerts(status: SensorStatus) -> Iterator[str]:
     if status.shed:
         yield f"The sensor gave up {_packets(status.shed)} since it started; its log says why"
     if status.flow_map_turnover >= HEARTBEAT_TURNS_OVER:
-        yield "So many flows begin that the kernel forgets them early: more packets are read than need be, none is lost"
+        yield "So many flows begin that the filter forgets them early: more packets are read than need be, none is lost"
     if status.spool_overflow:
         yield f"{grouped(status.spool_overflow)} events were lost because the spool was full"
     if status.pending_events:

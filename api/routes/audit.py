@@ -11,15 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api.access.audit import audit
-from api.access_schemas import AuditPage
 from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import document
 from api.exports.ocsf_audit import ocsf_audit
 from api.openapi import problems
-from api.paging import RowPage, page_of
-from api.queries import Paging, Text, WindowQuery
-from api.streaming import is_headers_only
+from api.requests.paging import RowPage, page_of
+from api.requests.parameters import Paging, Text, WindowQuery
+from api.schemas.access import AuditPage
+from api.serving.streaming import is_headers_only
 from db.access_values import AuditEntry, AuditFilter, AuditOutcome
 
 NDJSON = "application/x-ndjson"

@@ -8,18 +8,16 @@ from starlette.responses import Response
 from api.caller import Who
 from api.context import ApiContext
 from api.dependencies import Context
-from api.documents import document, json_response
+from api.documents import json_response
 from api.openapi import problems
-from api.policy_checks import require_blocked, require_never_blocked
+from api.policy.blocked import blocked_document, blocked_documents, never_blocked_documents
+from api.policy.checks import require_blocked, require_never_blocked
 from api.problems import Kind, Problem
-from api.workflow_queries import BlockedBody
-from api.workflow_schemas import BlockedDocument, BlockedList
+from api.requests.bodies import BlockedBody
+from api.schemas.workflow import BlockedDocument, BlockedList
 from db.policy_store import MAX_BLOCKED
 from db.workflow_values import StoredBlocked
-from rules.errors import InvalidPolicy
 from rules.event import uuid7
-from rules.overlay import read_blocked, read_never_blocked
-from rules.policy import Blocked, PolicyOrigin
 
 router = APIRouter(tags=["lists"])
 NO_ENTRY = "No entry that was made over the API has this id; the list of entries has their ids."
@@ -65,16 +63,6 @@ def allow_blocking(entry_id: EntryId, context: Context) -> Response:
     return _remove(entry_id, context, is_never=True)
 
 
-def blocked_documents(context: ApiContext) -> list[dict[str, object]]:
-    """Return every entry of our own as a document: the policy file's first, then those made over the API."""
-    return _documents(context, context.ruleset().policy.blocked, is_never=False)
-
-
-def never_blocked_documents(context: ApiContext) -> list[dict[str, object]]:
-    """Return every entry that is kept off the lists as a document, in the same order."""
-    return _documents(context, context.ruleset().policy.never_blocked, is_never=True)
-
-
 def _keep(body: BlockedBody, context: ApiContext, who: Who, *, is_never: bool) -> Response:
     now_ns = context.now_ns()
     made = StoredBlocked(
@@ -83,7 +71,7 @@ def _keep(body: BlockedBody, context: ApiContext, who: Who, *, is_never: bool) -
     if not context.store.policy.add_blocked(made):
         raise Problem(Kind.CONFLICT, FULL)
     context.policy_changed()
-    return json_response(_document(made, context), 201)
+    return json_response(blocked_document(made, context), 201)
 
 
 def _remove(entry_id: str, context: ApiContext, *, is_never: bool) -> Response:
@@ -91,42 +79,3 @@ def _remove(entry_id: str, context: ApiContext, *, is_never: bool) -> Response:
         raise Problem(Kind.NOT_FOUND, NO_ENTRY)
     context.policy_changed()
     return Response(status_code=204)
-
-
-def _documents(context: ApiContext, in_force: tuple[Blocked, ...], *, is_never: bool) -> list[dict[str, object]]:
-    in_file = [_file_document(row, context.now_ns()) for row in in_force if row.origin is PolicyOrigin.FILE]
-    return [*in_file, *(_document(row, context) for row in context.store.policy.blocked(is_never=is_never))]
-
-
-def _document(row: StoredBlocked, context: ApiContext) -> dict[str, object]:
-    now_ns, policy = context.now_ns(), context.ruleset().policy
-    active = policy.active_never_blocked(now_ns) if row.is_never else policy.active_blocked(now_ns)
-    members = document(row)
-    del members["is_never"]
-    is_in_force = _what(row, context) in {known.what for known in active}
-    return members | {"origin": PolicyOrigin.DATABASE, "is_in_force": is_in_force}
-
-
-def _what(row: StoredBlocked, context: ApiContext) -> object:
-    """Return what an entry means, None where it cannot be used any more."""
-    rules, table, now_ns = context.ruleset(), row.to_table(), context.now_ns()
-    try:
-        if row.is_never:
-            return read_never_blocked(table, rules.catalogue, now_ns).what
-        return read_blocked(table, rules.policy.sanctions, rules.catalogue, now_ns).what
-    except InvalidPolicy:
-        return None
-
-
-def _file_document(row: Blocked, now_ns: int) -> dict[str, object]:
-    return {
-        "entry_id": None,
-        "origin": row.origin,
-        "is_in_force": row.is_active(now_ns),
-        "entry": row.entry,
-        "owner": row.owner,
-        "reason": row.reason,
-        "expires": row.expires,
-        "created_by": None,
-        "created_at": None,
-    }

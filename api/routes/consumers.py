@@ -8,10 +8,10 @@ from starlette.responses import Response
 
 from api.dependencies import Context
 from api.documents import json_response
-from api.list_schemas import ConsumerPage
+from api.feeds.pull_log import consumers_of
 from api.openapi import problems
-from api.pull_log import consumers_of
-from api.queries import ConsumerQuery
+from api.requests.parameters import ConsumerQuery
+from api.schemas.lists import ConsumerPage
 from db.values import PullRecord
 from rules.blocklist import ListName
 from rules.event import rfc3339

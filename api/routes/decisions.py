@@ -13,15 +13,16 @@ from starlette.responses import Response
 from api.access.gate import profile_of
 from api.access.principal import principal_of
 from api.context import ApiContext
-from api.decisions import DEFAULT_SCOPES, Decision, DecisionStream, Wanted, decisions
 from api.dependencies import Context
 from api.documents import json_response
+from api.feeds.decisions import DEFAULT_SCOPES, Decision, DecisionStream, Wanted, decisions
+from api.feeds.pull_log import Pulled, note_pull
 from api.openapi import problems
 from api.problems import FORBIDDEN, Kind, Problem
-from api.pull_log import Pulled, note_pull
 from db.access_values import ActorKind
 from db.values import Token
-from rules.blocklist import Body, ListName, Snapshot, decode
+from rules.blocklist import Body, ListName, Snapshot
+from rules.list_encoding import decode
 from rules.profiles import DEFAULT_PROFILE
 
 RETRY_AFTER_S = 30
@@ -37,9 +38,10 @@ ApiKey = Annotated[str | None, Header(alias="X-Api-Key", max_length=MAX_KEY)]
 
 
 @router.get("/v1/decisions/stream", response_class=Response, responses=problems(422, 503) | REFUSED)
-def stream_decisions(  # noqa: PLR0917 - the parameters of the original
+def stream_decisions(
     request: Request,
     context: Context,
+    *,
     x_api_key: ApiKey = None,
     startup: Annotated[str, Query(max_length=5)] = "false",
     scopes: Words = "",
@@ -65,9 +67,10 @@ def stream_decisions(  # noqa: PLR0917 - the parameters of the original
 
 
 @router.get("/v1/decisions", response_class=Response, responses=problems(422, 503) | REFUSED)
-def list_decisions(  # noqa: PLR0917 - as above
+def list_decisions(
     request: Request,
     context: Context,
+    *,
     x_api_key: ApiKey = None,
     ip: Annotated[str | None, Query(max_length=64)] = None,
     scope: Annotated[str | None, Query(max_length=16)] = None,
@@ -105,7 +108,7 @@ def earlier_bodies(context: ApiContext, snapshot: Snapshot) -> Iterator[Body]:
 
 
 class _Bouncer(NamedTuple):
-    """Who pulls, in which profile, and the token if it has one."""
+    """Who pulls, in which profile, and the token if it has one; two addresses with one token are two."""
 
     key: str
     profile: str
@@ -118,12 +121,12 @@ def _bouncer(request: Request, key: str | None) -> _Bouncer:
     Raises:
         Problem: Nobody that can be told from others.
     """
-    principal = principal_of(request)
+    principal, address = principal_of(request), request.client.host if request.client else ""
     if principal.kind is not ActorKind.LOCAL:
-        return _Bouncer(principal.id, profile_of(request, principal.token), principal.token)
+        return _Bouncer(f"{principal.id} {address}", profile_of(request, principal.token), principal.token)
     if not key:
         raise Problem(Kind.NOT_ALLOWED, "Send a key.")
-    return _Bouncer(key, DEFAULT_PROFILE, None)
+    return _Bouncer(f"{key} {address}", DEFAULT_PROFILE, None)
 
 
 def _snapshots(context: ApiContext, profile: str, wanted: Wanted) -> tuple[Snapshot, ...]:

@@ -9,7 +9,7 @@ from api.documents import json_response
 from api.openapi import problems
 from api.page.overview import KeptCounts
 from api.problems import Kind, Problem
-from api.schemas import DemonstrationDocument
+from api.schemas.health import DemonstrationDocument
 from rules.event import DEMONSTRATION
 
 router = APIRouter(tags=["demonstration"])

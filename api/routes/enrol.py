@@ -5,16 +5,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.audit import audit
 from api.access.credentials import MAX_TOKENS
 from api.access.principal import principal_of
 from api.access.secrets import digest_of, new_id, new_secret, written
-from api.access_schemas import EnrolledDocument
 from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
+from api.schemas.access import EnrolledDocument
 from db.values import Token, TokenScope
 from rules.event import DEMONSTRATION
 
@@ -43,6 +42,7 @@ def enrol(body: EnrolBody, context: Context, request: Request) -> Response:
     """Exchange an enrolment token for the sensor's own, which is shown this once; the enrolment token is used up.
 
     The new token writes as this sensor and reads its rules, from the addresses that the enrolment token was good from.
+    Every other token of this sensor ends.
     """
     enrolment = principal_of(request).token
     if enrolment is None or enrolment.sensor_id not in {None, body.sensor_id}:
@@ -62,8 +62,7 @@ def enrol(body: EnrolBody, context: Context, request: Request) -> Response:
         digest=digest_of(secret),
         created_at_ns=now_ns,
     )
-    audit(request, "sensor.enrol", body.sensor_id, detail=f"{body.hostname}, token {token.token_id}")
-    if not context.store.exchange_token(enrolment.token_id, token, now_ns, MAX_TOKENS):
+    if not context.store.exchange_token(enrolment, token, now_ns, MAX_TOKENS):
         raise Problem(Kind.CONFLICT, USED)
     return json_response({"sensor_id": body.sensor_id, "token": written(token.token_id, secret)}, 201)
 

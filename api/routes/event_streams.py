@@ -1,6 +1,7 @@
 """Events counted, exported whole, and as they come."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 import msgspec
@@ -8,15 +9,16 @@ from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from api.access.gate import is_still_known
 from api.context import ApiContext
 from api.dependencies import Context, Tail
 from api.documents import json_response
 from api.exports import EXPORTS, ExportFormat
 from api.openapi import problems
 from api.problems import Kind, Problem
-from api.queries import AggregateQuery, EventFilterQuery, ExportQuery
-from api.schemas import AggregateDocument
-from api.streaming import EndlessResponse, is_headers_only, pieces_of, stopping
+from api.requests.parameters import AggregateQuery, EventFilterQuery, ExportQuery
+from api.schemas.events import AggregateDocument
+from api.serving.streaming import EndlessResponse, is_headers_only, pieces_of, stopping
 from api.tail import Wanted
 from api.times import DAY_NS
 from api.veil import Shown, Veil
@@ -24,6 +26,7 @@ from db.values import EventCursor, EventFilter
 from rules.event import rfc3339
 
 MAX_INTERVALS = 2000
+KNOWN_S = 10.0  # so long a stream goes on whose token or session has ended, and until its next frame
 EXPORT_PAGE = 500
 STREAM_EXAMPLE = 'event: event\nid: 42\ndata: {"event_id": "019ab1f0-8c00-7000-8000-00000000002a"}\n\n'
 NO_STORE = {"Cache-Control": "no-store"}
@@ -97,7 +100,8 @@ async def stream_events(
 
     `Last-Event-ID`, which browsers send by themselves, resumes without gaps or doubles; so does a client that was cut
     off because it took nothing for a minute. A place that does not exist
-    (the database was replaced) is answered with an event `reset`: fetch the list again.
+    (the database was replaced) is answered with an event `reset`: fetch the list again. It ends within half a minute of
+    its token or session.
     """
     media_type, headers = "text/event-stream", NO_STORE | {"X-Accel-Buffering": "no"}
     if is_headers_only(request):
@@ -105,7 +109,7 @@ async def stream_events(
     newest = await tail.newest()
     after = int(last_event_id) if last_event_id else newest
     wanted = Wanted(shown.events(query.to_filter()), shown)
-    frames = _stream(tail, wanted, min(after, newest), stopping(request))
+    frames = _stream(tail, wanted, min(after, newest), request)
     first = await anext(frames)  # a place is taken, or refused, before the answer begins
     if after > newest:
         first += b"event: reset\ndata: {}\n\n"
@@ -133,10 +137,15 @@ def _export(context: ApiContext, wanted: EventFilter, name: ExportFormat, shown:
         after = EventCursor.of(page[-1])
 
 
-async def _stream(tail: Tail, wanted: Wanted, after: int, is_stopping: Callable[[], bool]) -> AsyncIterator[bytes]:
+async def _stream(tail: Tail, wanted: Wanted, after: int, request: Request) -> AsyncIterator[bytes]:
     with tail.place():
         yield b": events after %d\nid: %d\n\n" % (after, after)
-        async for frames in tail.follow(after, wanted, is_stopping):
+        asked_at_s = time.monotonic()
+        async for frames in tail.follow(after, wanted, stopping(request)):
+            if time.monotonic() - asked_at_s >= KNOWN_S:
+                if not await is_still_known(request):
+                    return
+                asked_at_s = time.monotonic()
             yield frames
 
 

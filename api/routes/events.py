@@ -12,10 +12,10 @@ from api.dependencies import Context
 from api.documents import json_response
 from api.explained import explained
 from api.openapi import problems
-from api.paging import RowPage, page_of
 from api.problems import Kind, Problem
-from api.queries import EventQuery
-from api.schemas import EventDetail, EventPage
+from api.requests.paging import RowPage, page_of
+from api.requests.parameters import EventQuery
+from api.schemas.events import EventDetail, EventPage
 from api.times import DAY_NS
 from api.veil import Shown, Veil
 from db.values import EventCursor

@@ -9,17 +9,16 @@ from starlette.responses import Response
 from api.caller import Who
 from api.context import ApiContext
 from api.dependencies import Context
-from api.documents import document, json_response
+from api.documents import json_response
 from api.openapi import problems
-from api.policy_checks import require_exception
+from api.policy.checks import require_exception
+from api.policy.exceptions import exception_document, exceptions_of_file
 from api.problems import Kind, Problem
-from api.workflow_queries import ExceptionBody, ExceptionQuery
-from api.workflow_schemas import ExceptionDocument, ExceptionPage
+from api.requests.bodies import ExceptionBody, ExceptionQuery
+from api.schemas.workflow import ExceptionDocument, ExceptionPage
 from db.policy_store import MAX_EXCEPTIONS
 from db.workflow_values import ExceptionStatus, StoredException
 from rules.event import uuid7
-from rules.policy import PolicyException, PolicyOrigin
-from rules.policy_who import TABLE_KEYS
 
 router = APIRouter(tags=["exceptions"])
 ExceptionId = Annotated[str, Path(max_length=64)]
@@ -108,35 +107,3 @@ def _respond(exception_id: str, context: ApiContext) -> Response:
     if found is None:
         raise Problem(Kind.NOT_FOUND, NO_EXCEPTION)
     return json_response(exception_document(found, context))
-
-
-def exception_document(row: StoredException, context: ApiContext) -> dict[str, object]:
-    """Return an exception that was made over the API as a document."""
-    in_force = {known.id for known in context.ruleset().policy.exceptions if known.is_active(context.now_ns())}
-    extra = {"origin": PolicyOrigin.DATABASE, "is_in_force": row.exception_id in in_force}
-    return document(row) | extra
-
-
-def exceptions_of_file(context: ApiContext, service: str | None = None) -> list[dict[str, object]]:
-    """Return the policy file's exceptions as documents."""
-    now_ns = context.now_ns()
-    rows = (row for row in context.ruleset().policy.exceptions if row.origin is PolicyOrigin.FILE)
-    return [_file_document(row, now_ns) for row in rows if service in {None, row.service}]
-
-
-def _file_document(row: PolicyException, now_ns: int) -> dict[str, object]:
-    named = dict(row.who)
-    nobody = dict.fromkeys(("requested_by", "requested_at", "decided_by", "decided_at", "ended_by", "ended_at"))
-    return {
-        "exception_id": row.id,
-        "origin": row.origin,
-        "status": ExceptionStatus.ACTIVE,
-        "is_in_force": row.is_active(now_ns),
-        "service": row.service,
-        "sources": list(map(str, row.sources)),
-        **{shown: sorted(named.get(name, ())) for name, shown in TABLE_KEYS.items()},
-        "owner": row.owner,
-        "reason": row.reason,
-        "expires": row.expires,
-        **nobody,
-    }

@@ -15,13 +15,13 @@ from api.errors import UnrenderableSnapshot
 from api.feeds import FORMATS, FeedFormat
 from api.feeds.conditions import accepts_gzip, is_unchanged
 from api.feeds.publication import CHECKSUMS, Edition, Publication
+from api.feeds.pull_log import Pulled, note_pull
 from api.feeds.registry import REGISTRY
 from api.feeds.whole_body import WholeBody
 from api.openapi import problems
 from api.problems import Kind, Problem
-from api.pull_log import Pulled, note_pull
-from api.queries import FeedQuery, ProfileName
-from api.streaming import HEADERS_ONLY
+from api.requests.parameters import FeedQuery, ProfileName
+from api.serving.streaming import HEADERS_ONLY
 from db.values import Token
 from rules.blocklist import ListName
 from rules.profiles import DEFAULT_PROFILE

@@ -11,13 +11,13 @@ from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
-from api.paging import RowPage, page_of
 from api.problems import Kind, Problem
-from api.queries import FindingQuery
-from api.schemas import FindingDocument, FindingPage
+from api.requests.bodies import AssigneeBody, BulkBody, CommentBody, HistoryQuery, StateBody
+from api.requests.paging import RowPage, page_of
+from api.requests.parameters import FindingQuery
+from api.schemas.events import FindingDocument, FindingPage
+from api.schemas.workflow import BulkDocument, HistoryPage
 from api.veil import Shown, Veil
-from api.workflow_queries import AssigneeBody, BulkBody, CommentBody, HistoryQuery, StateBody
-from api.workflow_schemas import BulkDocument, HistoryPage
 from db.errors import HistoryFull
 from db.values import Finding, FindingCursor
 from db.workflow_values import FindingChange

@@ -13,7 +13,7 @@ from api.documents import json_response
 from api.metrics import exposition
 from api.openapi import problems
 from api.problems import Kind, Problem
-from api.schemas import HealthDocument, ReadinessDocument
+from api.schemas.health import HealthDocument, ReadinessDocument
 from rules.blocklist import ListName
 
 RETRY_AFTER_S = 10

@@ -13,8 +13,8 @@ from api.access.principal import Principal
 from api.context import ApiContext
 from api.dependencies import Context
 from api.openapi import SCHEMA_PATH, problems
-from api.output_queries import InboundBody
 from api.problems import Kind, Problem
+from api.requests.output_bodies import InboundBody
 from api.routes.findings import NO_FINDING
 from api.sealed import Seal
 from api.times import NS_PER_S
@@ -24,7 +24,9 @@ from db.workflow_values import Answered
 
 MAX_ID = 256
 NOT_AUTHENTIC = "Sign the webhook with the secret of this source, within five minutes (standardwebhooks.com)."
+UNDER_WAY = "This webhook is still being worked on, or was given up: send it again in a minute."
 TAKEN = 204
+RETRY_AFTER_S = "60"
 
 router = APIRouter(tags=["outputs"])
 
@@ -56,7 +58,10 @@ def _take(source_id: str, context: ApiContext, request: Request, body: bytes) ->
     program = Principal(ActorKind.TOKEN, source_id, f"webhook:{source.name}")
     context = context.on_behalf_of(begin_act(request, program, "webhook.take", source_id))
     actor, answered = program.name, context.store.answered
-    if answered.begin(f"webhook:{source_id}", message_id, b"", context.now_ns()) is not None:
+    earlier = answered.begin(f"webhook:{source_id}", message_id, b"", context.now_ns())
+    if earlier is not None and not earlier.status:
+        raise Problem(Kind.CONFLICT, UNDER_WAY, {"Retry-After": RETRY_AFTER_S})
+    if earlier is not None:
         return Response(status_code=TAKEN)
     try:
         _change(context, body, actor)

@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access.principal import principal_of
-from api.access_schemas import BatchDocument
 from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
+from api.schemas.access import BatchDocument
 from rules.event import Event
 from rules.sensor_status import SensorStatus
 from rules.verdict import Outcome

@@ -6,14 +6,15 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.audit import audit
+from api.access.audit import audit, begin_act
+from api.access.principal import principal_of
 from api.dependencies import Context
 from api.documents import json_response
-from api.list_schemas import DiffDocument, EntryPage, ListDocument, ListList, SnapshotList
-from api.listed import body_of, changes, entry_page, list_document, profile_document
+from api.feeds.listed import body_of, changes, entry_page, list_document, profile_document
 from api.openapi import problems
 from api.problems import Kind, Problem
-from api.queries import ConfirmBody, DiffQuery, EntryQuery, ProfileQuery
+from api.requests.parameters import ConfirmBody, DiffQuery, EntryQuery, ProfileQuery
+from api.schemas.lists import DiffDocument, EntryPage, ListDocument, ListList, SnapshotList
 from rules.blocklist import ListName
 from rules.event import rfc3339
 
@@ -68,10 +69,9 @@ def get_diff(list_name: Name, query: Annotated[DiffQuery, Query()], context: Con
 )
 def confirm_list(list_name: Name, query: InProfile, body: ConfirmBody, context: Context, request: Request) -> Response:
     """Publish the held state with this digest although it is far from the one in force."""
-    in_force = context.snapshot(list_name, query.profile)
-    audit(
-        request, "list.publish", f"{list_name}/{query.profile}", before=in_force and in_force.digest, after=body.digest
-    )
+    in_force, target = context.snapshot(list_name, query.profile), f"{list_name}/{query.profile}"
+    audit(request, "list.publish", target, before=in_force and in_force.digest, after=body.digest)
+    begin_act(request, principal_of(request), "list.publish", target)
     if not context.confirm_list(list_name, body.digest, query.profile):
         detail = "Nothing with this digest is held that could be confirmed: look at `held` in /v1/lists."
         raise Problem(Kind.CONFLICT, detail)

@@ -7,9 +7,9 @@ from starlette.responses import Response
 from api.access.principal import principal_of
 from api.access.sessions import COOKIE, csrf_of
 from api.access.table import TABLE
-from api.access_schemas import MeDocument
 from api.documents import json_response
 from api.openapi import problems
+from api.schemas.access import MeDocument
 from rules.event import rfc3339
 
 router = APIRouter(tags=["access"])

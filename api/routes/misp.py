@@ -14,9 +14,9 @@ from api.dependencies import Context
 from api.errors import UnrenderableSnapshot
 from api.feeds.formats import misp
 from api.feeds.formats.base import FeedFormat
+from api.feeds.pull_log import Pulled, note_pull
 from api.openapi import problems
 from api.problems import Kind, Problem
-from api.pull_log import Pulled, note_pull
 from rules.blocklist import ListName, Snapshot
 
 RETRY = {"Retry-After": "30"}

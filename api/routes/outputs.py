@@ -11,8 +11,10 @@ from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
-from api.output_queries import OutputBody, SourceBody, WebhookTarget
-from api.output_schemas import (
+from api.problems import Kind, Problem
+from api.requests.bodies import HistoryQuery
+from api.requests.output_bodies import OutputBody, SourceBody, WebhookTarget
+from api.schemas.outputs import (
     DeadLetterPage,
     OutputDocument,
     OutputList,
@@ -21,10 +23,8 @@ from api.output_schemas import (
     SourceList,
     WithSecret,
 )
-from api.problems import Kind, Problem
 from api.sealed import Seal
 from api.webhooks import new_secret
-from api.workflow_queries import HistoryQuery
 from db.output_store import MAX_OUTPUTS, MAX_SOURCES
 from db.output_values import Output, OutputKind, WebhookSource
 from rules.event import uuid7

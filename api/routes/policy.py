@@ -10,11 +10,11 @@ from api.access.table import TABLE
 from api.dependencies import Context
 from api.documents import json_response, policy_document
 from api.openapi import problems
-from api.policy_preview import make_preview
-from api.schemas import PolicyDocument
+from api.policy.preview import make_preview
+from api.requests.bodies import DraftBody
+from api.schemas.policy import PolicyDocument
+from api.schemas.workflow import PreviewDocument
 from api.veil import Shown
-from api.workflow_queries import DraftBody
-from api.workflow_schemas import PreviewDocument
 
 router = APIRouter(tags=["policy"])
 
@@ -22,7 +22,7 @@ router = APIRouter(tags=["policy"])
 @router.get("/v1/policy", response_model=PolicyDocument, responses=problems())
 def get_policy(context: Context) -> Response:
     """What is sanctioned, and whether the newest policy file could be used."""
-    return json_response(policy_document(context.policy_status()))
+    return json_response(policy_document(context.policy_status(), context.ruleset().basis.policy_digest))
 
 
 @router.post("/v1/policy/preview", response_model=PreviewDocument, responses=problems(409, 422, 503))

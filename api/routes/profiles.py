@@ -7,24 +7,20 @@ from fastapi import APIRouter, Path
 from starlette.responses import Response
 
 from api.caller import Who
-from api.context import ApiContext
 from api.dependencies import Context
-from api.documents import document, json_response
-from api.list_schemas import KnownProfileDocument, ProfileList
-from api.listed import profile_document
+from api.documents import json_response
 from api.openapi import problems
-from api.policy_checks import PROFILES_FULL, require_profile
+from api.policy.checks import PROFILES_FULL, require_profile
+from api.policy.profiles import known_profile_document, profile_documents, profile_effects
 from api.problems import Kind, Problem
-from api.workflow_queries import ProfileBody
-from api.workflow_schemas import ProfilePreviewDocument
+from api.requests.bodies import ProfileBody
+from api.schemas.lists import KnownProfileDocument, ProfileList
+from api.schemas.workflow import ProfilePreviewDocument
 from db.workflow_values import StoredProfile
-from rules.list_effects import ListEffect
-from rules.profiles import BUILT_IN, Profile
 
 router = APIRouter(tags=["lists"])
 ProfileName = Annotated[str, Path(max_length=64)]
 NO_PROFILE = "No profile that was made over the API has this name; /v1/profiles lists them."
-NOBODY = dict.fromkeys(("owner", "reason", "changed_by", "changed_at"))
 
 
 @router.get("/v1/profiles", response_model=ProfileList, responses=problems(503))
@@ -51,7 +47,7 @@ def set_profile(name: ProfileName, body: ProfileBody, context: Context, who: Who
         raise Problem(Kind.CONFLICT, PROFILES_FULL)
     context.policy_changed()
     in_use = {profile.name for profile, is_in_use in context.profiles() if is_in_use}
-    return json_response(_document(wanted, name in in_use, "database", made))
+    return json_response(known_profile_document(wanted, name in in_use, "database", made))
 
 
 @router.post("/v1/profiles/{name}/preview", response_model=ProfilePreviewDocument, responses=problems(409, 422, 503))
@@ -73,30 +69,3 @@ def remove_profile(name: ProfileName, context: Context) -> Response:
         raise Problem(Kind.NOT_FOUND, NO_PROFILE)
     context.policy_changed()
     return Response(status_code=204)
-
-
-def profile_effects(name: str, body: ProfileBody, context: ApiContext) -> list[ListEffect]:
-    """Return what each list of a profile would hold.
-
-    Raises:
-        Problem: the profile could not be kept.
-    """
-    return list(context.preview_profile(require_profile(name, body, context.ruleset(), context.now_ns())))
-
-
-def profile_documents(context: ApiContext) -> list[dict[str, object]]:
-    """Return every profile as a document, in the order in which they were made."""
-    policy, in_use = context.ruleset().policy, {row.name for row, is_in_use in context.profiles() if is_in_use}
-    stored = {row.chosen.name: row for row in context.store.policy.profiles()}
-    built_in = {row.name for row in BUILT_IN}
-    documents = []
-    for profile in policy.profiles:
-        row = stored.get(profile.name) if profile.name in policy.profiles_in_database else None
-        origin = "database" if row else "built-in" if profile.name in built_in else "file"
-        documents.append(_document(profile, profile.name in in_use, origin, row))
-    return documents
-
-
-def _document(profile: Profile, is_in_use: bool, origin: str, row: StoredProfile | None) -> dict[str, object]:
-    people = {name: value for name, value in document(row).items() if name != "chosen"} if row else NOBODY
-    return profile_document(profile, is_in_use) | {"origin": origin} | people

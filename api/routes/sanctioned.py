@@ -7,18 +7,17 @@ from fastapi import APIRouter, Path
 from starlette.responses import Response
 
 from api.caller import Who
-from api.context import ApiContext
 from api.dependencies import Context
-from api.documents import document, json_response
+from api.documents import json_response
 from api.openapi import problems
-from api.policy_checks import SANCTIONED, require_sanction
+from api.policy.checks import SANCTIONED, require_sanction
+from api.policy.sanctioned import ingress_document, ingress_documents
 from api.problems import Kind, Problem
-from api.workflow_queries import SanctionBody
-from api.workflow_schemas import IngressDocument, IngressList
+from api.requests.bodies import SanctionBody
+from api.schemas.workflow import IngressDocument, IngressList
 from db.policy_store import MAX_SANCTIONS
 from db.workflow_values import ExceptionStatus, StoredSanction
 from rules.event import uuid7
-from rules.policy import PolicyOrigin, Sanction
 
 router = APIRouter(tags=["policy"])
 SanctionId = Annotated[str, Path(max_length=64)]
@@ -47,7 +46,7 @@ def sanction(body: SanctionBody, context: Context, who: Who) -> Response:
     if not context.store.policy.add_sanction(made):
         raise Problem(Kind.CONFLICT, FULL)
     context.policy_changed()
-    return json_response(_document(made, context), 201)
+    return json_response(ingress_document(made, context), 201)
 
 
 @router.post(
@@ -63,7 +62,7 @@ def approve_sanction(sanction_id: SanctionId, context: Context, who: Who) -> Res
         raise Problem(Kind.NOT_FOUND, NO_SANCTION)
     if not is_done:
         raise Problem(Kind.CONFLICT, NOT_WAITING)
-    return json_response(_document(found, context))
+    return json_response(ingress_document(found, context))
 
 
 @router.delete("/v1/sanctioned/{sanction_id}", status_code=204, responses=problems(404, 422, 503))
@@ -73,33 +72,3 @@ def end_sanction(sanction_id: SanctionId, context: Context) -> Response:
         raise Problem(Kind.NOT_FOUND, NO_SANCTION)
     context.policy_changed()
     return Response(status_code=204)
-
-
-def ingress_documents(context: ApiContext) -> list[dict[str, object]]:
-    """Return every sanctioned ingress as a document: the policy file's first."""
-    now_ns = context.now_ns()
-    in_file = [row for row in context.ruleset().policy.sanctions if row.origin is PolicyOrigin.FILE]
-    stored = context.store.policy.sanctions()
-    return [*(_file_document(row, now_ns) for row in in_file), *(_document(row, context) for row in stored)]
-
-
-def _document(row: StoredSanction, context: ApiContext) -> dict[str, object]:
-    in_force = {known.id for known in context.ruleset().policy.active_sanctions(context.now_ns())}
-    return document(row) | {"origin": PolicyOrigin.DATABASE, "is_in_force": row.sanction_id in in_force}
-
-
-def _file_document(row: Sanction, now_ns: int) -> dict[str, object]:
-    nobody = dict.fromkeys(("requested_by", "requested_at", "decided_by", "decided_at"))
-    return {
-        "sanction_id": None,
-        "origin": row.origin,
-        "status": ExceptionStatus.ACTIVE,
-        "is_in_force": row.is_active(now_ns),
-        "domain": row.domain,
-        "service": row.service,
-        "addresses": list(map(str, row.addresses)),
-        "owner": row.owner,
-        "reason": row.reason,
-        "expires": row.expires,
-        **nobody,
-    }

@@ -10,8 +10,8 @@ from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
-from api.workflow_queries import SearchBody
-from api.workflow_schemas import SearchDocument, SearchList
+from api.requests.bodies import SearchBody
+from api.schemas.workflow import SearchDocument, SearchList
 from db.searches import MAX_SEARCHES
 from db.workflow_values import SavedSearch
 from rules.event import uuid7

@@ -11,9 +11,9 @@ from api.dependencies import Context
 from api.documents import document, json_response
 from api.feeds.conditions import is_unchanged
 from api.openapi import problems
+from api.policy.sensor_rules import SensorRules
 from api.problems import Kind, Problem
-from api.schemas import SensorList, SensorRulesDocument
-from api.sensor_rules import SensorRules
+from api.schemas.sensors import SensorList, SensorRulesDocument
 
 router = APIRouter(tags=["sensors"])
 SensorId = Annotated[str, Path(max_length=64)]

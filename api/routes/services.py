@@ -11,18 +11,18 @@ from api.context import ApiContext, ServiceRow
 from api.dependencies import Context
 from api.documents import json_response
 from api.openapi import problems
-from api.policy_checks import NO_SERVICE, require_decidable
+from api.policy.checks import NO_SERVICE, require_decidable
 from api.problems import Kind, Problem
-from api.queries import WindowQuery
-from api.schemas import ServiceList
+from api.requests.bodies import DecisionBody
+from api.requests.parameters import WindowQuery
+from api.schemas.services import ServiceList
+from api.schemas.workflow import DecisionDocument
 from api.times import DAY_NS
-from api.workflow_queries import DecisionBody
-from api.workflow_schemas import DecisionDocument
 from db.values import ServiceCount
 from db.workflow_values import StoredDecision
-from rules.catalogue import CATEGORIES
 from rules.event import rfc3339
 from rules.policy import PolicyOrigin
+from rules.service import CATEGORIES
 
 router = APIRouter(tags=["services"])
 ServicePath = Annotated[str, Path(max_length=64)]

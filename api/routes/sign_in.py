@@ -21,9 +21,9 @@ from api.access.sessions import clear_cookie, csrf_of, set_cookie
 from api.context import ApiContext
 from api.dependencies import Context
 from api.errors import RefusedLogout, RefusedSignIn
-from api.forms import form_of
 from api.problems import Kind, Problem
-from db.access_values import AccessRole, ActorKind, AuditOutcome, Session
+from api.requests.forms import form_of
+from db.access_values import AccessRole, Account, ActorKind, AuditOutcome, Session
 from db.workflow_values import Answered
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -80,7 +80,7 @@ async def break_in(request: Request, context: Context) -> Response:
 def _break_in(request: Request, context: ApiContext, name: str, password: str, target: str) -> Response:
     account, address = context.store.account(name), parse_address(client_address(request))
     is_here = address is not None and address.is_loopback and not access_of(request).is_forwarded(request)
-    is_good = break_glass.is_good(account, password, is_loopback=is_here)
+    is_good = _is_good(request, account, password, is_here=is_here)
     subject = f"{break_glass.ISSUER}:{account.name if account else ''}"
     actor = Principal(ActorKind.PERSON, subject, break_glass.ISSUER)
     if account is None or not is_good:
@@ -93,6 +93,18 @@ def _break_in(request: Request, context: ApiContext, name: str, password: str, t
     context.store.touch_account(account.name, context.now_ns())
     how = (("pwd",), "", context.now_ns())
     return _begin(request, Identity(break_glass.ISSUER, subject, account.name, AccessRole.ADMIN, *how), target)
+
+
+def _is_good(request: Request, account: Account | None, password: str, *, is_here: bool) -> bool:
+    if not break_glass.is_possible(request.app.state.context.store.accounts(), is_loopback=is_here):
+        return False
+    trying = access_of(request).trying
+    if not trying.acquire(blocking=False):
+        raise Problem(Kind.BUSY, "Others are trying to sign in: try again.", {"Retry-After": "1"})
+    try:
+        return break_glass.is_good(account, password, is_loopback=is_here)
+    finally:
+        trying.release()
 
 
 @router.post("/sign-in/back-channel-logout")

@@ -19,10 +19,10 @@ from api.access.gate import holder_of, is_open_to, profile_of, require_feed
 from api.errors import UnrenderableSnapshot
 from api.feeds.collections import COLLECTION_IDS, Collection, Member
 from api.feeds.formats import stix
+from api.feeds.pull_log import Pulled, note_pull
 from api.openapi import problems
 from api.problems import Kind, Problem
-from api.pull_log import Pulled, note_pull
-from api.queries import Time
+from api.requests.parameters import Time
 from rules.blocklist import ListName
 from rules.event import rfc3339
 

@@ -9,18 +9,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access.addresses import parse_networks
-from api.access.audit import audit
+from api.access.audit import begin_act
 from api.access.credentials import MAX_TOKENS
 from api.access.enrolment import checked_expiry
+from api.access.principal import principal_of
 from api.access.secrets import digest_of, new_id, new_secret, written
-from api.access_schemas import NewTokenDocument, TokenDocument, TokenList
 from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import document, json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
-from api.queries import Time
-from db.values import Token, TokenScope
+from api.requests.bodies import LINE, Person
+from api.requests.parameters import Time
+from api.schemas.access import NewTokenDocument, TokenDocument, TokenList
+from db.values import SENSORS, Token, TokenScope
 from rules.blocklist import ListName
 from rules.event import DEMONSTRATION
 
@@ -38,11 +40,11 @@ class TokenBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    name: str = Field(min_length=1, max_length=128, description="Who will use it", examples=["paloalto-berlin-1"])
+    name: Person = Field(description="Who will use it", examples=["paloalto-berlin-1"])
     scopes: list[TokenScope] = Field(min_length=1, max_length=len(TokenScope), examples=[["feeds:read"]])
     list_name: ListName | None = Field(None, alias="list", description="Only this list")
     profile: str | None = Field(None, max_length=64, description="Only this profile of lists")
-    sensor: str | None = Field(None, max_length=64, description="Only as this sensor")
+    sensor: str | None = Field(None, max_length=64, pattern=LINE, description="Only as this sensor")
     allow: Prefixes = Field(default_factory=list, description="Only from here; from everywhere if empty")
     deny: Prefixes = Field(default_factory=list, description="Never from here; goes before `allow`")
     expires_at_ns: Time | None = Field(None, alias="expires_at", description="RFC 3339; good until revoked if absent")
@@ -54,7 +56,7 @@ class TokenBody(BaseModel):
 
     @model_validator(mode="after")
     def _is_a_sensor_bound(self) -> Self:
-        if self.sensor is not None and not {TokenScope.EVENTS_WRITE, TokenScope.SENSORS_ENROL} & {*self.scopes}:
+        if self.sensor is not None and SENSORS.isdisjoint(self.scopes):
             raise ValueError("sensor: only a token with the scope events:write or sensors:enrol is a sensor's")
         if self.sensor == DEMONSTRATION:
             raise ValueError(f"sensor: {DEMONSTRATION} is the demonstration's: choose another id")
@@ -98,7 +100,7 @@ def get_token(token_id: TokenId, context: Context) -> Response:
 
 
 @router.post("/v1/tokens", status_code=201, response_model=NewTokenDocument, responses=problems(409, 422, 503))
-def create_token(body: TokenBody, context: Context, request: Request) -> Response:
+def create_token(body: TokenBody, context: Context) -> Response:
     """Make a token, unless `expires_at` is past. `token` in the answer is shown this once: only its digest is kept.
 
     One of the scope `sensors:enrol` is good once, for an hour unless `expires_at` says another time within a day.
@@ -109,7 +111,6 @@ def create_token(body: TokenBody, context: Context, request: Request) -> Respons
     except ValueError as error:
         raise Problem(Kind.INVALID_PARAMETER, str(error)) from None
     token = msgspec.structs.replace(body.to_token(secret, now_ns), expires_at_ns=expires_at_ns)
-    audit(request, "token.create", token.token_id, after=_document(token), detail=token.name)
     if not context.store.add_token(token, MAX_TOKENS):
         raise Problem(Kind.CONFLICT, f"There are {MAX_TOKENS} tokens already.")
     return json_response(_document(token) | {"token": written(token.token_id, secret)}, 201)
@@ -118,22 +119,20 @@ def create_token(body: TokenBody, context: Context, request: Request) -> Respons
 @router.post("/v1/tokens/{token_id}/rotate", response_model=NewTokenDocument, responses=problems(404, 422, 503))
 def rotate_token(token_id: TokenId, body: RotateBody, context: Context, request: Request) -> Response:
     """Give a token a second secret; the one before stays good until this is called with `finish`."""
-    before = _find(context, token_id)
-    action, secret = "token.finish" if body.finish else "token.rotate", new_secret()
-    audit(request, action, token_id, before=_document(before), detail=before.name)
-    store = context.store
-    is_done = store.drop_previous_secret(token_id) if body.finish else store.rotate_token(token_id, digest_of(secret))
+    if body.finish:
+        act = begin_act(request, principal_of(request), "token.finish", token_id)
+        is_done, shown = context.on_behalf_of(act).store.drop_previous_secret(token_id), None
+    else:
+        secret = new_secret()
+        is_done, shown = context.store.rotate_token(token_id, digest_of(secret)), written(token_id, secret)
     if not is_done:
         raise _absent(token_id)
-    shown = {} if body.finish else {"token": written(token_id, secret)}
-    return json_response(_document(_find(context, token_id)) | {"token": None} | shown)
+    return json_response(_document(_find(context, token_id)) | {"token": shown})
 
 
 @router.post("/v1/tokens/{token_id}/revoke", response_model=TokenDocument, responses=problems(404, 422, 503))
-def revoke_token(token_id: TokenId, context: Context, request: Request) -> Response:
+def revoke_token(token_id: TokenId, context: Context) -> Response:
     """End a token for good, within a second. A firewall that uses it may stop enforcing its list."""
-    before = _find(context, token_id)
-    audit(request, "token.revoke", token_id, before=_document(before), detail=before.name)
     if not context.store.revoke_token(token_id, context.now_ns()):
         raise _absent(token_id)
     return json_response(_document(_find(context, token_id)))

@@ -214,29 +214,35 @@
       region.replaceChildren();
       return wrong([]);
     }
-    const fields = { owner: "draft", reason: "draft", ...fieldsOf(form) };
-    if (form.dataset.look) return preview(...filled(form.dataset.look, fields), region, wrong);
-    const change = form.dataset.draft === "decisions" ? { [fields.service]: fields.decision } : [fields];
-    return preview(POLICY, { [form.dataset.draft]: change }, region, wrong);
+    if (form.dataset.look) return preview(...filled(form.dataset.look, draftFieldsOf(form)), region, wrong);
+    return preview(POLICY, drafted(form), region, wrong);
   };
 
-  // Whether somebody agrees to what a button would do, once they saw it.
-  const agreed = (button) => {
+  const draftFieldsOf = (form) => ({ owner: "draft", reason: "draft", ...fieldsOf(form) });
+
+  // The change of the policy that a form stands for.
+  const drafted = (form) => {
+    const fields = draftFieldsOf(form);
+    return { [form.dataset.draft]: form.dataset.draft === "decisions" ? { [fields.service]: fields.decision } : [fields] };
+  };
+
+  // Whether somebody agrees to what a button or form would do, once they saw it.
+  const agreed = (asking) => {
     const dialog = document.getElementById("agree");
-    dialog.querySelector("h2").textContent = button.dataset.confirm;
+    dialog.querySelector("h2").textContent = asking.dataset.confirm;
     const region = dialog.querySelector(".preview");
     region.replaceChildren();
-    preview(POLICY, JSON.parse(button.dataset.draft), region, () => {});
+    preview(POLICY, asking.tagName === "FORM" ? drafted(asking) : JSON.parse(asking.dataset.draft), region, () => {});
     dialog.returnValue = "";
     dialog.showModal();
     return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "go"), { once: true }));
   };
 
-  const isMeant = (button) => (button.dataset.draft ? agreed(button) : !button.dataset.confirm || window.confirm(button.dataset.confirm));
+  const isMeant = (asking) => !asking.dataset.confirm || (asking.dataset.draft ? agreed(asking) : window.confirm(asking.dataset.confirm));
 
   let drafting = 0;
   document.addEventListener("input", (event) => {
-    const form = event.target.closest("form[data-draft]");
+    const form = event.target.closest("form[data-draft]:not([data-confirm])");
     if (!form) return;
     window.clearTimeout(drafting);
     drafting = window.setTimeout(() => draft(form), DRAFT_MS);
@@ -252,10 +258,10 @@
     const caller = event.target.closest("button[data-call]");
     if (caller && (await isMeant(caller))) call(caller.dataset.call, caller.dataset.body, caller.dataset);
   });
-  document.addEventListener("submit", (event) => {
+  document.addEventListener("submit", async (event) => {
     if (!event.target.dataset.call) return;
     event.preventDefault();
-    submit(event.target);
+    if (await isMeant(event.target)) submit(event.target);
   });
   document.addEventListener("htmx:after:swap", () => { setOffline(false); draw(false); });
   document.addEventListener("htmx:error", () => setOffline(true));

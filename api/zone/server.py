@@ -16,7 +16,7 @@ import structlog
 
 from api.access.addresses import parse_address
 from api.errors import RefusedListenAddress
-from api.server import ListenAddress
+from api.serving.server import ListenAddress
 from api.zone.answers import HEADER_OCTETS, Answers, is_response
 from api.zone.notices import Notices, Target
 from api.zone.policy_zone import PolicyZone

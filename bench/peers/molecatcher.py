@@ -19,13 +19,13 @@ import sys
 from sensor.capture import engine
 from sensor.capture.flow_heads import FlowHeads
 from sensor.capture.live import Engine
-from sensor.capture.packet_filter import EveryIpPacket
 from sensor.capture.plain import PlainTap
-from sensor.capture.ring import RingTap
+from sensor.capture.program_heads import ProgramHeads
+from sensor.capture.ring import open_ring
 ways = {
-    "flow-heads": lambda: (FlowHeads(None), PlainTap),
-    "ring": lambda: (EveryIpPacket(engine.RING_SNAP_OCTETS), RingTap),
-    "af-packet": lambda: (EveryIpPacket(), PlainTap),
+    "flow-heads": lambda: (FlowHeads(), PlainTap),
+    "ring": lambda: (ProgramHeads(), open_ring),
+    "af-packet": lambda: (ProgramHeads(), PlainTap),
 }
 name = sys.argv.pop(1)
 engine.choose_engine = lambda *_: Engine(name, "the bench wants it", *ways[name]())

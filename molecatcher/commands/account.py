@@ -1,6 +1,5 @@
 """`molecatcher account`: the account for the first use and for emergencies."""
 
-import getpass
 import sys
 import time
 from pathlib import Path
@@ -39,15 +38,13 @@ def create_break_glass(
 
     Example: molecatcher account create-break-glass
     """
-    from api.access.audit import audit_local
     from api.access.break_glass import hash_of, new_password
     from db.access_values import Account
-    from molecatcher.commands.token import open_state
+    from molecatcher.commands.token import acting, open_state
 
     password = new_password()
     with open_state(state) as store:
-        audit_local(store, time.time_ns(), getpass.getuser(), "account.create", name)
-        store.put_account(
+        acting(store, "account.create", name).put_account(
             Account(
                 name=name,
                 password_hash=hash_of(password),
@@ -77,12 +74,10 @@ def list_accounts(state: StateOption = None) -> None:
 @app.command()
 def remove(name: NameOption = "emergency", state: StateOption = None) -> None:
     """Remove the account; sessions that it began go on until they are over (`/v1/sessions` revokes them)."""
-    from api.access.audit import audit_local
-    from molecatcher.commands.token import open_state
+    from molecatcher.commands.token import acting, open_state
     from molecatcher.errors import SetupError
 
     with open_state(state) as store:
-        audit_local(store, time.time_ns(), getpass.getuser(), "account.delete", name)
-        if not store.drop_account(name):
+        if not acting(store, "account.delete", name).drop_account(name):
             raise SetupError(f"there is no account {name!r}: see `molecatcher account list`")
     typer.echo("removed", err=True)

@@ -14,8 +14,10 @@ from molecatcher.errors import SetupError
 from molecatcher.live_rules import LiveRules
 from molecatcher.names.resolve import NameResolver
 from molecatcher.settings import Settings
-from rules.blocklist import AddressList, Body, ListName, NameList, Snapshot, digest
-from rules.list_building import build_addresses, build_names, build_urls, names_to_resolve
+from rules.address_building import build_addresses, names_to_resolve, names_to_spare
+from rules.blocklist import AddressList, Body, ListName, NameList, Snapshot
+from rules.list_building import build_names, build_urls
+from rules.list_encoding import digest
 from rules.profiles import DEFAULT_PROFILE, Profile
 from rules.ruleset import Ruleset
 
@@ -71,15 +73,14 @@ def _profile(rules: Ruleset, name: str) -> Profile:
 def _addresses(rules: Ruleset, settings: Settings, profile: Profile, now_ns: int) -> AddressList:
     wanted = names_to_resolve(rules.catalogue, rules.policy, now_ns, profile)
     sanctioned = [sanction.domain for sanction in rules.policy.active_sanctions(now_ns)]
-    kept = [row.name for row in rules.policy.active_never_blocked(now_ns) if row.name]
-    with Console(stderr=True).status(f"resolving {len(wanted) + len(sanctioned) + len(kept)} names"):
-        names = [*wanted, *sanctioned, *kept]
-        answers = {answer.name: answer for answer in NameResolver(settings.resolvers).resolve(names)}
+    kept = names_to_spare(rules.catalogue, rules.policy, now_ns)
+    with Console(stderr=True).status(f"resolving {len(wanted) + len(kept)} names"):
+        answers = {answer.name: answer for answer in NameResolver(settings.resolvers).resolve([*wanted, *kept])}
     failed = [name for name, answer in answers.items() if not answer.ok]
     if any(name in failed for name in sanctioned) or len(failed) > len(answers) // 10:
         raise SetupError(
             f"{len(failed)} of {len(answers)} names, such as {failed[0]}, have no answer: check this host's DNS"
         )
-    spared = [address for name in [*sanctioned, *kept] for address in answers[name].addresses]
+    spared = [address for name in kept for address in answers[name].addresses]
     resolved = {name: answer.addresses for name, answer in answers.items()}
-    return build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns, profile)
+    return build_addresses(rules.catalogue, rules.policy, now_ns, profile, resolved=resolved, sanctioned=spared)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from molecatcher.commands.options import StateOption
+from molecatcher.commands.options import SensorNameOption, SiteOption, StateOption, settings_of
 
 # Commands import what they need when they run, as in `molecatcher.cli`.
 # ruff: noqa: PLC0415
@@ -30,6 +30,8 @@ def enrol(
         typer.Option("--unit", metavar="FILE", help="Also write the settings for the sensor's unit there"),
     ] = None,
     state: StateOption = None,
+    sensor_name: SensorNameOption = None,
+    site: SiteOption = None,
 ) -> None:
     """Make this host a sensor of another host's API.
 
@@ -43,11 +45,9 @@ def enrol(
     from molecatcher.errors import SetupError
     from molecatcher.logs import configure_logging
     from molecatcher.processes.enrolment import Enrolment
-    from molecatcher.settings import Settings
 
     configure_logging()
-    settings = (Settings(state=state) if state else Settings()).model_copy(update={"api": url})
-    enrolment = Enrolment(settings, ca)
+    enrolment = Enrolment(settings_of(state=state, api=url, sensor_name=sensor_name, site=site), ca)
     enrolment.exchange(_token(token_file))
     typer.echo(f"sensor {enrolment.sensor_id} has its own token: {enrolment.token_file}", err=True)
     sanctioned = enrolment.check()

@@ -19,8 +19,7 @@ from db.errors import DbError
 from db.store import Store, open_store
 from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.commands.progress import progress_of
-from molecatcher.commands.replay import print_lines
-from molecatcher.commands.tables import console, detections_table
+from molecatcher.commands.tables import print_detections
 from molecatcher.errors import MolecatcherError
 from molecatcher.live_rules import LiveRules, read_policy
 from molecatcher.logs import configure_logging
@@ -28,7 +27,7 @@ from molecatcher.processes.notify import Notifier
 from molecatcher.recordings.ingest import Ingest, IngestSummary
 from molecatcher.recordings.log_follower import LogFollower, Position, read_whole
 from molecatcher.state import make_database, make_state
-from rules.event import Event, make_event, uuid7
+from rules.event import Event, Origin, make_event, uuid7
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 
@@ -61,37 +60,41 @@ def ingest_files(
     messages = Console(stderr=True)
     with ExitStack() as stack:
         store = stack.enter_context(open_store(store_in.database)) if store_in else None
-        ingest = Ingest(name, lambda: ruleset)
-        events = _detections(ingest, files, name, messages, store)
-        if as_json:
-            print_lines(events)
-        else:
-            table = detections_table(events)
-            if table.row_count:
-                console().print(table)
+        origin = Origin(name)
+        ingest = Ingest(origin, lambda: ruleset)
+        events = _detections(ingest, files, origin, messages, store)
+        print_detections(events, as_json=as_json)
     _print_summary(messages, ingest.summary)
 
 
-def _detections(ingest: Ingest, files: list[str], name: str, messages: Console, store: Store | None) -> Iterator[Event]:
+def _detections(
+    ingest: Ingest, files: list[str], origin: Origin, messages: Console, store: Store | None
+) -> Iterator[Event]:
     for path in files:
-        with ExitStack() as stack:
-            stream = sys.stdin.buffer if path == "-" else stack.enter_context(_open(path))
-            update = stack.enter_context(progress_of(Path(path).name, messages))
-            size = Path(path).stat().st_size if path != "-" else 0
-            for lines in _batches(read_whole(stream, ingest.pass_over_too_long)):
-                detections, events = ingest.read(lines, Path(path).name)
-                _append(store, events)
-                if size and stream.seekable():
-                    update(stream.tell(), size)
-                for detection in detections:
-                    observed_ns = detection.observation.observed_at_ns
-                    yield make_event(detection.observation, detection.verdict, uuid7(observed_ns), name)
+        for lines in _lines(path, ingest, messages):
+            detections, events = ingest.read(lines, Path(path).name)
+            _append(store, events)
+            for found in detections:
+                event_id = uuid7(found.observation.observed_at_ns)
+                yield make_event(found.observation, found.verdict, event_id, origin, found.basis)
     _append(store, ingest.flush())
+
+
+def _lines(path: str, ingest: Ingest, messages: Console) -> Iterator[list[bytes]]:
+    """Yield the lines of the log at `path` in batches, and show how far it is read."""
+    with ExitStack() as stack:
+        stream = sys.stdin.buffer if path == "-" else stack.enter_context(_open(path))
+        update = stack.enter_context(progress_of(Path(path).name, messages))
+        size = Path(path).stat().st_size if path != "-" else 0
+        for lines in _batches(read_whole(stream, ingest.pass_over_too_long)):
+            yield lines
+            if size and stream.seekable():
+                update(stream.tell(), size)
 
 
 def _append(store: Store | None, events: list[Event]) -> None:
     if store is not None and events:
-        store.append(events)
+        store.append(events, is_retold=True)
 
 
 def _open(path: str) -> IO[bytes]:
@@ -134,7 +137,7 @@ class Following:
         make_state(self._positions)
         self._window_s = settings.window_s
         self._store = open_store(settings.database)
-        self._ingest = Ingest(name, self._rules, int(settings.window_s * NS_PER_S))
+        self._ingest = Ingest(settings.origin(name), self._rules, int(settings.window_s * NS_PER_S))
         self._followers = [LogFollower(Path(path), self._position(Path(path))) for path in files]
         self._is_stopping = False
         self._complained_s = 0.0

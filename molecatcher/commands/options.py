@@ -1,9 +1,17 @@
 """Options that several commands share; `molecatcher.settings` has what they set."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from molecatcher.errors import SetupError
+
+if TYPE_CHECKING:
+    from molecatcher.settings import Settings
+
+# Commands import what they need when they run, as in `molecatcher.cli`.
+# ruff: noqa: PLC0415
 
 
 def _table_or_json(output: str) -> str:
@@ -84,6 +92,13 @@ NetnsOption = Annotated[
     list[str] | None,
     typer.Option("--netns", metavar="NETNS", help="Choose interfaces in this network namespace, too (repeatable)"),
 ]
+SensorNameOption = Annotated[
+    str | None,
+    typer.Option("--sensor-name", metavar="NAME", help="What people call this sensor (default: the host's name)"),
+]
+SiteOption = Annotated[
+    str | None, typer.Option("--site", metavar="NAME", help="Where it stands, such as a branch office; events say so")
+]
 WorkersOption = Annotated[
     int | None,
     typer.Option(
@@ -92,3 +107,31 @@ WorkersOption = Annotated[
         help="Processes that share the capture, for links that one core cannot follow; needs eBPF (default: 1)",
     ),
 ]
+AllowOption = Annotated[list[str] | None, typer.Option("--allow", metavar="PREFIX", help="Only from here (repeatable)")]
+DenyOption = Annotated[list[str] | None, typer.Option("--deny", metavar="PREFIX", help="Never from here (repeatable)")]
+
+
+def settings_of(**options: Any) -> "Settings":
+    """Return the settings with the options that were given, over those of the environment.
+
+    Raises:
+        SetupError: one cannot be used; the message names its variable.
+    """
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from molecatcher.settings import Settings
+
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = "; ".join(f"{_variable(row['loc'])}: {row['msg']}" for row in error.errors())
+        raise SetupError(f"the settings cannot be used: {wrong}") from None
+    except SettingsError as error:
+        advice = "write lists as MOLECATCHER_RESOLVERS='[\"192.0.2.53\"]'"
+        raise SetupError(f"the settings cannot be used: {error}; {advice}") from None
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return f"MOLECATCHER_{location[0]}".upper() if location else "settings"

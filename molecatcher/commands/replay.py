@@ -1,23 +1,21 @@
 """`molecatcher replay`: files in, a table or JSON lines out, a progress bar where a person watches."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 from rich.console import Console
 
 from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.commands.progress import progress_of
-from molecatcher.commands.tables import console, detections_table, print_summary
+from molecatcher.commands.tables import print_detections, print_summary
 from molecatcher.processes.collector import spare_collector
 from molecatcher.recordings.replay import Replay
 from molecatcher.state import make_database
 from rules.catalogue import Catalogue
-from rules.event import Event, to_document
+from rules.event import Event
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 from sensor.errors import CaptureError
@@ -39,12 +37,7 @@ def replay_files(files: list[str], policy_path: Path | None, *, as_json: bool, s
         replay = Replay(Ruleset(catalogue, policy), store, keeps_packets=keeps_packets)
         spare_collector()
         events = _play(replay, files, messages)
-        if as_json:
-            print_lines(events)
-        else:
-            table = detections_table(events)
-            if table.row_count:
-                console().print(table)
+        print_detections(events, as_json=as_json)
     print_summary(messages, replay.summary)
     return 1 if replay.summary.failures else 0
 
@@ -78,11 +71,3 @@ def _play(replay: Replay, files: list[str], messages: Console) -> Iterator[Event
                 yield from replay.play(path, update)
         except CaptureError as error:  # the other files are worth reading all the same
             replay.summary.failures.append(str(error))
-
-
-def print_lines(events: Iterator[Event]) -> None:
-    """Print each event as one line of JSON."""
-    encoder = msgspec.json.Encoder()
-    for event in events:
-        sys.stdout.buffer.write(encoder.encode(to_document(event, with_aggregates=False)) + b"\n")
-    sys.stdout.buffer.flush()

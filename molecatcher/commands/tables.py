@@ -4,13 +4,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from molecatcher.recordings.replay import Summary
 from rules.catalogue import Catalogue
-from rules.event import Event
+from rules.event import Event, to_document
 from rules.observation import FlowState
 from rules.policy import Policy
 from rules.verdict import Outcome
@@ -36,16 +37,40 @@ def console() -> Console:
 
 
 def plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return rows of text without lines; what they are called by, the first column, is never cut short."""
+    """Return rows of text without lines; what they are called by, the first column, is never cut short.
+
+    What a terminal would obey is shown by its number: names come from others.
+    """
     table = Table(box=None)
     for place, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(_visible(cell)) for cell in row))
     return table
 
 
-def detections_table(events: Iterable[Event]) -> Table:
+def _visible(text: str) -> str:
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def print_detections(events: Iterable[Event], *, as_json: bool) -> None:
+    """Print a table of detections, or each as one line of JSON as soon as it is there."""
+    if as_json:
+        _print_lines(events)
+        return
+    table = _detections_table(events)
+    if table.row_count:
+        console().print(table)
+
+
+def _print_lines(events: Iterable[Event]) -> None:
+    encoder = msgspec.json.Encoder()
+    for event in events:
+        sys.stdout.buffer.write(encoder.encode(to_document(event, with_aggregates=False)) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _detections_table(events: Iterable[Event]) -> Table:
     """Return the detections, those of the same source, service, role and name as one row, in order of appearance."""
     rows: dict[tuple[object, ...], _Row] = {}
     for event in events:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molecatcher.commands.options import FormatOption
+from molecatcher.commands.options import AllowOption, DenyOption, FormatOption
 
 if TYPE_CHECKING:
     from db.store import Store
@@ -26,7 +26,6 @@ app = typer.Typer(
 # ruff: noqa: PLC0415
 
 MAX_PREFIXES = 64
-MAX_ID = 64
 LIFETIME = re.compile(r"([1-9][0-9]{0,4})([hd])", re.ASCII)
 HOURS = {"h": 1, "d": 24}
 
@@ -51,12 +50,8 @@ def create(
         str | None, typer.Option("--profile", metavar="NAME", help="Only in this profile (default: any)")
     ] = None,
     sensor: Annotated[str | None, typer.Option("--sensor", metavar="ID", help="Only as this sensor")] = None,
-    allow: Annotated[
-        list[str] | None, typer.Option("--allow", metavar="PREFIX", help="Only from here (repeatable)")
-    ] = None,
-    deny: Annotated[
-        list[str] | None, typer.Option("--deny", metavar="PREFIX", help="Never from here (repeatable)")
-    ] = None,
+    allow: AllowOption = None,
+    deny: DenyOption = None,
     expires: Annotated[
         str | None, typer.Option("--expires", metavar="90d|12h", help="Good for so long (default: until revoked)")
     ] = None,
@@ -82,7 +77,7 @@ def create(
         scopes=scopes,
         list_name=_list_name(list_name),
         profile=parse_profile(profile),
-        sensor_id=_sensor_id(sensor),
+        sensor_id=_sensor_id(sensor, scopes),
         allowed=parse_prefixes(allow or (), "--allow"),
         denied=parse_prefixes(deny or (), "--deny"),
         digest=digest_of(secret),
@@ -90,8 +85,7 @@ def create(
         expires_at_ns=_expires_at(scopes, expires, now_ns),
     )
     with open_state(state) as store:
-        _audit(store, "token.create", token.token_id)
-        if not store.add_token(token, MAX_TOKENS):
+        if not acting(store, "token.create", token.token_id).add_token(token, MAX_TOKENS):
             raise SetupError(f"there are {MAX_TOKENS} tokens already")
     _show_secret(token.token_id, secret, output)
 
@@ -124,11 +118,10 @@ def rotate(
 
     token_id, secret = _token_id(token), new_secret()
     with open_state(state) as store:
-        _audit(store, "token.finish" if finish else "token.rotate", token_id)
         if finish:
-            _require(store.drop_previous_secret(token_id), token)
+            _require(acting(store, "token.finish", token_id).drop_previous_secret(token_id), token)
         else:
-            _require(store.rotate_token(token_id, digest_of(secret)), token)
+            _require(acting(store, "token.rotate", token_id).rotate_token(token_id, digest_of(secret)), token)
     if finish:
         typer.echo("only the newest secret is good now", err=True)
     else:
@@ -138,9 +131,9 @@ def rotate(
 @app.command()
 def revoke(token: TokenArgument, state: StateOption = None) -> None:
     """End a token for good, within a second. A firewall that uses it may stop enforcing its list."""
+    token_id = _token_id(token)
     with open_state(state) as store:
-        _audit(store, "token.revoke", _token_id(token))
-        _require(store.revoke_token(_token_id(token), time.time_ns()), token)
+        _require(acting(store, "token.revoke", token_id).revoke_token(token_id, time.time_ns()), token)
     typer.echo("revoked", err=True)
 
 
@@ -155,12 +148,13 @@ def open_state(state: Path | None) -> "Store":
     return open_store(settings.database)
 
 
-def _audit(store: "Store", action: str, token_id: str) -> None:
+def acting(store: "Store", action: str, target: str) -> "Store":
+    """Return the store that notes in the audit log what the user of this program changes."""
     import getpass
 
-    from api.access.audit import audit_local
+    from api.access.audit import local_act
 
-    audit_local(store, time.time_ns(), getpass.getuser(), action, token_id[:MAX_ID])
+    return store.on_behalf_of(local_act(time.time_ns(), getpass.getuser(), action, target))
 
 
 def _token_id(text: str) -> str:
@@ -213,9 +207,14 @@ def parse_prefixes(words: Sequence[str], option: str) -> tuple[str, ...]:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def _sensor_id(word: str | None) -> str | None:
+def _sensor_id(word: str | None, scopes: "tuple[TokenScope, ...]") -> str | None:
+    from db.values import SENSORS
     from rules.event import DEMONSTRATION
 
+    if word is not None and SENSORS.isdisjoint(scopes):
+        raise typer.BadParameter(
+            f"only a token for {' or '.join(sorted(SENSORS))} is a sensor's", param_hint="--sensor"
+        )
     if word == DEMONSTRATION:
         raise typer.BadParameter(f"{word} is the demonstration's: choose another id", param_hint="--sensor")
     return word

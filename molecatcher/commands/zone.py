@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molecatcher.commands.options import FormatOption
+from molecatcher.commands.options import AllowOption, DenyOption, FormatOption
 
 if TYPE_CHECKING:
     from api.zone.keys import ZoneKey
@@ -44,12 +44,8 @@ ServerOption = Annotated[
 def create(
     name: NameArgument,
     *,
-    allow: Annotated[
-        list[str] | None, typer.Option("--allow", metavar="PREFIX", help="Only from here (repeatable)")
-    ] = None,
-    deny: Annotated[
-        list[str] | None, typer.Option("--deny", metavar="PREFIX", help="Never from here (repeatable)")
-    ] = None,
+    allow: AllowOption = None,
+    deny: DenyOption = None,
     notify: Annotated[
         list[str] | None,
         typer.Option("--notify", metavar="ADDRESS[:PORT]", help="Tell this secondary of new serials (repeatable)"),
@@ -148,7 +144,7 @@ def _files(settings: "Settings") -> "ZoneKeyFiles":
 
 
 def _print_configuration(key: "ZoneKey", settings: "Settings", server: str | None) -> None:
-    from api.server import parse_listen
+    from api.serving.server import parse_listen
     from api.zone.profile_zones import zone_name
     from molecatcher.lists.resolver_configuration import configurations
     from molecatcher.processes.open_zone import zone_origin

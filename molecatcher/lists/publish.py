@@ -5,56 +5,47 @@ every listed name has been answered once, there is no address list (503); afterw
 section 7).
 """
 
-import ipaddress
 import threading
 import time
 from collections.abc import Callable
-from itertools import chain
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from db.errors import DbError
 from db.store import Store
-from db.values import NameSighting, Resolution
-from molecatcher.lists.believed_answers import believable, too_few, unresolved
 from molecatcher.lists.found_names import BELIEVED_FOR_NS, found_names
 from molecatcher.lists.list_files import ListFiles
+from molecatcher.lists.lookups import Lookups, NameLookups
 from molecatcher.lists.profile_use import ProfileUse
 from molecatcher.lists.published import PublishedLists
 from molecatcher.names.resolve import NameResolver
 from molecatcher.shared_file import SharedFile
-from rules.blocklist import AddressList, Body, ListName, NameList, Snapshot, UrlList
-from rules.catalogue import Network
-from rules.list_building import (
-    agent_addresses,
-    agent_names,
-    build_addresses,
-    build_names,
-    build_urls,
-    names_to_resolve,
-    narrow_names,
-    protected_names,
-)
+from rules.blocklist import Body, ListName, NameList, Snapshot, UrlList
+from rules.list_building import build_names, build_urls, narrow_names, narrow_urls, protected_names
 from rules.list_changes import differences
 from rules.list_effects import ListEffect, list_effect
 from rules.list_guards import HeldList, Spared
 from rules.profiles import DEFAULT_PROFILE, FindingUse, Profile
 from rules.ruleset import Ruleset
-from rules.verdict import Outcome
+
+if TYPE_CHECKING:
+    from db.values import NameSighting
 
 log = structlog.get_logger()
 
-OBSERVED_FOR_NS = 30 * 86_400 * 1_000_000_000
 FIRST_RETRY_S = 5.0
 SHORTEST_PAUSE_S = 60.0
-BELIEVED_ANSWER_NS = 7 * 86_400 * 1_000_000_000  # so long a name that cannot be resolved keeps its last addresses
-MOST_AGENT_ADDRESSES = 8_192
 NAMES, URLS, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_URLS, ListName.UNSANCTIONED_ADDRESSES
 
 
 class Publisher:
-    """Owns the lists in force. `snapshot` is a dictionary look-up; building happens in a thread of its own."""
+    """Owns the lists in force. `snapshot` is a dictionary look-up; building happens in two threads of its own.
+
+    One asks the DNS and publishes what follows; the other has what is there follow changed rules meanwhile.
+    """
 
     def __init__(
         self,
@@ -65,29 +56,30 @@ class Publisher:
         *,
         files: ListFiles,
         agent_addresses: SharedFile[dict[str, tuple[str, str]]] | None = None,
-        prepare: Callable[[Snapshot], object] = lambda _snapshot: None,
+        prepare: Callable[[Snapshot, float], object] = lambda _snapshot, _until_s: None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.resolution_problem = "the listed names have not been resolved yet"
         self._store = store
         self._ruleset = ruleset
-        self._resolver = resolver
+        self._lookups = NameLookups(store, resolver, agent_addresses)
         self._interval_s = interval_s
-        self._agent_addresses = agent_addresses
         self._now_ns = now_ns
         self._lists = PublishedLists(store, files, now_ns, prepare)
         self._use = ProfileUse(store, self._profile_names, now_ns)
         self._sightings: list[NameSighting] = []
-        self._observed: frozenset[str] = frozenset()
-        self._changing = threading.Lock()  # a list is published or withdrawn under the rules that were looked at
         self._wake = threading.Event()
+        self._has_new_rules = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._threads = [
+            threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
+            for target in (self._publish_always, self._follow_always)
+        ]
 
     @property
     def is_alive(self) -> bool:
         """Tell whether lists are still being built."""
-        return self._thread.is_alive()
+        return all(thread.is_alive() for thread in self._threads)
 
     def start(self) -> None:
         """Take up the stored snapshots, publish the names, and begin to resolve in the background.
@@ -96,7 +88,8 @@ class Publisher:
         """
         self._restore()
         self._catch_up()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def snapshot(self, name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot | None:
         """Return the list in force, None before there is one."""
@@ -128,6 +121,10 @@ class Publisher:
         return [(profile, profile.name in in_use) for profile in self._ruleset().policy.profiles]
 
     def rules_changed(self) -> None:
+        """Have the lists follow the rules, in a thread: many large ones take minutes."""
+        self._has_new_rules.set()
+
+    def follow_rules(self) -> None:
         """Publish under the new rules: names at once; addresses go through resolution again before they are trusted.
 
         While the store is away no list is handed out (503, firewalls keep theirs): the old ones may hit what is now
@@ -137,19 +134,22 @@ class Publisher:
             self._catch_up()
         except DbError as error:
             log.warning("lists_withdrawn", reason=str(error))
-            self._lists.withdraw_all()
+            with self._lists.changing():
+                self._lists.withdraw_all()
         self._wake.set()
 
     def stop(self) -> None:
-        """End the thread as soon as its current resolution is done."""
+        """End the threads, each as soon as it is done with what it does."""
         self._stopping.set()
         self._wake.set()
+        self._has_new_rules.set()
 
     def publish_names(self) -> None:
         """Publish names and URLs of every profile; what is refused leaves those in force, but for what is spared."""
         rules, now_ns = self._ruleset(), self._now_ns()
         spared = Spared(names=protected_names(rules.catalogue, rules.policy, now_ns))
         profiles = self._profiles(rules)
+        self._lists.keep_only(profile.name for profile in profiles)
         wants_findings = any(profile.findings is not FindingUse.OFF for profile in profiles)
         self._sightings = self._store.agent_names(now_ns - BELIEVED_FOR_NS) if wants_findings else []
         for profile in profiles:
@@ -158,32 +158,22 @@ class Publisher:
                 self._narrow_names(rules, profile, spared, now_ns)
             in_force = self._lists.snapshot(NAMES, profile.name)
             if in_force is not None and isinstance(in_force.body, NameList):
-                self._publish_urls(build_urls(in_force.body, rules.policy, now_ns), profile, spared)
+                urls = build_urls(in_force.body, rules.policy, now_ns)
+                if not self._lists.publish(URLS, profile, urls, spared):
+                    self._narrow_urls(rules, profile, spared, now_ns)
 
     def preview(self, proposed: Ruleset) -> list[ListEffect]:
         """Return what would change on each list of each profile in use under other rules; nothing is published.
 
         It is built from what the last lists were built from: names seen and addresses resolved meanwhile do not count.
         """
-        rules, now_ns, known = self._ruleset(), self._now_ns(), self._known()
-        in_use = self._use.names()
-        spared = Spared(
-            names=protected_names(proposed.catalogue, proposed.policy, now_ns),
-            networks=self._spared_networks(proposed, known, now_ns),
-        )
+        now = self._lookups.known(self._ruleset(), self._now_ns())
+        then = replace(now, rules=proposed)
+        spared, in_use = _spared(then), self._use.names()
         found: list[ListEffect] = []
-        for profile in (row for row in rules.policy.profiles if row.name in in_use):
-            names = self._names(rules, profile, now_ns), self._names(proposed, profile, now_ns)
-            urls = build_urls(names[0], rules.policy, now_ns), build_urls(names[1], proposed.policy, now_ns)
-            addresses = (
-                self._build(rules, profile, known, now_ns),
-                self._build(proposed, profile, known, now_ns),
-            )
-            found += [
-                list_effect(name, profile, bodies, self._body(name, profile), spared)
-                for name, bodies in ((NAMES, names), (URLS, urls), (ADDRESSES, addresses))
-            ]
-        note = unresolved(known, _sanctioned_domains(proposed, now_ns))
+        for profile in (row for row in now.rules.policy.profiles if row.name in in_use):
+            found += self._effects(profile, self._bodies(now, profile), self._bodies(then, profile), spared)
+        note = then.unresolved()
         return [msgspec.structs.replace(row, note=note) if row.list_name is ADDRESSES else row for row in found]
 
     def preview_profile(self, wanted: Profile) -> list[ListEffect]:
@@ -191,20 +181,23 @@ class Publisher:
 
         Built as `preview` does; nothing is published.
         """
-        rules, now_ns, known = self._ruleset(), self._now_ns(), self._known()
-        defined = {profile.name: profile for profile in rules.policy.profiles}
-        profiles = (defined.get(wanted.name, defined[DEFAULT_PROFILE]), wanted)
-        spared = Spared(
-            names=protected_names(rules.catalogue, rules.policy, now_ns),
-            networks=self._spared_networks(rules, known, now_ns),
-        )
-        names = [self._names(rules, profile, now_ns) for profile in profiles]
-        urls = [build_urls(built, rules.policy, now_ns) for built in names]
-        addresses = [self._build(rules, profile, known, now_ns) for profile in profiles]
+        now = self._lookups.known(self._ruleset(), self._now_ns())
+        defined = {profile.name: profile for profile in now.rules.policy.profiles}
+        before = defined.get(wanted.name, defined[DEFAULT_PROFILE])
+        return self._effects(wanted, self._bodies(now, before), self._bodies(now, wanted), _spared(now))
+
+    def _effects(
+        self, profile: Profile, before: dict[ListName, Body], after: dict[ListName, Body], spared: Spared
+    ) -> list[ListEffect]:
         return [
-            list_effect(name, wanted, (bodies[0], bodies[1]), self._body(name, wanted), spared)
-            for name, bodies in ((NAMES, names), (URLS, urls), (ADDRESSES, addresses))
+            list_effect(name, profile, (before[name], after[name]), self._body(name, profile), spared) for name in after
         ]
+
+    def _bodies(self, known: Lookups, profile: Profile) -> dict[ListName, Body]:
+        """Return every list of a profile as it would be built."""
+        names = self._names(known.rules, profile, known.now_ns)
+        urls = build_urls(names, known.rules.policy, known.now_ns)
+        return {NAMES: names, URLS: urls, ADDRESSES: known.build(profile)}
 
     def _body(self, name: ListName, profile: Profile) -> Body | None:
         in_force = self._lists.snapshot(name, profile.name)
@@ -214,14 +207,6 @@ class Publisher:
         found = found_names(self._sightings, profile.findings)
         return build_names(rules.catalogue, rules.policy, now_ns, profile, found)
 
-    def _publish_urls(self, built: UrlList, profile: Profile, spared: Spared) -> None:
-        """Publish the URLs; where they are refused, those in force stay while they hit nothing that is spared."""
-        if self._lists.publish(URLS, profile, built, spared):
-            return
-        in_force = self._lists.snapshot(URLS, profile.name)
-        if in_force is not None:
-            self._lists.narrow(URLS, profile, in_force.body, spared)
-
     def _narrow_names(self, rules: Ruleset, profile: Profile, spared: Spared, now_ns: int) -> None:
         """Leave the list in force without what must be spared now."""
         snapshot = self._lists.snapshot(NAMES, profile.name)
@@ -229,47 +214,39 @@ class Publisher:
             narrowed = narrow_names(snapshot.body, rules.catalogue, rules.policy, now_ns, profile)
             self._lists.narrow(NAMES, profile, narrowed, spared)
 
+    def _narrow_urls(self, rules: Ruleset, profile: Profile, spared: Spared, now_ns: int) -> None:
+        """As `_narrow_names`."""
+        snapshot = self._lists.snapshot(URLS, profile.name)
+        if snapshot is not None and isinstance(snapshot.body, UrlList):
+            narrowed = narrow_urls(snapshot.body, rules.catalogue, rules.policy, now_ns, profile)
+            self._lists.narrow(URLS, profile, narrowed, spared)
+
     def resolve_and_publish(self) -> bool:
         """Resolve everything once and publish the addresses; tell whether enough was answered to do so."""
         rules, now_ns = self._ruleset(), self._now_ns()
         profiles = self._profiles(rules)
-        wanted = [names_to_resolve(rules.catalogue, rules.policy, now_ns, profile) for profile in profiles]
-        sanctioned = _sanctioned_domains(rules, now_ns)
-        names = [
-            *chain.from_iterable(wanted),
-            *sanctioned,
-            *(row.name for row in rules.policy.active_never_blocked(now_ns) if row.name),
-            *self._observed_names(rules, now_ns),
-            *agent_names(rules.catalogue, rules.policy),
-        ]
-        self._store.save_resolution(*believable(self._known(), self._resolver.resolve(names)))
-        known = self._known()
-        self._tell_sensor(rules, known, now_ns)
-        told, self.resolution_problem = (
-            self.resolution_problem,
-            unresolved(known, sanctioned) or too_few(known, wanted[0]),
-        )
+        self._lookups.resolve(rules, profiles, now_ns)
+        self._lookups.look(now_ns)
+        known = self._lookups.known(rules, now_ns)
+        told, self.resolution_problem = self.resolution_problem, known.unresolved() or known.too_few(profiles[0])
         if self.resolution_problem:
             if self.resolution_problem != told:  # it is tried again every few seconds
                 log.warning("addresses_not_published", reason=self.resolution_problem)
             return False
-        self._look_at_observed(now_ns)
-        built = [self._build(rules, profile, known, now_ns) for profile in profiles]
-        spared = Spared(networks=self._spared_networks(rules, known, now_ns))
-        with self._changing:
+        built = [known.build(profile) for profile in profiles]
+        spared = Spared(networks=known.spared_networks())
+        with self._lists.changing():
             if _is_same(rules, self._ruleset()):
                 for profile, body in zip(profiles, built, strict=True):
                     self._lists.publish(ADDRESSES, profile, body, spared)
         return True
 
-    def _tell_sensor(self, rules: Ruleset, known: dict[str, Resolution], now_ns: int) -> None:
-        """Leave the addresses that agents' names resolve to for the sensor, which recognises flows to them."""
-        if self._agent_addresses is not None:
-            resolved = {name: answer.addresses for name, answer in known.items()}
-            found = agent_addresses(rules.catalogue, rules.policy, resolved, now_ns)
-            self._agent_addresses.write(dict(sorted(found.items())[:MOST_AGENT_ADDRESSES]))
+    def _follow_always(self) -> None:
+        while self._has_new_rules.wait() and not self._stopping.is_set():
+            self._has_new_rules.clear()
+            self.follow_rules()
 
-    def _run(self) -> None:
+    def _publish_always(self) -> None:
         self._lists.prepare_all()
         while not self._stopping.is_set():
             self._wake.clear()
@@ -283,14 +260,13 @@ class Publisher:
 
     def _pause_s(self) -> float:
         """Return how long the answers hold, within bounds: all names are asked again together, so that a lie shows."""
-        ttl_s = self._resolver.shortest_ttl_s
+        ttl_s = self._lookups.shortest_ttl_s
         return self._interval_s if ttl_s is None else min(self._interval_s, max(SHORTEST_PAUSE_S, ttl_s))
 
     def _profiles(self, rules: Ruleset) -> list[Profile]:
-        """Return the profiles that are in use, the default one first, and forget the lists of the others."""
+        """Return the profiles that are in use, the default one first."""
         self._use.look()
         in_use = self._use.names()
-        self._lists.keep_only(in_use)
         return [profile for profile in rules.policy.profiles if profile.name in in_use]
 
     def _profile_names(self) -> frozenset[str]:
@@ -298,7 +274,7 @@ class Publisher:
 
     def _catch_up(self) -> None:
         """Bring the lists in force up to the rules, the time (sanctions expire) and what was seen meanwhile."""
-        with self._changing:
+        with self._lists.changing():
             self._withdraw_addresses()
             self.publish_names()
 
@@ -320,56 +296,24 @@ class Publisher:
             for profile in rules.policy.profiles
             if (snapshot := self._lists.snapshot(ADDRESSES, profile.name)) is not None
         ]
-        known = self._known() if in_force else {}
-        if in_force:
-            self._look_at_observed(now_ns)
+        if not in_force:
+            return
+        self._lookups.look(now_ns)
+        known = self._lookups.known(rules, now_ns)
+        problem = known.unresolved()
         for profile, snapshot in in_force:
-            problem = unresolved(known, _sanctioned_domains(rules, now_ns))
-            built = self._build(rules, profile, known, now_ns)
+            built = known.build(profile)
             if problem or any(not is_new for is_new, _text in differences(snapshot.body, built)):
                 self._lists.withdraw(ADDRESSES, profile.name)
                 why = "what is sanctioned changed: the addresses are being resolved again"
                 self.resolution_problem = problem or why
-
-    def _build(self, rules: Ruleset, profile: Profile, known: dict[str, Resolution], now_ns: int) -> AddressList:
-        """Return the addresses to block as far as names are `known`, none that a sanctioned agent was seen to use."""
-        since_ns = now_ns - BELIEVED_ANSWER_NS
-        resolved = {name: row.addresses for name, row in known.items() if row.resolved_at_ns >= since_ns}
-        spared = self._spared_addresses(rules, known, now_ns)
-        return build_addresses(rules.catalogue, rules.policy, resolved, spared, now_ns, profile)
-
-    def _spared_networks(self, rules: Ruleset, known: dict[str, Resolution], now_ns: int) -> tuple[Network, ...]:
-        addresses = map(ipaddress.ip_network, self._spared_addresses(rules, known, now_ns))
-        return (*rules.policy.spared_networks(now_ns), *addresses)
-
-    def _spared_addresses(self, rules: Ruleset, known: dict[str, Resolution], now_ns: int) -> set[str]:
-        """Return the addresses that spared names resolve to, and those that sanctioned ones were seen at."""
-        spared = set(self._observed)
-        for name, answer in known.items():
-            if rules.policy.is_spared(name, now_ns):
-                spared.update(answer.addresses)
-        return spared
-
-    def _look_at_observed(self, now_ns: int) -> None:
-        """Find out at which addresses sanctioned agents were seen lately."""
-        self._observed = self._store.observed_addresses(Outcome.SANCTIONED, now_ns - OBSERVED_FOR_NS)
-
-    def _known(self) -> dict[str, Resolution]:
-        return {answer.name: answer for answer in self._store.resolutions()}
-
-    def _observed_names(self, rules: Ruleset, now_ns: int) -> set[str]:
-        """Return the sanctioned names that agents were seen dialling, such as regional ones below the domain.
-
-        Anybody inside can make up such names, also ones that never resolve: so they hold nothing back. The addresses
-        that were seen with them are spared anyway.
-        """
-        seen = self._store.observed_names(Outcome.SANCTIONED, now_ns - OBSERVED_FOR_NS)
-        return {name for name in seen if rules.policy.sanction_for(name, now_ns) is not None}
 
 
 def _is_same(one: Ruleset, other: Ruleset) -> bool:
     return one.catalogue is other.catalogue and one.policy == other.policy
 
 
-def _sanctioned_domains(rules: Ruleset, now_ns: int) -> list[str]:
-    return [sanction.domain for sanction in rules.policy.active_sanctions(now_ns)]
+def _spared(known: Lookups) -> Spared:
+    """Return what no list may hit."""
+    names = protected_names(known.rules.catalogue, known.rules.policy, known.now_ns)
+    return Spared(names=names, networks=known.spared_networks())

@@ -1,6 +1,10 @@
 """The lists in force: numbered, stored, kept as files, and replaced only by what the guards let pass."""
 
-from collections.abc import Callable, Iterable
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 import structlog
@@ -8,21 +12,23 @@ import structlog
 from db.store import Store
 from db.values import SnapshotRow
 from molecatcher.lists.list_files import ListFiles
-from rules.blocklist import AddressList, Body, ListName, Snapshot, count, decode, digest, encode
+from rules.blocklist import AddressList, Body, ListName, Snapshot, count
 from rules.list_changes import stamp
+from rules.list_encoding import decode, digest, encode
 from rules.list_guards import CONFIRMABLE, HeldList, Spared, refusals
 from rules.profiles import DEFAULT_PROFILE, Profile
 
 log = structlog.get_logger()
 
+LONGEST_PREPARATION_S = 20.0  # what is new may block less than what is in force meanwhile
 Key = tuple[ListName, str]
 
 
 class PublishedLists:
     """One snapshot for each list and profile that is in use, and the state that was refused in its place, if any.
 
-    `prepare` is called with each snapshot before anybody is handed it, unless the one in force hits what is spared now:
-    that waits for nothing.
+    `prepare` is called with each snapshot before anybody is handed it, and with when it must be done (monotonic clock),
+    unless the one in force hits what is spared now: that waits for nothing.
     """
 
     def __init__(
@@ -30,9 +36,11 @@ class PublishedLists:
         store: Store,
         files: ListFiles,
         now_ns: Callable[[], int],
-        prepare: Callable[[Snapshot], object] = lambda _snapshot: None,
+        prepare: Callable[[Snapshot, float], object] = lambda _snapshot, _until_s: None,
     ) -> None:
         self._prepare = prepare
+        self._prepare_until_s = math.inf
+        self._changing = threading.Lock()
         self._store = store
         self._files = files
         self._now_ns = now_ns
@@ -45,10 +53,18 @@ class PublishedLists:
         """Return the list in force, None before there is one."""
         return self._snapshots.get((name, profile))
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Let one thread at a time change lists; all that it has prepared takes `LONGEST_PREPARATION_S` together."""
+        with self._changing:
+            self._prepare_until_s = time.monotonic() + LONGEST_PREPARATION_S
+            yield
+
     def prepare_all(self) -> None:
         """Prepare what is in force, after a start."""
+        until_s = time.monotonic() + LONGEST_PREPARATION_S
         for snapshot in list(self._snapshots.values()):
-            self._prepare(snapshot)
+            self._prepare(snapshot, until_s)
 
     def held(self, name: ListName, profile: str = DEFAULT_PROFILE) -> HeldList | None:
         """Return the list that was refused in place of the one in force, None when that is the newest."""
@@ -65,7 +81,7 @@ class PublishedLists:
     def publish(self, name: ListName, profile: Profile, body: Body, spared: Spared) -> bool:
         """Put a list in force and tell whether it is; one that a guard refuses is held, which is said once."""
         key, identity = (name, profile.name), digest(body)
-        before = self._snapshots.get(key) or self._withdrawn.get(key)
+        before = self._before(key)
         found = refusals(body, before.body if before else None, spared, profile)
         held = HeldList(identity, tuple(found), count(body)) if found else None
         if held and not (held.is_confirmable and self._confirmed.get(key) == identity):
@@ -119,6 +135,10 @@ class PublishedLists:
             if found is None or found.serial < kept.serial:
                 self._snapshots[kept.list_name, kept.profile] = kept
 
+    def _before(self, key: Key) -> Snapshot | None:
+        """Return the list in force, or what was before it was withdrawn."""
+        return self._snapshots.get(key) or self._withdrawn.get(key)
+
     def _stored(self, key: Key) -> Snapshot | None:
         row = self._store.latest_snapshot(*key)
         if row is None:
@@ -130,13 +150,13 @@ class PublishedLists:
             return None
 
     def _put_in_force(self, key: Key, body: Body, identity: str, *, is_urgent: bool) -> None:
-        before, now_ns = self._snapshots.get(key), self._now_ns()
+        before, now_ns = self._before(key), self._now_ns()
         name, profile = key
         if before and before.digest == identity:
             listed, serial, created_at_ns = before.body, before.serial, before.created_at_ns
             if isinstance(body, AddressList) and isinstance(before.body, AddressList):  # show what is spared now
                 listed = msgspec.structs.replace(before.body, spared=body.spared)
-                self._snapshots[key] = msgspec.structs.replace(before, body=listed)
+            self._snapshots[key] = msgspec.structs.replace(before, body=listed)
             kept = self._store.snapshots(name, profile)[:1]
             if [(row.serial, row.digest) for row in kept] == [(serial, identity)]:
                 return
@@ -151,7 +171,7 @@ class PublishedLists:
             listed = decode(row.body)
         snapshot = Snapshot(name, row.serial, row.created_at_ns, row.digest, listed, profile)
         if not is_urgent:
-            self._prepare(snapshot)
+            self._prepare(snapshot, self._prepare_until_s)
         self._snapshots[key] = snapshot
         self._files.save(snapshot, row.body)
         log.info("list_published", list=name.value, profile=profile, serial=row.serial, entries=count(listed))

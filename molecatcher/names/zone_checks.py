@@ -1,6 +1,5 @@
 """Asks who serves the zones of names that the sensor wants to know of: in a thread, slowly, each once in a while."""
 
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -8,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dns.exception import DNSException
 from dns.name import from_text
 
+from molecatcher.background import BackgroundLoop
 from molecatcher.names.resolve import NameResolver, NameServers
 from molecatcher.shared_file import SharedFile
 from rules.names import ancestors
@@ -24,7 +24,7 @@ FAILED_S = 60
 _S = 1_000_000_000
 
 
-class ZoneChecks:
+class ZoneChecks(BackgroundLoop):
     """Answers of both kinds are kept, 4,096 at most, and asked for again when they are old; five questions a second.
 
     `asked` and `failed` count questions to the resolver.
@@ -37,6 +37,7 @@ class ZoneChecks:
         resolver: NameResolver,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        super().__init__("zones", LOOK_S)
         self.asked = 0
         self.failed = 0
         self._questions = questions
@@ -46,18 +47,17 @@ class ZoneChecks:
         self._answers: OrderedDict[str, ZoneAnswer] = OrderedDict()
         self._zones: OrderedDict[str, tuple[NameServers, int]] = OrderedDict()  # and until when
         self._wanted: dict[int, list[str]] = {}  # by number of the file
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="zones", daemon=True)
 
     def start(self) -> None:
         """Take up the answers of an earlier run and begin."""
         for answer in self._file.poll() or ():
             self._keep(answer)
-        self._thread.start()
+        super().start()
 
-    def stop(self) -> None:
-        """End the thread as soon as its current question is answered."""
-        self._stopping.set()
+    def step(self) -> float:
+        """Check, and again in a second."""
+        self.check()
+        return LOOK_S
 
     def check(self) -> None:
         """Answer what is asked for and not known; write the answers down after each."""
@@ -68,14 +68,10 @@ class ZoneChecks:
             known = self._answers.get(name)
             if known is not None and known.until_ns > self._now_ns():
                 continue
-            if self._stopping.is_set():
+            if self.is_stopping:
                 return
             self._keep(self._find(name))
             self._file.write(list(self._answers.values()))
-
-    def _run(self) -> None:
-        while not self._stopping.wait(LOOK_S):
-            self.check()
 
     def _keep(self, answer: ZoneAnswer) -> None:
         self._answers[answer.name] = answer
@@ -98,7 +94,7 @@ class ZoneChecks:
         known = self._zones.get(zone)
         if known is not None and known[1] > self._now_ns():
             return known[0]
-        self._stopping.wait(PAUSE_S if self.asked else 0)
+        self.rest(PAUSE_S if self.asked else 0)
         self.asked += 1
         servers = self._resolver.name_servers(zone)
         if servers is None:

@@ -7,7 +7,6 @@ next one is tried. Holds one page of events an output.
 
 import random
 import secrets
-import threading
 from collections.abc import Sequence
 
 import structlog
@@ -18,6 +17,7 @@ from db.errors import DbError
 from db.output_values import DeadLetter, Output
 from db.store import Store
 from db.values import IngestedEvent
+from molecatcher.background import BackgroundLoop
 from molecatcher.outputs.errors import DeliveryFailed
 from molecatcher.outputs.senders import Means, send
 from molecatcher.outputs.trial import trial_event
@@ -35,34 +35,16 @@ MAX_DOUBLINGS = 11
 SHOWN = 200
 
 
-class OutputRunner:
+class OutputRunner(BackgroundLoop):
     """Delivers to one output until it is stopped or removed."""
 
     def __init__(self, output_id: str, store: Store, seal: Seal, means: Means) -> None:
+        super().__init__(f"output-{output_id[:8]}")
         self.output_id = output_id
         self._store = store
         self._seal = seal
         self._means = means
         self._failures = 0
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"output-{output_id[:8]}", daemon=True)
-
-    @property
-    def is_alive(self) -> bool:
-        """Tell whether it delivers."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Begin to deliver."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End when the present delivery is done."""
-        self._stopping.set()
-
-    def join(self, timeout_s: float) -> None:
-        """Wait for the end."""
-        self._thread.join(timeout_s)
 
     def deliver(self) -> bool:
         """Deliver a page of events; tell whether there may be more.
@@ -80,7 +62,7 @@ class OutputRunner:
         rows = self._store.ingested_after(output.place, PAGE)
         wanted = [row for row in rows if output.wanted.takes(row.event)]
         for at in range(0, len(wanted), BATCH):
-            if self._stopping.is_set():
+            if self.is_stopping:
                 return False
             self._deliver_batch(output, wanted[at : at + BATCH])
         if rows:
@@ -104,6 +86,20 @@ class OutputRunner:
         if output is not None:
             self._send(output, [trial_event(output.name, self._means.now_ns())])
 
+    def step(self) -> float:
+        """Deliver a page; an output or a database that fails is left alone for a while."""
+        try:
+            wait_s = 0.0 if self.deliver() else LOOK_S
+        except DeliveryFailed as error:
+            wait_s = self._back_off()
+            log.warning("output_failed", output=self.output_id, reason=str(error), next_try_s=round(wait_s))
+            return wait_s
+        except DbError as error:
+            log.warning("output_waits", output=self.output_id, reason=str(error))
+            return LOOK_S * 5
+        self._failures = 0
+        return wait_s
+
     def _deliver_batch(self, output: Output, rows: Sequence[IngestedEvent]) -> None:
         outputs, place, now_ns = self._store.outputs, rows[-1].ingest_seq, self._means.now_ns()
         try:
@@ -121,19 +117,6 @@ class OutputRunner:
             send(output, self._seal.open(output.secrets), events, self._means)
         except SealBroken as error:
             raise DeliveryFailed(str(error)) from None
-
-    def _run(self) -> None:
-        wait_s = 0.0
-        while not self._stopping.wait(wait_s):
-            try:
-                wait_s = 0.0 if self.deliver() else LOOK_S
-                self._failures = 0
-            except DeliveryFailed as error:
-                wait_s = self._back_off()
-                log.warning("output_failed", output=self.output_id, reason=str(error), next_try_s=round(wait_s))
-            except DbError as error:
-                wait_s = LOOK_S * 5
-                log.warning("output_waits", output=self.output_id, reason=str(error))
 
     def _back_off(self) -> float:
         self._failures += 1

@@ -64,7 +64,7 @@ def _send_hec(output: Output, secrets: Sequence[str], events: Sequence[Event], m
     documents = [
         {
             "time": event.last_seen_ns / NS_PER_S,
-            "host": event.sensor_id,
+            "host": event.sensor_name or event.sensor_id,
             "source": "molecatcher",
             "sourcetype": "molecatcher:event",
             **({"index": output.target["index"]} if output.target.get("index") else {}),

@@ -13,7 +13,7 @@ from api.app import change_access, create_app, is_proxy
 from api.context import ApiContext, CatalogueStatus, CatalogueUpdate, PolicyStatus, SanctionedDomain, ServiceRow
 from api.feeds import FORMATS
 from api.sealed import Seal
-from api.server import ApiServer, bind, parse_listen
+from api.serving.server import ApiServer, bind, parse_listen
 from db.errors import DbError
 from db.output_store import MAX_DEAD
 from db.store import open_store
@@ -107,23 +107,16 @@ class ApiProcess:
         self.feeds = OpenFeeds(app, open_lists) if open_lists else None
         self._stopping = threading.Event()
         self._wants_reload = threading.Event()
-        self._wants_lists = threading.Event()
 
     def run(self, notifier: Notifier) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP and changed files reload policy and access."""
         signal.signal(signal.SIGHUP, lambda _signal, _frame: self._wants_reload.set())
         for number in (signal.SIGTERM, signal.SIGINT):  # the server takes both over and raises them again in the end
             signal.signal(number, lambda _signal, _frame: self.server.stop())
-        self.publisher.start()
-        self.overlay.start()
-        self.retention.start()
-        if self._checks_zones:
-            self.zone_checks.start()
         keeper = threading.Thread(target=self._keep_house, args=(notifier,), name="housekeeping")
         keeper.start()
-        for listener in self._listeners:
-            listener.start()
         try:
+            self._start()
             self.server.run()
         finally:
             notifier.stopping()
@@ -138,9 +131,18 @@ class ApiProcess:
             self.zone_checks.stop()
             self.store.close()
 
+    def _start(self) -> None:
+        self.publisher.start()
+        self.overlay.start()
+        self.retention.start()
+        if self._checks_zones:
+            self.zone_checks.start()
+        for listener in self._listeners:
+            listener.start()
+
     def _keep_house(self, notifier: Notifier) -> None:
         while not self.server.is_started and not self._stopping.wait(0.05):
-            pass
+            notifier.alive()  # many large lists take minutes
         notifier.ready()
         while not self._stopping.wait(POLL_S):
             if self._is_alive():
@@ -156,9 +158,6 @@ class ApiProcess:
             else:
                 self.access.poll()
             if self.rules.reload() if wants_reload else self.rules.poll():
-                self._wants_lists.set()
-            if self._wants_lists.is_set():
-                self._wants_lists.clear()
                 self.publisher.rules_changed()
             self._keep_findings()
             self._keep_outputs()
@@ -167,12 +166,12 @@ class ApiProcess:
         listeners = all(listener.is_alive for listener in self._listeners)
         return self.publisher.is_alive and self.overlay.is_alive and listeners
 
-    def _prepare_list(self, snapshot: Snapshot) -> None:
+    def _prepare_list(self, snapshot: Snapshot, until_s: float) -> None:
         """Have a list written out before it is in force, as consumers pull it."""
         state = self._app.state
         pulled = state.pulls.formats(snapshot.list_name, snapshot.profile)
         formats = [it for it in FORMATS[snapshot.list_name] if it in pulled]
-        state.publication.prepare(snapshot, formats)
+        state.publication.prepare(snapshot, formats, until_s)
 
     def _keep_findings(self) -> None:
         """Have findings follow what is excepted; without the database the next look does it."""
@@ -206,7 +205,7 @@ class ApiProcess:
         """Put in force what was just written, so that the next answer shows it; lists follow within a second."""
         self.overlay.look()
         if self.rules.poll():
-            self._wants_lists.set()
+            self.publisher.rules_changed()
 
     @property
     def _listeners(self) -> list[ListenerThread]:

@@ -1,6 +1,7 @@
 """Asks another host's API over HTTPS, with a token; a token's file is read each time, so it may change."""
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -23,6 +24,13 @@ ADVICE: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "its token is not good there, or not from here: make one with `molecatcher token create`",
     HTTPStatus.FORBIDDEN: "its token is for another sensor, or not for events:write",
 }
+
+
+UNIT = "INVOCATION_ID"  # set by systemd
+NOT_ALLOWED = (
+    ": if the API or the resolver has another address than before, its unit must allow that: `systemctl edit "
+    "molecatcher-sensor`, [Service] IPAddressAllow=ADDRESS, and restart it"
+)
 
 
 class _Problem(msgspec.Struct, frozen=True):
@@ -83,7 +91,7 @@ class ApiClient:
             with answer:
                 content = _read(answer)
         except (requests.RequestException, OSError, UnicodeDecodeError) as error:
-            raise StoreUnavailable(f"{self.url} cannot be reached ({type(error).__name__})") from error
+            raise StoreUnavailable(f"{self.url} cannot be reached ({_cause(error)})") from error
         if answer.status_code == HTTPStatus.NOT_MODIFIED:
             return Answer(b"", answer.headers, is_unchanged=True)
         if not answer.ok or answer.is_redirect or content is None:
@@ -115,6 +123,18 @@ def require_safe(url: str, option: str) -> None:
     parts = split_address(url)
     if parts is None or not is_private(parts):
         raise SetupError(f"{url!r}: give {option} https://HOST:PORT; a token is not sent in the clear")
+
+
+def _cause(error: Exception) -> str:
+    """Return what kept a request from being sent, and what to change where a unit's `IPAddressAllow=` may be why.
+
+    What that forbids looks like an address, or a resolver, that does not answer.
+    """
+    first: BaseException = error
+    while below := first.__cause__ or first.__context__:
+        first = below
+    is_silent = isinstance(error, requests.ConnectTimeout) or isinstance(first, socket.gaierror)
+    return type(error).__name__ + (NOT_ALLOWED if is_silent and UNIT in os.environ else "")
 
 
 def _said(content: bytes | None) -> str:

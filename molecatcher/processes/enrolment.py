@@ -98,7 +98,8 @@ class Enrolment:
     def options(self) -> str:
         """Return the options of `molecatcher sensor`."""
         words = ["--state", str(self._settings.state), "--api", self.url, "--token-file", str(self.token_file)]
-        return shlex.join([*words, *(["--api-ca", str(self.ca)] if self.ca else [])])
+        known = {"--api-ca": self.ca, "--sensor-name": self._settings.sensor_name, "--site": self._settings.site}
+        return shlex.join([*words, *(word for name, value in known.items() if value for word in (name, str(value)))])
 
     def unit_settings(self) -> str:
         """Return the drop-in for `molecatcher-sensor.service`, which speaks to nobody unless it is told to."""

@@ -60,7 +60,11 @@ class Health:
 
 
 def of_tables(
-    detector: Detector, reporter: Reporter, evidence_shed: int = 0, zone_questions_shed: int = 0
+    detector: Detector,
+    reporter: Reporter,
+    evidence_shed: int = 0,
+    zone_questions_shed: int = 0,
+    flows_displaced: int = 0,
 ) -> dict[str, Any]:
     """Return the fields of the program's tables."""
     pipeline = detector.pipeline
@@ -79,6 +83,7 @@ def of_tables(
             "candidates": detector.candidates.evicted,
             "evidence": evidence_shed,
             "zone_questions": zone_questions_shed,
+            "flow_map": flows_displaced,
         },
     }
 

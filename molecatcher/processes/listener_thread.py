@@ -3,7 +3,7 @@
 import threading
 from typing import Protocol
 
-from api.server import ListenAddress
+from api.serving.server import ListenAddress
 
 
 class Server(Protocol):
@@ -56,4 +56,5 @@ class ListenerThread:
     def stop(self) -> None:
         """End, and let what is being answered finish for some seconds."""
         self._server.stop()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()

@@ -2,13 +2,14 @@
 
 import socket
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
 
-from api.app import create_feed_app
-from api.server import ApiServer, Reach, bind, parse_listen
-from api.tls import Certificate
+from api.app import create_feed_app, is_proxy
+from api.serving.server import ApiServer, Reach, bind, parse_listen
+from api.serving.tls import Certificate
 from molecatcher.access_file import load_access
 from molecatcher.errors import SetupError
 from molecatcher.processes.listener_thread import ListenerThread
@@ -43,8 +44,14 @@ class OpenFeeds(ListenerThread):
 
     def __init__(self, main: FastAPI, listener: OpenListener) -> None:
         self.certificate = listener.certificate
-        app = create_feed_app(main)
-        super().__init__(ApiServer(app, listener.socket, listener.certificate, reach=Reach.LISTS), "open-feeds")
+        server = ApiServer(
+            create_feed_app(main),
+            listener.socket,
+            listener.certificate,
+            reach=Reach.LISTS,
+            is_proxy=partial(is_proxy, main),
+        )
+        super().__init__(server, "open-feeds")
 
     def poll(self) -> None:
         """Take up a changed certificate."""

@@ -12,8 +12,8 @@ import structlog
 from api.access.addresses import parse_address
 from api.context import ApiContext
 from api.errors import RefusedListenAddress
-from api.pull_log import Consumer, Pulled, PullLog
-from api.server import parse_listen
+from api.feeds.pull_log import Consumer, Pulled, PullLog
+from api.serving.server import parse_listen
 from api.zone.answers import Answers, Transfer
 from api.zone.keys import tsig_key
 from api.zone.notices import Target
@@ -26,7 +26,8 @@ from molecatcher.errors import SetupError
 from molecatcher.lists.zone_keys import ZoneKeyFiles
 from molecatcher.processes.listener_thread import ListenerThread
 from molecatcher.settings import Settings
-from rules.blocklist import ListName, Snapshot, decode
+from rules.blocklist import ListName, Snapshot
+from rules.list_encoding import decode
 from rules.profiles import DEFAULT_PROFILE
 
 log = structlog.get_logger()

@@ -5,13 +5,13 @@ sensor's file wins.
 """
 
 import hashlib
-import threading
 from pathlib import Path
 
 import msgspec
 import structlog
 
 from db.errors import DbError
+from molecatcher.background import BackgroundLoop
 from molecatcher.catalogue.bundles import unpack
 from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.catalogue.signatures import verify
@@ -70,8 +70,8 @@ class CatalogueTaker:
         log.info("catalogue_taken", version=version, api=self._client.url)
 
 
-class RemoteRules:
-    """Holds the rules that the API handed out last; a thread of its own asks every ten seconds.
+class RemoteRules(BackgroundLoop):
+    """Holds the rules that the API handed out last, and asks every ten seconds.
 
     `error` is why they cannot be renewed. What is kept on disk is what the API sent, octet for octet.
     """
@@ -80,6 +80,7 @@ class RemoteRules:
         self, client: ApiClient, sensor_id: str, kept: Path, catalogue: CatalogueTaker, every_s: float = ASK_S
     ) -> None:
         """Take up what was kept, and ask once; without either nothing but the sensor's own file holds."""
+        super().__init__("rules", every_s)
         self.current: Overlay = EMPTY
         self.revision = ""
         self.error = ""
@@ -89,27 +90,12 @@ class RemoteRules:
         self._kept = kept
         self._catalogue = catalogue
         self._every_s = every_s
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rules", daemon=True)
         self._restore()
         self.look()
 
     def __call__(self) -> Overlay:
         """Return the rules in force."""
         return self.current
-
-    @property
-    def is_alive(self) -> bool:
-        """Tell whether the thread runs; without it changes are not noticed."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Begin to ask."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread after what it does now."""
-        self._stopping.set()
 
     def look(self) -> bool:
         """Take up newer rules; tell whether the API answered as it should. Those in force stay where it did not."""
@@ -122,6 +108,12 @@ class RemoteRules:
             self._say(f"{error}; {'those of before stay' if self.revision else 'none were had yet'}")
             return False
         return True
+
+    def step(self) -> float:
+        """Ask for rules, and for the catalogue that they name."""
+        if self.look():
+            self._take_catalogue()
+        return self._every_s
 
     def _take(self, body: bytes, etag: str) -> None:
         revision = hashlib.sha256(body).hexdigest()
@@ -156,8 +148,3 @@ class RemoteRules:
         if error and error != self.error:
             log.warning("rules_not_renewed", reason=error, revision=self.revision[:12])
         self.error = error
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._every_s):
-            if self.look():
-                self._take_catalogue()

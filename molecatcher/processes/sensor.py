@@ -84,6 +84,7 @@ class Sensor:
         self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
         self._claim = claim(settings.state / _lock_name(settings))
         self.sensor_id = kept_sensor_id(settings)
+        self.origin = settings.origin(self.sensor_id)
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
         self.overlay = _followed_rules(settings, self.sensor_id, catalogue) or OverlayFollower(self.store.policy)
@@ -110,7 +111,7 @@ class Sensor:
         self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart), zones)
         self._agent_addresses = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
         self.reporter = Reporter(
-            self.sensor_id,
+            self.origin,
             window_ns,
             update_ns=update_ns,
             losses=self.health.losses,
@@ -175,7 +176,7 @@ class Sensor:
     def _observe(self, packets: Sequence[Packet], now_ns: int, read_ns: int) -> list[Event]:
         """Return the events of one batch, `read_ns` by `time_read`. Nothing that a packet holds may end the sensor."""
         try:
-            found = [*self.detector.feed(packets), *self.detector.advance(read_ns)]
+            found = [*self.detector.feed_counted(packets, self.source.counts), *self.detector.advance(read_ns)]
             self.attributor.ask(found)
             if found:
                 self.health.note_losses(self.source, self.counters["shed"], now_ns)
@@ -250,6 +251,8 @@ class Sensor:
             sensor_id=self.sensor_id,
             version=__version__,
             hostname=socket.gethostname(),
+            name=self.origin.sensor_name or "",
+            site=self.origin.site or "",
             started_at_ns=self.started_at_ns,
             heartbeat_ns=now_ns,
             interfaces=self.source.interfaces,
@@ -268,7 +271,9 @@ class Sensor:
             is_remote=self.settings.api is not None,
             rules_revision=self.overlay.revision,
             workers=self.settings.workers,
-            **of_tables(self.detector, self.reporter, self.counters["evidence_shed"], self.zones.shed),
+            **of_tables(
+                self.detector, self.reporter, self.counters["evidence_shed"], self.zones.shed, source.flows_displaced
+            ),
             **of_spool(self.spool, self._pending, now_ns),
             **self.health.of_capture(self.source, self.counters["shed"], now_ns),
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from rules.classify import classify
-from rules.event import Event, uuid7
+from rules.event import Event, Origin, uuid7
 from rules.observation import Observation
 from rules.ruleset import Ruleset
 from sensor.detection import Detection
@@ -35,11 +35,11 @@ class Ingest:
     reporter's: at most 65,536 windows.
     """
 
-    def __init__(self, sensor_id: str, ruleset: Callable[[], Ruleset], window_ns: int = WINDOW_NS) -> None:
+    def __init__(self, origin: Origin, ruleset: Callable[[], Ruleset], window_ns: int = WINDOW_NS) -> None:
         self.summary = IngestSummary()
-        self._sensor_id = sensor_id
+        self._origin = origin
         self._ruleset = ruleset
-        self._reporter = Reporter(sensor_id, window_ns, make_id=self._event_id)
+        self._reporter = Reporter(origin, window_ns, make_id=self._event_id)
         self._key = 0
         self._now_ns = 0
 
@@ -54,7 +54,7 @@ class Ingest:
             verdict = classify(observation, rules.policy, rules.catalogue)
             if verdict.is_stored:
                 self.summary.verdicts[verdict.outcome.value] += 1
-                detection = Detection(observation, verdict)
+                detection = Detection(observation, verdict, rules.basis)
                 detections.append(detection)
                 events += self._reporter.take([detection], self._now_ns)
         return detections, [*events, *self._reporter.expire(self._now_ns)]
@@ -82,6 +82,6 @@ class Ingest:
     def _event_id(self, detection: Detection) -> str:
         observation = detection.observation
         flow = observation.five_tuple
-        said = (self._sensor_id, observation.interface, observation.observed_at_ns, flow, observation.indicators)
+        said = (self._origin.sensor_id, observation.interface, observation.observed_at_ns, flow, observation.indicators)
         digest = sha256(repr(said).encode()).digest()
         return uuid7(observation.observed_at_ns, int.from_bytes(digest))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from molecatcher.recordings.log_follower import BEGINNING_OCTETS
-from rules.event import Event, make_event, uuid7
+from rules.event import Event, Origin, make_event, uuid7
 from rules.ruleset import Ruleset
 from sensor.capture.file import CaptureFile, open_capture
 from sensor.detect import Detector
@@ -48,7 +48,8 @@ class Replay:
     """Plays files under one ruleset. Memory stays that of the pipeline's tables whatever the size of the file.
 
     What is stored has an id that follows from the file's beginning, the flow and the verdict: the same file again, or
-    a copy of it, adds nothing; one that has grown adds its new flows, other rules add what they judge otherwise.
+    a copy of it, adds nothing; one that has grown adds its new flows and brings the others up to date, other rules add
+    what they judge otherwise.
 
     With `keeps_packets` events have the packets that decided: those stored, and those yielded, as long as no more than
     4,096 detections wait for the end of their flow.
@@ -92,23 +93,23 @@ class Replay:
         self.summary.failures.append(f"{path} is damaged ({error}): everything before that was read")
 
     def _play(self, source: CaptureFile, path: str, on_progress: Callable[[int, int], None]) -> Iterator[Event]:
-        sensor_id = f"replay:{Path(path).name}"
+        origin = Origin(f"replay:{Path(path).name}")
         watch = Watch(source.count_apart, WATCHED_FLOWS)
         detector = Detector(Pipeline(self._limits), lambda: self._ruleset, watch)
         reporter = Reporter(
-            sensor_id, self._window_ns, make_id=partial(_event_id, _beginning(path)), evidence_of=self._evidence_of
+            origin, self._window_ns, make_id=partial(_event_id, _beginning(path)), evidence_of=self._evidence_of
         )
         settler = Settler(latest=watch.latest, is_over=watch.is_over)
         now_ns = 0
         for packets in self._batches(source, path):
             now_ns = max(now_ns, source.last_ns)
-            found = self._feed(detector, source, packets) + detector.advance(source.last_ns)
+            found = detector.feed_counted(packets, source.counts) + detector.advance(source.last_ns)
             self._keep_packets(detector, found)
             reports = reporter.take(found, now_ns)
             grown = watch.look(now_ns, 0 if source.is_back else PERIOD_NS, at_once=None)
             reporter.update(grown)
             self._keep([*reports, *reporter.expire(now_ns)])
-            yield from self._final(settler.take(found + grown, now_ns), sensor_id)
+            yield from self._final(settler.take(found + grown, now_ns), origin)
             if source.progress is not None:
                 on_progress(*source.progress)
         found = detector.flush()
@@ -117,20 +118,10 @@ class Replay:
         grown = watch.look(now_ns, 0, at_once=None)
         reporter.update(grown)
         self._keep([*reports, *reporter.flush()])
-        yield from self._final([*settler.take(found + grown, now_ns), *settler.flush()], sensor_id)
+        yield from self._final([*settler.take(found + grown, now_ns), *settler.flush()], origin)
         self._count(detector)
         self.summary.packets += source.passed_over + source.copies
         self.summary.copies += source.copies
-
-    def _feed(self, detector: Detector, source: CaptureFile, packets: list[Packet]) -> list[Detection]:
-        """Return the detections of a batch; counts are noted where the flow that they are of ended."""
-        found: list[Detection] = []
-        at = 0
-        for place, counted in source.counts:
-            found += detector.feed(packets[at:place])
-            detector.pipeline.add_count(counted)
-            at = place
-        return found + detector.feed(packets[at:])
 
     def _batches(self, source: CaptureFile, path: str) -> Iterator[list[Packet]]:
         try:
@@ -153,13 +144,14 @@ class Replay:
 
     def _keep(self, events: list[Event]) -> None:
         if self._store is not None and events:
-            self._store.append(events)
+            self._store.append(events, is_retold=True)
 
-    def _final(self, detections: list[Detection], sensor_id: str) -> Iterator[Event]:
+    def _final(self, detections: list[Detection], origin: Origin) -> Iterator[Event]:
         for detection in detections:
             self.summary.verdicts[detection.verdict.outcome.value] += 1
             observation = detection.observation
-            event = make_event(observation, detection.verdict, uuid7(observation.observed_at_ns), sensor_id)
+            event_id = uuid7(observation.observed_at_ns)
+            event = make_event(observation, detection.verdict, event_id, origin, detection.basis)
             yield replace(event, evidence=self._evidence.pop(observation.key, b""))
 
     def _count(self, detector: Detector) -> None:

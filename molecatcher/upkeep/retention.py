@@ -1,6 +1,5 @@
 """Removes what is older than the settings say, in a thread of its own, a little at a time."""
 
-import threading
 from collections.abc import Callable
 
 import structlog
@@ -8,6 +7,7 @@ import structlog
 from db.errors import DbError
 from db.retention import ROWS_A_TRANSACTION, Aging
 from db.store import Store
+from molecatcher.background import BackgroundLoop
 from molecatcher.settings import Settings
 
 log = structlog.get_logger()
@@ -17,10 +17,11 @@ PAUSE_S = 0.2  # between two transactions: so that those who write find the lock
 DAY_NS = 86_400 * 1_000_000_000
 
 
-class Retention:
+class Retention(BackgroundLoop):
     """Looks every ten minutes. A transaction removes 500 rows at most; between two the lock is free for a while."""
 
     def __init__(self, store: Store, settings: Settings, now_ns: Callable[[], int]) -> None:
+        super().__init__("retention", LOOK_S)
         self._store = store
         self._kept_days = {
             Aging.EVENTS: settings.keep_events_days,
@@ -28,20 +29,11 @@ class Retention:
             Aging.EXCEPTIONS: settings.keep_findings_days,
             Aging.SENSORS: settings.keep_sensors_days,
             Aging.TOKENS: settings.keep_sensors_days,
+            Aging.DAILY_SUMS: settings.keep_events_days,
             Aging.SUMS: settings.keep_findings_days,
             Aging.SOURCES: settings.keep_findings_days,
         }
         self._now_ns = now_ns
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the present transaction."""
-        self._stopping.set()
 
     def look(self) -> int:
         """Remove everything that is too old now; return how many rows left.
@@ -53,17 +45,18 @@ class Retention:
         for what, days in self._kept_days.items():
             before_ns = self._now_ns() - days * DAY_NS
             removed = ROWS_A_TRANSACTION
-            while removed == ROWS_A_TRANSACTION and not self._stopping.is_set():
+            while removed == ROWS_A_TRANSACTION and not self.is_stopping:
                 removed = self._store.retention.purge(what, before_ns)
                 total += removed
                 if removed:
-                    self._stopping.wait(PAUSE_S)
+                    self.rest(PAUSE_S)
         return total
 
-    def _run(self) -> None:
-        while not self._stopping.wait(LOOK_S):
-            try:
-                if removed := self.look():
-                    log.info("old_rows_removed", rows=removed)
-            except DbError as error:
-                log.warning("old_rows_not_removed", reason=str(error))
+    def step(self) -> float:
+        """Look, and again in ten minutes."""
+        try:
+            if removed := self.look():
+                log.info("old_rows_removed", rows=removed)
+        except DbError as error:
+            log.warning("old_rows_not_removed", reason=str(error))
+        return LOOK_S

@@ -25,12 +25,16 @@ def redact(arguments: Iterable[str]) -> str:
     of 20 or more characters with letters and digits in it.
     """
     shown: list[str] = []
+    characters = 0
     hides_next = False
     for argument in arguments:
+        if characters > MAX_CHARACTERS:
+            break
         hides = hides_next and not argument.startswith("--")
         shown.append(HIDDEN if hides else _without_secrets(argument))
+        characters += len(shown[-1])
         hides_next = not hides and (argument in _SHORT_OPTIONS or _NAMES_SECRET.search(argument) is not None)
-    return _printable(" ".join(shown))[:MAX_CHARACTERS]
+    return _printable(" ".join(shown)[:MAX_CHARACTERS])
 
 
 def _without_secrets(argument: str) -> str:
@@ -41,4 +45,6 @@ def _without_secrets(argument: str) -> str:
 
 
 def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else " " for character in text)

@@ -1,18 +1,30 @@
-# The compiled part of sensor.capture.ring.
+# The compiled part of sensor.capture.ring and sensor.capture.plain.
 from collections.abc import Callable
 from mmap import mmap
 
+from sensor.capture.flow_table import CountRow
 from sensor.packet import Packet
 
-# Appends to `found` the next `packets` of a ring, of which the first begins at `at`, each made by `make(time, link
-# type, frame, octets on the wire, interface)`; answers where the one behind them begins. ValueError: one lies outside.
+# Takes the next packets of a ring, of which the first begins at `at`: `packets` at most, and until it has appended
+# `room` of them to `found`, each made by `make(time, link type, frame, octets on the wire, interface)`. With a `table`
+# it appends only what the policy lets pass, and to `counts` those of flows that begin anew or were displaced; `socket`
+# is the number of whose packets these are. Answers where the next packet begins and how many were taken. ValueError:
+# one lies outside.
 def take(
-    ring: mmap | bytes,
+    ring: mmap | bytes | bytearray,
     at: int,
     packets: int,
+    room: int,
     found: list[Packet],
     make: Callable[[int, int, bytes, int, str], Packet],
     link_type: int,
     interface: str,
+    table: bytearray | None,
+    socket: int,
+    counts: list[CountRow],
     /,
-) -> int: ...
+) -> tuple[int, int]: ...
+
+# Receives packets that wait in a socket, `most` and 64 at most, into `buffer`, laid out as in a ring, each `step`
+# octets behind the one before; answers how many. OSError: as recvmsg; BlockingIOError: none waits.
+def receive(descriptor: int, buffer: bytearray, step: int, most: int, /) -> int: ...

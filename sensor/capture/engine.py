@@ -3,8 +3,10 @@
 | engine | in the kernel | needs |
 |---|---|---|
 | `flow-heads-ring` | eBPF passes flow heads and counts the rest; packets are read in place | CAP_BPF, libbpf |
-| `ring` | every IP packet, read in place; the flow table cuts off what is not a head | CAP_NET_RAW |
-| `flow-heads`, `af-packet` | the same two without a ring: one system call a packet | |
+| `ring` | every IP packet; the program picks flow heads and counts the rest in place | CAP_NET_RAW |
+| `flow-heads`, `af-packet` | the same two without a ring: a system call for 64 packets | |
+
+Without a C compiler at install a packet is a system call, and where eBPF is missing, too, every one is read in Python.
 """
 
 import socket
@@ -14,19 +16,30 @@ from functools import partial
 
 import structlog
 
+from sensor.capture.classic import HEAD_SNAP_OCTETS
 from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.heads import IS_COMPILED
 from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.namespaces import Namespaces
 from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
 from sensor.capture.plain import PlainTap
-from sensor.capture.ring import PACKET_RX_RING, PACKET_VERSION, TPACKET_V3, open_ring, ring_request, ring_sizes
+from sensor.capture.program_heads import ProgramHeads
+from sensor.capture.ring import (
+    BLOCKS,
+    PACKET_RX_RING,
+    PACKET_VERSION,
+    TPACKET_V3,
+    UNFILTERED_BLOCKS,
+    open_ring,
+    ring_request,
+    ring_sizes,
+)
 from sensor.capture.tap import SOL_PACKET, TapOpener, check_permission
 from sensor.errors import BpfUnavailable, CaptureError
 from sensor.share import ALL, Share
 
 BEST_ENGINE = "flow-heads-ring"
-RING_SNAP_OCTETS = 16 * 1024  # of packets that no flow table cut: the longest head is 12,000 octets of QUIC
 
 _log = structlog.get_logger(__name__)
 
@@ -50,7 +63,8 @@ def open_source(
     _log.info("capture_engine", engine=engine.name, reason=engine.reason)
     wanted = tuple(interfaces)
     if engine.open_tap is open_ring:
-        engine = replace(engine, open_tap=partial(open_ring, sizes=ring_sizes(len(wanted))))
+        blocks = BLOCKS if engine.name == BEST_ENGINE else UNFILTERED_BLOCKS
+        engine = replace(engine, open_tap=partial(open_ring, sizes=ring_sizes(len(wanted), blocks)))
     return LiveSource(wanted, engine, namespaces if namespaces is not None else Namespaces())
 
 
@@ -67,9 +81,12 @@ def choose_engine(limits: Limits | None = None, share: Share = ALL) -> Engine:
     except BpfUnavailable as error:
         if share != ALL:
             raise CaptureError(f"{error}: without it there can be one worker only, start with --workers 1") from error
-        every = EveryIpPacket(RING_SNAP_OCTETS) if has_ring else EveryIpPacket()
-        reason = f"every IP packet is read and cut off in the program, since {error}"
-        return Engine("ring" if has_ring else "af-packet", reason + without_ring, every, open_tap)
+        name = "ring" if has_ring else "af-packet"
+        if IS_COMPILED:
+            reason = f"every IP packet is taken and flow heads are cut in the program, since {error}"
+            return Engine(name, reason + without_ring, ProgramHeads(limits), open_tap)
+        reason = f"every IP packet is read in Python (there was no C compiler at install), since {error}"
+        return Engine(name, reason + without_ring, EveryIpPacket(HEAD_SNAP_OCTETS), open_tap)
     reason = "flow heads are cut in the kernel" + without_ring
     return Engine(BEST_ENGINE if has_ring else "flow-heads", reason, packet_filter, open_tap)
 

@@ -12,9 +12,9 @@ from typing import Final
 from sensor.capture.bpf_loader import BpfObject
 from sensor.capture.flow_counts import FlowCounts
 from sensor.capture.limits import Limits
-from sensor.capture.packet_filter import FilterCounters, SocketFilter
+from sensor.capture.packet_filter import NOTHING_CUT, CutOff, FilterCounters, Shows, SocketFilter
 from sensor.copies import MOVED_NS
-from sensor.flow import Flow
+from sensor.flow import Count, Flow
 from sensor.share import ALL, Share
 
 OBJECT = Path(__file__).with_name("bpf") / "flow_heads.bpf.o"
@@ -73,9 +73,17 @@ class FlowHeads:
         packets, octets, copies, opened = map(sum, zip(*rows, strict=True))
         return FilterCounters(packets, octets, opened, copies, self.limits.flows)
 
-    def count_apart(self, flow: Flow) -> None:
+    def cut_off(self) -> CutOff:
+        """Return what lets all pass: the kernel has cut off the rest."""
+        return NOTHING_CUT
+
+    def count_apart(self, flow: Flow, shows: Shows) -> None:  # noqa: ARG002 - the kernel leaves copies out
         """Note in `flow` what was counted of it."""
         self.flow_counts.count_apart(flow)
+
+    def take_counts(self, shows: Shows) -> list[Count]:  # noqa: ARG002 - they stay in the kernel
+        """Return nothing."""
+        return []
 
     def close(self) -> None:
         """Give program and maps back; sockets keep the program. Closing twice does nothing."""
@@ -97,6 +105,10 @@ class _FlowHeadsElsewhere:
     def attach(self, sock: socket.socket, *, has_ethernet: bool) -> None:
         """As `FlowHeads.attach`."""
         _attach(self.loaded, sock, has_ethernet=has_ethernet)
+
+    def cut_off(self) -> CutOff:
+        """As `FlowHeads.cut_off`."""
+        return NOTHING_CUT
 
 
 def _attach(loaded: BpfObject, sock: socket.socket, *, has_ethernet: bool) -> None:

@@ -16,13 +16,11 @@ much: where one record begins is known only from the one before, so each waits f
 itself and leaves the records in the cache. (A bare walk over 1.7 GB: 0.12 s read in windows of 1 MiB, 0.15 s of 128
 KiB; mapped 0.26 s with the kernel's read-ahead, 0.29 s with MADV_POPULATE_READ in windows of 256 KiB to 64 MiB.)
 
-Cost by bench/offline.py: 0.13 us a packet, half of it to copy the file. The table takes 12 MiB once it is full.
+Cost by bench/offline.py: 0.13 us a packet, half of it to copy the file. The table takes 13 MiB once it is full.
 """
 
-import struct
-
 from sensor.capture.chunks import ChunkReader
-from sensor.capture.limits import LIMITS_OCTETS, Limits
+from sensor.capture.flow_table import CountRow, make_table
 from sensor.capture.pcap import FILE_HEADER_OCTETS, MAX_RECORD_OCTETS, PcapFormat
 from sensor.errors import MalformedCapture
 from sensor.flow import Count, Flow
@@ -35,14 +33,11 @@ except ImportError:  # there was no compiler
 else:
     IS_COMPILED = True
 
-CLOCK_STEP_NS = 60_000_000_000
 BATCH_RECORDS = 16_384
 BATCH_HEADS = 512
 SLICE_NS = 3_000_000_000
 WINDOW_OCTETS = 4 * MAX_RECORD_OCTETS
 
-_TABLE_OCTETS, _SLOT_OCTETS = 128, 96  # struct table and struct slot in _heads.c
-_CLOCK = struct.Struct("=QQQ")  # what struct table begins with
 _ETHERNET = int(LinkType.ETHERNET)
 
 
@@ -99,7 +94,7 @@ class HeadRecords:
 
     def _walk(self, heads: list[Packet], most: int, until_ns: int) -> tuple[int, bool]:
         """Return how many records were taken from the window, heads into `heads`, and whether the next is damaged."""
-        counted: list[tuple[int, bytes, int, int, int, int]] = []
+        counted: list[CountRow] = []
         self._at, records, last_ns, is_damaged, self.is_back = walk(
             self._table,
             self._window,
@@ -115,15 +110,17 @@ class HeadRecords:
             self._format.byte_order == ">",
             until_ns,
         )
-        self.counts += [(row[0], Count(*row[1:])) for row in counted]
+        self.counts += [
+            (place, Count(key, octets_0, octets_1, packets_0 + packets_1, last_ns))
+            for place, _, key, octets_0, octets_1, packets_0, packets_1, last_ns in counted
+        ]
         self.last_ns = last_ns if records else self.last_ns
         return records, is_damaged
 
     def count_apart(self, flow: Flow) -> None:
         """Add to `flow` what was counted of it until now and not handed out."""
-        counted = take(self._table, flow.key)
-        if counted is not None:
-            flow.add(Count(flow.key, *counted), 0)
+        for _, octets_0, octets_1, packets_0, packets_1, last_ns in take(self._table, flow.key):
+            flow.add(Count(flow.key, octets_0, octets_1, packets_0 + packets_1, last_ns), 0)
 
     def _fill(self) -> bool:
         """Move what is left to the front of the window and return whether there is more of the file."""
@@ -133,12 +130,3 @@ class HeadRecords:
         octets = self._chunks.read_into(memoryview(self._window)[len(rest) :])
         self._at, self._end = 0, len(rest) + octets
         return octets > 0
-
-
-def make_table(limits: Limits | None = None) -> bytearray:
-    """Return an empty flow table with room for `limits.flows` (a power of two)."""
-    limits = limits if limits is not None else Limits()
-    table = bytearray(_TABLE_OCTETS + limits.flows * _SLOT_OCTETS)
-    _CLOCK.pack_into(table, 0, 0, 0, CLOCK_STEP_NS)
-    table[_CLOCK.size : _CLOCK.size + LIMITS_OCTETS] = limits.pack()
-    return table

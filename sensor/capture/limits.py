@@ -12,7 +12,7 @@ from sensor.flow import TCP_IDLE_NS, UDP_IDLE_NS
 from sensor.side_reading import QUIC_HEAD_OCTETS, UDP_HEAD_OCTETS
 
 _LIMITS: Final = struct.Struct("@QQIIIIIIII")  # struct limits
-LIMITS_OCTETS: Final = _LIMITS.size
+LIMITS_OCTETS: Final[int] = _LIMITS.size
 
 
 @dataclass(frozen=True, slots=True)

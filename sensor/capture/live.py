@@ -7,7 +7,8 @@ An interface that goes down, disappears, is renamed or is made again is no error
 wanted name that exists is captured, from the link event that says so. A socket survives down and up, not its interface.
 
 With several interfaces their packets are put in the order of time, 0.12 s late (sensor.capture.merge), and what one
-shows that another showed before is left out (sensor.copies); a single one is spared both.
+shows that another showed before is left out (sensor.copies); a single one is spared both. What the program counts
+instead of handing it out (sensor.capture.program_heads) is put where its last packet belongs.
 
 How a socket is read and filtered is the engine's business (sensor.capture.engine). A `read` takes one selector call
 (0.8 us) and hands out at most `BATCH_PACKETS`, shared evenly among the interfaces that have something, so one cannot
@@ -16,8 +17,10 @@ starve another.
 
 import selectors
 import time
+from bisect import bisect_right
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
 from types import TracebackType
 from typing import Self
 
@@ -32,11 +35,12 @@ from sensor.capture.source import SourceCounters
 from sensor.capture.tap import INTERFACE_GONE, Tap, TapOpener, check_permission
 from sensor.copies import Copies
 from sensor.errors import CaptureError
-from sensor.flow import Flow
+from sensor.flow import Count, Flow, FlowKey
 from sensor.packet import Packet
 
 BATCH_PACKETS = 512
 
+_in_time = attrgetter("ts_ns")
 _log = structlog.get_logger(__name__)
 
 
@@ -64,7 +68,8 @@ class _Totals:
 class LiveSource:
     """A source of packets from the interfaces named in `wanted`; use it in a `with` statement or call `close`.
 
-    It owns the engine's filter and closes it, `namespaces` it does not.
+    It owns the engine's filter and closes it, `namespaces` it does not. `counts` are of flows that ended, by the last
+    `read`: behind how many of its packets, and what was counted of them instead of being handed out.
 
     Raises:
         CaptureError: AF_PACKET sockets may not be opened here.
@@ -73,6 +78,7 @@ class LiveSource:
     wanted: tuple[str, ...]
     way: Engine = field(default_factory=Engine)
     namespaces: Namespaces = field(default_factory=Namespaces)
+    counts: list[tuple[int, Count]] = field(default_factory=list, init=False)
     _merge: Merge = field(default_factory=Merge, init=False)
     _copies: Copies = field(default_factory=Copies, init=False)
     _taps: dict[str, Tap] = field(default_factory=dict, init=False)
@@ -151,12 +157,12 @@ class LiveSource:
         """
         if not self._is_open:
             return None
+        end_s = time.monotonic() + timeout_s
         batch = self._read_once(timeout_s)
-        if not batch and self._merge:  # what came is not due yet
-            end_s = time.monotonic() + timeout_s
-            while not batch and (left_s := end_s - time.monotonic()) > 0:
-                batch = self._read_once(left_s)
+        while not batch and (left_s := end_s - time.monotonic()) > 0:  # what came is not due yet, or was only counted
+            batch = self._read_once(left_s)
         self._totals.packets += len(batch)
+        self.counts = placed(self.way.packet_filter.take_counts(self._shows), batch)
         return batch
 
     def counters(self) -> SourceCounters:
@@ -172,6 +178,7 @@ class LiveSource:
             filtered_octets=filtered.octets,
             flows_opened=filtered.flows_opened,
             flows_places=filtered.flows_places,
+            flows_displaced=filtered.flows_displaced,
             copies=self._copies.found + filtered.copies,
             interface_drops=drops,
         )
@@ -190,9 +197,9 @@ class LiveSource:
         return peak
 
     def count_apart(self, flow: Flow) -> None:
-        """Note in `flow` what the kernel counted of it instead of handing it out."""
+        """Note in `flow` what the filter counted of it instead of handing it out."""
         if self._is_open:
-            self.way.packet_filter.count_apart(flow)
+            self.way.packet_filter.count_apart(flow, self._shows)
 
     def close(self) -> None:
         """Close every socket; the counters stay readable. Closing twice does nothing."""
@@ -235,6 +242,14 @@ class LiveSource:
         self._merge.add(batch)
         return self._copies.leave_out(self._merge.take(time.time_ns(), BATCH_PACKETS))
 
+    def _shows(self, number: int, key: FlowKey) -> bool:
+        """Tell whether packets of the direction `key` are taken from the socket `number`, and are no copies there."""
+        if len(self._taps) == 1:
+            return True
+        first = self._copies.interface_of(key)
+        shown = [name for name, tap in self._taps.items() if tap.cut_off.socket == number]
+        return first is not None and (first in shown or first not in self._taps)
+
     def _follow_links(self) -> None:
         """Make the sockets those of the wanted interfaces that exist, keeping a socket whose interface was renamed."""
         taps = list(self._taps.values())
@@ -273,3 +288,11 @@ class LiveSource:
         self._selector.unregister(tap)
         tap.close()
         _log.info("interface_closed", interface=tap.interface)
+
+
+def placed(counts: list[Count], batch: list[Packet]) -> list[tuple[int, Count]]:
+    """Return `counts`, each behind the packets of `batch` that came before the last one counted, in this order."""
+    if not counts:
+        return []
+    rows = [(bisect_right(batch, counted.last_ns, key=_in_time), counted) for counted in counts]
+    return sorted(rows, key=itemgetter(0))

@@ -26,6 +26,7 @@ DIRECTIONS = 262_144
 
 _TCP = 6
 _FIN_SYN_RST = 0x07
+_DNS_PORTS = frozenset(port.to_bytes(2, "big") for port in (53, 5353, 5355))
 _TAG = b"\x81\x00"
 _IPV4 = b"\x08\x00\x45"
 _IPV6 = b"\x86\xdd\x60"
@@ -225,6 +226,8 @@ class PlainHeads:
         """Note what a direction sends; return it if that is nothing but one more acknowledgement."""
         if payload_octets > 0:
             if direction is None:
+                if key[-4:-2] in _DNS_PORTS or key[-2:] in _DNS_PORTS:  # every look-up of a connection counts
+                    return None
                 direction = self._directions[key] = _Direction()
             direction.sent += payload_octets
             return None

@@ -108,7 +108,7 @@ def _libbpf() -> Probe:
 
 def _engine() -> Probe:
     """How packets would be taken by this process; tried, not guessed."""
-    remedy = "what BPF and libbpf say above; until then every packet costs the sensor 10 to 50 times as much"
+    remedy = "what BPF and libbpf say above; until then the kernel copies every packet, and the sensor looks at each"
     try:
         engine = choose_engine(Limits(flows=PROBE_FLOWS))
     except CaptureError as error:

@@ -1,8 +1,8 @@
 """Packets read in place from a ring that is shared with the kernel (TPACKET_V3, linux/if_packet.h).
 
 The kernel fills blocks with packets and hands a block over when it is full or `RETIRE_MS` after its first packet; the
-reader hands it back once it is read. Only what passed the filter is in the ring, and only that is copied, since decoded
-parts outlive the block.
+reader hands it back once it is read. Only what passed the filter is in the ring. That is copied, since decoded parts
+outlive the block; where the filter passes everything, only flow heads are (sensor.capture.program_heads).
 
 Cost: bench/live.py. A packet takes a quarter of a microsecond where `_ring.c` was compiled, a whole one in Python; a
 wake-up takes a selector call.
@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from sensor.capture.flow_table import CountRow
 from sensor.capture.packet_filter import SocketFilter
 from sensor.capture.plain import PlainTap
 from sensor.capture.tap import INTERFACE_GONE, SOL_PACKET, PacketSocket, Tap
@@ -23,6 +24,7 @@ from sensor.packet import Packet
 BLOCK_OCTETS = 128 * 1024  # one takes the largest packet, 64 KiB
 BLOCKS = 64
 RING_SIZES: Final = (BLOCKS, 16, 4)
+UNFILTERED_BLOCKS = 4 * BLOCKS  # where the kernel cuts nothing off, all has to wait there while the program is busy
 RETIRE_MS = 50
 
 PACKET_RX_RING = 5
@@ -40,29 +42,34 @@ _HEADER: Final = struct.Struct("@6IH")  # struct tpacket3_hdr: next, s, ns, capt
 
 
 def take_in_python(  # noqa: PLR0917 - as the compiled one
-    ring: mmap.mmap | bytes,
+    ring: mmap.mmap | bytes | bytearray,
     at: int,
     packets: int,
+    room: int,
     found: list[Packet],
     make: Callable[[int, int, bytes, int, str], Packet],
     link_type: int,
     interface: str,
-) -> int:
-    """Return where the next packet begins, after appending `packets` from `at` on to `found` (sensor/capture/_ring.c).
+    table: bytearray | None,  # noqa: ARG001 - without compiled code there is none
+    socket: int,  # noqa: ARG001
+    counts: list[CountRow],  # noqa: ARG001
+) -> tuple[int, int]:
+    """Return where the next packet begins and how many were taken, appended to `found` (sensor/capture/_ring.c).
 
     Raises:
         ValueError: One lies outside the ring.
     """
+    packets = min(packets, room)
     for _ in range(packets):
         if not 0 <= at <= len(ring) - _HEADER.size:
             raise ValueError("a packet lies outside the ring")
         following, seconds, nanoseconds, captured, octets, _, offset = _HEADER.unpack_from(ring, at)
-        data = ring[at + offset : at + offset + captured]
+        data = bytes(ring[at + offset : at + offset + captured])
         if len(data) < captured:
             raise ValueError("a packet lies outside the ring")
         found.append(make(seconds * 1_000_000_000 + nanoseconds, link_type, data, octets, interface))
         at += following
-    return at
+    return at, packets
 
 
 try:
@@ -91,21 +98,30 @@ class RingTap(PacketSocket):
             raise
 
     def drain(self, batch: list[Packet], at_most: int) -> None:
-        """Append what waits in the ring to `batch`, up to `at_most` packets.
+        """Append what waits in the ring and passes to `batch`, up to `at_most` packets; once around the ring at most.
 
         Raises:
             OSError: The socket failed for a reason other than its interface.
         """
-        first = len(batch)
-        while at_most > 0 and (self._left or self._enter_block()):
-            packets = min(at_most, self._left)
-            self._at = take(self._ring, self._at, packets, batch, Packet, self.link_type, self.interface)
-            at_most -= packets
-            self._left -= packets
+        full, blocks = len(batch) + at_most, self._blocks
+        if not self._left and not self._is_filled(self._block):
+            self._clear_error()
+        while len(batch) < full and blocks > 0 and (self._left or self._enter_block()):
+            self._at, taken = take(
+                self._ring,
+                self._at,
+                self._left,
+                full - len(batch),
+                batch,
+                Packet,
+                self.link_type,
+                self.interface,
+                *self.cut_off,
+            )
+            self._left -= taken
             if not self._left:
                 self._leave_block()
-        if len(batch) == first:
-            self._clear_error()
+                blocks -= 1
 
     def waiting_blocks(self) -> int:
         """Return how many blocks of the ring are filled and not read to their end; takes 0.15 us for each of them."""
@@ -174,9 +190,9 @@ def open_ring(interface: str, packet_filter: SocketFilter, sizes: Sequence[int] 
     return tap
 
 
-def ring_sizes(interfaces: int) -> tuple[int, ...]:
-    """Return the sizes to try where so many interfaces share the memory of one ring, a smallest one each at least."""
-    largest = max(BLOCKS // max(1, interfaces), RING_SIZES[-1])
+def ring_sizes(interfaces: int, blocks: int = BLOCKS) -> tuple[int, ...]:
+    """Return the sizes to try where so many interfaces share the memory of `blocks`, a smallest ring each at least."""
+    largest = max(blocks // max(1, interfaces), RING_SIZES[-1])
     return (largest, *(size for size in RING_SIZES if size < largest))
 
 

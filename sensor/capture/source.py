@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 class SourceCounters:
     """Totals since the source was opened: `packets` handed out, `kernel_drops` that the kernel had no room for.
 
-    `filtered_packets` and `filtered_octets` were counted in the kernel and not handed out; `flows_opened` is how many
-    flows the kernel began to follow there, in `flows_places` places (many more than there are: its table is too small).
+    `filtered_packets` and `filtered_octets` were counted by the filter and not handed out; `flows_opened` is how many
+    flows it began to follow there, in `flows_places` places (many more than there are: its table is too small), and
+    `flows_displaced` those that it forgot for others before their time, where it knows.
     `copies` are packets that another interface had shown already; they were not handed out. `interface_drops` are the
     drops of each interface that is open, since it was opened.
     """
@@ -21,4 +22,5 @@ class SourceCounters:
     flows_opened: int = 0
     copies: int = 0
     flows_places: int = 0
+    flows_displaced: int = 0
     interface_drops: Mapping[str, int] = field(default_factory=dict)

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from sensor.capture.packet_filter import SocketFilter
+from sensor.capture.packet_filter import CutOff, SocketFilter
 from sensor.errors import CaptureError
 from sensor.packet import LinkType, Packet
 
@@ -31,6 +31,7 @@ class Tap(Protocol):
     interface: str
     link_type: LinkType
     shortfall: str  # what it has not got of what it was to have, as a clause; empty if it has everything
+    cut_off: CutOff
 
     def fileno(self) -> int:
         """The descriptor that is readable when packets wait, or when the interface went down."""
@@ -77,6 +78,7 @@ class PacketSocket:
         self.link_type = LinkType.ETHERNET if has_ethernet else LinkType.RAW
         self.sock = socket.socket(socket.AF_PACKET, kind, 0)  # protocol 0: nothing is received before bind
         self.shortfall = ""
+        self.cut_off = packet_filter.cut_off()
         self._kernel_drops = 0
         try:
             prepare(self.sock)

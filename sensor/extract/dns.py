@@ -30,9 +30,7 @@ _ONE_QUESTION: Final = b"\0\1"
 _IS_RESPONSE: Final = 0x8000
 _OPCODE: Final = 0x7800
 _IS_TRUNCATED: Final = 0x0200
-_RESERVED: Final = 0x0040
 _RCODE: Final = 0x000F
-_QUERY_FLAGS: Final = 0x0130  # RD, AD (RFC 6840 section 5.7) and CD are all that a standard query may set
 
 _POINTER: Final = 0xC0
 _LABEL_LIMIT: Final = 64
@@ -153,8 +151,8 @@ def parse_message(data: bytes) -> DnsMessage:
         raise MalformedDns(len(data), "shorter than a header and a question")
     header: _Header = _read_header(data)
     ident, flags, questions, count, authorities, _ = header
-    if questions != 1 or flags & _RESERVED:
-        raise MalformedDns(2, "not exactly one question, or the reserved flag is set")
+    if questions != 1:
+        raise MalformedDns(2, "not exactly one question")
     try:
         qname, at = _read_name(data, _HEADER_OCTETS)
         qtype, qclass = _read_question_tail(data, at)
@@ -175,10 +173,11 @@ def parse_message(data: bytes) -> DnsMessage:
 
 
 def _has_plausible_counts(flags: int, answers: int, authorities: int, additionals: int) -> bool:
+    """Tell whether it may be a standard query or its response; resolvers take no notice of a query's other flags."""
     if flags & _IS_RESPONSE:
-        is_standard = not flags & (_OPCODE | _RESERVED) and flags & _RCODE <= _HIGHEST_RCODE
+        is_standard = not flags & _OPCODE and flags & _RCODE <= _HIGHEST_RCODE
         return is_standard and answers + authorities + additionals <= _MOST_RECORDS_PLAUSIBLE
-    return not (flags & ~_QUERY_FLAGS or answers or authorities or additionals > _MOST_QUERY_ADDITIONALS)
+    return not (flags & _OPCODE or answers or authorities or additionals > _MOST_QUERY_ADDITIONALS)
 
 
 def _plain_end(data: bytes, start: int) -> int:

@@ -10,7 +10,6 @@ from typing import Final
 from rules.value import Value
 
 _WIREGUARD_INITIATION: Final = b"\x01\0\0\0"
-_WIREGUARD_RESPONSE: Final = b"\x02\0\0\0"
 _INITIATION_OCTETS: Final = 148
 _RESPONSE_OCTETS: Final = 92
 
@@ -56,7 +55,10 @@ _IPV4_OCTETS: Final = 4
 
 
 class Handshake(Value, frozen=True):
-    """A recognised datagram: what it is, and the octets that an answer to it repeats (empty: it is an answer)."""
+    """A recognised datagram: what it is, and the octets that an answer to it repeats (empty: it is an answer).
+
+    Without a protocol it may be one, which the answer will tell.
+    """
 
     protocol: str
     token: bytes = b""
@@ -82,17 +84,20 @@ def read_handshake(payload: bytes, dst: bytes, dst_port: int, expected: bytes) -
 
 
 def _read_wireguard_initiation(payload: bytes, _expected: bytes) -> Handshake | None:
-    """Read `type 1, sender index, keys...`; keys are random, KCP with conversation 1 has zeros where they stand."""
-    if len(payload) != _INITIATION_OCTETS or not payload.startswith(_WIREGUARD_INITIATION):
+    """Read `type 1, sender index, keys...`; keys are random, KCP with conversation 1 has zeros where they stand.
+
+    The three octets behind the type are zero, but for WARP, which puts a number of the client there.
+    """
+    if len(payload) != _INITIATION_OCTETS or b"\0\0\0" in payload[8:88]:
         return None
-    return None if b"\0\0\0" in payload[8:88] else Handshake("wireguard-initiation", payload[4:8])
+    is_plain = payload.startswith(_WIREGUARD_INITIATION)
+    return Handshake("wireguard-initiation" if is_plain else "", payload[4:8])
 
 
 def _read_wireguard_response(payload: bytes, expected: bytes) -> Handshake | None:
     """Read `type 2, sender index, receiver index, keys...` that answers a known initiation."""
-    if len(payload) != _RESPONSE_OCTETS or not payload.startswith(_WIREGUARD_RESPONSE):
-        return None
-    return Handshake("wireguard-handshake") if expected and payload[8:12] == expected else None
+    is_answer = len(payload) == _RESPONSE_OCTETS and any(expected) and payload[8:12] == expected
+    return Handshake("wireguard-handshake") if is_answer else None
 
 
 def read_openvpn_client(payload: bytes, _expected: bytes = b"") -> Handshake | None:

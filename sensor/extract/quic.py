@@ -26,6 +26,7 @@ MIN_INITIAL_DATAGRAM: Final = 1200  # RFC 9000 section 14.1
 _IS_LONG: Final = 0x80
 _IS_FIXED: Final = 0x40
 _MAX_CONNECTION_ID: Final = 20
+_HEADER_OCTETS: Final = 7 + _MAX_CONNECTION_ID  # up to the second connection ID's length, at most
 _ZERO_RTT: Final = 0x10  # behind an Initial's type bits in both versions
 _SAMPLE_OCTETS: Final = 16
 _SAMPLE_OFFSET: Final = 4
@@ -242,7 +243,12 @@ def is_quic_initial(datagram: bytes) -> bool:
 
     0-RTT may stand before it in the same datagram (RFC 9000 section 12.2).
     """
-    if len(datagram) < MIN_INITIAL_DATAGRAM or datagram[0] & (_IS_LONG | _IS_FIXED) != _IS_LONG | _IS_FIXED:
+    return len(datagram) >= MIN_INITIAL_DATAGRAM and is_long_initial(datagram)
+
+
+def is_long_initial(datagram: bytes) -> bool:
+    """As `is_quic_initial`, whatever its length: behind the first Initial, servers take short datagrams too."""
+    if len(datagram) < _HEADER_OCTETS or datagram[0] & (_IS_LONG | _IS_FIXED) != _IS_LONG | _IS_FIXED:
         return False
     version = _VERSIONS.get(int.from_bytes(datagram[1:5], "big"))
     if version is None or datagram[5] > _MAX_CONNECTION_ID:

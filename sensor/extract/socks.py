@@ -18,7 +18,6 @@ MAX_STRING_OCTETS: Final = 255
 _SOCKS4_HEAD: Final = struct.Struct(">BBHI")
 _NO_AUTHENTICATION: Final = 0
 _USER_AND_PASSWORD: Final = 2
-_HIGHEST_METHOD: Final = 9  # IANA registry "SOCKS Methods"
 _SUBNEGOTIATION_VERSION: Final = 1
 
 
@@ -102,9 +101,9 @@ def _string_end(stream: bytes, start: int) -> int:
 def _greeting_end(stream: bytes) -> int:
     """Return the offset of the SOCKS5 request, behind `VER NMETHODS METHODS` and the credentials if there are any."""
     count = _octet(stream, 1)
-    methods = stream[2 : 2 + count]
-    if not count or not all(method <= _HIGHEST_METHOD for method in methods) or len(set(methods)) != len(methods):
-        raise MalformedInput(1, "SOCKS5 methods")
+    methods = stream[2 : 2 + count]  # servers pass over those that they do not know, and repetitions
+    if not count:
+        raise MalformedInput(1, "no SOCKS5 methods")
     at = 2 + count
     if _octet(stream, at) != _SUBNEGOTIATION_VERSION or _USER_AND_PASSWORD not in methods:
         return at

@@ -18,7 +18,8 @@ _NO_TEXT: Final = re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]")
 def read_banner(stream: bytes) -> str:
     """Return the identification line without its line end, such as `SSH-2.0-OpenSSH_9.2p1 Debian-2`.
 
-    A server may send other lines of text first; they are skipped.
+    A server may send other lines of text first; they are skipped. Of a line that is too long, which OpenSSH takes, the
+    first 255 octets are returned.
 
     Raises:
         NeedMoreData: valid so far, but the line is not complete.
@@ -35,7 +36,9 @@ def read_banner(stream: bytes) -> str:
     complete = _BANNER.match(line)
     if complete:
         return escape_line(complete[0].rstrip(b"\r\n"))
-    if len(line) < MAX_BANNER_OCTETS and _BEGINNING.fullmatch(line):
+    if _BEGINNING.fullmatch(line):
+        if len(line) == MAX_BANNER_OCTETS:
+            return escape_line(line)
         raise NeedMoreData
     raise MalformedInput(at, "not an SSH identification line")
 

@@ -18,7 +18,7 @@ from sensor.extract.dns import DnsMessage, is_likely_dns, may_become_dns, parse_
 from sensor.extract.http import HttpRequest, read_request
 from sensor.extract.socks import read_socks
 from sensor.extract.ssh import read_banner
-from sensor.extract.tls import CLIENT_HELLO, HANDSHAKE_RECORD, RECORD_HEADER, read_client_hello
+from sensor.extract.tls import ALERT_RECORD, CLIENT_HELLO, HANDSHAKE_RECORD, RECORD_HEADER, read_client_hello
 from sensor.extract.tunnel_stream import (
     read_bore,
     read_frp_login,
@@ -63,7 +63,8 @@ class StreamFacts(Value, frozen=True):
     `protocol` is the outermost one (`tls`, `http`, `http-proxy` (a request that a proxy is to make), `http-response`,
     `connect`, `socks`, `ssh`, `dns`, or the name of a tunnel's tell; empty: none of ours), `kind` the innermost.
     `indicators` stand in the order of their octets. `is_complete`: nothing more of this direction's head can add facts.
-    `token`: what an answer to this handshake repeats; only who begins one has it.
+    `token`: what an answer to this handshake repeats; only who begins one has it. `asked_port`: where a proxy is asked
+    to dial.
     """
 
     indicators: tuple[Indicator, ...] = ()
@@ -73,6 +74,7 @@ class StreamFacts(Value, frozen=True):
     protocol: str = ""
     is_complete: bool = True
     token: bytes = b""
+    asked_port: int = 0
 
     @property
     def held_octets(self) -> int:
@@ -141,6 +143,7 @@ def _join(outer: StreamFacts, inner: StreamFacts) -> StreamFacts:
         kind=inner.kind if inner.kind is not Kind.CONNECTION else outer.kind,
         dns=outer.dns + inner.dns,
         protocol=outer.protocol or inner.protocol,
+        asked_port=inner.asked_port or outer.asked_port,
     )
 
 
@@ -149,10 +152,8 @@ def _read_layer(stream: bytes, *, is_final: bool) -> _Layer:
     if not stream:
         raise NeedMoreData
     first = stream[0]
-    if first == HANDSHAKE_RECORD:
-        if len(stream) > RECORD_HEADER and stream[RECORD_HEADER] != CLIENT_HELLO:  # a server's: known without parsing
-            return _NOTHING
-        return _read_tls(stream, is_final=is_final)
+    if first in (HANDSHAKE_RECORD, ALERT_RECORD):
+        return _read_records(stream, is_final=is_final)
     if first == _FRP_FIRST_OCTET:
         return _read_frp(stream, is_final=is_final)
     if chr(first).isascii() and chr(first).isprintable():
@@ -162,11 +163,23 @@ def _read_layer(stream: bytes, *, is_final: bool) -> _Layer:
     return _read_binary(stream, is_final=is_final)
 
 
+def _read_records(stream: bytes, *, is_final: bool) -> _Layer:
+    """Return what TLS records carry; what begins like an alert may be DNS over TCP, too."""
+    if stream[0] == ALERT_RECORD:
+        try:
+            return _read_tls(stream, is_final=is_final)
+        except MalformedInput:
+            return _read_binary(stream, is_final=is_final)
+    if len(stream) > RECORD_HEADER and stream[RECORD_HEADER] != CLIENT_HELLO and (stream[3] or stream[4]):
+        return _NOTHING  # a server's: known without parsing
+    return _read_tls(stream, is_final=is_final)
+
+
 def _read_tls(stream: bytes, *, is_final: bool) -> _Layer:
     try:
         hello = read_client_hello(stream, is_final)
     except NeedMoreData:
-        if is_final and len(stream) > 2 and stream[1] == _TLS_MAJOR_VERSION:  # noqa: PLR2004 - type and version octets
+        if is_final and len(stream) > 2 and stream[0] == HANDSHAKE_RECORD and stream[1] == _TLS_MAJOR_VERSION:  # noqa: PLR2004 - type and version octets
             return _Layer(StreamFacts(protocol="tls", kind=Kind.TLS))
         raise
     return _Layer(StreamFacts(hello_indicators(hello), hello, _TLS, protocol="tls"))
@@ -215,7 +228,8 @@ def _read_http_response(stream: bytes) -> _Layer:
 def _read_http(stream: bytes, *, is_final: bool) -> _Layer:
     request = read_request(stream, is_final=is_final)
     protocol = "connect" if request.method == "CONNECT" else "http-proxy" if request.is_absolute else "http"
-    facts = StreamFacts(_request_indicators(request), kind=Kind.HTTP, protocol=protocol)
+    asked_port = (request.port or 0) if protocol == "connect" else 0
+    facts = StreamFacts(_request_indicators(request), kind=Kind.HTTP, protocol=protocol, asked_port=asked_port)
     is_end = not request.head_octets or request.upgrade or request.body_octets is None
     return _Layer(facts, None if is_end else request.head_octets + (request.body_octets or 0))
 
@@ -259,7 +273,8 @@ def _read_binary(stream: bytes, *, is_final: bool) -> _Layer:
         with suppress(MalformedInput):
             return _tunnel(read_openvpn(stream))
         request = read_socks(stream)
-    return _Layer(StreamFacts((Indicator(Evidence.SOCKS, request.host),), protocol="socks"), request.head_octets)
+    named = (Indicator(Evidence.SOCKS, request.host),)
+    return _Layer(StreamFacts(named, protocol="socks", asked_port=request.port), request.head_octets)
 
 
 def _read_dns(stream: bytes, *, is_final: bool) -> _Layer:

@@ -41,4 +41,5 @@ def _fold_short(octets: bytes) -> str:
         text = octets.decode("utf-8")
     except UnicodeDecodeError:
         return fold(escape(octets))
-    return fold(text) if text.isprintable() else fold(escape(octets))
+    folded = fold(text)  # takes out what does not show, such as a soft hyphen, if the rest is a name
+    return folded if folded.isprintable() else fold(escape(octets))

@@ -17,10 +17,12 @@ MAX_HELLO_OCTETS: Final = 65536
 MAX_PROTOCOL_NAMES: Final = 16  # kept of a longer ALPN list: browsers offer 2, no tunnel more than 3
 MAX_PROTOCOL_OCTETS: Final = 64
 
+ALERT_RECORD: Final = 21
 HANDSHAKE_RECORD: Final = 22
 CLIENT_HELLO: Final = 1
-_MAJOR_VERSION: Final = 3
-_HIGHEST_MINOR: Final = 4
+_HIGHEST_MAJOR: Final = 15  # crypto/tls of Go takes as much in a first record, OpenSSL 3 and any minor version
+_WARNING: Final = 1  # RFC 5246 section 7.2
+_CLOSE_NOTIFY: Final = 0
 _MAX_FRAGMENT: Final = 16384
 RECORD_HEADER: Final = 5
 _HANDSHAKE_HEADER: Final = 4
@@ -106,16 +108,21 @@ def parse_client_hello(message: bytes, transport: str = "t", *, is_final: bool =
 
 
 def _gather(stream: bytes) -> bytes:
-    """Return the first handshake message as far as `stream` holds it (RFC 8446 section 5.1)."""
+    """Return the first handshake message as far as `stream` holds it (RFC 8446 section 5.1).
+
+    Warnings between its records are passed over, as crypto/tls of Go does, and empty records, as OpenSSL does.
+    """
     message = b""
     at = 0
     while at < len(stream):
         length = _record_length(stream, at)
         if length is None:
             break
-        at += RECORD_HEADER
-        message += stream[at : at + length]
-        at += length
+        start, at = at, at + RECORD_HEADER + length
+        if stream[start] == ALERT_RECORD:
+            _check_warning(stream[start:at], start)
+            continue
+        message += stream[start + RECORD_HEADER : at]
         end = _message_end(message)
         if end is not None and len(message) >= end:
             break
@@ -123,18 +130,25 @@ def _gather(stream: bytes) -> bytes:
 
 
 def _record_length(stream: bytes, at: int) -> int | None:
-    """Return the length of the handshake record at `at`, None while its header is incomplete."""
+    """Return the length of the handshake or alert record at `at`, None while its header is incomplete."""
     header = stream[at : at + RECORD_HEADER]
-    if header[0] != HANDSHAKE_RECORD:
+    if header[0] not in (HANDSHAKE_RECORD, ALERT_RECORD):
         raise MalformedTls(at, f"record type {header[0]} where a handshake belongs")
-    if (len(header) > 1 and header[1] != _MAJOR_VERSION) or (len(header) > 2 and header[2] > _HIGHEST_MINOR):  # noqa: PLR2004 - the header's two version octets
+    if len(header) > 1 and header[1] > _HIGHEST_MAJOR:
         raise MalformedTls(at + 1, "record version")
     if len(header) < RECORD_HEADER:
         return None
     length = header[3] << 8 | header[4]
-    if not 1 <= length <= _MAX_FRAGMENT:
+    if length > _MAX_FRAGMENT:
         raise MalformedTls(at + 3, f"record length {length}")
     return length
+
+
+def _check_warning(record: bytes, at: int) -> None:
+    """Check that an alert, or its beginning, is one that servers pass over."""
+    alert = record[RECORD_HEADER:]
+    if record[3:5] != b"\0\x02" or alert[:1] not in (b"", bytes((_WARNING,))) or alert[1:] == bytes((_CLOSE_NOTIFY,)):
+        raise MalformedTls(at, "an alert that ends the connection")
 
 
 def _message_end(message: bytes) -> int | None:

@@ -1,6 +1,16 @@
 """A proxy's record as the observation of a flow through it."""
 
-from rules.observation import Evidence, FiveTuple, FlowState, Indicator, Kind, Observation, Traffic, Transport
+from rules.observation import (
+    Evidence,
+    FiveTuple,
+    FlowState,
+    Indicator,
+    Kind,
+    Observation,
+    Refusal,
+    Traffic,
+    Transport,
+)
 from sensor.proxy_log.record import ProxyRecord
 
 
@@ -14,6 +24,7 @@ def observe(record: ProxyRecord, key: int, source: str) -> Observation:
         five_tuple=FiveTuple(Transport.TCP, record.client, record.client_port, record.server, record.port),
         indicators=_indicators(record),
         state=_state(record),
+        refusal=Refusal.PROXY if record.is_denied else None,
         interface=source,
         traffic=Traffic(record.octets_out, record.octets_in, 0, record.ended_ns),
         via_proxy=True,

@@ -1,20 +1,20 @@
 """A whole installation for each test: a SQLite store, the application, and uvicorn on a loopback port."""
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from chrome import headless_chrome
-from installation import Installation, event_of, names_of, snapshot_of, wait_until, with_callers
+from chrome import console_log, headless_chrome
+from empty_store import empty_store
+from installation import NOW_NS, Installation, event_of, names_of, snapshot_of, wait_until, with_callers
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from servers import running
 
 from api.app import create_app
-from api.server import ApiServer, bind, parse_listen
-from db.store import open_store
+from api.serving.server import ApiServer, bind, parse_listen
 from rules.blocklist import NameList, Snapshot
 from rules.event import Event
 
@@ -37,18 +37,13 @@ def make_names() -> Callable[..., NameList]:
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
     path = tmp_path / "events.db"
-    with open_store(path) as store:
+    with empty_store(path, now_ns=lambda: NOW_NS) as store:
         installation = Installation(store, path)
         server = ApiServer(with_callers(create_app(installation.context())), bind(parse_listen("127.0.0.1:0")))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        wait_until(lambda: server.is_started)
-        installation.url = f"http://{server.address}"
-        installation.stop = server.stop
-        yield installation
-        server.stop()
-        thread.join(10)
-        assert not thread.is_alive()
+        with running(server):
+            installation.url = f"http://{server.address}"
+            installation.stop = server.stop
+            yield installation
 
 
 @pytest.fixture
@@ -72,7 +67,7 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
 @pytest.fixture
 def browser(chrome: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
     chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    chrome.get_log("browser")
+    console_log(chrome)
     yield chrome
     chrome.get("about:blank")
 

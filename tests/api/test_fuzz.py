@@ -67,6 +67,6 @@ def test_paths(client: httpx.Client, segments: list[str]) -> None:
     name=st.sampled_from(["If-None-Match", "If-Modified-Since", "Accept-Encoding", "Range", "Host", "Accept"]),
     value=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=60),
 )
-def test_headers(installation: Installation, client: httpx.Client, name: str, value: float) -> None:
+def test_headers(installation: Installation, client: httpx.Client, name: str, value: str) -> None:
     installation.publish_both()
     check(client.get("/feeds/unsanctioned-domains.txt", headers={name: value.strip()}))

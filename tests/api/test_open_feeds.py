@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import pytest
 from installation import SECOND_NS, Installation, add_token, wait_until
 from stand_ins import make_certificate
 
-from api import slow_clients
+from api.access.config import AccessConfig, ProxyConfig
 from api.app import create_app
 from api.errors import RefusedListenAddress, UnusableCertificate
-from api.server import parse_listen
-from api.tls import Certificate
+from api.serving import slow_clients
+from api.serving.server import parse_listen
+from api.serving.tls import Certificate
 from db.values import TokenScope
 from molecatcher.errors import SetupError
 from molecatcher.processes.open_feeds import OpenFeeds, listen_openly
@@ -37,13 +39,18 @@ class Service:
 
 
 @pytest.fixture
-def service(installation: Installation, tmp_path: Path) -> Iterator[Service]:
+def access() -> AccessConfig | None:
+    return None
+
+
+@pytest.fixture
+def service(installation: Installation, tmp_path: Path, access: AccessConfig | None) -> Iterator[Service]:
     installation.publish_both()
     token = add_token(installation.store)
     certificate = make_certificate(tmp_path, ["localhost"])
     listener = listen_openly(Settings(feeds_listen="0.0.0.0:0", tls_cert=certificate, state=tmp_path))
     assert listener is not None
-    feeds = OpenFeeds(create_app(installation.context()), listener)
+    feeds = OpenFeeds(create_app(installation.context(), access), listener)
     feeds.start()
     wait_until(lambda: feeds.is_started)
     trust = ssl.create_default_context(cafile=str(certificate))
@@ -103,6 +110,15 @@ def test_one_address_does_not_take_every_place(service: Service, monkeypatch: py
     for stream in held:
         stream.close()
     wait_until(lambda: is_answered(service))
+
+
+@pytest.mark.parametrize("access", [AccessConfig(proxy=ProxyConfig(trusted=("127.0.0.0/8",)))])
+def test_those_behind_a_trusted_proxy_share_no_bound(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_clients, "MAX_AN_ADDRESS", 3)
+    with ExitStack() as held:
+        for _ in range(5):
+            held.enter_context(connect(service))
+        assert service.client.get("/healthz", headers={"X-Forwarded-For": "192.0.2.7"}).status_code == 200
 
 
 def test_a_changed_certificate_is_shown_and_a_broken_one_is_not(service: Service, tmp_path: Path) -> None:

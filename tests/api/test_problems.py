@@ -8,7 +8,7 @@ from installation import Installation
 from structlog.testing import capture_logs
 
 from api.context import PolicyStatus
-from api.schemas import ProblemDocument
+from api.schemas.problems import ProblemDocument
 
 SECRET = "the path /etc/shadow is not for outsiders"  # noqa: S105 - a sentence that must not come out
 

@@ -2,8 +2,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from empty_store import empty_store
+from stored_events import received
 
-from db.store import Store, open_store
+from db.store import Store
 
 
 @pytest.fixture
@@ -13,5 +15,5 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(path: Path) -> Iterator[Store]:
-    with open_store(path) as opened:
+    with empty_store(path, now_ns=received) as opened:
         yield opened

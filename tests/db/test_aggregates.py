@@ -3,13 +3,13 @@
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from query_plans import plans, statements
 from stored_events import SECOND_NS, T0_NS, make_event
 
-from db.aggregates import is_summed
+from db.aggregates import sums_for
 from db.store import Store, open_store
 from db.values import Aggregation, Dimension, EventFilter, Group, Metric, ServiceCount
 from rules.event import Event
@@ -18,10 +18,11 @@ from rules.verdict import Outcome
 
 MINUTE_NS = 60 * SECOND_NS
 HOUR_NS = 60 * MINUTE_NS
+DAY_NS = 24 * HOUR_NS
 START_NS = T0_NS - T0_NS % HOUR_NS + HOUR_NS
 SERVICES = ("ngrok", "frp", None)
 BY = (Dimension.SERVICE, Dimension.VERDICT, Dimension.SENSOR)
-NUMBERS = {
+NUMBERS: dict[Metric, Callable[[Event], int]] = {
     Metric.EVENTS: lambda _event: 1,
     Metric.SIGHTINGS: lambda event: event.count,
     Metric.BYTES: lambda event: event.bytes_out + event.bytes_in,
@@ -97,11 +98,20 @@ def test_every_window_gives_what_its_events_give(
 
 
 def test_what_is_of_single_sources_or_parts_of_hours_is_not_summed() -> None:
-    assert is_summed(EventFilter(from_ns=T0_NS + 1), Aggregation(by=BY, interval_ns=24 * HOUR_NS))
-    assert not is_summed(EventFilter(src="10.0.0.1"), Aggregation())
-    assert not is_summed(EventFilter(), Aggregation(by=(Dimension.SRC,)))
-    assert not is_summed(EventFilter(), Aggregation(metric=Metric.SOURCES))
-    assert not is_summed(EventFilter(), Aggregation(interval_ns=MINUTE_NS))
+    by_source = Aggregation(by=(Dimension.SRC,), interval_ns=DAY_NS)
+    assert sums_for(EventFilter(from_ns=T0_NS + 1), Aggregation(by=BY, interval_ns=DAY_NS)).step_ns == HOUR_NS  # type: ignore[union-attr]
+    assert sums_for(EventFilter(from_ns=T0_NS + 1), by_source).step_ns == DAY_NS  # type: ignore[union-attr]
+    assert sums_for(EventFilter(), Aggregation(by=(Dimension.DST,))).step_ns == DAY_NS  # type: ignore[union-attr]
+    for wanted, how in (
+        (EventFilter(src="10.0.0.1"), Aggregation()),
+        (EventFilter(src="10.0.0.1"), Aggregation(by=(Dimension.DST,))),
+        (EventFilter(verdict=Outcome.SUSPICIOUS), by_source),
+        (EventFilter(), Aggregation(by=(Dimension.SRC, Dimension.SERVICE))),
+        (EventFilter(), Aggregation(by=(Dimension.SRC,), interval_ns=HOUR_NS)),
+        (EventFilter(), Aggregation(metric=Metric.SOURCES)),
+        (EventFilter(), Aggregation(interval_ns=MINUTE_NS)),
+    ):
+        assert sums_for(wanted, how) is None
 
 
 @pytest.mark.parametrize("by", [(), BY])

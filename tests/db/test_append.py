@@ -1,18 +1,19 @@
 import itertools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stored_events import SECOND_NS, T0_NS, event_id, make_event
+from stored_events import SECOND_NS, T0_NS, event_id, make_event, received
 
 from db.store import Store, open_store
 from db.values import AppendResult, EventFilter, Finding, FindingFilter, FindingState
+from rules.direction import Direction
 from rules.event import APART, Event
-from rules.observation import FlowState, Kind
+from rules.observation import FlowState, Kind, Refusal
 from rules.verdict import Outcome, Role, Severity
 
 SEVERITIES = list(Severity)
@@ -27,6 +28,14 @@ def test_an_event_comes_back_as_it_was_written(store: Store) -> None:
         dns_rcode=3,
         dns_answers=("b.example", "192.0.2.1"),
         alpn=(),
+        state=FlowState.BLOCKED,
+        refusal=Refusal.DNS,
+        rule_id="listed_name",
+        rule_version="2026.11.23",
+        policy_digest="9f2c1e77a0b4d358",
+        sensor_name="gateway",
+        site="Berlin",
+        direction=Direction.INTERNAL,
     )
     assert store.append([event]) == AppendResult(stored=1)
     assert store.event(event.event_id) == event
@@ -40,6 +49,14 @@ def test_sending_again_changes_nothing(store: Store) -> None:
     assert store.append(batch) == AppendResult(ignored=3)
     assert store.findings(FindingFilter(), 10) == before
     assert [ingested.ingest_seq for ingested in store.ingested_after(0, 10)] == [1, 2, 3]
+
+
+def test_the_store_says_itself_when_it_first_heard_of_an_event(path: Path) -> None:
+    times_ns = iter([5, 7, 9])
+    with open_store(path, now_ns=lambda: next(times_ns)) as store:
+        store.append([make_event(1, received_at_ns=1), make_event(1, received_at_ns=2, revision=2)])
+        store.append([make_event(1, received_at_ns=None, revision=3), make_event(2)])
+        assert [event.received_at_ns for event in store.events(EventFilter(), 9)] == [7, 5]
 
 
 def test_nothing_to_write_is_no_transaction(store: Store) -> None:
@@ -114,7 +131,7 @@ def test_sums_that_overflow_are_refused(store: Store) -> None:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("shared") / "molecatcher.db") as opened:
+    with open_store(tmp_path_factory.mktemp("shared") / "molecatcher.db", now_ns=received) as opened:
         yield opened
 
 
@@ -178,7 +195,10 @@ def test_order_and_repetition_never_change_the_outcome(
     assert found == expected_findings(final, found)
 
 
-def expected_findings(final: list[Event], found: dict[object, Finding]) -> dict[object, Finding]:
+Key = tuple[str | None, Role]
+
+
+def expected_findings(final: list[Event], found: Mapping[Key, Finding]) -> dict[Key, Finding]:
     listed = [each for each in final if each.verdict is not Outcome.SANCTIONED]
     keys = {(each.service, each.role) for each in listed}
     return {key: expected_finding([e for e in listed if (e.service, e.role) == key], found[key]) for key in keys}

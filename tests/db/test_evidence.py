@@ -2,7 +2,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from stored_events import event_id, make_event
+from stored_events import event_id, make_event, received
 
 from db.store import Store, open_store
 from db.values import EventFilter, EvidenceUsage
@@ -42,7 +42,7 @@ def test_of_several_revisions_with_packets_the_highest_counts(store: Store) -> N
 
 
 def test_without_room_those_of_the_oldest_events_go_and_are_counted(path: Path) -> None:
-    with open_store(path, evidence_limit=10 * len(PACKETS)) as store:
+    with open_store(path, evidence_limit=10 * len(PACKETS), now_ns=received) as store:
         store.append([make_event(number, evidence=PACKETS) for number in range(250)])
         store.append([make_event(number, evidence=PACKETS) for number in range(250, 300)])
         assert [number for number in range(300) if store.evidence(event_id(number))] == list(range(290, 300))
@@ -51,7 +51,7 @@ def test_without_room_those_of_the_oldest_events_go_and_are_counted(path: Path) 
 
 
 def test_what_alone_is_too_large_is_left_out(path: Path) -> None:
-    with open_store(path, evidence_limit=100) as store:
+    with open_store(path, evidence_limit=100, now_ns=received) as store:
         store.append([make_event(1, evidence=b"x" * 60), make_event(2, evidence=PACKETS)])
         assert store.evidence(event_id(1)) == b"x" * 60
         assert store.evidence(event_id(2)) is None

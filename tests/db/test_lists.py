@@ -1,4 +1,7 @@
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
 
 from db.snapshots import KEPT_A_LIST
 from db.store import Store
@@ -12,19 +15,17 @@ def publish(store: Store, name: str, digest: str, created_at_ns: int, body: byte
     return store.publish_snapshot(SnapshotRow(name, 1, created_at_ns, digest, body))
 
 
-def heartbeat(at_ns: int, **changes: object) -> SensorStatus:
-    return SensorStatus(
-        **{
-            "sensor_id": "gateway-1",
-            "version": "0.1.0",
-            "hostname": "gw",
-            "started_at_ns": 1,
-            "heartbeat_ns": at_ns,
-            "interfaces": ("eth0", "eth1"),
-            "packets": at_ns,
-        }
-        | changes
+def heartbeat(at_ns: int, **changes: Any) -> SensorStatus:
+    status = SensorStatus(
+        sensor_id="gateway-1",
+        version="0.1.0",
+        hostname="gw",
+        started_at_ns=1,
+        heartbeat_ns=at_ns,
+        interfaces=("eth0", "eth1"),
+        packets=at_ns,
     )
+    return msgspec.structs.replace(status, **changes)
 
 
 def test_snapshots_are_numbered_for_each_list(store: Store) -> None:

@@ -1,5 +1,6 @@
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from query_plans import plans, statements
@@ -13,7 +14,7 @@ from rules.verdict import Outcome, Role, Severity
 
 SERVICES = ["ngrok", "frp", "chisel", "cloudflared", None]
 VERDICTS = [Outcome.SANCTIONED, Outcome.UNSANCTIONED, Outcome.SUSPICIOUS]
-WINDOW = {"from_ns": T0_NS, "to_ns": T0_NS + 50_000 * SECOND_NS}
+WINDOW: dict[str, Any] = {"from_ns": T0_NS, "to_ns": T0_NS + 50_000 * SECOND_NS}
 CURSOR = EventCursor(T0_NS + 40_000 * SECOND_NS, make_event(40_000).event_id)
 
 

@@ -11,7 +11,13 @@ from db.store import open_store
 
 
 @pytest.mark.parametrize(
-    ("what", "table", "count"), [(Aging.SUMS, "rollups", 1), (Aging.SOURCES, "sources", 5), (Aging.EVENTS, "events", 5)]
+    ("what", "table", "count"),
+    [
+        (Aging.SUMS, "rollups", 1),
+        (Aging.DAILY_SUMS, "daily_sums", 6),
+        (Aging.SOURCES, "sources", 5),
+        (Aging.EVENTS, "events", 5),
+    ],
 )
 def test_rows_that_are_old_leave_by_their_keys(tmp_path: Path, what: Aging, table: str, count: int) -> None:
     with open_store(tmp_path / "events.db") as store:

@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
-from stored_events import make_event
+from stored_events import make_event, received
 
 from db import schema
 from db.engine import connect_engine, parse_location
@@ -25,11 +25,11 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "mc9999"
-down_revision = "mc0019"
+down_revision = "mc0021"
 
 def upgrade() -> None:
     with op.batch_alter_table("events") as events:
-        events.add_column(sa.Column("site", sa.Text(), nullable=False, server_default=""))
+        events.add_column(sa.Column("tenant", sa.Text(), nullable=False, server_default=""))
     {failure}
 """
 
@@ -54,16 +54,16 @@ def test_models_and_migrations_agree(path: Path) -> None:
 
 
 def test_the_tables_are_portable_to_postgresql() -> None:
-    dialect = postgresql.dialect()
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     for table in Base.metadata.sorted_tables:
         assert CreateTable(table).compile(dialect=dialect)
         assert all(CreateIndex(index).compile(dialect=dialect) for index in table.indexes)
 
 
 def test_opening_again_finds_what_was_written(path: Path) -> None:
-    with open_store(f"sqlite:///{path}") as store:
+    with open_store(f"sqlite:///{path}", now_ns=received) as store:
         store.append([make_event(1)])
-    with open_store(str(path)) as store:
+    with open_store(str(path), now_ns=received) as store:
         assert store.events(EventFilter(), 10) == [make_event(1)]
 
 
@@ -71,17 +71,17 @@ def test_an_upgrade_keeps_every_row(path: Path, tmp_path: Path) -> None:
     engine = connect_engine(parse_location(path))
     schema.upgrade(engine, revision="mc0001")
     engine.dispose()
-    with open_store(path) as store:
+    with open_store(path, now_ns=received) as store:
         store.append([make_event(number) for number in range(100)])
         before = store.events(EventFilter(), 200), store.findings(FindingFilter(), 10)
         schema.upgrade(store._engine, later_version(tmp_path))
         assert (store.events(EventFilter(), 200), store.findings(FindingFilter(), 10)) == before
         with store._engine.connect() as connection:
-            assert connection.exec_driver_sql("SELECT count(*) FROM events WHERE site = ''").scalar_one() == 100
+            assert connection.exec_driver_sql("SELECT count(*) FROM events WHERE tenant = ''").scalar_one() == 100
 
 
 def test_what_was_stored_before_octets_and_losses_were_counted_stays(path: Path) -> None:
-    with open_store(path) as store:
+    with open_store(path, now_ns=received) as store:
         store.append([make_event(1)])
         with store._engine.connect() as connection:
             config = Config()
@@ -90,14 +90,14 @@ def test_what_was_stored_before_octets_and_losses_were_counted_stays(path: Path)
             command.downgrade(config, "mc0001")
             connection.commit()
         schema.upgrade(store._engine)
-        assert store.events(EventFilter(), 10) == [make_event(1)]
+        assert store.events(EventFilter(), 10) == [make_event(1, received_at_ns=None)]
         store.append([make_event(1, revision=2, bytes_out=5, bytes_in=7, packets=3, duration_ms=9, sensor_loss=4)])
         (found,) = store.findings(FindingFilter(), 10)
         assert (found.bytes_out, found.bytes_in, found.sensor_loss) == (5, 7, 4)
 
 
 def test_an_upgrade_that_fails_leaves_the_old_schema(path: Path, tmp_path: Path) -> None:
-    with open_store(path) as store:
+    with open_store(path, now_ns=received) as store:
         store.append([make_event(1)])
         with pytest.raises(ZeroDivisionError):
             schema.upgrade(store._engine, later_version(tmp_path, failure="1 / 0"))
@@ -107,7 +107,7 @@ def test_an_upgrade_that_fails_leaves_the_old_schema(path: Path, tmp_path: Path)
 
 
 def test_a_newer_schema_is_refused(path: Path, tmp_path: Path) -> None:
-    with open_store(path) as store:
+    with open_store(path, now_ns=received) as store:
         schema.upgrade(store._engine, later_version(tmp_path))
     with pytest.raises(StoreUnusable, match=r"schema mc9999.*install the version of Molecatcher"):
         open_store(path)
@@ -132,7 +132,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> Non
 
 
 def test_a_damaged_file_is_refused(path: Path) -> None:
-    with open_store(path) as store:
+    with open_store(path, now_ns=received) as store:
         store.append([make_event(number) for number in range(500)])
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + bytes(len(whole) - 4096))
@@ -141,7 +141,7 @@ def test_a_damaged_file_is_refused(path: Path) -> None:
 
 
 def test_a_truncated_file_is_refused(path: Path) -> None:
-    with open_store(path) as store:
+    with open_store(path, now_ns=received) as store:
         store.append([make_event(number) for number in range(500)])
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(StoreUnusable), open_store(path) as store:
@@ -182,5 +182,5 @@ def test_processes_that_start_together_upgrade_once(path: Path) -> None:
         process.stdin.flush()
     ended = [process.communicate() for process in started]
     assert ended == [("opened\n", "")] * 4
-    with open_store(path) as store:
+    with open_store(path, now_ns=received) as store:
         assert store.is_writable()

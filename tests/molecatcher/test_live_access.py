@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from access_server import serving
+from empty_store import empty_store
 from free_ports import free_port
 from installation import Installation, add_token, wait_until
 from people import sign_in
@@ -19,7 +20,7 @@ from people import sign_in
 from api.access.config import AccessConfig
 from api.app import change_access, create_app
 from db.access_values import AccessRole, ActorKind, AuditFilter
-from db.store import Store, open_store
+from db.store import Store
 from db.values import TokenScope
 from molecatcher.access_file import LiveAccess, load_access
 from molecatcher.settings import Settings
@@ -29,7 +30,7 @@ CLOSED = "require = true\n"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "molecatcher.db") as store:
+    with empty_store(tmp_path / "molecatcher.db") as store:
         yield store
 
 
@@ -142,12 +143,12 @@ def test_a_running_program_takes_it_up_by_itself_and_on_sighup(tmp_path: Path) -
     with program(tmp_path / "state", access, port) as process:
         assert answer(port) == 200
         write(access, CLOSED)
-        wait_until(lambda: answer(port) == 401, 20)
+        wait_until(lambda: answer(port) == 401, 40)
         write(access, "# open again, but wrong\nrequire = 7\n")
         process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "access_refused" in (tmp_path / "log").read_text(), 20)
+        wait_until(lambda: "access_refused" in (tmp_path / "log").read_text(), 40)
         assert answer(port) == 401
         write(access, "# and now open again\n")
-        wait_until(lambda: answer(port) == 200, 20)
+        wait_until(lambda: answer(port) == 200, 40)
         page = httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).text
         assert '"check":"access-file","is_ok":true' in page

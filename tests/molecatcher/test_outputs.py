@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from empty_store import empty_store
 from installation import wait_until
 from receivers import Receiver, Taken, https_receiver, mail_server, syslog_ng
 from stand_ins import make_certificate
@@ -19,7 +20,7 @@ from stored_events import make_event
 from api.sealed import Seal
 from api.webhooks import new_secret
 from db.output_values import Output, OutputFilter, OutputKind
-from db.store import Store, open_store
+from db.store import Store
 from molecatcher.outputs.errors import DeliveryFailed, RefusedTarget
 from molecatcher.outputs.runner import GIVE_UP_NS, OutputRunner, Outputs
 from molecatcher.outputs.senders import Means
@@ -45,7 +46,7 @@ def pem(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "molecatcher.db") as opened:
+    with empty_store(tmp_path / "molecatcher.db") as opened:
         yield opened
 
 
@@ -98,7 +99,7 @@ def test_a_webhook_is_what_the_library_verifies(store: Store, receiver: Receiver
     for path, headers, body in receiver.taken:
         assert path == "/hook?a=b"
         for secret in (old, new):
-            assert Webhook(secret).verify(body, dict(headers))["type"] == "event.created"  # type: ignore[index]
+            assert Webhook(secret).verify(body, dict(headers))["type"] == "event.created"
         assert len(headers["webhook-signature"].split()) == 2
     found = state(store, output_id)
     assert (found.place, found.delivered, found.failures) == (3, 2, 0)

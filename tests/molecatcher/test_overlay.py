@@ -3,8 +3,10 @@
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from empty_store import empty_store
 from main_job import wait_for
 from netns import needs_root
 from stored_events import make_event
@@ -29,7 +31,7 @@ FILE = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "molecatcher.db")
+    return empty_store(tmp_path / "molecatcher.db")
 
 
 def exception(**fields: object) -> StoredException:
@@ -93,7 +95,7 @@ def test_the_file_wins_and_what_cannot_be_used_is_left_out_with_a_warning(tmp_pa
     store.policy.decide_service(decision("devtunnels", Decision.IGNORE))
     store.policy.decide_service(decision("mesh-vpn", Decision.BLOCK))
     store.policy.decide_service(decision("no-such", Decision.BLOCK))
-    blocked = {"owner": "o", "reason": "r", "created_by": "alice", "created_at_ns": NOW_NS}
+    blocked: dict[str, Any] = {"owner": "o", "reason": "r", "created_by": "alice", "created_at_ns": NOW_NS}
     store.policy.add_blocked(StoredBlocked(entry_id="b1", entry="tunnels.example.com", **blocked))
     store.policy.add_blocked(StoredBlocked(entry_id="b2", entry="other.example", **blocked))
     rules = LiveRules(CATALOGUE, policy, lambda: NOW_NS)

@@ -141,6 +141,7 @@ def test_that_user_captures_in_a_namespace(capabilities: tuple[str, ...]) -> Non
         sensor.ip("route add default via 192.0.2.2")
         argv = as_user(USER, [sys.executable, "-c", RECEIVE], capabilities)
         process = sensor.popen(argv, stdout=subprocess.PIPE, text=True, cwd="/")
+        assert process.stdout
         assert process.stdout.readline() == "listening eth0\n"
         code = "import socket; socket.socket(2, 2).sendto(b'hello sensor', ('192.0.2.1', 9))"
         sender.run([sys.executable, "-c", code])

@@ -1,4 +1,5 @@
-// A real OpenID provider for the tests: whoever PUT /persona names is signed in, without forms.
+// A real OpenID provider for the tests: whoever PUT /persona names is signed in, without forms; PUT /keys/ID gives it another key.
+import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 
@@ -6,7 +7,8 @@ const [port, redirectUri] = [Number(process.argv[2]), process.argv[3]];
 const issuer = `http://127.0.0.1:${port}`;
 let persona = {};
 
-const provider = new Provider(issuer, {
+const makeProvider = (kid) => new Provider(issuer, {
+  jwks: { keys: [{ ...generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' }), kid }] },
   clients: [{
     client_id: 'molecatcher', client_secret: 'secret-of-the-client', redirect_uris: [redirectUri],
     backchannel_logout_uri: new URL('/sign-in/back-channel-logout', redirectUri).href,
@@ -26,6 +28,7 @@ const provider = new Provider(issuer, {
     claims: () => ({ sub: id, groups: persona.groups, preferred_username: persona.name }),
   }),
 });
+let provider = makeProvider('1');
 
 async function interact(req, res) {
   const { grantId, params } = await provider.interactionDetails(req, res);
@@ -47,6 +50,9 @@ createServer(async (req, res) => {
       let body = '';
       for await (const part of req) body += part;
       persona = JSON.parse(body);
+      res.end();
+    } else if (req.method === 'PUT' && req.url.startsWith('/keys/')) {
+      provider = makeProvider(req.url.slice('/keys/'.length));
       res.end();
     } else if (req.url.startsWith('/interaction/')) {
       await interact(req, res);

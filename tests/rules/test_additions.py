@@ -2,8 +2,9 @@
 
 import pytest
 
-from rules.catalogue import Catalogue, ListKind, build_catalogue, read_files
+from rules.catalogue import Catalogue, build_catalogue, read_files
 from rules.errors import InvalidCatalogue
+from rules.service import ListKind
 
 NEW = """
 name = "Partner tunnel"

@@ -6,19 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from observations import NOW_NS
 
-from rules.blocklist import AddressEntry, NameEntry, NameList, Origin, Scope, decode, digest, encode
-from rules.catalogue import Catalogue, ListKind, Service, Trust
-from rules.list_building import (
-    MOST_SERVICES,
-    agent_addresses,
-    agent_names,
-    build_addresses,
-    build_names,
-    names_to_resolve,
-    protected_names,
-)
+from rules.address_building import MOST_SERVICES, agent_addresses, agent_names, build_addresses, names_to_resolve
+from rules.blocklist import AddressEntry, NameEntry, NameList, Origin, Scope, WithheldAddress
+from rules.catalogue import Catalogue
+from rules.list_building import build_names, protected_names
+from rules.list_encoding import decode, digest, encode
 from rules.policy import Policy, Sanction
 from rules.policy_reader import parse_policy
+from rules.service import ListKind, Service, Trust
 
 POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
 
@@ -136,7 +131,7 @@ def test_no_list_ever_covers_a_protected_name(
 
 def test_addresses_of_an_unpinned_sanctioned_service_are_withheld(catalogue: Catalogue, policy: Policy) -> None:
     assert "ngrok" not in names_to_resolve(catalogue, policy, NOW_NS).values()
-    built = build_addresses(catalogue, policy, {"connect.ngrok-agent.com": ["3.1.2.3"]}, [], NOW_NS)
+    built = build_addresses(catalogue, policy, NOW_NS, resolved={"connect.ngrok-agent.com": ["3.1.2.3"]}, sanctioned=())
     assert "3.1.2.3/32" not in {entry.prefix for entry in built.blocked}
     assert "tunnels.example.com" in built.withheld["ngrok"]
 
@@ -145,9 +140,9 @@ def test_addresses_that_its_vendor_publishes_are_withheld_too(catalogue: Catalog
     own = POLICY.replace("ngrok", "cloudflared")
     published = set(map(ipaddress.ip_address, catalogue.services["cloudflared"].addresses))
 
-    def listed(text: str) -> set[object]:
+    def listed(text: str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
         policy = parse_policy(text, "policy.toml", catalogue, NOW_NS)
-        blocked = build_addresses(catalogue, policy, {}, [], NOW_NS).blocked
+        blocked = build_addresses(catalogue, policy, NOW_NS, resolved={}, sanctioned=()).blocked
         return {ipaddress.ip_network(entry.prefix).network_address for entry in blocked} & published
 
     assert listed("") == published
@@ -158,14 +153,16 @@ def test_addresses_that_its_vendor_publishes_are_withheld_too(catalogue: Catalog
 def test_pinned_observed_and_resolved_sanctioned_addresses_are_removed(catalogue: Catalogue) -> None:
     policy = parse_policy(POLICY + 'addresses = ["3.0.0.0/24"]\n', "policy.toml", catalogue, NOW_NS)
     resolved = {"connect.ngrok-agent.com": ["3.0.0.1", "3.1.2.3", "3.1.2.4", "2600:1f00::1", "10.0.0.1", "0.0.0.0"]}
-    built = build_addresses(catalogue, policy, resolved, ["3.1.2.4"], NOW_NS)
+    built = build_addresses(catalogue, policy, NOW_NS, resolved=resolved, sanctioned=["3.1.2.4"])
     ngrok = {entry.prefix for entry in built.blocked if entry.service == "ngrok"}
     assert ngrok == {"3.1.2.3/32", "2600:1f00::1/128"}
 
 
 def test_shared_edges_are_not_listed_but_published_tunnel_edges_are(catalogue: Catalogue) -> None:
     resolved = {"api.trycloudflare.com": ["104.16.230.132"], "h2.cftunnel.com": ["198.41.200.13"]}
-    prefixes = {entry.prefix for entry in build_addresses(catalogue, Policy(), resolved, [], NOW_NS).blocked}
+    prefixes = {
+        entry.prefix for entry in build_addresses(catalogue, Policy(), NOW_NS, resolved=resolved, sanctioned=()).blocked
+    }
     assert "104.16.230.132/32" not in prefixes
     assert "198.41.200.13/32" in prefixes
 
@@ -183,7 +180,7 @@ def test_the_apex_of_a_subtree_is_not_resolved_it_may_be_a_web_site(catalogue: C
 def test_no_sanctioned_address_is_ever_listed(catalogue: Catalogue, found: list[int], sanctioned: list[int]) -> None:
     resolved = {"tunnel.ngrok.com": [str(ipaddress.ip_address(number)) for number in found]}
     spared = [str(ipaddress.ip_address(number)) for number in sanctioned]
-    built = build_addresses(catalogue, Policy(), resolved, spared, NOW_NS)
+    built = build_addresses(catalogue, Policy(), NOW_NS, resolved=resolved, sanctioned=spared)
     assert not {f"{address}/32" for address in spared} & {entry.prefix for entry in built.blocked}
 
 
@@ -196,7 +193,7 @@ def test_only_names_of_agents_are_resolved(catalogue: Catalogue) -> None:
 
 def test_a_sanctioned_address_in_ipv6_notation_is_not_listed(catalogue: Catalogue) -> None:
     resolved = {"tunnel.ngrok.com": ["::ffff:198.51.100.7", "198.51.100.7", "198.51.100.8"]}
-    listed = build_addresses(catalogue, Policy(), resolved, ["198.51.100.7"], NOW_NS).blocked
+    listed = build_addresses(catalogue, Policy(), NOW_NS, resolved=resolved, sanctioned=["198.51.100.7"]).blocked
     assert not [entry for entry in listed if entry.prefix in ("::ffff:c633:6407/128", "198.51.100.7/32")]
     assert "198.51.100.8/32" in [entry.prefix for entry in listed]
 
@@ -244,10 +241,12 @@ def test_the_policy_lists_beyond_the_catalogue(catalogue: Catalogue) -> None:
 
 def test_a_network_of_the_policy_is_listed_unless_something_sanctioned_is_in_it(catalogue: Catalogue) -> None:
     policy = parse_policy(BLOCKED, "policy.toml", catalogue, NOW_NS)
-    listed = build_addresses(catalogue, policy, {}, [], NOW_NS).blocked
+    listed = build_addresses(catalogue, policy, NOW_NS, resolved={}, sanctioned=()).blocked
     assert AddressEntry("9.9.8.0/24", "policy", Origin.MANUAL, "r (o)") in listed
-    spared = build_addresses(catalogue, policy, {}, ["9.9.8.7"], NOW_NS).blocked
-    assert "9.9.8.0/24" not in {entry.prefix for entry in spared}
+    built = build_addresses(catalogue, policy, NOW_NS, resolved={}, sanctioned=["9.9.8.7"])
+    assert "9.9.8.0/24" not in {entry.prefix for entry in built.blocked}
+    why = "a sanctioned name resolves to it, or was seen at it"
+    assert built.spared == (WithheldAddress("9.9.8.0/24", "", "policy", why),)
 
 
 AGENT = "connect.ngrok-agent.com"

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from rules.catalogue import Catalogue, ListKind, load_catalogue
+from rules.catalogue import Catalogue, load_catalogue
 from rules.errors import InvalidCatalogue
+from rules.service import ListKind
 from rules.verdict import Decision
 
 AGENT, ENDPOINT, AUXILIARY = ListKind.AGENT, ListKind.ENDPOINT, ListKind.AUXILIARY
@@ -52,7 +53,7 @@ def test_names_are_found_in_the_most_specific_list(
 ) -> None:
     match = catalogue.match(name)
     assert match is not None
-    assert (match.service.id, match.kinds) == (service, kinds)
+    assert (match.service.id, match.kinds) == (service, frozenset(kinds))
 
 
 @pytest.mark.parametrize(

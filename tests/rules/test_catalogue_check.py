@@ -4,13 +4,14 @@ from datetime import date
 import pytest
 from observations import NOW_NS, lookup
 
-from rules.catalogue import Catalogue, ListKind, build_catalogue, load_catalogue, read_files, version_key
+from rules.catalogue import Catalogue, build_catalogue, load_catalogue, read_files, version_key
 from rules.catalogue_check import Level, Problem, check_catalogue
 from rules.catalogue_diff import Change, diff
 from rules.classify import classify
 from rules.errors import InvalidPolicy
 from rules.policy import Policy
 from rules.policy_reader import parse_policy
+from rules.service import ListKind
 from rules.verdict import Outcome, Role
 
 ENTRY = """

@@ -1,8 +1,8 @@
 from itertools import pairwise
 
-from rules.catalogue import Trust
 from rules.evidence import CAPS, ENOUGH_FOR_SUSPICION, WEIGHTS, Finding, Sign, alias_sign, confidence, reasons
 from rules.observation import Evidence
+from rules.service import Trust
 from rules.verdict import Outcome, Reason
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import msgspec
 import pytest
 from observations import NOW_NS, flow, hello, lookup
@@ -111,7 +113,7 @@ def test_an_agent_s_address_and_its_hello_or_its_beat_add_up(catalogue: Catalogu
         (flow((Evidence.HTTP_HOST, "www.example.org")), {"agent_address": OURS, "beats": BEATS_ENOUGH}),
     ],
 )
-def test_less_than_that_says_nothing(catalogue: Catalogue, observation: Observation, known: dict[str, object]) -> None:
+def test_less_than_that_says_nothing(catalogue: Catalogue, observation: Observation, known: dict[str, Any]) -> None:
     assert verdict_of(catalogue, observation, **known).outcome is Outcome.UNKNOWN
 
 

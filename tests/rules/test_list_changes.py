@@ -19,11 +19,9 @@ from rules.blocklist import (
     UrlList,
     WithheldAddress,
     count,
-    decode,
-    digest,
-    encode,
 )
 from rules.list_changes import differences, stamp
+from rules.list_encoding import decode, digest, encode
 from rules.verdict import Role
 
 words = st.sets(st.sampled_from([f"{letter}.example" for letter in "abcdefgh"]))

@@ -3,9 +3,10 @@
 import pytest
 from observations import NOW_NS
 
+from rules.address_building import build_addresses
 from rules.catalogue import Catalogue
 from rules.errors import InvalidPolicy
-from rules.list_building import build_addresses, build_names, build_urls, protected_names
+from rules.list_building import build_names, build_urls, protected_names
 from rules.list_guards import Guard, Spared, refusals
 from rules.policy import Policy
 from rules.policy_reader import parse_policy
@@ -33,7 +34,9 @@ def test_a_name_leaves_the_lists_of_every_profile(catalogue: Catalogue) -> None:
 
 def test_a_network_is_spared_with_its_reason(catalogue: Catalogue) -> None:
     kept = policy(catalogue, "3.9.8.0/24", more=BLOCKED.format("3.9.8.7"))
-    built = build_addresses(catalogue, kept, {"connect.ngrok-agent.com": ["3.9.8.9", "3.9.9.9"]}, (), NOW_NS)
+    built = build_addresses(
+        catalogue, kept, NOW_NS, resolved={"connect.ngrok-agent.com": ["3.9.8.9", "3.9.9.9"]}, sanctioned=()
+    )
     assert "3.9.9.9/32" in {row.prefix for row in built.blocked}
     assert not {row.prefix for row in built.blocked if row.prefix.startswith("3.9.8.")}
     assert [row.reason for row in built.spared if row.address == "3.9.8.9"] == ["the policy never blocks it"]

@@ -1,5 +1,7 @@
 """Flows that carry no name, to an address that the policy pins."""
 
+from typing import Any
+
 import pytest
 from observations import NOW_NS, flow
 
@@ -27,7 +29,7 @@ def policy(catalogue: Catalogue, service: str = "ssh-remote-forward", more: str 
     return parse_policy(text, "policy.toml", catalogue, NOW_NS)
 
 
-def ssh(address: str, **rest: object) -> Observation:
+def ssh(address: str, **rest: Any) -> Observation:
     return flow((Evidence.SSH_BANNER, "SSH-2.0-OpenSSH_9.2"), dst=address, **rest)
 
 

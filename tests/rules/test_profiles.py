@@ -3,10 +3,11 @@
 import pytest
 from observations import NOW_NS
 
+from rules.address_building import build_addresses, names_to_resolve
 from rules.blocklist import NameEntry, Origin, Scope
 from rules.catalogue import Catalogue
 from rules.errors import InvalidPolicy
-from rules.list_building import FoundName, build_addresses, build_names, build_urls, listed_services, names_to_resolve
+from rules.list_building import FoundName, build_names, build_urls, listed_services
 from rules.list_guards import Guard, Spared, refusals
 from rules.policy import Policy
 from rules.policy_reader import parse_policy
@@ -159,7 +160,11 @@ def test_single_urls_are_on_the_url_list_alone(catalogue: Catalogue) -> None:
     names = build_names(catalogue, policy, NOW_NS)
     assert not is_blocked(names.wide, "share.example")
     assert [row.url for row in build_urls(names, policy, NOW_NS).urls] == ["share.example/team/a"]
-    assert not [row for row in build_addresses(catalogue, policy, {}, [], NOW_NS).blocked if row.service == "policy"]
+    assert not [
+        row
+        for row in build_addresses(catalogue, policy, NOW_NS, resolved={}, sanctioned=()).blocked
+        if row.service == "policy"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 from observations import NOW_NS, SERVER, flow
 
 from rules.catalogue import Catalogue
@@ -93,3 +94,28 @@ def test_the_sanctioned_vpn_is_sanctioned(catalogue: Catalogue) -> None:
 def test_an_alpn_that_one_program_owns(catalogue: Catalogue, alpn: str, service: str) -> None:
     verdict = classify(flow(alpn=(alpn,)), Policy(), catalogue)
     assert (verdict.outcome, verdict.service, verdict.confidence) == (Outcome.SUSPICIOUS, service, 85)
+
+
+def ssh(port: int = 443, *indicators: tuple[Evidence, str], told: tuple[str, ...] = (), asked: int = 0) -> Observation:
+    seen = flow((Evidence.SSH_BANNER, "SSH-2.0-x"), *indicators, told=told, dst_port=port)
+    return replace(seen, hello=None, asked_port=asked)
+
+
+@pytest.mark.parametrize(
+    ("observation", "confidence"),
+    [
+        (ssh(), 60),
+        (ssh(22), 0),
+        (ssh(2222), 40),
+        (ssh(3128, asked=22), 0),
+        (ssh(22, asked=443), 60),
+        (ssh(told=("ssh.github.com",)), 0),
+        (ssh(told=("notssh.github.com",)), 60),
+        (ssh(3128, (Evidence.HTTP_CONNECT, "ssh.github.com"), asked=443), 0),
+        (ssh(3128, (Evidence.HTTP_CONNECT, "other.example.org"), told=("ssh.github.com",), asked=443), 60),
+    ],
+)
+def test_ssh_is_told_by_the_port_that_is_dialled_and_git_by_its_hosts(
+    catalogue: Catalogue, observation: Observation, confidence: int
+) -> None:
+    assert classify(observation, Policy(), catalogue).confidence == confidence

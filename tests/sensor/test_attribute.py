@@ -8,7 +8,7 @@ from observations import NOW_NS, hello, lookup
 
 from rules.catalogue import load_catalogue
 from rules.classify import classify
-from rules.event import Event
+from rules.event import Event, Origin
 from rules.observation import FlowState, Kind, Observation
 from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
@@ -41,7 +41,7 @@ def attribute() -> Callable[..., list[Event]]:
     """Take observations, then answers by key, and return the events after the last of them."""
 
     def run(observations: list[Observation], *answers: tuple[int, Source]) -> list[Event]:
-        reporter = Reporter("s")
+        reporter = Reporter(Origin("s"))
         rows = {event.event_id: event for event in reporter.take(map(detect, observations), NOW_NS)}
         for answer in answers:
             for event in reporter.attribute([answer], RULES.exception_for, NOW_NS):
@@ -81,7 +81,7 @@ def test_who_connects_stands_behind_the_look_up_too(attribute: Callable[..., lis
 
 
 def test_a_later_restatement_keeps_who_it_is() -> None:
-    reporter = Reporter("s")
+    reporter = Reporter(Origin("s"))
     (first,) = reporter.take([detect(hello(LISTED))], NOW_NS)
     reporter.attribute([(1, ALICE)], RULES.exception_for, NOW_NS)
     (event,) = reporter.take([detect(replace(hello(LISTED), state=FlowState.LIVE))], NOW_NS)
@@ -90,4 +90,4 @@ def test_a_later_restatement_keeps_who_it_is() -> None:
 
 
 def test_an_answer_about_a_flow_that_is_forgotten_says_nothing() -> None:
-    assert Reporter("s").attribute([(9, ALICE)], RULES.exception_for, NOW_NS) == []
+    assert Reporter(Origin("s")).attribute([(9, ALICE)], RULES.exception_for, NOW_NS) == []

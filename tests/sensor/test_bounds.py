@@ -19,6 +19,7 @@ from main_job import open_folder
 from netns import Network
 
 from rules.catalogue import load_catalogue
+from rules.event import Origin
 from rules.observation import Evidence, Observation
 from rules.policy import Policy
 from rules.ruleset import Ruleset
@@ -113,7 +114,7 @@ def test_a_head_that_is_not_begun_makes_room_and_is_read_when_it_comes() -> None
 
 def test_distinct_detections() -> None:
     detector = Detector(Pipeline(SMALL), lambda: Ruleset(load_catalogue(), Policy()))
-    reporter = Reporter("sensor", max_windows=100)
+    reporter = Reporter(Origin("sensor"), max_windows=100)
     clock, events = Clock(), 0
     for batch in floods.batches(floods.detection_flood(clock, 2_000)):
         events += len(reporter.take(detector.feed(batch), batch[-1].ts_ns))

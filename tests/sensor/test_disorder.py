@@ -86,6 +86,6 @@ def test_another_speed(name: str, times: int, divided: int) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_middle_of_a_connection_is_enough(name: str) -> None:
     """Without the SYNs, the same indicators are found but for those that rest on who began; what it carries tells."""
-    without = [row for row in packets_of(name) if not (isinstance(found := decode(row), Segment) and found.flags & 2)]
+    without = [row for row in packets_of(name) if not (isinstance(read := decode(row), Segment) and read.flags & 2)]
     found = {indicators - NEEDS_A_SYN for _, indicators in facts(without)}
     assert found == {indicators - NEEDS_A_SYN for _, indicators in undisturbed(name)}

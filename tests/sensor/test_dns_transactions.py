@@ -1,7 +1,7 @@
 import pytest
 from frames import CLIENT, MS, RESOLVER, Conversation, S, ask, dns_answer, dns_query, packed, replay, tell, told, udp
 
-from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Transport
+from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Refusal, Transport
 from sensor.pipeline import Limits, Pipeline
 from sensor.reassembly import HEAD_OCTETS
 
@@ -90,6 +90,7 @@ def test_refusals_and_sinkholes_are_blocks(addresses: list[str], rcode: int, sta
     qtype = 28 if any(":" in row for row in addresses) else 1
     (found,) = replay([ask(0, NAME, qtype=qtype), tell(MS, answer)])
     assert found.state is state
+    assert found.refusal is (Refusal.DNS if rcode in {3, 5} else None)
 
 
 @pytest.mark.parametrize("port", [53, 5353, 5355, 10053])

@@ -27,7 +27,7 @@ from frames import (
 from hellos import hello_message, records, server_name
 from initials import crypto, initial
 
-from rules.observation import Evidence, FlowState, Indicator, Kind, NameSource, Observation, Transport
+from rules.observation import Evidence, FlowState, Indicator, Kind, NameSource, Observation, Refusal, Transport
 from sensor.flow_reader import FLOW_HEAD_OCTETS
 from sensor.packet import Packet
 from sensor.pipeline import Limits, Pipeline
@@ -133,7 +133,7 @@ def test_a_syn_without_an_answer_is_blocked_after_three_seconds() -> None:
     pipeline.feed_batch([*told(NAME), talk.segment(SYN)])
     assert pipeline.advance(4 * S - 1) == []
     found = only(pipeline.advance(4 * S))
-    assert (found.state, found.told_names) == (FlowState.BLOCKED, (NAME,))
+    assert (found.state, found.refusal, found.told_names) == (FlowState.BLOCKED, None, (NAME,))
     talk.now_ns = 5 * S
     (answered,) = pipeline.feed(talk.segment(SYN | ACK, is_client=False))
     assert (answered.key, answered.revision, answered.state) == (found.key, 2, FlowState.ATTEMPTED)
@@ -159,7 +159,7 @@ def test_a_reset_by_the_other_side_is_a_block(has_hello: bool) -> None:
     talk = Conversation()
     packets = talk.open() + talk.send(HELLO) if has_hello else [talk.segment(SYN)]
     found = only(replay([*told(NAME), *packets, talk.segment(RST | ACK, b"Go away.", is_client=False)]))
-    assert found.state is FlowState.BLOCKED
+    assert (found.state, found.refusal) == (FlowState.BLOCKED, Refusal.RESET)
 
 
 def test_a_reset_by_the_client_or_after_its_end_is_none() -> None:
@@ -173,7 +173,8 @@ def test_a_reset_by_the_client_or_after_its_end_is_none() -> None:
 def test_an_unreachable_destination_is_a_block() -> None:
     talk = Conversation()
     hello = talk.open() + talk.send(HELLO)
-    assert only(replay([*hello, unreachable(2 * S, hello[-1])])).state is FlowState.BLOCKED
+    found = only(replay([*hello, unreachable(2 * S, hello[-1])]))
+    assert (found.state, found.refusal) == (FlowState.BLOCKED, Refusal.UNREACHABLE)
     query = udp(S, (CLIENT, 40000, SERVER, 51820), UNKNOWN)
     assert only(replay([*told(NAME), query, unreachable(S, query)])).state is FlowState.BLOCKED
     assert only(replay([*told(NAME), query, unreachable(S, query, code=4)])).state is FlowState.ATTEMPTED
@@ -182,7 +183,8 @@ def test_an_unreachable_destination_is_a_block() -> None:
 def test_a_block_that_is_answered_after_all_is_live() -> None:
     talk = Conversation()
     packets = [*talk.open(), *talk.send(HELLO), talk.segment(RST, is_client=False), *talk.answer(SERVER_HELLO)]
-    assert [row.state for row in replay(packets)] == [FlowState.ATTEMPTED, FlowState.BLOCKED, FlowState.LIVE]
+    found = [(row.state, row.refusal) for row in replay(packets)]
+    assert found == [(FlowState.ATTEMPTED, None), (FlowState.BLOCKED, Refusal.RESET), (FlowState.LIVE, None)]
 
 
 def test_an_alert_is_no_tunnel() -> None:
@@ -215,7 +217,8 @@ def test_a_proxy_that_forbids_is_a_block() -> None:
     talk = Conversation((CLIENT, 40000, SERVER, 3128))
     packets = talk.open() + talk.send(CONNECT)
     packets += talk.answer(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-    assert only(replay(packets)).state is FlowState.BLOCKED
+    found = only(replay(packets))
+    assert (found.state, found.refusal) == (FlowState.BLOCKED, Refusal.PROXY)
 
 
 def test_a_socks_proxy_s_own_answer_is_no_tunnel() -> None:
@@ -330,8 +333,7 @@ def test_segments_that_contradict_each_other_are_counted() -> None:
     packets = talk.open() + talk.send(HELLO[:40])
     talk.next_seq[True] -= 20
     pipeline.feed_batch(packets + talk.send(bytes(20)) + talk.send(HELLO[40:]))
-    (found,) = [row for row in pipeline.flush() if row.indicators] or [None]
-    assert found is None
+    assert not [row for row in pipeline.flush() if row.indicators]
     assert pipeline.counters.conflicts == 1
 
 

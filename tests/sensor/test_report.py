@@ -5,7 +5,7 @@ from observations import NOW_NS, hello, lookup
 
 from rules.catalogue import load_catalogue
 from rules.classify import classify
-from rules.event import Event
+from rules.event import Event, Origin
 from rules.observation import FlowState, Observation, Traffic
 from rules.policy import Policy
 from sensor.detection import Detection
@@ -31,13 +31,13 @@ def stored(reports: list[Event]) -> dict[str, Event]:
 
 
 def test_the_first_sighting_is_reported_at_once() -> None:
-    (event,) = Reporter("s").take([detect(hello(LISTED))], NOW_NS)
+    (event,) = Reporter(Origin("s")).take([detect(hello(LISTED))], NOW_NS)
     assert (event.count, event.revision, event.dst_name) == (1, 1, LISTED)
     assert event.event_id[14] == "7"
 
 
 def test_repeats_are_counted_and_reported_when_the_window_ends() -> None:
-    reporter = Reporter("s", window_ns=60 * S)
+    reporter = Reporter(Origin("s"), window_ns=60 * S)
     (first,) = reporter.take([detect(hello(LISTED, key=1))], NOW_NS)
     for key in range(2, 12):
         assert reporter.take([detect(hello(LISTED, key=key))], NOW_NS + key * S) == []
@@ -49,7 +49,7 @@ def test_repeats_are_counted_and_reported_when_the_window_ends() -> None:
 
 
 def test_after_the_window_a_new_event_begins() -> None:
-    reporter = Reporter("s", window_ns=60 * S)
+    reporter = Reporter(Origin("s"), window_ns=60 * S)
     (first,) = reporter.take([detect(hello(LISTED, key=1))], NOW_NS)
     reporter.expire(NOW_NS + 60 * S)
     (second,) = reporter.take([detect(hello(LISTED, key=2))], NOW_NS + 61 * S)
@@ -57,7 +57,7 @@ def test_after_the_window_a_new_event_begins() -> None:
 
 
 def test_a_changed_state_is_news_even_after_the_window() -> None:
-    reporter = Reporter("s", window_ns=60 * S)
+    reporter = Reporter(Origin("s"), window_ns=60 * S)
     attempt = hello(LISTED)
     (first,) = reporter.take([detect(attempt)], NOW_NS)
     reporter.expire(NOW_NS + 60 * S)
@@ -69,11 +69,11 @@ def test_a_changed_state_is_news_even_after_the_window() -> None:
 
 def test_sources_names_and_roles_are_events_of_their_own() -> None:
     observations = [hello(LISTED, key=1), hello(LISTED, key=2, src="10.9.9.9"), lookup(LISTED, key=3)]
-    assert len(Reporter("s").take(map(detect, observations), NOW_NS)) == 3
+    assert len(Reporter(Origin("s")).take(map(detect, observations), NOW_NS)) == 3
 
 
 def test_a_full_table_reports_its_oldest_window_and_counts_it() -> None:
-    reporter = Reporter("s", max_windows=2)
+    reporter = Reporter(Origin("s"), max_windows=2)
     reporter.take([detect(hello(LISTED, key=1)), detect(hello(LISTED, key=2))], NOW_NS)
     others = [detect(hello(LISTED, key=key, src=f"10.9.9.{key}")) for key in (3, 4)]
     reports = reporter.take(others, NOW_NS)
@@ -84,7 +84,7 @@ def test_a_full_table_reports_its_oldest_window_and_counts_it() -> None:
 
 def test_an_event_is_reported_again_when_packets_were_lost_while_its_window_was_open() -> None:
     losses = Losses()
-    reporter = Reporter("s", window_ns=60 * S, losses=losses)
+    reporter = Reporter(Origin("s"), window_ns=60 * S, losses=losses)
     (first,) = reporter.take([detect(hello(LISTED))], NOW_NS)
     losses.note(7, NOW_NS + 30 * S)
     (last,) = reporter.expire(NOW_NS + 60 * S)
@@ -93,7 +93,7 @@ def test_an_event_is_reported_again_when_packets_were_lost_while_its_window_was_
 
 def test_what_was_lost_before_the_window_is_no_news_at_its_end() -> None:
     losses = Losses()
-    reporter = Reporter("s", window_ns=60 * S, losses=losses)
+    reporter = Reporter(Origin("s"), window_ns=60 * S, losses=losses)
     losses.note(7, NOW_NS - 30 * S)
     (first,) = reporter.take([detect(hello(LISTED))], NOW_NS)
     assert first.sensor_loss == 7
@@ -102,7 +102,7 @@ def test_what_was_lost_before_the_window_is_no_news_at_its_end() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 40)), min_size=1, max_size=60))
 def test_every_observation_is_counted_exactly_once(sightings: list[tuple[int, int]]) -> None:
-    reporter, reports, now_ns = Reporter("s", window_ns=60 * S), [], NOW_NS
+    reporter, reports, now_ns = Reporter(Origin("s"), window_ns=60 * S), [], NOW_NS
     for key, (source, pause) in enumerate(sightings):
         now_ns += pause * S
         reports += reporter.expire(now_ns)
@@ -116,7 +116,7 @@ def carried(observation: Observation, octets: int, packets: int, until_ns: int) 
 
 
 def test_an_event_sums_what_its_flows_carry() -> None:
-    reporter = Reporter("s")
+    reporter = Reporter(Origin("s"))
     (first,) = reporter.take([carried(hello(LISTED, key=1), 100, 2, NOW_NS + S)], NOW_NS)
     assert (first.bytes_out, first.bytes_in, first.packets, first.duration_ms) == (100, 1000, 2, 1000)
     reporter.take([carried(hello(LISTED, key=2), 50, 1, NOW_NS + 3 * S)], NOW_NS)
@@ -126,7 +126,7 @@ def test_an_event_sums_what_its_flows_carry() -> None:
 
 
 def test_what_lives_beyond_the_window_stays_on_its_event() -> None:
-    reporter = Reporter("s", window_ns=60 * S, update_ns=30 * S)
+    reporter = Reporter(Origin("s"), window_ns=60 * S, update_ns=30 * S)
     tunnel = hello(LISTED)
     (first,) = reporter.take([carried(tunnel, 1, 1, NOW_NS)], NOW_NS)
     reports = []
@@ -143,13 +143,13 @@ def test_what_lives_beyond_the_window_stays_on_its_event() -> None:
 
 
 def test_a_quiet_tunnel_is_not_reported_again() -> None:
-    reporter = Reporter("s")
+    reporter = Reporter(Origin("s"))
     reporter.take([carried(hello(LISTED), 1, 1, NOW_NS)], NOW_NS)
     assert [row for second in range(600) for row in reporter.expire(NOW_NS + second * S)] == []
 
 
 def test_a_flow_that_was_forgotten_is_counted() -> None:
-    reporter = Reporter("s", max_windows=2)
+    reporter = Reporter(Origin("s"), max_windows=2)
     flows = [hello(LISTED, key=key, src=f"10.9.9.{key}") for key in (1, 2, 3)]
     reporter.take([carried(flow, 1, 1, NOW_NS) for flow in flows], NOW_NS)
     assert reporter.sightings_evicted == 1

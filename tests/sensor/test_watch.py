@@ -2,7 +2,8 @@ from frames import ACK, CLIENT, FIN, SERVER, SYN, S, tcp
 from msgspec.structs import replace
 
 from rules.catalogue import load_catalogue
-from rules.observation import FlowState
+from rules.event import Origin
+from rules.observation import Action, FlowState
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 from sensor.detect import Detector
@@ -66,14 +67,16 @@ def answered(at_ns: int) -> list[Packet]:
 def test_a_tunnel_that_nothing_answers_any_more_is_blocked_and_live_again_when_it_is_heard() -> None:
     """As its event says, too: a firewall that begins to drop what an open connection sends leaves no other trace."""
     detector = Detector(Pipeline(), lambda: RULES)
-    reporter = Reporter("sensor", update_ns=S)
+    reporter = Reporter(Origin("sensor"), update_ns=S)
     reporter.take(detector.feed(opening()) + detector.advance(5 * S), 5 * S)
     states = []
     for at_s in range(60, 200, 10):
         is_heard = not 80 <= at_s < 140
         detector.feed(bulk(at_s * S, 2) + (answered(at_s * S) if is_heard else []))
         reporter.update(detector.watch.look(at_s * S))
-        states += [(at_s, row.state) for row in reporter.expire(at_s * S)]
+        reports = reporter.expire(at_s * S)
+        states += [(at_s, row.state) for row in reports]
+        assert all(row.action is not Action.REJECTED for row in reports)
     said = {at_s: state for at_s, state in states if state is not FlowState.ATTEMPTED}
     assert {at_s for at_s, state in said.items() if state is FlowState.BLOCKED} == {100, 110, 120, 130}
     assert {said[60], said[140], said[190]} == {FlowState.LIVE}

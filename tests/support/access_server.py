@@ -1,16 +1,16 @@
 """A second server of an installation, with an access configuration of its own."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
 from fastapi import FastAPI
-from installation import Installation, wait_until
+from installation import Installation
+from servers import running
 
 from api.access.config import AccessConfig
 from api.app import create_app
-from api.server import ApiServer, bind, parse_listen
+from api.serving.server import ApiServer, bind, parse_listen
 
 
 @contextmanager
@@ -19,12 +19,8 @@ def serving(
 ) -> Iterator[httpx.Client]:
     """Yield a client of a second server of the installation, with this access configuration or of this application."""
     application = app or create_app(installation.context(), config)
-    server = ApiServer(application, bind(parse_listen(f"127.0.0.1:{port}")))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_until(lambda: server.is_started)
-    with httpx.Client(base_url=f"http://{server.address}", trust_env=False) as client:
+    with (
+        running(ApiServer(application, bind(parse_listen(f"127.0.0.1:{port}")))) as server,
+        httpx.Client(base_url=f"http://{server.address}", trust_env=False) as client,
+    ):
         yield client
-    server.stop()
-    thread.join(10)
-    assert not thread.is_alive()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from netns import Host, Network
 
 from sensor.capture.live import LiveSource
+from sensor.flow import Count
 from sensor.packet import Packet
 
 LARGEST_MTU = 65_535
@@ -48,7 +49,14 @@ def send_frames(interface: str, frames: tuple[bytes, ...]) -> None:
 
 def drain(source: LiveSource, quiet_s: float = 0.15) -> list[Packet]:
     """Every packet until none came for `quiet_s`."""
+    return drain_counted(source, quiet_s)[0]
+
+
+def drain_counted(source: LiveSource, quiet_s: float = 0.15) -> tuple[list[Packet], list[tuple[int, Count]]]:
+    """The same, and what was counted of flows that ended, each behind so many of the packets."""
     packets: list[Packet] = []
+    counts: list[tuple[int, Count]] = []
     while batch := source.read(quiet_s):
+        counts += [(len(packets) + place, counted) for place, counted in source.counts]
         packets += batch
-    return packets
+    return packets, counts + [(len(packets), counted) for _, counted in source.counts]

@@ -47,7 +47,13 @@ def headless_chrome(profile: Path) -> Iterator[webdriver.Chrome]:
 
 def severe_log(browser: webdriver.Chrome) -> list[str]:
     """Return what the console has complained of since it was asked last."""
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    return [entry["message"] for entry in console_log(browser) if entry["level"] in ("SEVERE", "WARNING")]
+
+
+def console_log(browser: webdriver.Chrome) -> list[dict[str, str]]:
+    """Return what the console has said since it was asked last."""
+    found: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    return found
 
 
 def text_of(browser: webdriver.Chrome, selector: str) -> str:

@@ -54,7 +54,8 @@ def main(state: Path, size: int, interfaces: tuple[str, ...], names: list[str]) 
     """Feed the floods one after the other, and say how it went."""
     configure_logging()
     sensor = Sensor(Settings(state=state, policy=None, interface=interfaces, spool_mib=SPOOL_MIB))
-    clock, found, now_ns = Clock(), set(), 0
+    clock, now_ns = Clock(), 0
+    found: set[tuple[str, int]] = set()
     for name in names:
         for batch in floods.batches(FLOODS[name](clock, size), BATCH_PACKETS // len(interfaces)):
             now_ns = batch[-1].ts_ns if batch else now_ns

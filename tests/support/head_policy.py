@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass, field
 
-from sensor.capture.heads import CLOCK_STEP_NS
+from sensor.capture.flow_table import CLOCK_STEP_NS
 from sensor.capture.limits import Limits
 
 TAGS = (0x8100, 0x88A8, 0x9100)

@@ -31,6 +31,10 @@ class IdentityProvider:
         """Say who signs in next, and how."""
         httpx.put(f"{self.issuer}/persona", json=persona, trust_env=False).raise_for_status()
 
+    def change_key(self, kid: str) -> None:
+        """Have it sign with a new key called `kid`, and forget the one before."""
+        httpx.put(f"{self.issuer}/keys/{kid}", trust_env=False).raise_for_status()
+
 
 @contextmanager
 def identity_provider(redirect_uri: str) -> Iterator[IdentityProvider]:

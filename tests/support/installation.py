@@ -17,21 +17,11 @@ from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDom
 from db.store import Store
 from db.values import Token, TokenScope
 from molecatcher.recordings.dissection import dissect
-from rules.blocklist import (
-    AddressEntry,
-    AddressList,
-    Body,
-    ListName,
-    NameEntry,
-    NameList,
-    Scope,
-    Snapshot,
-    UrlList,
-    digest,
-)
+from rules.blocklist import AddressEntry, AddressList, Body, ListName, NameEntry, NameList, Scope, Snapshot, UrlList
 from rules.catalogue import load_catalogue
 from rules.event import Event, EventReason, uuid7
 from rules.list_effects import ListEffect
+from rules.list_encoding import digest
 from rules.list_guards import HeldList
 from rules.observation import FlowState, Kind, Transport
 from rules.overlay import apply_overlay
@@ -71,6 +61,7 @@ def event_of(**fields: object) -> Event:
     defaults: dict[str, object] = {
         "event_id": uuid7(observed_at_ns),
         "observed_at_ns": observed_at_ns,
+        "received_at_ns": NOW_NS,
         "kind": Kind.TLS,
         "verdict": Outcome.UNSANCTIONED,
         "state": FlowState.LIVE,
@@ -263,7 +254,7 @@ class Installation:
         self.policy = replace(self.policy, **fields)  # type: ignore[arg-type]  # fields come by name
 
 
-def wait_until(is_true: Callable[[], object], timeout_s: float = 15) -> None:
+def wait_until(is_true: Callable[[], object], timeout_s: float = 40) -> None:
     """Return when `is_true` does not answer false any more.
 
     Raises:

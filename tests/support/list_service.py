@@ -13,15 +13,16 @@ from starlette.responses import Response
 from zone_service import KEY, ORIGIN
 
 from api.app import create_app
-from api.pull_log import PullLog
-from api.server import ApiServer, bind, parse_listen
+from api.feeds.pull_log import PullLog
+from api.serving.server import ApiServer, bind, parse_listen
 from api.zone.server import bind_both
 from db.errors import DbError
 from db.store import open_store
 from db.values import SnapshotRow
 from molecatcher.lists.zone_keys import ZoneKeyFiles
 from molecatcher.processes.open_zone import OpenZone, ZoneListener
-from rules.blocklist import Body, encode
+from rules.blocklist import Body
+from rules.list_encoding import encode
 
 HEARD = ("notified", "notify_given_up", "cut")
 
@@ -65,7 +66,7 @@ class ListService:
 
     def questions(self) -> int:
         """Return how often a reader has asked."""
-        zone = self._running[1].counts() if self._running else {}
+        zone: dict[str, int] = self._running[1].counts() if self._running else {}
         return len(self.statuses) + self._questions + sum(zone[kind] for kind in zone if kind not in HEARD)
 
     @contextmanager

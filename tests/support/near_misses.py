@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from rules.catalogue import Catalogue, ListKind
+from rules.catalogue import Catalogue
 from rules.matcher import EXACT_MARK, WILDCARDS
 from rules.public_suffix import is_registry_suffix
+from rules.service import ListKind
 
 
 class Oracle:

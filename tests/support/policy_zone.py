@@ -12,9 +12,8 @@ class Zone:
     """A parsed zone that answers like a resolver with response policies: by the nearest name that exists (RFC 4592)."""
 
     def __init__(self, found: str | dns.zone.Zone) -> None:
-        is_text = isinstance(found, str)
-        self.zone = dns.zone.from_text(found, ORIGIN, relativize=False) if is_text else found
-        self.origin = self.zone.origin
+        self.zone = dns.zone.from_text(found, ORIGIN, relativize=False) if isinstance(found, str) else found
+        self.origin = self.zone.origin or ORIGIN
         self.existing = {name for owner in self.zone for name in self._ancestors(owner)}
 
     def judge(self, name: str) -> str:

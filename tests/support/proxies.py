@@ -3,7 +3,6 @@
 import socket
 import socketserver
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from shutil import which
 import pytest
 from free_ports import free_port
 from main_job import wait_for
+from servers import in_background
 
 SQUID_FORMAT = "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt port=%>p out=%>st"
 
@@ -25,11 +25,10 @@ class _Echo(socketserver.BaseRequestHandler):
 @contextmanager
 def echo_server() -> Iterator[int]:
     """Yield the port of a server on 127.0.0.1 that sends back what it gets."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Echo) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Echo)
+    server.daemon_threads = True
+    with in_background(server):
         yield server.server_address[1]
-        server.shutdown()
 
 
 @contextmanager

@@ -1,7 +1,10 @@
 """A publisher whose policy and clock a test changes."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from dns_server import unbound
 from observations import NOW_NS
 
 from db.store import Store
@@ -20,6 +23,14 @@ SANCTION = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\no
 PINNED = SANCTION + 'addresses = ["3.9.0.0/16"]\n'
 DAY_NS = 86_400 * 10**9
 NAMES, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_ADDRESSES
+
+RECORDS = {
+    "tunnel.us.ngrok.com": ("3.1.2.3", "3.9.0.1", "3.5.5.5", "2600:1f00::7"),
+    "tunnels.example.com": ("3.5.5.5",),
+    "us.tunnels.example.com": ("3.5.5.6",),
+    "serveo.net": ("5.255.123.12",),
+    "region1.v2.argotunnel.com": ("198.41.192.7",),
+}
 
 
 def policy(text: str) -> Policy:
@@ -46,7 +57,7 @@ class Setting:
 
     def change(self, text: str) -> None:
         self.rules = Ruleset(CATALOGUE, policy(text))
-        self.publisher.rules_changed()
+        self.publisher.follow_rules()
 
     def prefixes(self) -> set[str] | None:
         snapshot = self.publisher.snapshot(ADDRESSES)
@@ -54,3 +65,9 @@ class Setting:
             return None
         assert isinstance(snapshot.body, AddressList)
         return {entry.prefix for entry in snapshot.body.blocked}
+
+
+@contextmanager
+def setting(tmp_path: Path, store: Store, text: str, records: Mapping[str, tuple[str, ...]]) -> Iterator[Setting]:
+    with unbound(tmp_path, records) as server:
+        yield Setting(store, server, text, tmp_path / "lists")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import event as sqlalchemy_event
 
@@ -20,7 +21,7 @@ def statements(store: Store) -> Iterator[list[tuple[str, object]]]:
     sqlalchemy_event.remove(store._engine, "before_cursor_execute", note)
 
 
-def plans(store: Store, noted: list[tuple[str, object]]) -> list[str]:
+def plans(store: Store, noted: list[tuple[str, Any]]) -> list[str]:
     with store._engine.connect() as connection:
         return [
             row[3]

@@ -3,7 +3,6 @@
 import json
 import ssl
 import subprocess
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope
 from free_ports import free_port
+from servers import in_background
 
 Taken = tuple[str, Mapping[str, str], bytes]
 SYSLOG_NG = """
@@ -65,12 +65,9 @@ def https_receiver(pem: Path) -> Iterator[Receiver]:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(pem)
     server.socket = tls.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
     receiver.url = f"https://localhost:{server.server_port}"
-    yield receiver
-    server.shutdown()
-    server.server_close()
+    with in_background(server):
+        yield receiver
 
 
 @contextmanager

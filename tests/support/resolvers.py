@@ -70,14 +70,14 @@ def knot_dns(folder: Path, more: str, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def powerdns(folder: Path, upstream_port: int, lua: str) -> Iterator[int]:
-    """Yield the port of a PowerDNS Recursor with that Lua configuration."""
+def powerdns(folder: Path, upstream_port: int, lua: str, *options: str) -> Iterator[int]:
+    """Yield the port of a PowerDNS Recursor with that Lua configuration and further options."""
     port, config = free_port(), folder / "recursor.lua"
     config.write_text(lua)
     (folder / "recursor.conf").touch()
     where = [f"--config-dir={folder}", f"--socket-dir={folder}", f"--lua-config-file={config}", f"--local-port={port}"]
     forward = f"--forward-zones-recurse=.=127.0.0.1:{upstream_port}"
-    argv = [program("pdns_recursor"), *POWERDNS, *where, forward]
+    argv = [program("pdns_recursor"), *POWERDNS, *where, forward, *options]
     with running(argv, folder / "recursor.log", lambda: resolves(port, "example.com") is not None):
         yield port
 

@@ -10,7 +10,7 @@ import structlog
 from installation import Installation
 
 from api.app import create_app
-from api.server import ApiServer, bind, parse_listen
+from api.serving.server import ApiServer, bind, parse_listen
 from db.store import open_store
 
 

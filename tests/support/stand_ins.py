@@ -139,10 +139,10 @@ def get_json(host: Host, url: str) -> Any:
     return json.loads(host.run(["curl", "--silent", "--fail", "--max-time", "5", url]).stdout)
 
 
-def make_certificate(directory: Path, names: Sequence[str]) -> Path:
+def make_certificate(directory: Path, names: Sequence[str], subject_name: str = "stand-in") -> Path:
     """Return a file with a certificate for these names, which signs itself, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject_name)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()

@@ -8,10 +8,16 @@ from rules.verdict import Outcome, Role, Severity
 
 T0_NS = 1_790_000_000_000_000_000
 SECOND_NS = 1_000_000_000
+RECEIVED_NS = T0_NS + 10**7 * SECOND_NS
 
 
 def event_id(number: int) -> str:
     return f"01990000-0000-7000-8000-{number:012x}"
+
+
+def received() -> int:
+    """The clock of a store that takes the events of `make_event`."""
+    return RECEIVED_NS
 
 
 def make_event(number: int, **changes: Any) -> Event:
@@ -20,6 +26,7 @@ def make_event(number: int, **changes: Any) -> Event:
     fields: dict[str, Any] = {
         "event_id": event_id(number),
         "observed_at_ns": at_ns,
+        "received_at_ns": RECEIVED_NS,
         "kind": Kind.TLS,
         "verdict": Outcome.UNSANCTIONED,
         "state": FlowState.LIVE,

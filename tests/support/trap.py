@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from sensor.packet import Packet
 
-Verdicts = set[tuple[str, str | None, str]]
+Verdict = tuple[str, str | None, str]  # verdict, service, role
+Verdicts = set[Verdict]
 
 PINNED = 'addresses = ["203.0.113.0/24"]'
 NGROK_AGENT: Verdicts = {("unsanctioned", "ngrok", "agent")}
@@ -13,6 +14,7 @@ NGROK_AND_UPDATES: Verdicts = {("unsanctioned", "ngrok", "agent"), ("unsanctione
 NGROK_SUSPECT: Verdicts = {("suspicious", "ngrok", "agent")}
 SANCTIONED_AGENT: Verdicts = {("sanctioned", "ngrok", "agent")}
 SSH_SUSPECT: Verdicts = {("suspicious", "ssh-remote-forward", "unclear")}
+WIREGUARD_SUSPECT: Verdicts = {("suspicious", "wireguard-generic", "unclear")}
 NGROK_VISITOR: Verdicts = {("unsanctioned", "ngrok", "visitor")}
 NOTHING: Verdicts = set()
 
@@ -25,3 +27,4 @@ class Trap(NamedTuple):
     packets: Callable[[], list[Packet]]
     expected: Verdicts = NGROK_AGENT
     pin: str = ""
+    verdicts: int = 0  # how many flows and look-ups there is a verdict on, where several are tried

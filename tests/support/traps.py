@@ -1,8 +1,19 @@
 """Traps that are seen through: a table of docs/detection.md, with the traffic and the verdicts."""
 
+import ordinary as o
+import strange as x
 import tricks as t
-from frames import RST, SYN, dns_answer, dns_query, tell, told
-from trap import NGROK_AGENT, NGROK_AND_UPDATES, NGROK_SUSPECT, PINNED, SSH_SUSPECT, Trap
+from frames import RST, SYN, S, dns_answer, dns_query, tell, told
+from trap import (
+    NGROK_AGENT,
+    NGROK_AND_UPDATES,
+    NGROK_SUSPECT,
+    PINNED,
+    SANCTIONED_AGENT,
+    SSH_SUSPECT,
+    WIREGUARD_SUSPECT,
+    Trap,
+)
 
 FULL_WIDTH = "".join(chr(ord(letter) + 0xFEE0) for letter in "ngrok")
 
@@ -111,6 +122,13 @@ DETECTED = (
         NGROK_AGENT | NGROK_SUSPECT,
     ),
     Trap(
+        "the same, and the address was told for the sanctioned name as well",
+        "only a flow without a name is taken for the sanctioned one",
+        lambda: [*told(t.AGENT), *t.later([*told(t.SANCTIONED), *t.dialled(t.UNLISTED)], 1)],
+        NGROK_AGENT | NGROK_SUSPECT | SANCTIONED_AGENT,
+        verdicts=3,
+    ),
+    Trap(
         "the sanctioned name in a hello to a foreign address, the policy pins addresses",
         "the flow goes outside the pin",
         lambda: t.dialled(t.SANCTIONED),
@@ -169,7 +187,7 @@ DETECTED = (
         "a proxy behind a proxy: CONNECT in CONNECT",
         "up to 16 layers are read",
         lambda: t.through_proxies(
-            t.connect("inner.example.org:3128"), t.connect(f"{t.AGENT}:443"), t.hello(t.UNLISTED)
+            *[t.connect("inner.example.org:3128")] * 14, t.connect(f"{t.AGENT}:443"), t.hello(t.UNLISTED)
         ),
     ),
     Trap("a SOCKS proxy, TLS behind it", "the request names the host", t.socks_then_tls),
@@ -193,6 +211,7 @@ DETECTED = (
         "QUIC version 2, an empty connection ID, a token, a CRYPTO frame for each octet",
         "read as RFC 9000 and RFC 9369 have it",
         lambda: t.odd_quic(t.AGENT),
+        verdicts=4,
     ),
     Trap(
         "QUIC with a 0-RTT packet before the Initial of a datagram",
@@ -209,6 +228,7 @@ DETECTED = (
         "an alias behind forty others, made by DNAME, or in an HTTPS record",
         "the whole chain of an answer is followed; targets of HTTPS records are aliases",
         t.other_aliases,
+        verdicts=4,
     ),
     Trap(
         "a look-up behind hundreds of others in one connection of DNS over TCP, many in a segment",
@@ -224,6 +244,7 @@ DETECTED = (
         "DNS on another port, over UDP or TCP",
         "recognised by content",
         lambda: [*t.query(dns_query(t.AGENT), port=5300), *t.dns_over_tcp(port=8053)],
+        verdicts=2,
     ),
     Trap("a padded DNS query (EDNS)", "the question is read, the rest skipped", lambda: t.query(t.padded_query())),
     Trap(
@@ -268,5 +289,95 @@ DETECTED = (
         "the banner; suspicious",
         lambda: t.stream(b"SSH-2.0-OpenSSH_9.6\r\n"),
         SSH_SUSPECT,
+    ),
+    Trap(
+        "warnings and empty records before or inside a hello, record versions that there are not",
+        "passed over, as Go's crypto/tls or OpenSSL does",
+        x.strange_records,
+        verdicts=6,
+    ),
+    Trap("a hello full of values that mean nothing (GREASE)", "passed over", x.greased),
+    Trap("a hello of eight octets a segment, ten seconds apart", "a head waits", lambda: x.slowly(10 * S)),
+    Trap(
+        "a segment without ACK thrown in before the hello",
+        "dropped, as receivers do (RFC 9293 section 3.10.7.4)",
+        x.without_acknowledgement,
+    ),
+    Trap("a server that answers a SYN with a SYN", "the first SYN tells the initiator", x.split_handshake),
+    Trap("sequence numbers that wrap inside the hello", "counted modulo 2**32", x.wrapping_numbers),
+    Trap(
+        "another connection from the same ports, the first never ended", "its SYN begins it", x.again_from_the_same_port
+    ),
+    Trap(
+        "IP options, IPv6 extension headers up to eight",
+        "skipped",
+        lambda: [*x.with_ip_options(t.dialled(t.AGENT)), *x.behind_extension_headers(8)],
+        verdicts=2,
+    ),
+    Trap("the PROXY protocol's second version before the hello", "passed over", x.proxy_v2),
+    Trap(
+        "a SOCKS handshake of one octet a segment, with methods twice or unknown",
+        "put in order; servers take no notice of such methods",
+        lambda: x.socks(b"\x00\x00\x80\xfe"),
+    ),
+    Trap(
+        "letters that do not show (a soft hyphen, U+200B) or dots of other scripts in a name",
+        "taken out or converted, as a URL parser does (UTS 46)",
+        lambda: [
+            *t.through_proxies(t.connect("connect.ng\u00adrok-agent.com:443"), t.hello(t.UNLISTED)),
+            *t.of_another_client(
+                t.through_proxies(t.connect("connect\u3002ng\u200brok-agent\uff61com:443"), t.hello(t.UNLISTED))
+            ),
+        ],
+        verdicts=2,
+    ),
+    Trap(
+        "an upgrade to HTTP/2 in clear text",
+        "the request that asks for it names the host",
+        lambda: t.stream(
+            t.http("GET / HTTP/1.1", f"Host: {t.AGENT}", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c")
+        ),
+    ),
+    Trap(
+        "a look-up with header flags that mean nothing in a query",
+        "resolvers take no notice of them",
+        x.strange_flags,
+        verdicts=6,
+    ),
+    Trap(
+        "a look-up with the client's subnet and a cookie (EDNS)",
+        "the question is read, the rest skipped",
+        x.client_subnet,
+    ),
+    Trap("QUIC or TLS on DNS's port", "recognised by content", x.on_dns_ports, verdicts=3),
+    Trap(
+        "QUIC with a version that nobody has before the Initial, or that changes the version",
+        "each Initial is read with the keys of its own version",
+        x.negotiated,
+        verdicts=2,
+    ),
+    Trap("QUIC with two Initials in one datagram", "each is read", x.coalesced),
+    Trap(
+        "QUIC with the rest of the hello in a datagram below 1,200 octets",
+        "only the first must have them; servers take the next as they come",
+        x.short_initials,
+    ),
+    Trap("an SSH banner longer than a banner may be", "OpenSSH takes it: suspicious", x.long_banner, SSH_SUSPECT),
+    Trap(
+        "SSH through a proxy to another port than 22",
+        "the banner behind the CONNECT; suspicious",
+        lambda: o.ssh_through_a_proxy("bastion.example.org:443"),
+        SSH_SUSPECT,
+    ),
+    Trap(
+        "WireGuard on another port, DNS's too, and with its reserved octets set (WARP)",
+        "recognised by content; the answer repeats the initiation's index",
+        lambda: [
+            *x.datagrams(x.WIREGUARD, src_port=44000, dst_port=53),
+            *x.datagrams(x.WIREGUARD, src_port=44001, dst_port=12345),
+            *x.reserved_octets(),
+        ],
+        WIREGUARD_SUSPECT,
+        verdicts=3,
     ),
 )

@@ -1,9 +1,11 @@
-"""Traps that nobody can see through, and what is no trap at all: tables of docs/detection.md, as `traps.py` is."""
+"""Traps that nobody can see through: a table of docs/detection.md, as `traps.py` is."""
 
+import ordinary as o
+import strange as x
 import tricks as t
 from frames import RST, SYN, told
-from hellos import hello_message, records, server_name
-from trap import NGROK_AGENT, NGROK_VISITOR, NOTHING, PINNED, SANCTIONED_AGENT, Trap
+from hellos import extension, hello_message, records, server_name
+from trap import NOTHING, SANCTIONED_AGENT, Trap
 
 UNSEEN = (
     Trap(
@@ -15,7 +17,7 @@ UNSEEN = (
     Trap(
         "ECH whose outer name is the sanctioned one, no pin",
         "the inner name is encrypted, and browsers send the extension to everybody. Remedy: pin the addresses",
-        lambda: t.stream(t.hello(t.SANCTIONED, t.extension(t.ECH, bytes(200)))),
+        lambda: t.stream(t.hello(t.SANCTIONED, extension(t.ECH, bytes(200)))),
         SANCTIONED_AGENT,
     ),
     Trap(
@@ -138,74 +140,79 @@ UNSEEN = (
     ),
     Trap("VXLAN", "the same", lambda: t.vxlan(t.dialled(t.AGENT)), NOTHING),
     Trap("MPLS", "the same", lambda: t.wrapped(t.dialled(t.AGENT), 0x8847, b"\0\x01\x01\x40"), NOTHING),
-)
-
-QUIET = (
     Trap(
-        "a request to a proxy for the sanctioned name, the policy pins addresses",
-        "the proxy's address is no lie: an absolute URI is for a proxy, as a CONNECT is",
-        lambda: t.through_proxies(t.http(f"GET http://{t.SANCTIONED}/crl HTTP/1.1", f"Host: {t.SANCTIONED}")),
-        SANCTIONED_AGENT,
-        PINNED,
-    ),
-    Trap(
-        "user information before the sanctioned name of a URI",
-        "it names no host",
-        lambda: t.through_proxies(t.http(f"GET http://u:p@{t.SANCTIONED}/ HTTP/1.1", f"Host: {t.SANCTIONED}")),
-        SANCTIONED_AGENT,
-    ),
-    Trap(
-        "sites for people: documentation, dashboard, log-in",
-        "not agents' names",
-        lambda: t.asked("ngrok.com", "docs.ngrok.com", "dashboard.ngrok.com", "tailscale.com", "pinggy.io"),
+        "DNS over TCP behind a message that is no query",
+        "a connection is what it begins with; resolvers answer what follows. Remedy: let resolvers alone speak DNS",
+        x.behind_other_messages,
         NOTHING,
     ),
     Trap(
-        "look-alikes: `evil-ngrok-agent.com`, `ngrok-agent.com.example.net`",
-        "names are compared by whole labels from the right",
-        lambda: t.asked("evil-ngrok-agent.com", "ngrok-agent.com.example.net"),
+        "an urgent octet inside a hello",
+        "read as part of it; most receivers take it out (RFC 9293 section 3.8.5)",
+        x.with_urgent_octet,
         NOTHING,
     ),
     Trap(
-        "a search domain behind the name: `connect.ngrok-agent.com.corp.example`",
-        "another name",
-        lambda: t.asked(f"{t.AGENT}.corp.example"),
+        "more than eight IPv6 extension headers",
+        "not read, and counted as malformed",
+        lambda: x.behind_extension_headers(9),
         NOTHING,
     ),
     Trap(
-        "a dot inside a label, a NUL inside a name",
-        "escaped, so that it is another name",
-        lambda: [*t.dialled("x\0.connect.ngrok-agent.com\0.example.net"), *t.query(t.dotted_label())],
+        "a CONNECT behind sixteen requests of one connection to a proxy, or behind a chunked one",
+        "sixteen layers are read, and no chunks. Remedy: the proxy's log",
+        lambda: [
+            *x.behind_requests(*[x.PLAIN_REQUEST] * 16),
+            *t.of_another_client(x.behind_requests(x.CHUNKED_REQUEST)),
+        ],
         NOTHING,
     ),
     Trap(
-        "an address shared with an agent's name, told for another name too",
-        "the name that the client asked for explains the flow",
-        lambda: [*told(t.AGENT), *t.later([*told(t.UNLISTED), *t.dialled(t.UNLISTED)], 1)],
-        NGROK_AGENT,
+        "QUIC behind 1,500 octets of other datagrams",
+        "the head of a UDP flow ends there, or at 12,000 octets of QUIC",
+        lambda: x.junk_first(2),
+        NOTHING,
     ),
     Trap(
-        "the same address, told to another client",
-        "told names are kept by client",
-        lambda: [*told(t.AGENT), *t.later(t.of_another_client(t.dialled(t.UNLISTED)), 1)],
-        NGROK_AGENT,
+        "the Initials of one QUIC connection from two ports",
+        "flows are told apart by their five-tuple; servers go by the connection ID",
+        x.from_two_ports,
+        NOTHING,
     ),
     Trap(
-        "the same address, long after the answer expired",
-        "told names are kept for their time to live",
-        lambda: [*told(t.AGENT, ttl=60), *t.later(t.dialled(t.UNLISTED), 3600)],
-        NGROK_AGENT,
+        "QUIC of other versions than 1 and 2",
+        "their keys are others, or nobody's. Remedy: let no other version pass",
+        x.draft_29,
+        NOTHING,
     ),
     Trap(
-        "the sanctioned ingress on an address that also serves a listed name",
-        "sanction wins",
-        lambda: t.recorded("ngrok-py-sanctioned-sharedip"),
+        "SSH whose banner was changed at both ends",
+        "nothing else of it is in clear",
+        lambda: t.stream(b"SSX-2.0-x\r\n"),
+        NOTHING,
+    ),
+    Trap(
+        "what SSH forwards (`-R`, `-w`) at a bastion that the policy sanctions",
+        "sanctioned; what is inside is encrypted. Remedy: the bastion's own rules and log",
+        x.through_the_bastion,
         SANCTIONED_AGENT,
     ),
     Trap(
-        "somebody who opens a tunnel's page, a mail gateway that follows links",
-        "a visitor, of low severity",
-        lambda: t.dialled("x.ngrok-free.app"),
-        NGROK_VISITOR,
+        "another name inside a connection to the sanctioned one (HTTP/2)",
+        "sanctioned; as domain fronting",
+        lambda: t.stream(t.hello(t.SANCTIONED), t.ENCRYPTED),
+        SANCTIONED_AGENT,
+    ),
+    Trap(
+        "a tunnel in WebRTC, IKE, L2TP or ICMP",
+        "no names in clear; VPNs but those of the table above and ICMP are not looked for",
+        lambda: o.both_ways((*o.GAMES_AND_VOICE[1:3], *o.VPN_CLIENTS)),
+        NOTHING,
+    ),
+    Trap(
+        "SSH on 443 to an address that a resolver of one's own tells for `ssh.github.com`",
+        "taken for git. Remedy: let resolvers alone speak DNS",
+        o.git_over_443,
+        NOTHING,
     ),
 )

@@ -343,11 +343,16 @@ def clear_http2() -> list[Packet]:
 
 
 def many_over_tcp(before: int) -> list[Packet]:
-    """A question over TCP behind others in one segment."""
+    """A question over TCP behind others, some forty in a segment."""
     talk = Conversation((CLIENT, 40000, RESOLVER, 53))
     names = [*(f"host{number}.example.org" for number in range(before)), AGENT]
     questions = [vector(2, dns_query(name, ident=number)) for number, name in enumerate(names)]
-    return talk.open() + talk.send(b"".join(questions), size=60_000)
+    return talk.open() + talk.send(b"".join(questions))
+
+
+def rrset_of(row: str) -> dns.rrset.RRset:
+    owner, ttl, *rest = row.split(" ", 4)
+    return dns.rrset.from_text(owner, int(ttl), *rest)
 
 
 def other_aliases() -> list[Packet]:
@@ -366,7 +371,7 @@ def other_aliases() -> list[Packet]:
     for number, (name, rows) in enumerate(told_by.items()):
         query = dns.message.from_wire(dns_query(name, ident=number, qtype=65 if "HTTPS" in rows[0] else 1))
         answer = dns.message.make_response(query)
-        answer.answer = [dns.rrset.from_text(*row.split(" ", 4)) for row in rows]
+        answer.answer = [rrset_of(row) for row in rows]
         packets += [
             udp(number * S, (CLIENT, 5000 + number, RESOLVER, 53), query.to_wire()),
             udp(number * S + MS, (RESOLVER, 53, CLIENT, 5000 + number), answer.to_wire()),

@@ -1,6 +1,5 @@
 """A zone server on loopback whose snapshots a test replaces, and resolvers' and dnspython's view of it."""
 
-import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,10 @@ import dns.name
 import dns.query
 import dns.tsig
 import dns.zone
-from installation import snapshot_of, wait_until
+from installation import snapshot_of
+from servers import running
 
-from api.server import parse_listen
+from api.serving.server import parse_listen
 from api.zone.answers import Answers
 from api.zone.keys import Keyring, ZoneKey, tsig_key
 from api.zone.notices import Target
@@ -58,15 +58,8 @@ class Zones:
         answers = Answers(zones, lambda: self.keyring)
         server = ZoneServer(bind_both(parse_listen(listen, only_loopback=False)), zones, answers, lambda: self.targets)
         self.server, self.port = server, server.address.port
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        try:
-            wait_until(lambda: server.is_started)
+        with running(server):
             yield server
-        finally:
-            server.stop()
-            thread.join(10)
-            assert not thread.is_alive()
 
 
 def transferred(port: int, zone: dns.zone.Zone | None = None, key: dns.tsig.Key | None = None) -> dns.zone.Zone:

@@ -17,11 +17,12 @@ from api.page.names import short_names
 from api.page.render import Section, render
 from api.page.searches import make_searches
 from api.problems import Kind, Problem
-from api.queries import EventQuery
+from api.requests.parameters import EventQuery
 from api.routes.events import NO_EVENT, NO_EVIDENCE, events_page
 from api.veil import Shown
 from db.workflow_values import SearchedResource
 
+LATE_NS = 60_000_000_000  # what takes longer waited on its sensor's disk, or its clock is wrong
 NOT_FOR_YOU = "Packets are shown to analysts, whose looks are logged; your role is below that."
 
 router = APIRouter()
@@ -43,7 +44,7 @@ def get_events(context: Context, shown: Shown, who: Who, request: Request) -> HT
         refused=refused,
         searches=make_searches(context, SearchedResource.EVENTS, request, who),
         choices=EVENT_CHOICES,
-        windows=windows_of(request, context.now_ns()),
+        windows=windows_of(request, query, context.now_ns()),
         exports=exports_of(request),
         names=short_names(context),
         next_page=page.address_of_next(request.url),
@@ -69,6 +70,8 @@ def get_event_page(
         Section.EVENTS,
         event=event,
         sentences=explained(event, context),
+        is_late=event.received_at_ns is not None and event.received_at_ns - event.observed_at_ns > LATE_NS,
+        policy_digest=context.ruleset().basis.policy_digest,
         has_evidence=evidence is not None and may_look,
         packets=context.dissect(evidence) if evidence is not None and may_look else (),
         no_evidence=NO_EVIDENCE if may_look else NOT_FOR_YOU,

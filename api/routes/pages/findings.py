@@ -14,7 +14,7 @@ from api.page.names import short_names
 from api.page.render import Section, render
 from api.page.searches import make_searches
 from api.problems import Kind, Problem
-from api.queries import FindingQuery
+from api.requests.parameters import FindingQuery
 from api.routes.findings import findings_page
 from api.veil import Shown
 from db.workflow_values import SearchedResource

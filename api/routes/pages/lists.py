@@ -7,11 +7,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from api.dependencies import Context
+from api.feeds.pull_log import consumers_of
 from api.page.filters import read_query
 from api.page.lists import Pulls, list_cards, make_list_page
 from api.page.render import Section, origin_of, render, with_query
-from api.pull_log import consumers_of
-from api.queries import EntryQuery
+from api.requests.parameters import EntryQuery
 from rules.blocklist import ListName
 
 router = APIRouter()

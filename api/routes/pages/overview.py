@@ -5,9 +5,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from api.dependencies import Context
+from api.feeds.pull_log import consumers_of
 from api.page.overview import make_view
 from api.page.render import NO_STORE, Section, origin_of, render
-from api.pull_log import consumers_of
 from api.routes.sensors import rules_of
 from api.veil import Shown
 

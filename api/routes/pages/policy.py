@@ -7,9 +7,9 @@ from starlette.responses import HTMLResponse
 from api.dependencies import Context
 from api.page.policy import make_policy
 from api.page.render import Section, render
-from api.policy_preview import make_preview
+from api.policy.preview import make_preview
+from api.requests.bodies import DraftBody
 from api.veil import Shown
-from api.workflow_queries import DraftBody
 
 router = APIRouter()
 

@@ -9,8 +9,8 @@ from starlette.responses import HTMLResponse
 from api.dependencies import Context
 from api.page.profiles import make_profiles
 from api.page.render import Section, render
-from api.routes.profiles import profile_effects
-from api.workflow_queries import ProfileBody
+from api.policy.profiles import profile_effects
+from api.requests.bodies import ProfileBody
 
 router = APIRouter()
 

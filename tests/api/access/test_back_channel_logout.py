@@ -1,9 +1,11 @@
 """The provider tells of sessions that are over: whose they are, once, and only the provider."""
 
 import json
+import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -111,6 +113,15 @@ def test_what_proves_nothing_ends_nothing(
     assert alive(installation) == {"u-1/a"}
 
 
+def test_what_proves_nothing_is_not_kept_to_be_repeated(installation: Installation, page: httpx.Client) -> None:
+    for path, status in ((PATH, 400), ("/v1/webhooks/nobody", 400), ("/nothing", 404)):
+        for _ in range(2):
+            answer = page.post(path, headers={"Idempotency-Key": "again"})
+            assert (answer.status_code, "idempotency-replayed" in answer.headers) == (status, False)
+    with closing(sqlite3.connect(installation.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM answered_requests").fetchone() == (0,)
+
+
 def test_without_a_provider_there_is_nobody_to_tell(client: httpx.Client) -> None:
     assert client.post(PATH, data={"logout_token": "a.b.c"}).status_code == 404
 
@@ -149,6 +160,18 @@ def test_a_provider_that_does_not_answer_is_asked_once_for_all(installation: Ins
         server.shutdown()
     assert [(row.status_code, "cannot be asked" in row.json()["detail"]) for row in answers] == [(400, True)] * 3
     assert server.asked == 1  # type: ignore[attr-defined]
+
+
+def test_a_silent_provider_holds_one_thread(installation: Installation) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as people:
+        oidc = OidcConfig(issuer=f"http://127.0.0.1:{silent.getsockname()[1]}", client_id="m", roles={})
+        with serving(installation, AccessConfig(public_url="http://127.0.0.1", oidc=oidc)) as page:
+            first = people.submit(page.post, PATH, data={"logout_token": "a.b.c"}, timeout=30)
+            connection, _ = silent.accept()
+            assert "takes long" in page.post(PATH, data={"logout_token": "a.b.c"}).json()["detail"]
+            assert not first.done()
+            connection.close()
+            assert "cannot be asked" in first.result().json()["detail"]
 
 
 @pytest.mark.parametrize("path", [PATH, "/sign-in/break-glass"])

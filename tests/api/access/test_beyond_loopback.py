@@ -3,11 +3,11 @@
 import shutil
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,20 +15,19 @@ from access_server import serving
 from free_ports import free_port
 from installation import Installation, add_token, wait_until
 from people import sign_in
+from servers import running
 from stand_ins import make_certificate
 
-from api import slow_clients
 from api.access.config import AccessConfig, AddressConfig, LimitConfig, ProxyConfig, TlsConfig, parse_access
-from api.access.principal import Principal
 from api.access.proxies import TrustedProxies
-from api.access.rates import MAX_KEYS, Rates
 from api.access.table import Area
 from api.app import create_app, is_proxy
 from api.errors import UnusableAccessConfig
-from api.problems import Kind, Problem
-from api.server import ApiServer, ListenAddress, Reach, bind
-from api.tls import Certificate
-from db.access_values import AccessRole, ActorKind
+from api.problems import Problem
+from api.serving import slow_clients
+from api.serving.server import ApiServer, ListenAddress, Reach, bind
+from api.serving.tls import Certificate
+from db.access_values import AccessRole
 from db.values import TokenScope
 from molecatcher.access_file import plan_listening
 from molecatcher.errors import SetupError
@@ -57,15 +56,8 @@ def open_to_all(installation: Installation, config: AccessConfig, certificate: C
     server = ApiServer(
         app, bind(ListenAddress("0.0.0.0", 0)), certificate, reach=Reach.EVERYTHING, is_proxy=partial(is_proxy, app)
     )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_until(lambda: server.is_started)
+    with running(server):
         yield server.address
-    finally:  # a thread that goes on would keep a failed run from ending
-        server.stop()
-        thread.join(10)
-    assert not thread.is_alive()
 
 
 def client_of(pem: Path, address: ListenAddress, own: Path | None = None) -> httpx.Client:
@@ -106,7 +98,7 @@ def test_beyond_loopback_nothing_answers_without_a_credential(installation: Inst
         ({}, 'hosts = ["a.example"]', "in the clear"),
     ],
 )
-def test_what_would_be_open_does_not_start(tmp_path: Path, options: dict[str, str], text: str, complaint: str) -> None:
+def test_what_would_be_open_does_not_start(tmp_path: Path, options: dict[str, Any], text: str, complaint: str) -> None:
     access = write(tmp_path / "access.toml", text)
     with pytest.raises(SetupError, match=complaint):
         plan_listening(Settings(listen="0.0.0.0:0", access=access, state=tmp_path, **options))
@@ -119,6 +111,8 @@ def test_what_would_be_open_does_not_start(tmp_path: Path, options: dict[str, st
         "[proxy]\ntrusted = ['10.0.0.1/8']",
         "[addresses.moon]\nallow = []",
         "[limits]\nknown = 'often'",
+        "public_url = 'https://a.example'\n[oidc]\nissuer = 'http://id.example'\nclient_id = 'm'\nroles = {}",
+        "public_url = 'https://a.example'\n[oidc]\nissuer = 'id.example'\nclient_id = 'm'\nroles = {}",
         "[",
     ],
 )
@@ -164,27 +158,6 @@ def test_how_often_is_said_and_kept(installation: Installation) -> None:
         assert client.get("/v1/events", headers=other).status_code == 200, "others' mistakes do not count"
 
 
-def test_counts_are_bounded() -> None:
-    rates = Rates("5/hour", "1/hour")
-    for number in range(MAX_KEYS):
-        rates.count_unknown(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-    rates.count_unknown("192.0.2.1")
-    with pytest.raises(Problem) as refused:
-        rates.count_unknown("192.0.2.2")
-    assert refused.value.kind is Kind.RATE_LIMITED
-    assert len(rates._unknown.counts) == MAX_KEYS + 1
-    person = Principal(ActorKind.PERSON, "a")
-    assert rates.count(person)["RateLimit"].startswith('"known";r=4')
-
-
-def test_a_network_of_ipv6_addresses_counts_as_one() -> None:
-    rates = Rates("5/hour", "1/hour")
-    rates.count_unknown("2001:db8::1")
-    with pytest.raises(Problem):
-        rates.count_unknown("2001:db8::2")
-    rates.count_unknown("2001:db8:0:1::1")
-
-
 @pytest.mark.parametrize(
     ("peer", "headers", "hops", "expected"),
     [
@@ -200,6 +173,27 @@ def test_a_network_of_ipv6_addresses_counts_as_one() -> None:
         ("10.0.0.1", {"forwarded": "for=192.0.2.7;by=10.0.0.1"}, 1, ("192.0.2.7", "http")),
         ("10.0.0.1", {"forwarded": "for=192.0.2.7", "x-forwarded-for": "192.0.2.7"}, 1, ("192.0.2.7", "http")),
         ("10.0.0.1", {"forwarded": "for=192.0.2.7", "x-forwarded-for": "192.0.2.8"}, 1, None),
+        (
+            "10.0.0.1",
+            {"forwarded": 'for="[2001:DB8:0::1]:4711"', "x-forwarded-for": "2001:db8::1"},
+            1,
+            ("2001:db8::1", "http"),
+        ),
+        ("10.0.0.1", {"forwarded": "for=192.0.2.7", "x-forwarded-for": "192.0.2.7:4711"}, 1, ("192.0.2.7", "http")),
+        (
+            "10.0.0.1",
+            {"forwarded": 'for="192.0.2.7:4711"', "x-forwarded-for": '"::ffff:192.0.2.7"'},
+            1,
+            ("192.0.2.7", "http"),
+        ),
+        (
+            "10.0.0.1",
+            {"forwarded": "for=192.0.2.7, for=10.0.0.2", "x-forwarded-for": "192.0.2.7, 10.0.0.2:1"},
+            2,
+            ("192.0.2.7", "http"),
+        ),
+        ("10.0.0.1", {"forwarded": 'for="[2001:db8::1]"', "x-forwarded-for": "2001:db8::2"}, 1, None),
+        ("10.0.0.1", {"forwarded": "for=_hidden", "x-forwarded-for": "_HIDDEN"}, 1, None),
         ("10.0.0.1", {"forwarded": "proto=https", "x-forwarded-for": "192.0.2.8"}, 1, ("192.0.2.8", "http")),
         ("127.0.0.1", {"x-forwarded-for": "192.0.2.7"}, 1, ("127.0.0.1", "http")),
         ("10.0.0.1", {}, 1, None),
@@ -299,3 +293,24 @@ def test_an_area_may_need_a_certificate(installation: Installation, tmp_path: Pa
             assert client.get(LISTS, headers=token).status_code == 200
         with client_of(pem, address, stranger) as client, pytest.raises(httpx.TransportError):
             client.get("/v1/events", headers=token)
+
+
+def test_an_answer_is_repeated_to_the_certificate_that_had_it(installation: Installation, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    pem, one, other = (make_certificate(tmp_path / name, ["localhost"], name or "api") for name in ("", "one", "other"))
+    machines = write(tmp_path / "machines.pem", one.read_text() + other.read_text())
+    headers = {
+        "X-Api-Key": add_token(installation.store, scopes=(TokenScope.EVENTS_READ,)),
+        "Idempotency-Key": "chosen-by-both",
+    }
+    body = {"name": "live agents", "resource": "findings", "query": {"tunnel_state": "live"}}
+    config = AccessConfig(require=True, hosts=("x",), tls=TlsConfig(client_ca=str(machines), areas=(Area.API,)))
+    answers = []
+    with open_to_all(installation, config, Certificate(pem, None, machines)) as address:
+        for certificate in (one, other, one):
+            with client_of(pem, address, certificate) as client:
+                answers.append(client.post("/v1/searches", json=body, headers=headers))
+    assert [answer.status_code for answer in answers] == [201, 201, 201]
+    assert ["idempotency-replayed" in answer.headers for answer in answers] == [False, False, True]
+    assert answers[0].content == answers[2].content != answers[1].content

@@ -11,7 +11,8 @@ from installation import SECOND_NS, Installation, add_token
 from people import sign_in
 
 from api.access.config import AccessConfig, LimitConfig
-from api.access.table import TABLE, Rule, require_complete
+from api.access.gate import SAFE_METHODS
+from api.access.table import ACTIONS, DEEDS, TABLE, Rule, require_complete
 from api.app import create_app, routes_of
 from db.access_values import AccessRole
 from db.values import TokenScope
@@ -40,6 +41,22 @@ PARTS = {
 }
 REFUSED = {401, 403}
 ENDS_THE_SESSION = ("POST", "/sign-out")
+NOTED_BY_HANDLERS = (
+    "POST /sign-in/break-glass",
+    "POST /sign-in/back-channel-logout",
+    "POST /sign-out",
+    "POST /v1/lists/{list_name}/confirm",
+    "POST /v1/webhooks/{source_id}",
+)
+CHANGES_NOTHING_OF_OURS = (
+    "POST /policy/preview",
+    "POST /profiles/{name}/preview",
+    "POST /v1/policy/preview",
+    "POST /v1/profiles/{name}/preview",
+    "POST /v1/events:batch",
+    "POST /v1/sensors/{sensor_id}/status",
+    "POST /v1/usage-metrics",
+)
 WAYS = [*AccessRole, *TokenScope, None]
 
 
@@ -72,6 +89,11 @@ def test_every_route_has_a_row_and_every_row_a_route(installation: Installation)
     assert routes == set(TABLE)
     with pytest.raises(LookupError, match="/v1/secrets"):
         require_complete(iter([("GET", "/v1/secrets")]))
+
+
+def test_what_changes_something_is_noted_or_named_here() -> None:
+    changing = {f"{method} {path}" for method, path in TABLE if method not in SAFE_METHODS}
+    assert changing - set(ACTIONS) - set(DEEDS) == {*NOTED_BY_HANDLERS, *CHANGES_NOTHING_OF_OURS}
 
 
 @pytest.fixture
@@ -121,7 +143,7 @@ def is_open(client: httpx.Client, route: tuple[str, str], headers: dict[str, str
     in_path = headers.get("X-Api-Key", PARTS["token"]) if "{token}" in path else ""
     target = re.sub(r"\{(\w+)\}", lambda part: in_path if part[1] == "token" else PARTS[part[1]], path)
     how = "HEAD" if path.endswith(("/stream", "/export")) else method
-    body = {} if method in {"POST", "PUT"} else None
+    body: dict[str, object] | None = {} if method in {"POST", "PUT"} else None
     answer = client.request(how, target, headers={} if in_path else headers, json=body)
     assert answer.status_code < 500 or answer.status_code == 503, (route, answer.text)
     is_door = path.startswith("/sign-in") and answer.headers["content-type"].startswith("text/html")

@@ -68,6 +68,9 @@ CHANGES: dict[str, Callable[[httpx.Client], list[httpx.Response]]] = {
     "output.create kind: nothing -> webhook": lambda client: [
         client.post("/v1/outputs", json={"name": "soar", "target": WEBHOOK})
     ],
+    "token.create name: nothing -> siem; scopes: nothing -> events:read audit:read": lambda client: [
+        client.post("/v1/tokens", json={"name": "siem", "scopes": ["events:read", "audit:read"]})
+    ],
     "webhook_source.create name: nothing -> soar": lambda client: [
         client.post("/v1/webhook-sources", json={"name": "soar"})
     ],
@@ -95,6 +98,11 @@ def test_what_changes_a_row_says_so(installation: Installation, client: httpx.Cl
         ("POST /v1/exceptions", EXCEPTION | {"service": "no such"}, "exception.create"),
         ("POST /v1/exceptions/none/revoke", None, "exception.revoke"),
         ("DELETE /v1/blocked/none", None, "blocked.delete"),
+        ("POST /v1/tokens", {"name": ""}, "token.create"),
+        ("POST /v1/tokens/none/revoke", None, "token.revoke"),
+        ("POST /v1/tokens/none/rotate", {}, "token.rotate"),
+        ("POST /v1/tokens/none/rotate", {"finish": True}, "token.finish"),
+        ("POST /v1/sessions/none/revoke", None, "session.revoke"),
     ],
 )
 def test_what_is_refused_is_noted_as_refused(
@@ -107,6 +115,23 @@ def test_what_is_refused_is_noted_as_refused(
     assert entry.detail == f"answered {answer.status_code}"
     assert entry.request_id == answer.headers["x-request-id"]
     assert not entry.after
+
+
+@pytest.mark.parametrize(
+    ("asked", "body", "action"),
+    [
+        ("POST /v1/outputs/none/try", None, "output.try"),
+        ("POST /v1/lists/unsanctioned-domains/confirm", {"digest": "0" * 64}, "list.publish"),
+    ],
+)
+def test_what_was_noted_before_and_did_not_happen_is_noted_as_refused(
+    installation: Installation, client: httpx.Client, asked: str, body: object, action: str
+) -> None:
+    answer = client.request(*asked.split(), json=body)
+    assert answer.is_client_error
+    before, after = noted(installation)
+    assert (before.action, after.action, before.request_id) == (action, action, after.request_id)
+    assert (after.outcome, after.detail) == (AuditOutcome.REFUSED, f"answered {answer.status_code}")
 
 
 def test_what_cannot_be_noted_does_not_happen(installation: Installation, client: httpx.Client) -> None:

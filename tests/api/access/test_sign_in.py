@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -19,6 +19,7 @@ from api.access import break_glass
 from api.access.config import AccessConfig, MfaConfig, OidcConfig, StepUpConfig
 from api.access.oidc import local_target
 from api.access.sessions import COOKIE
+from api.app import create_app
 from db.access_values import AccessRole, Account, AuditFilter, AuditOutcome
 
 ALICE = {"sub": "u-1", "name": "alice@example.com", "groups": ["soc", "net-admins"], "amr": ["pwd", "mfa"]}
@@ -146,15 +147,34 @@ def test_a_session_is_over_when_it_is_over_with_the_provider(place: Place) -> No
     place.browser.get(f"{place.url}/sign-in/oidc")
     with closing(Browser()) as elsewhere:
         elsewhere.get(f"{place.url}/sign-in/oidc")
-        form = place.browser.get(f"{place.provider.issuer}/session/end")
-        secret = re.search(r'name="xsrf" value="([0-9a-f]+)"', form.text)
-        assert secret is not None
-        said = {"xsrf": secret[1], "logout": "yes"}
-        place.browser.once("POST", f"{place.provider.issuer}/session/end/confirm", data=said)
+        end_session(place)
         assert place.browser.once("GET", f"{place.url}/v1/me").status_code == 401
         assert elsewhere.once("GET", f"{place.url}/v1/me").status_code == 200, "another session of the same person"
     (entry,) = place.installation.store.audit(AuditFilter(action="session.end"), 9)
     assert (entry.actor_id, entry.detail) == (place.provider.issuer, "the provider says it is over")
+
+
+@needs_provider
+def test_a_new_key_of_the_provider_is_found_within_a_minute(place: Place) -> None:
+    place.provider.set_persona(**ALICE)
+    begin = f"{place.url}/sign-in/oidc"
+    assert place.browser.get(begin).status_code == 200
+    place.provider.change_key("2")
+    assert place.browser.get(begin).status_code == 403, "asked a moment ago"
+    place.installation.now_ns += 55 * SECOND_NS
+    assert place.browser.get(begin).status_code == 403
+    place.installation.now_ns += 5 * SECOND_NS
+    assert place.browser.get(begin).status_code == 200
+
+
+@needs_provider
+def test_a_new_key_of_the_provider_ends_sessions_too(place: Place) -> None:
+    place.provider.set_persona(**ALICE)
+    place.browser.get(f"{place.url}/sign-in/oidc")
+    place.provider.change_key("2")
+    place.installation.now_ns += 60 * SECOND_NS
+    end_session(place)
+    assert place.browser.once("GET", f"{place.url}/v1/me").status_code == 401
 
 
 @needs_provider
@@ -178,6 +198,15 @@ def test_what_is_dangerous_asks_for_a_new_proof(place: Place) -> None:
     page = place.browser.get(f"{place.url}/sign-in/oidc?step_up=1&next=/policy")
     assert page.url.path == "/policy"
     assert make_token(place) == 201
+
+
+def end_session(place: Place) -> None:
+    """End the person's session with the provider, which tells of it."""
+    form = place.browser.get(f"{place.provider.issuer}/session/end")
+    secret = re.search(r'name="xsrf" value="([0-9a-f]+)"', form.text)
+    assert secret is not None
+    said = {"xsrf": secret[1], "logout": "yes"}
+    place.browser.once("POST", f"{place.provider.issuer}/session/end/confirm", data=said)
 
 
 def make_token(place: Place) -> int:
@@ -237,8 +266,25 @@ def test_the_break_glass_account(
     assert PASSWORD not in str(installation.store.audit(AuditFilter(), 99))
 
 
+def test_few_passwords_are_tried_at_once(installation: Installation, account: Callable[..., Account]) -> None:
+    account()
+    form = {"name": "emergency", "password": "x"}
+    app = create_app(installation.context(), AccessConfig(require=True))
+    with serving(installation, AccessConfig(), app=app) as closed, ExitStack() as others:
+        for _ in range(break_glass.AT_ONCE):
+            others.enter_context(app.state.access.trying)
+        elsewhere = {"X-Forwarded-For": "192.0.2.1"}  # where no account is good nothing is tried
+        assert closed.post("/sign-in/break-glass", data=form, headers=elsewhere).status_code == 401
+        assert closed.post("/sign-in/break-glass", data=form).status_code == 503
+        others.close()
+        assert closed.post("/sign-in/break-glass", data=form).status_code == 401
+
+
 def test_the_break_glass_account_from_elsewhere_only_when_allowed(account: Callable[..., Account]) -> None:
     here_only, anywhere = account(), account(is_for_loopback_only=False)
+    assert not break_glass.is_possible([here_only], is_loopback=False)
+    assert break_glass.is_possible([here_only, anywhere], is_loopback=False)
+    assert break_glass.is_possible([], is_loopback=True)
     assert break_glass.is_good(here_only, PASSWORD, is_loopback=True)
     assert not break_glass.is_good(here_only, PASSWORD, is_loopback=False)
     assert break_glass.is_good(anywhere, PASSWORD, is_loopback=False)
@@ -252,6 +298,8 @@ def test_the_break_glass_account_from_elsewhere_only_when_allowed(account: Calla
         ("//evil.example", "/"),
         ("https://evil.example", "/"),
         ("/\\evil.example", "/"),
+        ("/\t/evil.example", "/"),
+        ("\t//evil.example", "/"),
         ("javascript:alert(1)", "/"),
         ("", "/"),
     ],

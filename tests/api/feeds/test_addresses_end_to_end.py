@@ -16,10 +16,11 @@ from list_service import serving_lists
 from netns import Host, Network, needs_root
 
 from api.feeds import FeedFormat, render
+from rules.address_building import build_addresses
 from rules.blocklist import AddressList
-from rules.catalogue import Catalogue, Service, Trust
-from rules.list_building import build_addresses
+from rules.catalogue import Catalogue
 from rules.policy import Policy, Sanction
+from rules.service import Service, Trust
 
 pytestmark = needs_root
 LISTED, SANCTIONED, ADDED = ("3.0.0.7", "2600::7"), ("3.0.0.8", "2600::8"), ("3.0.0.9", "2600::9")
@@ -58,7 +59,7 @@ def body(*listed: str) -> AddressList:
     catalogue = Catalogue([service], [], (), date(2026, 11, 23))
     pin = Sanction("ok.example", "s", "o", "r", addresses=(ipaddress.ip_network("3.0.1.0/24"),))
     resolved = {"agent.example": (*listed, *SANCTIONED)}  # the sanctioned name shares the agents' addresses
-    return build_addresses(catalogue, Policy(sanctions=(pin,)), resolved, SANCTIONED, NOW_NS)
+    return build_addresses(catalogue, Policy(sanctions=(pin,)), NOW_NS, resolved=resolved, sanctioned=SANCTIONED)
 
 
 def reachable(near: Host) -> set[str]:

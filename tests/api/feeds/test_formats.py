@@ -13,10 +13,12 @@ from installation import NOW_NS, snapshot_of
 from api.errors import UnrenderableSnapshot
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.registry import REGISTRY
+from rules.address_building import build_addresses
 from rules.blocklist import AddressEntry, AddressList, Body, ListName, NameEntry, NameList, Scope, UrlList
-from rules.catalogue import Catalogue, Service, Trust
-from rules.list_building import build_addresses, build_names, build_urls, protected_names
+from rules.catalogue import Catalogue
+from rules.list_building import build_names, build_urls, protected_names
 from rules.policy import Policy, Sanction
+from rules.service import Service, Trust
 
 
 def file_name(feed: Format) -> str:
@@ -120,7 +122,9 @@ def test_addresses_are_blocked_as_listed_and_sanctioned_ones_never(
 ) -> None:
     catalogue = Catalogue([service(0, ["=agent.example"], [], [])], [], (), date(2026, 11, 23))
     sanction = Sanction("ok.example", "s0", "o", "r", addresses=(ipaddress.ip_network("1.0.1.0/24"), *pinned))
-    body = build_addresses(catalogue, Policy(sanctions=(sanction,)), {"agent.example": resolved}, sanctioned, NOW_NS)
+    body = build_addresses(
+        catalogue, Policy(sanctions=(sanction,)), NOW_NS, resolved={"agent.example": resolved}, sanctioned=sanctioned
+    )
     said = [entry for entry in body.blocked if ipaddress.ip_network(entry.prefix).version in feed.versions]
     if not said:
         return
@@ -139,9 +143,8 @@ def covers_address(body: AddressList, address: str) -> bool:
 
 @pytest.mark.parametrize("feed", REGISTRY, ids=file_name)
 def test_a_list_that_can_say_nothing_is_refused_or_not_blank(feed: Format) -> None:
-    body = {NAME_FORMATS[0].list_name: NameList(), URL_FORMATS[0].list_name: UrlList()}.get(
-        feed.list_name, AddressList()
-    )
+    known: dict[ListName, Body] = {NAME_FORMATS[0].list_name: NameList(), URL_FORMATS[0].list_name: UrlList()}
+    body = known.get(feed.list_name, AddressList())
     try:
         assert rendered(feed, body)
     except UnrenderableSnapshot:

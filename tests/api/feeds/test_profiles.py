@@ -4,7 +4,7 @@ import httpx
 import pytest
 from installation import Installation, add_token, names_of
 
-from api.list_schemas import ListList
+from api.schemas.lists import ListList
 
 DOMAINS = "/feeds/unsanctioned-domains.txt"
 

@@ -1,6 +1,7 @@
 """Checksums, empty lists and the bound of what is kept."""
 
 import hashlib
+import time
 
 import httpx
 import msgspec
@@ -72,6 +73,14 @@ def test_a_state_that_was_prepared_is_there_when_it_comes_into_force() -> None:
     assert not is_there(FeedFormat.SQUID), "nobody pulled it lately"
     for feed_format in (FeedFormat.TXT, FeedFormat.RPZ):
         assert publication.edition(name, feed_format, comments=True) == fresh.edition(name, feed_format, comments=True)
+
+
+def test_what_is_not_begun_in_time_is_left_to_who_asks() -> None:
+    after = snapshot_of(names_of("a.example"))
+    publication = Publication(lambda *_key: after)
+    publication.prepare(after, [FeedFormat.TXT], time.monotonic() - 1)
+    assert not publication.has(after.list_name, FeedFormat.TXT, after.profile, comments=True)
+    assert publication.edition(after.list_name, FeedFormat.TXT, comments=True)
 
 
 def test_what_is_kept_is_bounded() -> None:

@@ -72,7 +72,7 @@ def judge_dataset(folder: Path, names: bytes) -> dict[str, bool]:
 
 def exact(state: State) -> State:
     """Return what is wanted of a reader that knows single names: what lies below one is let through."""
-    return State(state.body, state.wanted | dict.fromkeys(BLOCKED_WIDE, True))
+    return State(state.body, {**state.wanted, **dict.fromkeys(BLOCKED_WIDE, True)})
 
 
 @pytest.mark.parametrize(

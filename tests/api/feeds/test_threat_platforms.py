@@ -77,6 +77,6 @@ def test_the_feed_is_one_of_misp(client: httpx.Client) -> None:
 
 def spelled(described: dict[str, Any]) -> dict[str, object]:
     """Return an event's row of the manifest as MISP compares it: numbers as text, tags by name."""
-    row = json.loads(json.dumps(described))
+    row: dict[str, Any] = json.loads(json.dumps(described))
     numbers = {key: str(row[key]) for key in ("timestamp", "analysis", "threat_level_id")}
     return row | numbers | {"Tag": [tag["name"] for tag in row["Tag"]]}

@@ -26,6 +26,7 @@ from api.zone.policy_zone import PolicyZone
 from rules.blocklist import NameEntry, NameList, Scope
 from rules.profiles import DEFAULT_PROFILE
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 HERE, ELSEWHERE = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("192.0.2.7")
 REFUSED, SERVFAIL, NOERROR = dns.rcode.REFUSED, dns.rcode.SERVFAIL, dns.rcode.NOERROR
 
@@ -48,7 +49,11 @@ def ixfr(serial: int) -> dns.message.QueryMessage:
 
 
 def ask(
-    zones: Zones, query: dns.message.Message, client: ipaddress.IPv4Address = HERE, *, tcp: bool = True
+    zones: Zones,
+    query: dns.message.Message,
+    client: Address = HERE,
+    *,
+    tcp: bool = True,
 ) -> list[dns.message.Message]:
     wires = list(zones.answers().answer(query.to_wire(), client, over_tcp=tcp))
     context, answers = None, []
@@ -289,7 +294,11 @@ def test_whatever_comes_gets_a_short_answer_or_none(octets: bytes, at: int, cut:
 
 
 def noted(
-    zones: Zones, query: dns.message.Message, client: ipaddress.IPv4Address = HERE, *, tcp: bool = True
+    zones: Zones,
+    query: dns.message.Message,
+    client: Address = HERE,
+    *,
+    tcp: bool = True,
 ) -> list[Transfer]:
     found: list[Transfer] = []
     answers = Answers({ORIGIN: PolicyZone(zones.current, zones.earlier)}, lambda: zones.keyring, found.append)

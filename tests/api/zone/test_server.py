@@ -14,7 +14,7 @@ from installation import names_of, wait_until
 from zone_service import KEY, ORIGIN, Zones, signing_key, transferred
 
 from api.errors import RefusedListenAddress
-from api.server import parse_listen
+from api.serving.server import parse_listen
 from api.zone import notices, server
 from api.zone.notices import Target
 from api.zone.server import ZoneServer, bind_both

@@ -5,12 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from servers import in_background
 
 from rules.catalogue import load_catalogue
 
@@ -79,7 +79,17 @@ def shown(state: Path) -> dict[str, object]:
 def test_openssl_verifies_what_was_signed(newer: Path, keys: Path, tmp_path: Path) -> None:
     raw = tmp_path / "raw.sig"
     subprocess.run(["openssl", "base64", "-d", "-A", "-in", f"{newer}.sig", "-out", raw], check=True)
-    argv = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", keys / "ours.pem", "-rawin", "-in", newer]
+    argv: list[str | Path] = [
+        "openssl",
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-inkey",
+        keys / "ours.pem",
+        "-rawin",
+        "-in",
+        newer,
+    ]
     subprocess.run([*argv, "-sigfile", raw], check=True, capture_output=True)
     assert catalogue("verify", newer, "--key", keys / "ours.pem").returncode == 0
 
@@ -189,12 +199,9 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def url(newer: Path) -> Iterator[str]:
     handler = type("Handler", (Server,), {"folder": newer.parent})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with in_background(server):
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 def test_an_update_is_fetched(url: str, keys: Path, tmp_path: Path) -> None:

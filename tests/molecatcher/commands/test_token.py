@@ -10,6 +10,7 @@ from netns import needs_root
 from typer.testing import CliRunner, Result
 
 from api.access.secrets import digest_of, parse
+from db.access_values import AuditFilter
 from db.store import open_store
 from molecatcher.cli import app
 from molecatcher.logs import redact_tokens
@@ -60,6 +61,17 @@ def test_rotation_and_the_end_of_a_token(tmp_path: Path) -> None:
     assert json.loads(run(tmp_path, "list", "--format", "json").stdout)[0]["revoked_at"]
     assert run(tmp_path, "rotate", token_id).exit_code == 1
     assert run(tmp_path, "revoke", token_id).exit_code == 1
+    with open_store(tmp_path / "molecatcher.db") as store:
+        rows = store.audit(AuditFilter(target=token_id), 9)[::-1]
+    assert [row.action for row in rows] == ["token.create", "token.rotate", "token.finish", "token.revoke"]
+    assert {row.address for row in rows} == {"command line"}
+
+
+def test_a_name_that_a_terminal_would_obey_is_only_shown(tmp_path: Path) -> None:
+    assert run(tmp_path, "create", "a\x1b[2Jb").exit_code == 0
+    listed = run(tmp_path, "list").stdout
+    assert "\x1b" not in listed
+    assert "a\\x1b[2Jb" in listed
 
 
 @pytest.mark.parametrize(
@@ -71,7 +83,8 @@ def test_rotation_and_the_end_of_a_token(tmp_path: Path) -> None:
         ("--deny", "::ffff:10.0.0.0/104"),
         ("--expires", "0d"),
         ("--expires", "soon"),
-        ("--sensor", "demonstration"),
+        ("--scope", "events:write", "--sensor", "demonstration"),
+        ("--sensor", "gateway-1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, options: tuple[str, str]) -> None:

@@ -152,12 +152,12 @@ def test_a_list_that_cannot_be_used_leaves_what_is_in_force(world: World, text: 
 def test_following_keeps_in_step_and_mends_what_others_flushed(world: World) -> None:
     argv = [sys.executable, "-m", "molecatcher", "enforce", "apply", str(world.file), "--follow", "0.2"]
     with world.where.popen(argv, stderr=subprocess.DEVNULL) as process:
-        wait_until(lambda: not world.reaches(LISTED), 15)
+        wait_until(lambda: not world.reaches(LISTED))
         world.file.write_text("")
         world.file.write_text(f"{OTHER}\n")
-        wait_until(lambda: not world.reaches(OTHER) and world.reaches(LISTED), 15)
+        wait_until(lambda: not world.reaches(OTHER) and world.reaches(LISTED))
         world.where.run(["nft", "flush", "ruleset"])
-        wait_until(lambda: not world.reaches(OTHER), 15)
+        wait_until(lambda: not world.reaches(OTHER))
         process.terminate()
         process.wait(10)
     assert not world.reaches(OTHER), "the rules stay when the program ends"

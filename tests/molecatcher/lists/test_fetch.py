@@ -1,20 +1,20 @@
 """The puller, against our real server and against ones that answer wrongly."""
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from empty_store import empty_store
 from installation import NOW_NS, Installation, names_of, wait_until
 from raw_answers import NOT_HTTP, answering
+from servers import in_background, running
 
 from api.app import create_app
 from api.routes.feeds import FEEDS
-from api.server import ApiServer, bind, parse_listen
-from db.store import open_store
+from api.serving.server import ApiServer, bind, parse_listen
 from molecatcher.commands.fetch import EPILOG, RECIPES
 from molecatcher.errors import FetchError
 from molecatcher.lists.fetch import Pull, replace_whole
@@ -24,18 +24,14 @@ LIST = b"before.example\n"
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    with open_store(tmp_path / "events.db") as store:
+    with empty_store(tmp_path / "events.db") as store:
         installation = Installation(store, tmp_path / "events.db")
         installation.publish(names_of("first.example"), serial=7)
         server = ApiServer(create_app(installation.context()), bind(parse_listen("127.0.0.1:0")))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        wait_until(lambda: server.is_started)
-        installation.url = f"http://{server.address}/feeds/unsanctioned-domains.txt?comments=0"
-        installation.stop = server.stop
-        yield installation
-        server.stop()
-        thread.join(10)
+        with running(server):
+            installation.url = f"http://{server.address}/feeds/unsanctioned-domains.txt?comments=0"
+            installation.stop = server.stop
+            yield installation
 
 
 @contextmanager
@@ -54,12 +50,8 @@ def wrong_server(status: int, body: bytes, headers: dict[str, str]) -> Iterator[
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/feeds/unsanctioned-domains.txt"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with in_background(server):
+        yield f"http://127.0.0.1:{server.server_port}/feeds/unsanctioned-domains.txt"
 
 
 def test_it_follows_the_list(installation: Installation, tmp_path: Path) -> None:

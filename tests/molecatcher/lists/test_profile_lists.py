@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from installation import add_token, event_of
 from observations import NOW_NS
 from publishing import CATALOGUE, DAY_NS, NAMES, SANCTION, Setting, policy
@@ -30,11 +29,6 @@ def names_in(here: Setting, profile: str = "agents-only") -> set[str] | None:
         return None
     assert isinstance(snapshot.body, NameList)
     return {entry.name for entry in snapshot.body.blocked}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "molecatcher.db")
 
 
 def test_only_profiles_in_use_are_built(tmp_path: Path, store: Store) -> None:
@@ -98,6 +92,23 @@ def test_a_sanction_takes_urls_and_names_off_every_profile_at_once(tmp_path: Pat
         assert isinstance(urls.body, UrlList)
         assert all(f"*.{entry.name}" != "*.ngrok.app" or entry.scope == "exact" for entry in urls.body.names)
         assert "acme.ngrok.app" not in (names_in(here, profile) or ())
+
+
+def test_urls_that_are_held_leave_what_is_sanctioned_at_once(tmp_path: Path, store: Store) -> None:
+    entry = '[[blocked]]\nentry = "{}"\nowner = "o"\nreason = "r"\n'
+    many = "".join(entry.format(f"https://share.colleague.example/t{number}") for number in range(200))
+    here = setting_of(store, tmp_path, many + entry.format("https://acme.colleague.example/tunnel"))
+    here.publisher.publish_names()
+    before = here.publisher.snapshot(ListName.UNSANCTIONED_URLS)
+    here.change(SANCTION.replace("tunnels.example.com", "acme.colleague.example"))
+    after = here.publisher.snapshot(ListName.UNSANCTIONED_URLS)
+    assert here.publisher.held(ListName.UNSANCTIONED_URLS), "too many of them would go"
+    assert before
+    assert after
+    assert after.serial == before.serial + 1
+    assert isinstance(after.body, UrlList)
+    assert {row.host for row in after.body.urls} == {"share.colleague.example"}
+    assert len(after.body.urls) == 200
 
 
 def delegated(name: str, **fields: object) -> dict[str, object]:

@@ -1,48 +1,26 @@
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
-from dns_server import unbound
 from free_ports import free_port
 from observations import NOW_NS
-from publishing import ADDRESSES, CATALOGUE, DAY_NS, NAMES, PINNED, SANCTION, Setting, policy
+from publishing import ADDRESSES, CATALOGUE, DAY_NS, NAMES, PINNED, RECORDS, SANCTION, Setting, policy, setting
 from stored_events import make_event
 from structlog.testing import capture_logs
 
 from db.store import Store, open_store
 from db.values import SnapshotRow
+from molecatcher.lists.published import PublishedLists
 from molecatcher.names.resolve import NameResolver
+from rules.address_building import names_to_resolve
 from rules.blocklist import AddressList, ListName, NameList
-from rules.list_building import names_to_resolve
 from rules.list_guards import Guard
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "molecatcher.db") as opened:
-        yield opened
-
-
-@contextmanager
-def setting(tmp_path: Path, store: Store, text: str, records: Mapping[str, tuple[str, ...]]) -> Iterator[Setting]:
-    with unbound(tmp_path, records) as server:
-        yield Setting(store, server, text, tmp_path / "lists")
-
-
-RECORDS = {
-    "tunnel.us.ngrok.com": ("3.1.2.3", "3.9.0.1", "3.5.5.5", "2600:1f00::7"),
-    "tunnels.example.com": ("3.5.5.5",),
-    "us.tunnels.example.com": ("3.5.5.6",),
-    "serveo.net": ("5.255.123.12",),
-    "region1.v2.argotunnel.com": ("198.41.192.7",),
-}
 
 
 def test_both_families_are_resolved_and_published(tmp_path: Path, store: Store) -> None:
@@ -78,6 +56,15 @@ def test_no_sanctioned_address_is_published(tmp_path: Path, store: Store) -> Non
     assert not {"3.5.5.5/32", "3.9.0.1/32"} & prefixes
 
 
+def test_addresses_of_what_sanctioned_agents_need_are_not_published(tmp_path: Path, store: Store) -> None:
+    with setting(tmp_path, store, PINNED, RECORDS | {"crl.ngrok-agent.com": ("3.1.2.3",)}) as here:
+        assert here.publisher.resolve_and_publish()
+        prefixes = here.prefixes()
+    assert prefixes is not None
+    assert "2600:1f00::7/128" in prefixes
+    assert "3.1.2.3/32" not in prefixes
+
+
 def test_addresses_that_sanctioned_agents_were_seen_at_are_not_published(tmp_path: Path, store: Store) -> None:
     seen = make_event(
         1, verdict=Outcome.SANCTIONED, dst_ip="3.1.2.3", dst_name="us.tunnels.example.com", observed_at_ns=NOW_NS
@@ -103,7 +90,7 @@ def test_an_unpinned_sanctioned_service_is_withheld_whole(tmp_path: Path, store:
 
 def test_without_a_resolver_nothing_is_published(tmp_path: Path, store: Store) -> None:
     here = Setting(store, f"127.0.0.1#{free_port()}", "", tmp_path / "lists")
-    here.publisher._resolver._resolver.lifetime = 0.2
+    here.publisher._lookups._resolver._resolver.lifetime = 0.2
     with capture_logs() as logs:
         assert not here.publisher.resolve_and_publish()
         assert not here.publisher.resolve_and_publish()
@@ -125,7 +112,7 @@ def test_the_last_good_answer_is_kept_when_the_resolver_goes_away(tmp_path: Path
     with setting(tmp_path, store, "", RECORDS) as here:
         assert here.publisher.resolve_and_publish()
         before = here.prefixes()
-    here.publisher._resolver._resolver.lifetime = 0.2
+    here.publisher._lookups._resolver._resolver.lifetime = 0.2
     assert here.publisher.resolve_and_publish()
     assert here.prefixes() == before
 
@@ -134,7 +121,7 @@ def test_an_answer_that_nobody_confirms_is_believed_for_a_week(tmp_path: Path, s
     with setting(tmp_path, store, "", RECORDS) as here:
         here.now_ns = time.time_ns()
         assert here.publisher.resolve_and_publish()
-    here.publisher._resolver = NameResolver([f"127.0.0.1#{free_port()}"], timeout_s=0.1)
+    here.publisher._lookups._resolver = NameResolver([f"127.0.0.1#{free_port()}"], timeout_s=0.1)
     here.now_ns += 6 * DAY_NS
     assert here.publisher.resolve_and_publish()
     assert "3.1.2.3/32" in (here.prefixes() or ())
@@ -170,7 +157,7 @@ def test_names_are_asked_again_when_their_answers_end(
     tmp_path: Path, store: Store, ttl_s: int | None, pause_s: float
 ) -> None:
     publisher = Setting(store, "127.0.0.1#9", "", tmp_path / "lists").publisher
-    publisher._interval_s, publisher._resolver.shortest_ttl_s = 300, ttl_s
+    publisher._interval_s, publisher._lookups._resolver.shortest_ttl_s = 300, ttl_s
     assert publisher._pause_s() == pause_s
 
 
@@ -190,6 +177,7 @@ def test_a_new_sanction_withdraws_the_addresses_at_once_and_renumbers_the_names(
         here.publisher.publish_names()
         assert here.publisher.resolve_and_publish()
         first = here.publisher.snapshot(NAMES)
+        here.now_ns += DAY_NS
         here.change(SANCTION)
         assert here.prefixes() is None
         second = here.publisher.snapshot(NAMES)
@@ -197,7 +185,9 @@ def test_a_new_sanction_withdraws_the_addresses_at_once_and_renumbers_the_names(
         assert second is not None
         assert second.serial == first.serial + 1
         assert here.publisher.resolve_and_publish()
-        assert here.prefixes() is not None
+        addresses = here.publisher.snapshot(ADDRESSES)
+    assert addresses is not None
+    assert {entry.first_listed_ns for entry in addresses.body.blocked} == {NOW_NS}, "what stayed is not new"
 
 
 def test_a_stored_address_list_that_a_new_policy_forbids_is_not_taken_up(tmp_path: Path, store: Store) -> None:
@@ -273,6 +263,32 @@ def test_a_new_sanctioned_name_is_resolved_before_any_address_is_served(tmp_path
         assert here.prefixes() is None
 
 
+def test_lists_change_only_for_who_holds_the_lock(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_held = []
+
+    def noting(change: Callable[..., None]) -> Callable[..., None]:
+        def noted(lists: PublishedLists, *arguments: object) -> None:
+            was_held.append(lists._changing.locked())
+            change(lists, *arguments)
+
+        return noted
+
+    for name in ("keep_only", "withdraw_all", "withdraw"):
+        monkeypatch.setattr(PublishedLists, name, noting(getattr(PublishedLists, name)))
+    with setting(tmp_path, store, "", RECORDS) as here:
+        here.publisher._catch_up()
+        assert here.publisher.resolve_and_publish()
+        here.change(SANCTION)
+        assert len(was_held) == 3
+        with sqlite3.connect(tmp_path / "molecatcher.db") as damage:
+            damage.execute("DROP TABLE snapshots")
+        here.change("")
+    assert len(was_held) == 5
+    assert all(was_held)
+
+
 def test_reloading_the_same_policy_does_not_discard_a_resolution(tmp_path: Path, store: Store) -> None:
     with setting(tmp_path, store, "", RECORDS) as here:
         rules = here.rules
@@ -288,43 +304,6 @@ def test_a_list_built_under_the_rules_before_is_not_published(tmp_path: Path, st
         here.publisher._ruleset = lambda: next(served)
         assert here.publisher.resolve_and_publish()
         assert here.prefixes() is None
-
-
-LISTED = sorted(names_to_resolve(CATALOGUE, Policy(), NOW_NS))
-
-
-@pytest.mark.parametrize("lie", [(), ("0.0.0.0",), ("10.1.1.1",)])
-def test_a_resolver_that_begins_to_block_the_names_changes_nothing(
-    tmp_path: Path, store: Store, lie: tuple[str, ...]
-) -> None:
-    truth = {name: (f"5.0.0.{number}",) for number, name in enumerate(LISTED[:12])}
-    with setting(tmp_path, store, "", truth) as here:
-        assert here.publisher.resolve_and_publish()
-        before = here.prefixes()
-    with unbound(tmp_path, dict.fromkeys(LISTED, lie)) as liar:
-        here.publisher._resolver = NameResolver([liar], timeout_s=2)
-        assert here.publisher.resolve_and_publish()
-    assert here.prefixes() == before
-    assert before is not None
-    assert "5.0.0.3/32" in before
-
-
-@pytest.mark.parametrize("lie", [(), ("0.0.0.0",)])
-def test_a_resolver_that_blocks_every_name_gives_no_list(tmp_path: Path, store: Store, lie: tuple[str, ...]) -> None:
-    with setting(tmp_path, store, "", dict.fromkeys(LISTED, lie)) as here:
-        assert not here.publisher.resolve_and_publish()
-    assert here.prefixes() is None
-    assert "block them" in here.publisher.resolution_problem
-
-
-def test_an_address_that_answers_for_everything_is_not_listed(tmp_path: Path, store: Store) -> None:
-    answers = dict.fromkeys(LISTED, ("198.51.100.1",)) | {"serveo.net": ("5.255.123.12", "198.51.100.1")}
-    with setting(tmp_path, store, "", answers) as here:
-        assert here.publisher.resolve_and_publish()
-        prefixes = here.prefixes()
-    assert prefixes is not None
-    assert "5.255.123.12/32" in prefixes
-    assert "198.51.100.1/32" not in prefixes
 
 
 def test_a_stored_list_that_cannot_be_read_is_built_anew(tmp_path: Path, store: Store) -> None:

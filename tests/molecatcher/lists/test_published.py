@@ -1,13 +1,15 @@
+import time
 from pathlib import Path
 
 from db.store import open_store
 from molecatcher.lists.list_files import ListFiles
-from molecatcher.lists.published import PublishedLists
+from molecatcher.lists.published import LONGEST_PREPARATION_S, PublishedLists
 from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot
 from rules.list_guards import Guard, Spared
-from rules.profiles import AGENTS_ONLY
+from rules.profiles import AGENTS_ONLY, STRICT
 
 NAMES = ListName.UNSANCTIONED_DOMAINS
+NOW_NS = 1_900_000_000_000_000_000
 
 
 def names(count: int) -> NameList:
@@ -17,7 +19,7 @@ def names(count: int) -> NameList:
 
 def test_a_list_that_was_withdrawn_is_measured_against_what_it_was(tmp_path: Path) -> None:
     with open_store(tmp_path / "events.db") as store:
-        lists = PublishedLists(store, ListFiles(tmp_path / "lists"), lambda: 1_900_000_000_000_000_000)
+        lists = PublishedLists(store, ListFiles(tmp_path / "lists"), lambda: NOW_NS)
         assert lists.publish(NAMES, AGENTS_ONLY, names(40), Spared())
         lists.withdraw_all()
         assert lists.snapshot(NAMES) is None
@@ -33,21 +35,57 @@ def test_a_list_that_was_withdrawn_is_measured_against_what_it_was(tmp_path: Pat
         assert (snapshot.serial, lists.held(NAMES)) == (2, None)
 
 
+def test_a_list_that_was_withdrawn_goes_on_where_it_was_without_a_database(tmp_path: Path) -> None:
+    now_ns = [NOW_NS]
+    with open_store(tmp_path / "events.db") as store, open_store(tmp_path / "new.db") as empty:
+        lists = PublishedLists(store, ListFiles(tmp_path / "lists"), lambda: now_ns[0])
+        for count in (38, 39, 40):
+            assert lists.publish(NAMES, AGENTS_ONLY, names(count), Spared())
+        before = lists.snapshot(NAMES)
+        lists.withdraw_all()
+        assert lists.publish(NAMES, AGENTS_ONLY, names(40), Spared())
+        assert lists.snapshot(NAMES) == before
+        lists.withdraw_all()
+        lists._store = empty
+        now_ns[0] += 1
+        assert lists.publish(NAMES, AGENTS_ONLY, names(41), Spared())
+    after = lists.snapshot(NAMES)
+    assert after
+    assert after.serial == 4
+    assert sorted({entry.first_listed_ns for entry in after.body.blocked}) == [NOW_NS, NOW_NS + 1]
+
+
 def test_a_list_is_prepared_before_anybody_is_handed_it(tmp_path: Path) -> None:
-    seen = []
+    seen: list[tuple[int, int | None]] = []
     with open_store(tmp_path / "events.db") as store:
 
-        def prepare(snapshot: Snapshot) -> None:
+        def prepare(snapshot: Snapshot, _until_s: float) -> None:
             in_force = lists.snapshot(NAMES)
-            seen.append((snapshot.serial, in_force and in_force.serial))
+            seen.append((snapshot.serial, in_force.serial if in_force else None))
 
         files = ListFiles(tmp_path / "lists")
-        lists = PublishedLists(store, files, lambda: 1_900_000_000_000_000_000, prepare)
+        lists = PublishedLists(store, files, lambda: NOW_NS, prepare)
         for count in (40, 40, 39):
             assert lists.publish(NAMES, AGENTS_ONLY, names(count), Spared())
         assert seen == [(1, None), (2, 1)]
         lists.prepare_all()
         assert seen[2:] == [(2, 2)]
+
+
+def test_all_that_changes_at_once_is_prepared_within_one_bound(tmp_path: Path) -> None:
+    bounds = []
+    with open_store(tmp_path / "events.db") as store:
+        files = ListFiles(tmp_path / "lists")
+        lists = PublishedLists(store, files, lambda: NOW_NS, lambda _, until_s: bounds.append(until_s))
+        began_s = time.monotonic()
+        with lists.changing():
+            for profile in (AGENTS_ONLY, STRICT):
+                assert lists.publish(NAMES, profile, names(40), Spared())
+        lists.prepare_all()
+    assert bounds[0] == bounds[1]
+    assert bounds[2] == bounds[3]
+    for bound in bounds:
+        assert LONGEST_PREPARATION_S <= bound - began_s < LONGEST_PREPARATION_S + 10
 
 
 def test_a_list_in_force_that_hits_what_is_spared_is_replaced_without_waiting(tmp_path: Path) -> None:
@@ -56,7 +94,7 @@ def test_a_list_in_force_that_hits_what_is_spared_is_replaced_without_waiting(tm
     rest = tuple(entry for entry in names(40).blocked if entry.name not in spared)
     with open_store(tmp_path / "events.db") as store:
         files = ListFiles(tmp_path / "lists")
-        lists = PublishedLists(store, files, lambda: 1_900_000_000_000_000_000, lambda it: prepared.append(it.serial))
+        lists = PublishedLists(store, files, lambda: NOW_NS, lambda it, _: prepared.append(it.serial))
         assert lists.publish(NAMES, AGENTS_ONLY, names(40), Spared())
         body = NameList(blocked=rest, wide=rest, allowed=tuple(spared.values()))
         assert lists.publish(NAMES, AGENTS_ONLY, body, Spared(names=spared))

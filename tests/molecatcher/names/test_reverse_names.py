@@ -68,6 +68,6 @@ def test_a_forwarded_source_has_it(tmp_path: Path) -> None:
         attributor = Attributor(Namespaces(), reverse_name=ReverseNames([server]).find)
         attributor.ask([Detection(observation, UNKNOWN)])
         answers: list[tuple[int, Source]] = []
-        wait_until(lambda: answers.extend(attributor.answers()) or answers)
+        wait_until(lambda: answers.append(*found) if (found := attributor.answers()) else answers)
         attributor.close()
     assert answers == [(observation.key, Source(host="laptop-7.corp.example"))]

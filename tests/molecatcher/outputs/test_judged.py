@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from installation import event_of
+from servers import in_background
 
 from db.output_values import Output, OutputFilter, OutputKind
 from molecatcher.outputs.errors import DeliveryFailed
@@ -51,12 +52,9 @@ def receiver(host: str, redirect_to: str = "") -> Iterator[tuple[int, list[str]]
 
         def log_message(self, *_: object) -> None: ...
 
-    with ThreadingHTTPServer((host, 0), Handler) as server:
-        threading.Thread(target=server.serve_forever).start()
-        try:
-            yield server.server_port, asked
-        finally:
-            server.shutdown()
+    server = ThreadingHTTPServer((host, 0), Handler)
+    with in_background(server):
+        yield server.server_port, asked
 
 
 def tell(address: str, *networks: str) -> None:

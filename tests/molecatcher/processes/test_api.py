@@ -1,12 +1,19 @@
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import httpx
 import pytest
 from free_ports import free_port
+
+from molecatcher.processes import api
+from molecatcher.processes.api import ApiProcess
+from molecatcher.processes.notify import Notifier
+from molecatcher.settings import Settings
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -20,6 +27,41 @@ def test_a_signal_ends_it_in_order_with_status_0(tmp_path: Path, number: signal.
     assert process.returncode == 0
     assert "Traceback" not in printed
     assert not (tmp_path / "molecatcher.db-wal").exists()
+
+
+def test_the_watchdog_is_fed_while_lists_are_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "POLL_S", 0.05)
+    policy = tmp_path / "policy.toml"
+    policy.touch()
+    process = ApiProcess(Settings(state=tmp_path / "state", listen="127.0.0.1:0", policy=policy, zone_checks=False))
+    spans: list[tuple[int, int]] = []
+    said: list[bytes] = []
+    catch_up = process.publisher._catch_up
+
+    def catch_up_slowly() -> None:
+        began = len(said)
+        time.sleep(1)
+        catch_up()
+        spans.append((began, len(said)))
+
+    process.publisher._catch_up = catch_up_slowly  # type: ignore[method-assign]  # as long as many large lists take
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "manager"))
+
+        def listen() -> None:
+            while True:
+                said.append(manager.recv(100))
+                if said[-1] == b"READY=1":
+                    policy.write_text('[services]\nlocaltunnel = "monitor"\n')
+                if said[-1] == b"WATCHDOG=1" and len(spans) >= 3:  # start, the publisher's thread, the new rules
+                    process.server.stop()
+                    return
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        process.run(Notifier({"NOTIFY_SOCKET": str(tmp_path / "manager"), "WATCHDOG_USEC": "200000"}))
+        listener.join(10)
+    assert all(said[began:ended].count(b"WATCHDOG=1") >= 3 for began, ended in spans), spans
 
 
 def wait_until_it_answers(port: int) -> None:

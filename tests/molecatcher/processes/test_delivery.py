@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from empty_store import empty_store
 from netns import needs_root
 from sqlalchemy import event
 from stored_events import make_event
 
-from db.store import Store, open_store
+from db.store import Store
 from db.values import EventFilter
 from molecatcher.processes.delivery import LONGEST_REST_S, MOST_EVENTS, Delivery
 from rules.sensor_status import SensorStatus
@@ -21,7 +22,7 @@ STATUS = SensorStatus(sensor_id="s", version="0", hostname="h", started_at_ns=1,
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "molecatcher.db", busy_timeout_ms=50) as opened:
+    with empty_store(tmp_path / "molecatcher.db", busy_timeout_ms=50) as opened:
         yield opened
 
 

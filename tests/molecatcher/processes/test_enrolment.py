@@ -1,5 +1,6 @@
 """What enrolment leaves on this host, before any API is asked."""
 
+import socket
 import stat
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def test_a_link_in_the_state_directory_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="cannot be written"):
         Enrolment(Settings(state=state, api=URL), authority)
     assert (others.read_text(), stat.S_IMODE(others.stat().st_mode)) == ("not ours", 0o644)
+
+
+def test_a_sensor_is_told_its_name_and_site(tmp_path: Path) -> None:
+    settings = Settings(state=tmp_path / "state", api="https://127.0.0.1:8484", sensor_name="gate 1", site="Berlin")
+    enrolment = Enrolment(settings, None)
+    assert enrolment.options().endswith(" --sensor-name 'gate 1' --site Berlin")
+    origin = settings.origin(enrolment.sensor_id)
+    assert (origin.sensor_id, origin.sensor_name, origin.site) == (enrolment.sensor_id, "gate 1", "Berlin")
+    assert Settings(state=tmp_path).origin("id").sensor_name == socket.gethostname()
+    with pytest.raises(ValueError, match="site"):
+        Settings(state=tmp_path, site="two\nlines")
 
 
 def test_systemd_replaces_nothing_in_the_command(tmp_path: Path) -> None:

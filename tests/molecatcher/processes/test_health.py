@@ -19,10 +19,12 @@ from db.values import Finding, FindingFilter
 from molecatcher.processes.sensor import Sensor
 from molecatcher.settings import Settings
 from rules.sensor_status import SensorState, SensorStatus
-from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
-from sensor.capture.packet_filter import EveryIpPacket
-from sensor.capture.plain import PlainTap
+from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
+from sensor.capture.plain import IS_COMPILED, PlainTap
+from sensor.capture.program_heads import ProgramHeads
 from sensor.capture.ring import RingTap
 from sensor.capture.tap import TapOpener
 from sensor.pipeline import Limits as PipelineLimits
@@ -153,8 +155,11 @@ def test_a_batch_that_is_given_up_is_lost_too(wire: Wire, open_sensor: OpenSenso
     assert (status.shed, status.kernel_drops, status.lost_last_minute) == (20, 0, 20)
 
 
-def test_the_pressure_on_the_kernels_map_is_said(wire: Wire, open_sensor: OpenSensor) -> None:
-    sensor = open_sensor(Engine("", "", FlowHeads(Limits(flows=64)), RingTap))
+@pytest.mark.parametrize("make_filter", [FlowHeads, *([ProgramHeads] if IS_COMPILED else [])])
+def test_the_pressure_on_the_filters_map_is_said(
+    wire: Wire, open_sensor: OpenSensor, make_filter: Callable[[Limits], PacketFilter]
+) -> None:
+    sensor = open_sensor(Engine("", "", make_filter(Limits(flows=64)), RingTap))
     ends = [("10.20.0.8", 50000 + number, "192.0.2.11", 443) for number in range(160)]
     wire.send(*(tcp(0, each, (1, 1, ACK), bytes(10)).data for each in ends))
     watch(sensor)
@@ -163,6 +168,7 @@ def test_the_pressure_on_the_kernels_map_is_said(wire: Wire, open_sensor: OpenSe
     assert (second.flow_map_opened, second.flow_map_turnover) == (160, 0)
     assert (first.flows, first.flow_table_flows, first.flow_table_size) == (160, 160, PipelineLimits().flows)
     assert {"flows", "half_open", "dns", "names", "windows", "watch"} <= set(first.evicted)
+    assert first.evicted.pop("flow_map") == (160 - 64) * (make_filter is ProgramHeads)
     assert set(first.evicted.values()) == {0}
 
 

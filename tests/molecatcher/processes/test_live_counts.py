@@ -63,12 +63,14 @@ def turn(sensor: Sensor, seconds: float) -> list[Event]:
     return sensor.store.events(EventFilter(), 10)
 
 
-@pytest.mark.parametrize("engine", ["flow-heads-ring", "ring"])
+@pytest.mark.parametrize("engine", ["flow-heads-ring", "flow-heads", "ring", "af-packet"])
 def test_a_bulk_tunnel_grows_while_it_lives(
     wire: Wire, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if engine == "ring":
+    if engine in {"ring", "af-packet"}:
         monkeypatch.setattr("sensor.capture.engine.FlowHeads", unavailable)
+    if engine in {"flow-heads", "af-packet"}:
+        monkeypatch.setattr("sensor.capture.engine.PACKET_RX_RING", 250)
     settings = Settings(state=tmp_path, interface=("eth0",), policy=None, window_s=0.5, update_s=0.6)
     sensor = Sensor(settings)
     assert sensor.source.engine == engine

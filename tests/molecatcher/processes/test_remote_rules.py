@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,14 +11,15 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from empty_store import empty_store
 from free_ports import free_port
-from installation import Installation, add_token, wait_until
+from installation import Installation, add_token
+from servers import in_background, running
 
 from api.access.config import AccessConfig
 from api.app import create_app
 from api.context import ApiContext, CatalogueUpdate
-from api.server import ApiServer, bind, parse_listen
-from db.store import open_store
+from api.serving.server import ApiServer, bind, parse_listen
 from db.values import TokenScope
 from db.workflow_values import ExceptionStatus, StoredSanction
 from molecatcher.catalogue.bundles import pack
@@ -39,21 +39,15 @@ FILE = '[[sanctioned]]\ndomain = "file.example"\nservice = "ngrok"\nowner = "o"\
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    with open_store(tmp_path / "central.db") as store:
+    with empty_store(tmp_path / "central.db") as store:
         yield Installation(store, tmp_path / "central.db")
 
 
 @contextmanager
 def serving(context: ApiContext, port: int) -> Iterator[None]:
     server = ApiServer(create_app(context, AccessConfig(require=True)), bind(parse_listen(f"127.0.0.1:{port}")))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_until(lambda: server.is_started)
+    with running(server):
         yield
-    finally:
-        server.stop()
-        thread.join(10)
 
 
 def client_of(installation: Installation, folder: Path, port: int) -> ApiClient:
@@ -190,8 +184,7 @@ class _ThroughProxy(BaseHTTPRequestHandler):
 
 
 def test_rules_come_through_a_proxy_that_packs_them(tmp_path: Path) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _ThroughProxy) as server:
-        threading.Thread(target=server.serve_forever).start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _ThroughProxy)
+    with in_background(server):
         rules = follow(ApiClient(f"http://127.0.0.1:{server.server_port}", "token"), tmp_path)
-        server.shutdown()
     assert (rules.error, bool(rules.revision)) == ("", True)

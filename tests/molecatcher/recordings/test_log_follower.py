@@ -98,6 +98,6 @@ def test_a_stream_is_read_to_its_end(pack: type[bytes]) -> None:
     longest = b"y" * MAX_LINE_OCTETS
     octets = b"one\r\n" + b"x" * (MAX_LINE_OCTETS * 2) + b"\n\n" + longest + b"\n" + longest + b"y\ntwo"
     too_long: list[None] = []
-    lines = read_whole(io.BufferedReader(io.BytesIO(pack(octets))), lambda: too_long.append(None))  # type: ignore[arg-type]
+    lines = read_whole(io.BufferedReader(io.BytesIO(pack(octets))), lambda: too_long.append(None))
     assert list(lines) == [b"one", b"", longest, b"two"]
     assert len(too_long) == 2

@@ -66,7 +66,7 @@ def test_a_process_that_ended_is_not_named_nor_who_has_its_number() -> None:
         assert table.find(wanted)
     assert table.find(wanted) is None
     with socket.socket() as held:  # the number of the holder is now somebody else's: ours
-        table._holders[wanted.inode] = os.getpid()
+        table._holders[wanted.inode] = os.getpid(), str(held.fileno())
         assert table.find(wanted) is None
         assert table.find(Socket(os.fstat(held.fileno()).st_ino, os.getuid())).pid == os.getpid()  # type: ignore[union-attr]
     assert pid != os.getpid()
@@ -183,9 +183,25 @@ def test_what_a_search_saw_and_who_was_found_last_is_looked_at_first(monkeypatch
 
 def test_what_is_remembered_is_bounded() -> None:
     table = ProcessTable()
-    table._remember(range(10_000), 1)
+    table._remember(dict.fromkeys(range(10_000), "3"), 1)
     assert len(table._holders) == MAX_HOLDERS
     for pid in range(10):
-        table._note(pid, pid)
+        table._note(pid)
     assert list(table._recent) == [6, 7, 8, 9]
-    assert table._holders[9] == 9
+
+
+def test_a_search_goes_on_where_the_last_one_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes whose sockets were seen within a second are looked at last."""
+    for pid in range(1, 7):
+        (tmp_path / str(pid) / "fd").mkdir(parents=True)
+        (tmp_path / str(pid) / "fd" / "3").symlink_to(f"socket:[{pid}]")
+        (tmp_path / str(pid) / "exe").symlink_to("/usr/bin/x")
+        for name in ("comm", "cmdline", "cgroup"):
+            (tmp_path / str(pid) / name).write_text("x")
+    table = ProcessTable(str(tmp_path))
+    read: list[object] = []
+    listed = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: read.append(path) or listed(path))  # type: ignore[func-returns-value]
+    found = [table.find(Socket(inode, os.getuid())) for inode in (3, 1, 5)]
+    assert [process.pid for process in found if process is not None] == [3, 1, 5]
+    assert len([path for path in read if path != str(tmp_path)]) == 4 + 1 + 2  # 6 to 3; 3, which was found; 2 and 1

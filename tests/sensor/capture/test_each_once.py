@@ -16,11 +16,13 @@ from netns import Host, Network, needs_root
 from rules.observation import Kind, Observation
 from sensor.capture.engine import choose_engine
 from sensor.capture.flow_counts import count_key
-from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.namespaces import Namespaces
 from sensor.capture.packet_filter import EveryIpPacket
-from sensor.capture.plain import PlainTap
+from sensor.capture.plain import IS_COMPILED, PlainTap
+from sensor.capture.program_heads import ProgramHeads
 from sensor.capture.ring import RingTap
 from sensor.pipeline import Pipeline
 
@@ -117,6 +119,13 @@ def flow_heads() -> Engine:
     return choose_engine(Limits(flows=256))
 
 
+def program_heads() -> Engine:
+    return Engine("ring", "", ProgramHeads(Limits(flows=256)), RingTap)
+
+
+ENGINES = [every_packet, flow_heads, *([program_heads] if IS_COMPILED else [])]
+
+
 def assert_seen_once(source: LiveSource, interface: str) -> None:
     """That the look-up and the flow came once, from `interface`, with the client's own address."""
     pipeline, found = observed(source)
@@ -129,7 +138,7 @@ def assert_seen_once(source: LiveSource, interface: str) -> None:
     assert source.counters().copies > 0
 
 
-@pytest.mark.parametrize("engine", [every_packet, flow_heads])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("rules", ["", MASQUERADE])
 def test_both_sides_of_a_gateway_show_a_flow_once(engine: Callable[[], Engine], rules: str) -> None:
     with gateway_between() as (client, gateway, server), gateway.inside():
@@ -190,7 +199,7 @@ def test_with_asymmetric_routes_both_directions_make_one_flow() -> None:
     assert pipeline.counters.flows == 1
 
 
-@pytest.mark.parametrize("engine", [every_packet, flow_heads])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_bridge_and_its_port_show_a_flow_once(engine: Callable[[], Engine]) -> None:
     with gateway_between() as (client, gateway, server):
         gateway.ip("link add br0 type bridge")

@@ -12,18 +12,23 @@ from netns import needs_root
 from structlog.testing import capture_logs
 
 from sensor.capture import bpf_loader
+from sensor.capture.classic import HEAD_SNAP_OCTETS
 from sensor.capture.engine import choose_engine, open_source
 from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.heads import IS_COMPILED
 from sensor.capture.limits import Limits
 from sensor.capture.live import LiveSource
 from sensor.capture.packet_filter import EveryIpPacket
 from sensor.capture.plain import PlainTap
+from sensor.capture.program_heads import ProgramHeads
 from sensor.capture.ring import BLOCK_OCTETS, BLOCKS, RingTap, ring_sizes
 from sensor.errors import BpfUnavailable, CaptureError
 
 pytestmark = needs_root
 
 SMALL = Limits(flows=64)
+CUT_IN_THE_PROGRAM = "every IP packet is taken and flow heads are cut in the program"
+needs_compiler = pytest.mark.skipif(not IS_COMPILED, reason="there was no compiler at install")
 USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
 SHOW = """
 import structlog, sys
@@ -53,22 +58,43 @@ def test_two_capabilities_are_enough() -> None:
     assert as_user("net_raw", "bpf") == "flow-heads-ring|lo|flow heads are cut in the kernel"
 
 
-def test_without_bpf_rights_every_packet_is_read() -> None:
+@needs_compiler
+def test_without_bpf_rights_heads_are_cut_in_the_program() -> None:
     engine, interfaces, reason = as_user("net_raw").split("|")
     assert (engine, interfaces) == ("ring", "lo")
-    assert "this process may not load BPF programs (CAP_BPF)" in reason
+    assert reason == f"{CUT_IN_THE_PROGRAM}, since this process may not load BPF programs (CAP_BPF)"
 
 
 def test_without_any_right_one_sentence_says_what_to_do() -> None:
     assert "live capture needs CAP_NET_RAW" in as_user()
 
 
-def test_without_libbpf_every_packet_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+@needs_compiler
+def test_without_libbpf_heads_are_cut_in_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bpf_loader, "LIBBPF", "libbpf.so.99")
     engine = choose_engine()
     assert engine.name == "ring"
     assert "libbpf.so.99 is not installed" in engine.reason
-    assert isinstance(engine.packet_filter, EveryIpPacket)
+    assert isinstance(engine.packet_filter, ProgramHeads)
+
+
+def test_without_libbpf_and_compiler_every_packet_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpf_loader, "LIBBPF", "libbpf.so.99")
+    monkeypatch.setattr("sensor.capture.engine.IS_COMPILED", False)
+    engine = choose_engine()
+    assert (engine.name, engine.packet_filter) == ("ring", EveryIpPacket(HEAD_SNAP_OCTETS))
+    assert "every IP packet is read in Python (there was no C compiler at install)" in engine.reason
+
+
+def test_the_ring_is_larger_where_the_kernel_cuts_nothing_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {}
+    for library in (bpf_loader.LIBBPF, "libbpf.so.99"):
+        monkeypatch.setattr(bpf_loader, "LIBBPF", library)
+        with open_source(["lo"], SMALL) as source:
+            (tap,) = source._taps.values()
+            assert isinstance(tap, RingTap)
+            sizes[source.engine] = len(tap._ring) >> 20
+    assert sizes == {"flow-heads-ring": 8, "ring": 32}
 
 
 def test_without_a_ring_packets_are_received(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,12 +104,14 @@ def test_without_a_ring_packets_are_received(monkeypatch: pytest.MonkeyPatch) ->
         assert "without a ring: Protocol not available" in source.engine_reason
 
 
+@needs_compiler
 def test_without_either_packets_are_received(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sensor.capture.engine.PACKET_RX_RING", 250)
     monkeypatch.setattr(bpf_loader, "LIBBPF", "libbpf.so.99")
-    engine = choose_engine()
-    assert engine.name == "af-packet"
-    assert engine.packet_filter == EveryIpPacket()
+    with LiveSource(("lo",), choose_engine(SMALL)) as source:
+        assert (source.engine, source.way.open_tap) == ("af-packet", PlainTap)
+        assert CUT_IN_THE_PROGRAM in source.engine_reason
+        assert source.counters().flows_places == SMALL.flows
 
 
 def test_the_choice_is_logged() -> None:

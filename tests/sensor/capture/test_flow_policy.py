@@ -1,7 +1,7 @@
 """One policy three times: in the kernel, over a file and in Python, on random sequences of packets."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 import pytest
@@ -10,11 +10,14 @@ from head_policy import HeadPolicy
 from hypothesis import given
 from hypothesis import strategies as st
 from kernel_run import KernelRun
+from msgspec.structs import replace
 from netns import needs_root
 
 from sensor.capture import heads
+from sensor.capture.flow_table import make_table
 from sensor.capture.limits import Limits
-from sensor.packet import Packet
+from sensor.capture.ring import take
+from sensor.packet import LinkType, Packet
 
 Ends = tuple[str, int, str, int]
 LIMITS = Limits(flows=4096, tcp_passed_octets=5600)  # which four segments of 1400 reach
@@ -80,7 +83,7 @@ def fragment(chance: Random, ends: Ends) -> bytes:
     return whole[:20] + struct.pack(">H", more << 13 | offset >> 3) + whole[22:]
 
 
-def any_frame(chance: Random, flows: list[Ends], kinds: list[Callable[[Random, Ends], bytes]]) -> bytes:
+def any_frame(chance: Random, flows: list[Ends], kinds: Sequence[Callable[[Random, Ends], bytes]]) -> bytes:
     data = chance.choice(kinds)(chance, chance.choice(flows))
     if data[12:14] == b"\x86\xdd":
         data = with_extensions(data, chance.choices(EXTENSIONS, k=chance.choice((0, 0, 0, 1, 2, 8, 9))))
@@ -132,11 +135,25 @@ def damaged(data: bytes, at: int, value: int) -> bytes:
 def over_a_file(rows: list[Packet]) -> list[Packet]:
     records = [struct.pack("<IIII", *divmod(row.ts_ns, S), len(row.data), row.wire_octets) + row.data for row in rows]
     content = b"".join(records)
-    table, at, is_back = heads.make_table(LIMITS), 0, True
+    table, at, is_back = make_table(LIMITS), 0, True
     found: list[Packet] = []
     while is_back:  # the clock went back: the walk goes on when it is called again
-        window = (at, len(content), found, [])
-        at, *_, is_back = heads.walk(table, content, *window, Packet, len(rows), len(rows), 16, 1, False)
+        bounds = len(rows), len(rows), 16, 1, False
+        at, *_, is_back = heads.walk(table, content, at, len(content), found, [], Packet, *bounds)
+    return found
+
+
+def in_a_ring(rows: list[Packet], link_type: LinkType) -> list[Packet]:
+    records = [
+        struct.pack("@6IH", 28 + len(row.data), *divmod(row.ts_ns, S), len(row.data), row.wire_octets, 0, 28)[:26]
+        + bytes(2)
+        + row.data
+        for row in rows
+    ]
+    found: list[Packet] = []
+    content = b"".join(records)
+    at, taken = take(content, 0, len(rows), len(rows), found, Packet, link_type, "eth0", make_table(LIMITS), 7, [])
+    assert (at, taken) == (len(content), len(rows))
     return found
 
 
@@ -159,6 +176,16 @@ def test_over_a_file_the_policy_is_that_in_python(seed: int) -> None:
     for pauses_ns in ([0], PAUSES_NS):
         rows = sequence(seed, pauses_ns)
         assert over_a_file(rows) == heads_of(rows, in_python(rows))
+
+
+@pytest.mark.skipif(not heads.IS_COMPILED, reason="there was no compiler at install")
+@given(st.integers(0, 2**32))
+def test_over_a_ring_the_policy_is_that_in_python(seed: int) -> None:
+    for pauses_ns in ([0], PAUSES_NS):
+        rows = sequence(seed, pauses_ns)
+        found = in_a_ring(rows, LinkType.ETHERNET)
+        assert {row.interface for row in found} <= {"eth0"}
+        assert [replace(row, interface="") for row in found] == heads_of(rows, in_python(rows))
 
 
 @needs_root

@@ -7,7 +7,8 @@ from floods import Clock
 from netns import needs_root
 
 from rules.observation import Evidence
-from sensor.capture.flow_heads import FlowHeads, Limits
+from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
 from sensor.capture.ring import RingTap
 from sensor.packet import Packet

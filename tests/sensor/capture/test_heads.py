@@ -24,6 +24,7 @@ from rules.policy import Policy
 from rules.ruleset import Ruleset
 from sensor.capture import heads
 from sensor.capture.file import open_capture
+from sensor.capture.flow_table import CountRow, make_table
 from sensor.capture.limits import Limits
 from sensor.decode import Datagram, Segment, decode, read_plain
 from sensor.packet import LinkType, Packet
@@ -33,7 +34,6 @@ pytestmark = pytest.mark.skipif(not heads.IS_COMPILED, reason="there was no comp
 WEB = (CLIENT, 40000, SERVER, 443)
 BACK = (SERVER, 443, CLIENT, 40000)
 HELLO = records(hello_message(server_name(b"connect.ngrok-agent.com")))
-Count = tuple[int, bytes, int, int, int, int]
 if heads.IS_COMPILED:
     from sensor.capture._heads import take
     from sensor.capture._heads import walk as walk_records
@@ -68,7 +68,9 @@ int main(int count, char **arguments) {
         int passes = 0;
         while (octets >= 24 && passes >= 0) {
             w.is_back = 0;
-            passes = step((struct table *)table, slots_of(room), file, &w, &frame, &ts);
+            passes = step((struct table *)table, slots_of(table, room), file, &w, &frame, &ts);
+            if (passes >= 0)
+                read_link(&frame, LINKTYPE_RAW, &(struct packet){0});
             if (passes >= 0)
                 plain += read_frame(&frame, &carried) && carried.captured <= frame.captured;
             heads += passes > 0;
@@ -89,7 +91,7 @@ def capture(packets: list[Packet]) -> bytes:
 
 
 def walk(packets: list[Packet], flows: int = 1024) -> list[Packet]:
-    content, table, at, is_back = capture(packets), heads.make_table(Limits(flows=flows)), 24, True
+    content, table, at, is_back = capture(packets), make_table(Limits(flows=flows)), 24, True
     rows: list[Packet] = []
     while is_back:
         at, _, _, _, is_back = take_records(table, content, (at, len(content)), rows, [])
@@ -101,7 +103,7 @@ def take_records(
     content: bytes,
     window: tuple[int, int],
     rows: list[Packet],
-    counts: list[Count],
+    counts: list[CountRow],
     *,
     header: int = 16,
 ) -> tuple[int, int, int, bool, bool]:
@@ -241,7 +243,7 @@ def test_a_full_table_loses_nothing() -> None:
 def test_a_window_outside_the_buffer_is_refused() -> None:
     for at, end, header in ((0, 9, 16), (-1, 4, 16), (5, 4, 16), (0, 8, 8)):
         with pytest.raises(ValueError, match="window"):
-            take_records(heads.make_table(Limits(flows=8)), bytes(8), (at, end), [], [], header=header)
+            take_records(make_table(Limits(flows=8)), bytes(8), (at, end), [], [], header=header)
     with pytest.raises(ValueError, match="table"):
         take_records(bytearray(64), bytes(8), (0, 8), [], [])
 
@@ -318,7 +320,7 @@ def test_nothing_is_read_out_of_bounds(tmp_path: Path) -> None:
     if built.returncode and "libasan" in built.stderr:
         pytest.skip("this gcc has no sanitizers")
     assert not built.returncode, built.stderr
-    table.write_bytes(heads.make_table(Limits(flows=1024)))
+    table.write_bytes(make_table(Limits(flows=1024)))
     chance = random.Random(5)
     files, counts = [], []
     for number in range(400):
@@ -391,9 +393,9 @@ def test_another_capture_behind_is_counted_apart(tmp_path: Path, monkeypatch: py
 def test_what_was_counted_of_a_flow_that_loses_its_place_is_handed_out() -> None:
     flows = [tunnel(S, 1000, 20, ends=False)]
     others = [tcp(30 * S, (CLIENT, port, SERVER, 80), (1, 1, ACK), bytes(10)) for port in range(2000, 2032)]
-    content, table = capture(flows[0] + others), heads.make_table(Limits(flows=8))
-    counts: list[Count] = []
+    content, table = capture(flows[0] + others), make_table(Limits(flows=8))
+    counts: list[CountRow] = []
     take_records(table, content, (24, len(content)), [], counts)
     passing = sum(row in flows[0] for row in walk(flows[0]))
-    assert sum(row[4] for row in counts) == len(flows[0]) - passing
-    assert take(table, counts[0][1]) is None
+    assert sum(row[5] + row[6] for row in counts) == len(flows[0]) - passing
+    assert take(table, counts[0][2]) == []

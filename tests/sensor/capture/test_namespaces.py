@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,10 @@ def receive(source: LiveSource, *interfaces: str) -> set[str]:
     return seen
 
 
+def shows_only(source: LiveSource, name: str) -> bool:
+    return source.read(0) is not None and source.interfaces == (name,)
+
+
 def until(condition: Callable[[], object]) -> None:
     end = time.monotonic() + 5
     while not condition():
@@ -138,7 +143,7 @@ def test_interfaces_inside_come_go_and_change_their_names(hosts: tuple[Host, Hos
     with open_source([eth0, wan0], SMALL, namespaces) as source:
         other = join(network, one)
         for name, command in ((eth0, "link set eth0 name wan0"), (wan0, "link delete wan0")):
-            until(lambda name=name: source.read(0) is not None and source.interfaces == (name,))
+            until(partial(shows_only, source, name))
             other.call(send_frames, "one", (new_frame(),))
             assert name in receive(source, name)
             one.ip(command)

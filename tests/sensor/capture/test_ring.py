@@ -17,7 +17,7 @@ from netns import needs_root
 from sensor.capture.flow_heads import FlowHeads
 from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
-from sensor.capture.packet_filter import EveryIpPacket
+from sensor.capture.packet_filter import NOTHING_CUT, EveryIpPacket
 from sensor.capture.plain import PlainTap
 from sensor.capture.ring import BLOCK_OCTETS, RingTap, open_ring, take, take_in_python
 from sensor.packet import Packet
@@ -55,11 +55,13 @@ def test_nothing_that_matters_is_lost_at_full_speed_and_bulk_does_not_pass() -> 
 
 
 @pytest.mark.parametrize("way", [take, take_in_python], ids=["compiled", "python"])
-def test_a_packet_is_what_the_kernel_says_of_it_and_none_lies_outside_the_ring(way: Callable[..., int]) -> None:
+def test_a_packet_is_what_the_kernel_says_of_it_and_none_lies_outside_the_ring(
+    way: Callable[..., tuple[int, int]],
+) -> None:
     frames = [bytes([number]) * (number * 50) for number in range(4)]
     ring = block(frames)
     packets: list[Packet] = []
-    assert way(ring, 256, 2, packets, Packet, 1, "eth0") == 3 * 256
+    assert way(ring, 256, 3, 2, packets, Packet, 1, "eth0", *NOTHING_CUT) == (3 * 256, 2)
     assert packets == [
         Packet(7_000_000_001, 1, frames[1], 1500, "eth0"),
         Packet(7_000_000_002, 1, frames[2], 1500, "eth0"),
@@ -67,10 +69,10 @@ def test_a_packet_is_what_the_kernel_says_of_it_and_none_lies_outside_the_ring(w
     last = 3 * 256
     for cut in range(last, last + FRAME_AT + len(frames[3])):
         with pytest.raises(ValueError, match="outside the ring"):
-            way(ring[:cut], last, 1, packets, Packet, 1, "eth0")
+            way(ring[:cut], last, 1, 1, packets, Packet, 1, "eth0", *NOTHING_CUT)
     for at in (-1, len(ring) + 1):
         with pytest.raises(ValueError, match="outside the ring"):
-            way(ring, at, 1, packets, Packet, 1, "eth0")
+            way(ring, at, 1, 1, packets, Packet, 1, "eth0", *NOTHING_CUT)
     assert len(packets) == 2
 
 
@@ -133,6 +135,7 @@ def test_a_flow_that_two_interfaces_show_is_taken_from_the_first(wire: Wire) -> 
         counters = source.counters()
         assert counters.flows_opened == 1
         assert counters.copies == 4
+        assert isinstance(source.way.packet_filter, FlowHeads)
         (count,) = dict(source.way.packet_filter.flow_counts).values()
         assert sum(count.packets) == 2
 

@@ -1,25 +1,31 @@
 """Live and offline say the same of the same packets: every recorded agent is sent over a cable and captured."""
 
-from collections.abc import Iterator
-from functools import lru_cache
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 
 import pytest
-from cable import Wire, drain, open_wire
-from frames import read_packets
+from cable import Wire, drain_counted, open_wire
+from frames import S, read_packets
 from netns import needs_root
 from observations import NOW_NS
 from recordings import CAPTURES, recording_names
 
 from rules.catalogue import load_catalogue
-from rules.event import make_event, to_document
+from rules.event import Origin, make_event, to_document
 from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from sensor.capture.flow_heads import FlowHeads
 from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource
-from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
-from sensor.capture.ring import RingTap
+from sensor.capture.packet_filter import NOTHING_CUT, EveryIpPacket, PacketFilter
+from sensor.capture.plain import IS_COMPILED, PlainTap
+from sensor.capture.program_heads import ProgramHeads
+from sensor.capture.ring import RingTap, take
+from sensor.capture.tap import TapOpener
 from sensor.detect import Detector
+from sensor.detection import Detection
+from sensor.flow import Count
 from sensor.packet import LinkType, Packet
 from sensor.pipeline import Pipeline
 from sensor.watch import Watch
@@ -28,6 +34,14 @@ pytestmark = needs_root
 
 POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
 Document = dict[str, object]
+LIMITS = Limits(flows=4096)
+ENGINES: dict[str, tuple[Callable[[], PacketFilter], TapOpener]] = {
+    "flow-heads-ring": (partial(FlowHeads, LIMITS), RingTap),
+    "flow-heads": (partial(FlowHeads, LIMITS), PlainTap),
+    "ring": (partial(ProgramHeads, LIMITS), RingTap),
+    "af-packet": (partial(ProgramHeads, LIMITS), PlainTap),
+    "every-packet": (EveryIpPacket, RingTap),
+}
 BEATS = ("ngrok-idle", "ngrok2-idle")
 TAGS = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
 STRIPPED = (b"\x81\x00", b"\x88\xa8")  # the kernel takes these off
@@ -49,15 +63,17 @@ def recorded(name: str) -> list[Packet]:
     return [row for row in read_packets(str(CAPTURES / f"{name}.pcap")) if row.link_type == LinkType.ETHERNET]
 
 
-def captured(wire: Wire, packets: list[Packet], packet_filter: PacketFilter) -> tuple[list[Packet], list[Document]]:
+def captured(
+    wire: Wire, packets: list[Packet], packet_filter: PacketFilter, open_tap: TapOpener
+) -> tuple[list[Packet], list[Document]]:
     """What arrives of `packets`, with the time at which it was recorded, and what is detected in it."""
-    with LiveSource(("eth0",), Engine("test", "", packet_filter, RingTap)) as source:
+    with LiveSource(("eth0",), Engine("test", "", packet_filter, open_tap)) as source:
         wire.send(*(row.data for row in packets))
-        arrived = drain(source)
+        arrived, counts = drain_counted(source)
         assert source.counters().kernel_drops == 0
         sent = iter(packets)
         arrived = [at_its_time(row, sent) for row in arrived]
-        return arrived, detections(arrived, Watch(source.count_apart))
+        return arrived, detections(arrived, Watch(source.count_apart), counts)
 
 
 def at_its_time(arrived: Packet, sent: Iterator[Packet]) -> Packet:
@@ -75,28 +91,63 @@ def without_outer_tag(packet: Packet) -> Packet:
     return Packet(packet.ts_ns, packet.link_type, packet.data, wire_octets)
 
 
-def detections(packets: list[Packet], watch: Watch) -> list[Document]:
+def detections(packets: list[Packet], watch: Watch, counts: Sequence[tuple[int, Count]] = ()) -> list[Document]:
     """The last detection of each flow and transaction, with all that it carried."""
     detector = Detector(Pipeline(), ruleset, watch)
-    found = [*detector.feed(packets), *detector.flush()]
+    return documents([*detector.feed_counted(packets, counts), *detector.flush()], watch)
+
+
+def documents(found: list[Detection], watch: Watch) -> list[Document]:
+    """The last of `found` of each flow and transaction, as documents."""
     for _ in range(2):  # what the kernel counted now, of flows recorded long ago, is believed on second sight
         found = [watch.latest(row) for row in found]
     last = {row.observation.key: row for row in found}
-    events = (make_event(row.observation, row.verdict, "", "") for row in last.values())
+    events = (make_event(row.observation, row.verdict, "", Origin("")) for row in last.values())
     rows = (to_document(event, with_aggregates=False) for event in events)
     return sorted(({key: row[key] for key in row.keys() - {"duration_ms"}} for row in rows), key=repr)
 
 
 @pytest.mark.parametrize("name", recording_names())
-@pytest.mark.parametrize("engine", ["flow-heads", "every-packet"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_live_and_offline_agree(wire: Wire, name: str, engine: str) -> None:
+    make_filter, open_tap = ENGINES[engine]
     packets = recorded(name)
     if not packets:
         pytest.skip("not an Ethernet capture")
-    if name in BEATS and engine == "flow-heads":
-        pytest.skip("the kernel counts when packets pass, and here they pass at once: tests/test_live_ingress.py")
-    packet_filter = FlowHeads(Limits(flows=4096)) if engine == "flow-heads" else EveryIpPacket(16_384)
-    arrived, found = captured(wire, packets, packet_filter)
+    if name in BEATS and make_filter is not EveryIpPacket:
+        pytest.skip("what is cut off is counted when it comes, and here all comes at once: tests/test_live_ingress.py")
+    arrived, found = captured(wire, packets, make_filter(), open_tap)
     assert found == detections([without_outer_tag(row) for row in packets], Watch())
-    if engine == "flow-heads":
-        assert len(arrived) <= len(packets)
+    assert len(arrived) <= len(packets)
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="there was no compiler at install")
+@pytest.mark.parametrize("name", BEATS)
+def test_how_an_idle_agent_beats_is_told_from_what_the_program_counts(name: str) -> None:
+    packets = recorded(name)
+    cut_off = ProgramHeads(LIMITS)
+    passed, all_found = as_time_passes(packets, cut_off)
+    assert all_found == as_time_passes(packets, None)[1]
+    assert passed < len(packets)
+    assert any("heartbeat" in repr(row["reasons"]) for row in all_found)
+
+
+def as_time_passes(packets: list[Packet], heads: ProgramHeads | None) -> tuple[int, list[Document]]:
+    """How many of `packets` pass, each read when it comes, and what is detected by then."""
+    watch = Watch(partial(heads.count_apart, shows=lambda _socket, _key: True) if heads else None)
+    detector = Detector(Pipeline(), ruleset, watch)
+    cut_off = heads.cut_off() if heads else NOTHING_CUT
+    found: list[Detection] = []
+    passed = 0
+    for row in packets:
+        batch: list[Packet] = []
+        take(in_a_ring(row), 0, 1, 1, batch, Packet, LinkType.ETHERNET, "", *cut_off)
+        found += detector.feed(batch) + detector.advance(row.ts_ns)
+        passed += len(batch)
+    return passed, documents(found + detector.flush(), watch)
+
+
+def in_a_ring(packet: Packet) -> bytes:
+    """The packet behind its struct tpacket3_hdr."""
+    lengths = (len(packet.data), packet.wire_octets)
+    return struct.pack("@6IH2x", 28 + lengths[0], *divmod(packet.ts_ns, S), *lengths, 0, 28) + packet.data

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Literal
 
 import pytest
 from frames import ACK, dns_query, frame, tcp, udp
@@ -60,7 +61,7 @@ def there_and_back(src: str, sport: int, dst: str, dport: int) -> tuple[bytes, b
     return udp(0, (src, sport, dst, dport), payload).data, udp(0, (dst, dport, src, sport), payload).data
 
 
-def family(address: str) -> int:
+def family(address: str) -> Literal[4, 6]:
     return 6 if ":" in address else 4
 
 

@@ -29,7 +29,7 @@ CHAIN = [
 
 def answer(qname: str, records: list[str], qtype: str = "A", rcode: int = 0) -> bytes:
     message = dns.message.make_response(dns.message.make_query(qname, qtype), recursion_available=True)
-    message.set_rcode(rcode)
+    message.set_rcode(dns.rcode.Rcode(rcode))
     for record in records:
         owner, ttl, rdclass, kind, rdata = record.split(" ", 4)
         message.answer.append(dns.rrset.from_text(owner, int(ttl), rdclass, kind, rdata))
@@ -83,7 +83,7 @@ def test_a_query_gives_its_question() -> None:
     message = parse_message(QUERY)
     assert (message.id, message.is_response, message.opcode) == (0x30E5, False, 0)
     assert (message.qname, message.qtype) == ("connect.ngrok-agent.com", 1)
-    assert message.cnames == message.addresses == ()
+    assert (message.cnames, message.addresses) == ((), ())
 
 
 def test_names_are_lower_case_without_the_trailing_dot() -> None:

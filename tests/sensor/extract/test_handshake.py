@@ -78,6 +78,16 @@ def test_an_answer_counts_only_with_what_it_answers(first: bytes, answer: bytes,
     assert read(answer, bytes(byte ^ 0xFF for byte in begun.token)) is None
 
 
+def test_an_initiation_with_reserved_octets_is_told_by_its_answer_alone() -> None:
+    begun = read(b"\x01abc" + INITIATION[4:])
+    assert begun == Handshake("", INITIATION[4:8])
+    assert read(b"\x02abc" + KEYS[:4] + INITIATION[4:8] + KEYS[:80], begun.token) == Handshake("wireguard-handshake")
+
+
+def test_an_index_of_zeros_is_answered_by_nothing() -> None:
+    assert read(bytes([2]) + bytes(91), bytes(4)) is None
+
+
 KCP = struct.pack("<IBBHIIII", 1, 81, 0, 128, 5000, 0, 0, 124) + KEYS[:124]
 RAKNET_PING = b"\x01" + bytes(8) + bytes.fromhex("00ffff00fefefefefdfdfdfd12345678") + KEYS[:8]
 WEBRTC_STUN = STUN.replace(b"tailnode", b"libjingl")
@@ -96,7 +106,6 @@ BITTORRENT = b"\x41\x00" + KEYS[:18]
         *(KCP, RAKNET_PING, WEBRTC_STUN, DTLS, NTP, RTP, SIP, L2TP, TFTP, BITTORRENT),
         INITIATION[:-1],
         INITIATION + b"\0",
-        b"\x01\0\0\x01" + INITIATION[4:],
         b"\x04\0\0\0" + INITIATION[4:],  # data, not a handshake
         RESET + b"\0",
         RESET[:-1] + b"\x01",

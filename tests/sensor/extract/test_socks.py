@@ -52,8 +52,6 @@ def test_every_truncation_needs_more(stream: bytes) -> None:
         b"\x04\x01\x01\xbb\xc0\0\x02\x01\x01",
         b"\x04\x01\x01\xbb\0\0\0\x01\0\0",
         b"\x05\0",
-        b"\x05\x01\x90",
-        b"\x05\x02\0\0",
         b"\x05\x01\0\x07",
         b"\x05\x01\0\x01\x04user",
         b"\x05\x01\0\x05\x07\0",

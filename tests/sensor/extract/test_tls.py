@@ -1,3 +1,5 @@
+from typing import TYPE_CHECKING
+
 import pytest
 from hellos import extension, hello_message, records, server_name, truncations, vector
 from hypothesis import given
@@ -6,6 +8,9 @@ from recordings import Recording
 
 from sensor.errors import MalformedTls, NeedMoreData
 from sensor.extract.tls import parse_client_hello, read_client_hello
+
+if TYPE_CHECKING:
+    from rules.observation import ClientHello
 
 ALPN = extension(16, vector(2, vector(1, b"h2") + vector(1, b"http/1.1")))
 VERSIONS = extension(43, vector(1, b"\x0a\x0a\x03\x04\x03\x03"))
@@ -75,7 +80,7 @@ def test_every_truncation_needs_more(large_hello: bytes) -> None:
 
 def test_a_final_beginning_gives_the_name_once_it_is_there() -> None:
     stream = records(MESSAGE)
-    answers = []
+    answers: list[ClientHello | None] = []
     for beginning in truncations(stream):
         try:
             answers.append(read_client_hello(beginning, is_final=True))
@@ -89,13 +94,34 @@ def test_a_final_beginning_gives_the_name_once_it_is_there() -> None:
     assert answers[-1].alpn == ("h2", "http/1.1")
 
 
+WARNING = b"\x15\x03\x01\x00\x02\x01\x5a"
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        WARNING * 16 + records(MESSAGE),
+        records(MESSAGE[:60]) + WARNING + records(MESSAGE[60:]),
+        records(MESSAGE[:60]) + b"\x16\x03\x01\x00\x00" + records(MESSAGE[60:]),
+        b"\x16\x03\x01\x00\x00" + records(MESSAGE),
+        b"\x16\x0f\xff" + records(MESSAGE)[3:],
+    ],
+)
+def test_what_servers_pass_over_is_passed_over(stream: bytes) -> None:
+    """Seen of OpenSSL 3.0 (empty records) and of crypto/tls of Go (warnings, versions)."""
+    assert read_client_hello(stream) == read_client_hello(records(MESSAGE))
+    for beginning in truncations(stream):
+        with pytest.raises(NeedMoreData):
+            read_client_hello(beginning)
+
+
 @pytest.mark.parametrize(
     "stream",
     [
         b"GET / HTTP/1.1\r\n",
-        b"\x16\x03\x09\x00\x10",
-        b"\x16\x02\x01\x00\x10",
-        b"\x16\x03\x01\x00\x00",
+        b"\x16\x10\x01\x00\x10",
+        b"\x15\x03\x01\x00\x01",
+        b"\x15\x03\x01\x00\x02\x02",  # fatal
         b"\x16\x03\x01\x41\x00",
         records(b"\x02" + MESSAGE[1:]),
         records(b"\x01\x10\x00\x00" + MESSAGE[4:]),

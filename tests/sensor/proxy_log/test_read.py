@@ -6,7 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from rules.observation import Refusal
 from sensor.errors import MalformedLogLine
+from sensor.proxy_log.observe import observe
 from sensor.proxy_log.read import read_line
 from sensor.proxy_log.record import UNKNOWN_ADDRESS, ProxyRecord
 
@@ -128,6 +130,7 @@ def test_a_zone_is_heeded() -> None:
 def test_what_became_of_it(line: bytes, denied: bool, established: bool) -> None:
     record = read_line(line)
     assert (record.is_denied, record.is_established) == (denied, established)
+    assert observe(record, 1, "access.log").refusal is (Refusal.PROXY if denied else None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What callers send, with its bounds: parameters, bodies, forms, and where a page of rows begins."""

@@ -1,0 +1,1 @@
+"""The documents that the API answers with, a module a subject, for its OpenAPI description."""
