@@ -10,6 +10,7 @@ from functools import partial
 
 from molecatcher.recordings.ingest import Ingest
 from rules.catalogue import load_catalogue
+from rules.event import Origin
 from rules.policy import Policy
 from rules.ruleset import Ruleset
 
@@ -41,7 +42,7 @@ def main() -> None:
     for name, form in FORMS.items():
         lines = [form % (number % 10_000, number % 250, number % 977) for number in range(LINES)]
         floor = microseconds(lambda given: [line.split() for line in given], lines)
-        ingest = Ingest("bench", lambda: ruleset)
+        ingest = Ingest(Origin("bench"), lambda: ruleset)
         ours = microseconds(partial(ingest.read, source="bench"), lines)
         print(f"{name:>8} {floor:>6.2f} {ours:>7.2f} {ours / floor:>6.1f}")
 
