@@ -12,7 +12,7 @@ from rules.classify import classify
 from rules.fallbacks import find_fallback
 from rules.ingress import is_candidate
 from rules.interest import Interest
-from rules.observation import Beside, BesideKind, Evidence, Observation
+from rules.observation import Beside, BesideKind, DnsTransaction, Evidence, Observation
 from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from rules.verdict import UNKNOWN
@@ -72,7 +72,7 @@ def test_what_nothing_is_known_of_is_passed_over(observation: Observation) -> No
         flow(told=(AGENT,)),
         lookup(AGENT),
         lookup("www.example.org", AGENT),
-        replace(lookup("www.example.org"), dns=replace(lookup("www.example.org").dns, delegations=DELEGATED)),
+        replace(lookup("www.example.org"), dns=DnsTransaction("www.example.org", 1, 0, delegations=DELEGATED)),
     ],
 )
 def test_what_the_rules_may_speak_of_is_not(observation: Observation) -> None:
