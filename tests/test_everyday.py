@@ -147,6 +147,7 @@ def test_over_all_of_them_few_are_even_suspicious(corpus: Corpus, request: pytes
     assert total >= (1000 if request.node.callspec.params["corpus"] == ALL_NAMES else 300)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_same_forty_times_slower_raises_no_alarm(corpus: Corpus, client: str) -> None:
     """Long connections with a steady beat; look-ups that are old when the flow begins."""

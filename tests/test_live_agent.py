@@ -130,6 +130,7 @@ def test_a_changed_policy_takes_effect_and_a_broken_one_does_not(world: Internet
         assert {row["verdict"] for row in events(world)} == {"sanctioned"}
 
 
+@pytest.mark.full
 def test_kill_at_any_moment_loses_no_reported_event_and_doubles_none(world: Internet, state: Path) -> None:
     """Each of the three processes is killed in turn while agents connect; what was seen stays, once."""
     with running(world, state, "--interface", "eth0") as main:
@@ -228,6 +229,7 @@ def status_of(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
+@pytest.mark.full
 def test_an_addition_and_an_update_take_effect_while_the_program_runs(world: Internet, state: Path) -> None:
     own = state.parent / "catalogue.d"
     own.mkdir()

@@ -101,6 +101,7 @@ def test_an_agent_is_named_with_its_user_and_excepted_for_it(
     assert "user games" in page
 
 
+@pytest.mark.full
 def test_a_short_command_is_named(tmp_path: Path, state: Path) -> None:
     with slow_internet(tmp_path) as world, running(world, state):
         world.client.run(["curl", "-sk", "--max-time", "2", f"https://{DEFAULT}/"], check=False)
@@ -110,6 +111,7 @@ def test_a_short_command_is_named(tmp_path: Path, state: Path) -> None:
     assert row["src_cmdline"] == f"curl -sk --max-time 2 https://{DEFAULT}/"
 
 
+@pytest.mark.full
 def test_a_host_behind_a_gateway_has_the_name_of_its_lease(
     tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

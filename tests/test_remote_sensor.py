@@ -122,6 +122,7 @@ def newest(installation: Installation) -> set[str]:
     return {SensorRules(installation.context()).current().revision}
 
 
+@pytest.mark.full
 @pytest.mark.timeout(240)
 def test_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
     pem, port = make_certificate(tmp_path, ["localhost"]), free_port()

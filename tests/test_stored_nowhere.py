@@ -154,6 +154,7 @@ def watched(wire: Wire, flows: list[list[Packet]], client: httpx.Client) -> None
     wait_until(lambda: len(client.get("/v1/events").json()["items"]) >= len(flows), 30)
 
 
+@pytest.mark.full
 @pytest.mark.timeout(180)
 def test_secrets_are_stored_nowhere() -> None:
     secrets = Secrets()

@@ -31,7 +31,7 @@ RECORDED_V4, RECORDED_V6 = bytes((10, 77, 0, 2)), bytes.fromhex("fd77") + bytes(
 INSIDE, OUTSIDE = bytes((10, 77)), bytes((198, 51))
 POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
 EVENTS = 20_000
-ITS_OWN = {"event_id", "observed_at", "first_seen", "last_seen", "ingested_at", "sensor_id", "duration_ms", "revision"}
+ITS_OWN = {"event_id", "observed_at", "first_seen", "last_seen", "received_at", "sensor_id", "duration_ms", "revision"}
 
 
 @contextmanager
@@ -110,6 +110,7 @@ def test_workers_say_together_what_one_says_alone(tmp_path: Path) -> None:
     assert told(alone) == told(shared)
 
 
+@pytest.mark.full
 def test_a_worker_that_dies_is_replaced_and_totals_policy_and_spool_go_on(tmp_path: Path) -> None:
     state = tmp_path / "state"
     frames = conversations()[:2000]

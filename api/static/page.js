@@ -161,6 +161,7 @@
   };
 
   const submit = async (form) => {
+    window.clearTimeout(drafting);  // what is made is a draft no more
     const buttons = [...form.querySelectorAll("button")];
     buttons.forEach((button) => (button.disabled = true));
     const [path, fields] = filled(form.dataset.call, fieldsOf(form));
@@ -171,6 +172,7 @@
   // What a change of the policy would do, shown in `region`; `wrong` is told which fields cannot be kept.
   const POLICY = "/policy/preview";
   let asked = 0;
+  let drafting = 0;
   const preview = async (path, draft, region, wrong) => {
     const mine = ++asked;
     const response = await send(path, JSON.stringify(draft), "POST");
@@ -240,7 +242,6 @@
 
   const isMeant = (asking) => !asking.dataset.confirm || (asking.dataset.draft ? agreed(asking) : window.confirm(asking.dataset.confirm));
 
-  let drafting = 0;
   document.addEventListener("input", (event) => {
     const form = event.target.closest("form[data-draft]:not([data-confirm])");
     if (!form) return;

@@ -44,7 +44,7 @@ def test_one_silent_worker_makes_the_sensor_silent() -> None:
 def test_every_counter_of_a_status_has_its_rule() -> None:
     """A field that is added to the status must be summed, compared or left to the first worker on purpose."""
     left = {"sensor_id", "version", "hostname", "interfaces", "engine", "engine_reason", "policy_error", "workers"}
-    left |= {"started_at_ns", "heartbeat_ns", "catalogue_version", "is_remote", "rules_revision"}
+    left |= {"started_at_ns", "heartbeat_ns", "catalogue_version", "is_remote", "rules_revision", "name", "site"}
     ones = {
         name: {"x": 1} if name in {"interface_drops", "evicted"} else 1
         for name in set(SensorStatus.__struct_fields__) - left

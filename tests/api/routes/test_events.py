@@ -123,7 +123,7 @@ def test_a_filter_finds_what_it_names(
         "from=1969-12-31T23:59:59Z",
         "from=2026-11-23T19:00:00Z&to=2026-11-23T18:00:00Z",
         "verdict=guilty",
-        "action=rejected",
+        "action=refused",
         "action=blocked&state=live",
         "service=NGROK%3B",
         "q=",

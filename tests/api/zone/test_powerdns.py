@@ -15,7 +15,12 @@ TAKES_NOTICES = ("--allow-notify-from=127.0.0.0/8", "--allow-notify-for=molecatc
 
 @pytest.mark.parametrize(
     ("options", "is_signed", "is_heard"),
-    [((), False, False), (TAKES_NOTICES[:1], False, False), (TAKES_NOTICES, True, False), (TAKES_NOTICES, False, True)],
+    [
+        ((), False, False),
+        pytest.param(TAKES_NOTICES[:1], False, False, marks=pytest.mark.full),
+        pytest.param(TAKES_NOTICES, True, False, marks=pytest.mark.full),
+        (TAKES_NOTICES, False, True),
+    ],
 )
 def test_it_takes_a_new_zone_at_its_refresh_whatever_it_was_told(
     options: tuple[str, ...], *, is_signed: bool, is_heard: bool
