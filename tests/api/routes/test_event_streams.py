@@ -162,7 +162,7 @@ def test_an_export_that_breaks_off_does_not_end_like_a_whole_one(
     installation: Installation, client: httpx.Client
 ) -> None:
     installation.add_many(20_000)
-    with client.stream("GET", "/v1/events/export", timeout=30) as answer:  # the log of it takes some seconds
+    with client.stream("GET", "/v1/events/export", timeout=90) as answer:  # the log of it takes some seconds
         chunks = answer.iter_raw()
         next(chunks)
         installation.break_database()
