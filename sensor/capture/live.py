@@ -31,6 +31,7 @@ from sensor.capture.merge import Merge
 from sensor.capture.namespaces import Namespaces, full_name, split_name
 from sensor.capture.packet_filter import EveryIpPacket, FilterCounters, PacketFilter
 from sensor.capture.plain import PlainTap
+from sensor.capture.screen import NOTHING_SCREENED, Screen
 from sensor.capture.source import SourceCounters
 from sensor.capture.tap import INTERFACE_GONE, Tap, TapOpener, check_permission
 from sensor.copies import Copies
@@ -78,6 +79,7 @@ class LiveSource:
     wanted: tuple[str, ...]
     way: Engine = field(default_factory=Engine)
     namespaces: Namespaces = field(default_factory=Namespaces)
+    screen: Screen | None = None
     counts: list[tuple[int, Count]] = field(default_factory=list, init=False)
     _merge: Merge = field(default_factory=Merge, init=False)
     _copies: Copies = field(default_factory=Copies, init=False)
@@ -86,6 +88,7 @@ class LiveSource:
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector, init=False)
     _links: LinkWatchers = field(init=False)
     _is_open: bool = field(default=True, init=False)
+    _released: list[Packet] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         try:
@@ -161,6 +164,7 @@ class LiveSource:
         batch = self._read_once(timeout_s)
         while not batch and (left_s := end_s - time.monotonic()) > 0:  # what came is not due yet, or was only counted
             batch = self._read_once(left_s)
+        batch += self._release()
         self._totals.packets += len(batch)
         self.counts = placed(self.way.packet_filter.take_counts(self._shows), batch)
         return batch
@@ -226,6 +230,25 @@ class LiveSource:
             return self._each_once(batch)
         return batch
 
+    def _release(self) -> list[Packet]:
+        """Return what the screen held back and does not hold any longer."""
+        released, self._released = self._released, []
+        if self.screen is not None and len(self._taps) == 1:
+            (tap,) = self._taps.values()
+            released += self.screen.advance(time.time_ns(), tap.link_type, tap.interface)
+        return released
+
+    def _use_screen(self, before: list[Tap]) -> None:
+        """Hold packets back on a single interface; with several nothing is held."""
+        if self.screen is None:
+            return
+        taps = list(self._taps.values())
+        if len(before) == 1 and before != taps:
+            (tap,) = before
+            self._released += self.screen.advance(time.time_ns(), tap.link_type, tap.interface, is_end=True)
+        for tap in taps:
+            tap.screening = self.screen.parts if len(taps) == 1 else NOTHING_SCREENED
+
     def _drain(self, taps: list[Tap]) -> list[Packet]:
         """Collect from `taps`, each up to its share of the batch."""
         batch: list[Packet] = []
@@ -264,6 +287,7 @@ class LiveSource:
         for name in self.wanted:
             if name not in self._taps:
                 self._open_tap(name)
+        self._use_screen(taps)
 
     def _open_tap(self, name: str) -> None:
         """Open the socket of an interface if it exists, inside its namespace."""
