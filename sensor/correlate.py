@@ -31,8 +31,8 @@ _Told = tuple[Chain, int]  # and when the answer expires in nanoseconds
 class PassedOver(Protocol):
     """What is known of DNS messages that were not read (sensor.capture.screen)."""
 
-    def answers(self, client: bytes, address: bytes) -> list[tuple[int, bytes]]:
-        """Take out those that led `client` to `address`, with their times, the oldest first."""
+    def answers(self, client: bytes, address: bytes, now_ns: int) -> list[tuple[int, bytes]]:
+        """Take out those that led `client` to `address` by `now_ns`, with their times, the oldest first."""
 
     def asked(self, client: bytes, name: str) -> tuple[int, int]:
         """When `client` last asked for `name`, and since when it is watched, in nanoseconds; 0: never."""
@@ -85,7 +85,7 @@ class ToldNames:
     def chains(self, client: bytes, address: bytes, now_ns: int) -> tuple[Chain, ...]:
         """Return the chains that led `client` to `address` and that are valid at `now_ns`, the newest first."""
         if self._passed_over is not None:
-            for told_ns, octets in self._passed_over.answers(client, address):
+            for told_ns, octets in self._passed_over.answers(client, address, now_ns):
                 with suppress(MalformedInput):  # never: only what is whole was passed over
                     self._learn(client, parse_message(octets), told_ns)
         told = self._pairs.get(_pair(client, address))

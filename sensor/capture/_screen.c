@@ -56,13 +56,14 @@ static PyObject *screen_advance(PyObject *module, PyObject *arguments) {
     return fate == FAILED ? NULL : Py_NewRef(Py_None);
 }
 
-/* Take the answers with `tag` out, the oldest first. */
-static int take_answers(struct screen *s, uint64_t tag, PyObject *rows) {
+/* Take the answers with `tag` that came until `now` out, the oldest first. */
+static int take_answers(struct screen *s, uint64_t tag, int64_t now, PyObject *rows) {
     struct place *set = set_in(s->told, TOLD, tag);
     for (;;) {
         struct place *oldest = NULL;
         for (struct place *each = set; each < set + PLACES_A_SET; each++)
-            if (each->tag == tag && each->age >= s->answers.tail && (oldest == NULL || each->age < oldest->age))
+            if (each->tag == tag && each->age >= s->answers.tail && (oldest == NULL || each->age < oldest->age) &&
+                record_at(&s->answers, s->answer_store, each->age)->ts <= now)
                 oldest = each;
         if (oldest == NULL)
             return 0;
@@ -80,15 +81,16 @@ static PyObject *screen_answers(PyObject *module, PyObject *arguments) {
     struct screen_view view = {0};
     Py_buffer client, address;
     __u64 ends[4];
+    long long now;
     PyObject *rows = NULL;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "O&y*y*", view_screen, &view, &client, &address))
+    if (!PyArg_ParseTuple(arguments, "O&y*y*L", view_screen, &view, &client, &address, &now))
         return NULL;
     if (view.screen == NULL)
         PyErr_SetString(PyExc_ValueError, "no screen");
     else if (!read_end(&client, ends) && !read_end(&address, ends + 2)) {
         rows = PyList_New(0);
-        if (rows != NULL && take_answers(view.screen, tag_of_pair(view.screen, ends, ends + 2), rows) < 0)
+        if (rows != NULL && take_answers(view.screen, tag_of_pair(view.screen, ends, ends + 2), now, rows) < 0)
             Py_CLEAR(rows);
     }
     PyBuffer_Release(&view.buffer);
@@ -179,7 +181,7 @@ static PyMethodDef methods[] = {
     {"size", screen_size, METH_NOARGS, "Return how many octets a screen takes."},
     {"prepare", screen_prepare, METH_VARARGS, "Make a screen of a zeroed buffer."},
     {"advance", screen_advance, METH_VARARGS, "Hand out what waited for long enough; at the end, nothing is held any more."},
-    {"answers", screen_answers, METH_VARARGS, "Take out the answers that led a client to an address: (time, message)."},
+    {"answers", screen_answers, METH_VARARGS, "Take out the answers that led a client to an address by a time."},
     {"asked", screen_asked, METH_VARARGS, "Return when a client asked for a name, and since when it is watched."},
     {"mark", screen_mark, METH_VARARGS, "Hold no flow back between a client and an address."},
     {"follow", screen_follow, METH_VARARGS, "Forget which names are of no interest; note where flows are of interest."},

@@ -90,9 +90,9 @@ class Screen:
         advance(self._buffer, now_ns, packets, Packet, link_type, interface, self._decide, is_end)
         return packets
 
-    def answers(self, client: bytes, address: bytes) -> list[tuple[int, bytes]]:
-        """Take out the DNS messages that led `client` to `address`, with their times, the oldest first."""
-        rows: list[tuple[int, bytes]] = answers(self._buffer, client, address)
+    def answers(self, client: bytes, address: bytes, now_ns: int) -> list[tuple[int, bytes]]:
+        """Take out the DNS messages that led `client` to `address` by `now_ns`, with their times, the oldest first."""
+        rows: list[tuple[int, bytes]] = answers(self._buffer, client, address, now_ns)
         return rows
 
     def asked(self, client: bytes, name: str) -> tuple[int, int]:
