@@ -15,7 +15,7 @@ from rules.verdict import Outcome, Role, Verdict
 from rules.zones import Zones
 from sensor.auxiliaries import Auxiliaries
 from sensor.candidates import LOOK_NS, Candidate, Candidates
-from sensor.capture.screen import Asked
+from sensor.capture.screen import Asked, ScreenTotals
 from sensor.clients import Clients
 from sensor.detection import Detection
 from sensor.evidence import collect_evidence
@@ -61,12 +61,9 @@ class Detector:
             self._screen.follow(self._interest.fallback_addresses)
 
     @property
-    def passed_over(self) -> int:
-        """Return how many flows and look-ups the screen passed over, of which nothing came."""
-        if self._screen is None:
-            return 0
-        totals = self._screen.totals()
-        return totals.flows + totals.lookups
+    def screened(self) -> ScreenTotals:
+        """Return what the screen passed over."""
+        return self._screen.totals() if self._screen is not None else ScreenTotals()
 
     def feed(self, packets: Iterable[Packet]) -> list[Detection]:
         """Return the detections that `packets` complete, in packet order."""

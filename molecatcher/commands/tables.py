@@ -108,7 +108,7 @@ def print_summary(console: Console, summary: Summary) -> None:
     if summary.failures and not summary.packets:
         return
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(summary.verdicts.items())) or "no detection"
-    console.print(f"{summary.packets} packets, {summary.observations} observations: {verdicts}")
+    console.print(f"{summary.packets} packets: {verdicts}")
     if summary.copies:
         console.print(f"{summary.copies} packets were copies of what another interface of the file had shown")
     if summary.malformed:

@@ -38,7 +38,6 @@ class Summary:
 
     packets: int = 0
     copies: int = 0
-    observations: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     malformed: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
@@ -161,7 +160,6 @@ class Replay:
     def _count(self, detector: Detector) -> None:
         counters = detector.pipeline.counters
         self.summary.packets += counters.packets
-        self.summary.observations += detector.observations + detector.passed_over
         self.summary.malformed.update(counters.malformed)
 
 

@@ -80,11 +80,11 @@ static PyObject *ring_take(PyObject *module, PyObject *arguments) {
     struct table_view view = {0};
     struct screen_view screen_view = {0};
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "y*nnnO!OOOOHO!O&O", &buffer, &at, &packets, &room, &PyList_Type, &to.packets,
+    if (!PyArg_ParseTuple(arguments, "y*nnnO!OOOOHO!|O&O", &buffer, &at, &packets, &room, &PyList_Type, &to.packets,
                           &to.maker.make, &to.maker.link_type, &to.maker.interface, &table, &from.arrival.socket,
                           &PyList_Type, &to.counts, view_screen, &screen_view, &to.ask))
         return NULL;
-    to.screen = screen_view.screen;
+    to.screen = to.ask != NULL ? screen_view.screen : NULL;
     Py_ssize_t taken = -1;
     from.buffer = buffer.buf, from.octets = (uint64_t)buffer.len, from.at = (uint64_t)at;
     from.arrival.link_type = (int)PyLong_AsLong(to.maker.link_type);

@@ -22,8 +22,8 @@ def take(
     table: bytearray | None,
     socket: int,
     counts: list[CountRow],
-    screen: mmap | None,
-    ask: Callable[[int, str], bool],
+    screen: mmap | None = ...,
+    ask: Callable[[int, str], bool] = ...,
     /,
 ) -> tuple[int, int]: ...
 

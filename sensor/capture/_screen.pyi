@@ -23,7 +23,7 @@ def advance(
     /,
 ) -> None: ...
 
-# Takes out the answers that led a client to an address, both packed, until `now_ns`: time and message, the oldest first.
+# Takes out the answers that led a client to an address, both packed, until `now_ns`: time and message, oldest first.
 def answers(screen: mmap, client: bytes, address: bytes, now_ns: int, /) -> list[tuple[int, bytes]]: ...
 
 # When a client last asked for a name, and since when it is watched, in nanoseconds; 0: never.

@@ -31,7 +31,7 @@ from sensor.capture.merge import Merge
 from sensor.capture.namespaces import Namespaces, full_name, split_name
 from sensor.capture.packet_filter import EveryIpPacket, FilterCounters, PacketFilter
 from sensor.capture.plain import PlainTap
-from sensor.capture.screen import NOTHING_SCREENED, Screen
+from sensor.capture.screen import NOTHING_SCREENED, Screen, ScreenTotals
 from sensor.capture.source import SourceCounters
 from sensor.capture.tap import INTERFACE_GONE, Tap, TapOpener, check_permission
 from sensor.copies import Copies
@@ -63,6 +63,7 @@ class _Totals:
     closed_drops: int = 0
     fill_peak: float = 0.0
     filtered: FilterCounters = field(default_factory=FilterCounters)
+    screened: ScreenTotals = field(default_factory=ScreenTotals)
 
 
 @dataclass(slots=True)
@@ -173,13 +174,14 @@ class LiveSource:
         """Return the totals since the source was opened, on all interfaces."""
         if self._is_open:
             self._totals.filtered = self.way.packet_filter.counters()
-        filtered = self._totals.filtered
+            self._totals.screened = self.screen.totals() if self.screen is not None else ScreenTotals()
+        filtered, screened = self._totals.filtered, self._totals.screened
         drops = {name: tap.count_drops() for name, tap in self._taps.items()}
         return SourceCounters(
             packets=self._totals.packets,
             kernel_drops=self._totals.closed_drops + sum(drops.values()),
-            filtered_packets=filtered.packets,
-            filtered_octets=filtered.octets,
+            filtered_packets=filtered.packets + screened.packets,
+            filtered_octets=filtered.octets + screened.octets,
             flows_opened=filtered.flows_opened,
             flows_places=filtered.flows_places,
             flows_displaced=filtered.flows_displaced,

@@ -18,7 +18,7 @@ from typing import Final
 from sensor.capture.flow_table import CountRow
 from sensor.capture.packet_filter import SocketFilter
 from sensor.capture.plain import PlainTap
-from sensor.capture.screen import Ask
+from sensor.capture.screen import Ask, is_always
 from sensor.capture.tap import INTERFACE_GONE, SOL_PACKET, PacketSocket, Tap
 from sensor.packet import Packet
 
@@ -54,8 +54,8 @@ def take_in_python(  # noqa: PLR0917 - as the compiled one
     table: bytearray | None,  # noqa: ARG001 - without compiled code there is none
     socket: int,  # noqa: ARG001
     counts: list[CountRow],  # noqa: ARG001
-    screen: mmap.mmap | None,  # noqa: ARG001
-    ask: Ask,  # noqa: ARG001
+    screen: mmap.mmap | None = None,  # noqa: ARG001
+    ask: Ask = is_always,  # noqa: ARG001
 ) -> tuple[int, int]:
     """Return where the next packet begins and how many were taken, appended to `found` (sensor/capture/_ring.c).
 

@@ -51,6 +51,11 @@ class ScreenTotals(NamedTuple):
     evicted: int = 0
     names_evicted: int = 0
 
+    @property
+    def judged(self) -> int:
+        """Return how many flows and look-ups nothing came of."""
+        return self.flows + self.lookups
+
 
 def as_sixteen(address: bytes) -> bytes:
     """Return a packed address as IPv6 has it (RFC 4291 section 2.5.5.2)."""
