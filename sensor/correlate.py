@@ -14,6 +14,7 @@ MAX_CHAINS: Final = 16  # names asked for that led to one address
 MAX_NAMES: Final = 16  # of one chain; resolvers follow no more aliases (BIND 16, unbound 11)
 _S: Final = 1_000_000_000
 ASKED_FOR_NS: Final = MAX_TTL_S * _S
+_NEVER: Final = -1
 WATCH_NS: Final = 3600 * _S  # what a client asked before it was watched for so long may still be in its cache
 
 LIMIT_OCTETS: Final = 16 << 20
@@ -35,7 +36,7 @@ class PassedOver(Protocol):
         """Take out those that led `client` to `address` by `now_ns`, with their times, the oldest first."""
 
     def asked(self, client: bytes, name: str) -> tuple[int, int]:
-        """When `client` last asked for `name`, and since when it is watched, in nanoseconds; 0: never."""
+        """When `client` last asked for `name`, and since when it is watched, in nanoseconds; -1: never."""
 
     def mark(self, client: bytes, address: bytes) -> None:
         """Take note that a message that was read led `client` to `address`."""
@@ -141,7 +142,8 @@ class AskedNames:
     def learn(self, client: bytes, message: DnsMessage, now_ns: int) -> None:
         """Remember what the query or response `message` says `client` asked for."""
         if client not in self._watched:
-            self._watched[client] = self._times(client, message.qname)[1] or now_ns
+            since_ns = self._times(client, message.qname)[1]
+            self._watched[client] = since_ns if since_ns != _NEVER else now_ns
             if len(self._watched) > self._limit:
                 self._watched.popitem(last=False)
         self._note(client, message.qname, now_ns)
@@ -151,15 +153,15 @@ class AskedNames:
     def source(self, client: bytes, name: str, now_ns: int) -> NameSource:
         """Return where a flow of `client` that began at `now_ns` has `name` from."""
         asked_ns, since_ns = self._times(client, name)
-        if asked_ns and now_ns - asked_ns <= ASKED_FOR_NS:
+        if asked_ns != _NEVER and now_ns - asked_ns <= ASKED_FOR_NS:
             return _DNS
-        if not since_ns or now_ns - since_ns < WATCH_NS:
+        if since_ns == _NEVER or now_ns - since_ns < WATCH_NS:
             return _NO_DNS_SEEN
         return _NOT_ASKED
 
     def _times(self, client: bytes, name: str) -> tuple[int, int]:
-        """Return when `client` last asked for `name`, and since when it is watched; 0: never."""
-        asked_ns, since_ns = self._names.get((client, name), 0), self._watched.get(client, 0)
+        """Return when `client` last asked for `name`, and since when it is watched."""
+        asked_ns, since_ns = self._names.get((client, name), _NEVER), self._watched.get(client, _NEVER)
         if self._passed_over is None:
             return asked_ns, since_ns
         passed_ns, passed_since_ns = self._passed_over.asked(client, name)

@@ -99,7 +99,7 @@ static PyObject *screen_answers(PyObject *module, PyObject *arguments) {
     return rows;
 }
 
-/* asked(screen, client, name): when last, and since when the client is watched, in nanoseconds; 0: never. */
+/* asked(screen, client, name): when last, and since when the client is watched, in nanoseconds; -1: never. */
 static PyObject *screen_asked(PyObject *module, PyObject *arguments) {
     struct screen_view view = {0};
     Py_buffer client;
@@ -116,8 +116,8 @@ static PyObject *screen_asked(PyObject *module, PyObject *arguments) {
         struct screen *s = view.screen;
         struct place *asked = look(s->asked, ASKED, tag_of_asked(s, words, name, (uint32_t)octets));
         struct place *watched = look(s->clients, CLIENTS, sip_hash(s->secret, words, sizeof words));
-        unsigned long long asked_ns = asked ? (asked->age >> CLIENT_BITS) * 1000000 : 0;
-        answer = Py_BuildValue("KK", asked_ns, (unsigned long long)(watched ? watched->age : 0));
+        answer = Py_BuildValue("LL", asked ? (long long)(asked->age >> CLIENT_BITS) * 1000000 : -1LL,
+                               watched ? (long long)watched->age : -1LL);
     }
     PyBuffer_Release(&view.buffer);
     PyBuffer_Release(&client);

@@ -101,7 +101,7 @@ class Screen:
         return rows
 
     def asked(self, client: bytes, name: str) -> tuple[int, int]:
-        """Return when `client` last asked for `name`, to the millisecond, and since when it is watched; 0: never."""
+        """Return when `client` last asked for `name`, to the millisecond, and since when it is watched; -1: never."""
         times: tuple[int, int] = asked(self._buffer, client, name)
         return times
 
