@@ -84,10 +84,7 @@ def test_nothing_is_read_out_of_bounds_and_every_packet_is_handed_out_or_counted
         packets = [row for trap in chance.sample((*DETECTED, *QUIET), 3) for row in trap.packets()]
         rows = [row for _ in range(3) for row in changed(packets, chance) if row.link_type == LinkType.ETHERNET]
         files.append(tmp_path / f"{number}.pcap")
-        content = [
-            struct.pack("<IIII", *divmod(row.ts_ns, S), len(row.data), row.wire_octets) + row.data for row in rows
-        ]
-        files[-1].write_bytes(bytes(24) + b"".join(content))
+        files[-1].write_bytes(b"".join(map(as_record, rows)))
     done = subprocess.run([str(program), *map(str, files)], capture_output=True, text=True, check=False)
     assert not done.returncode, done.stderr
     records_read, passed, handed, passed_over = map(int, done.stdout.split())
