@@ -70,10 +70,18 @@ class ToldNames:
 
     def learn(self, client: bytes, message: DnsMessage, now_ns: int) -> None:
         """Remember for each address of the response `message` the chain that led to it."""
-        self._learn(client, message, now_ns)
         if self._passed_over is not None:
             for address, _ in message.addresses:
                 self._passed_over.mark(client, address)
+                self._recall(client, address, now_ns)
+        self._learn(client, message, now_ns)
+
+    def _recall(self, client: bytes, address: bytes, now_ns: int) -> None:
+        """Learn what was passed over before `now_ns`."""
+        rows = self._passed_over.answers(client, address, now_ns) if self._passed_over is not None else ()
+        for told_ns, octets in rows:
+            with suppress(MalformedInput):  # never: only what is whole was passed over
+                self._learn(client, parse_message(octets), told_ns)
 
     def _learn(self, client: bytes, message: DnsMessage, now_ns: int) -> None:
         chain = _chain(message)
@@ -86,9 +94,7 @@ class ToldNames:
     def chains(self, client: bytes, address: bytes, now_ns: int) -> tuple[Chain, ...]:
         """Return the chains that led `client` to `address` and that are valid at `now_ns`, the newest first."""
         if self._passed_over is not None:
-            for told_ns, octets in self._passed_over.answers(client, address, now_ns):
-                with suppress(MalformedInput):  # never: only what is whole was passed over
-                    self._learn(client, parse_message(octets), told_ns)
+            self._recall(client, address, now_ns)
         told = self._pairs.get(_pair(client, address))
         if told is None:
             return ()

@@ -57,7 +57,8 @@ struct watched {
     struct flow_key key; /* of DNS with the message's number in `unused` */
     uint64_t last;
     uint64_t first, newest; /* where the first and the last packet stand that are held; 0: none */
-    uint32_t start[2];      /* the sequence number of each side's first octet; side 0 is the lower end */
+    uint64_t question;      /* of DNS: the hash of the name asked for */
+    uint32_t start[2];      /* of TCP: the sequence number of each side's first octet; side 0 is the lower end */
     uint8_t has_start, has_opener, opener, has_hello, hello_side, held, state;
 };
 

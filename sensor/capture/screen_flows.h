@@ -62,9 +62,13 @@ static int take_message(struct screen *s, const struct host *host, Frame *frame,
             pass_over(s, w, FREE);
         return hold_back(s, frame);
     }
+    uint64_t tag = tag_of_name(s, NAME, dns->question.text, dns->question.length);
+    if (w != NULL && w->question != tag)
+        return hand_over(s, host, w); /* two look-ups with the same number: nobody knows which of them is answered */
     if (w == NULL && begin_watching(s, host, oldest, key) < 0)
         return FAILED;
     w = w != NULL ? w : oldest;
+    w->question = tag;
     return is_room_for(w, frame) ? hold(s, host, w, frame, packet, 0, ts) : hold_back(s, frame);
 }
 
@@ -99,12 +103,11 @@ static int screen_message(struct screen *s, const struct host *host, Frame *fram
     } else {
         doubt(s, client);
     }
-    if (interest == 0 && !is_marked(s, packet->src, packet->dst) && !is_marked(s, packet->dst, packet->src))
+    if (interest == 0 && (w == NULL || is_held(w)) && !is_marked(s, packet->src, packet->dst) &&
+        !is_marked(s, packet->dst, packet->src))
         return take_message(s, host, frame, packet, &dns, w, oldest, &key, ts);
     if (interest < 0 || (w != NULL && hand_over(s, host, w) < 0))
         return FAILED;
-    if (w != NULL)
-        w->state = FREE;
     return PASS;
 }
 

@@ -257,6 +257,20 @@ def test_a_name_that_was_passed_over_is_found_for_a_flow_that_carries_none(tmp_p
     assert msgspec.structs.replace(found, key=0) == msgspec.structs.replace(detected(path, None)[-1].observation, key=0)
 
 
+def test_two_look_ups_with_the_same_number_are_handed_out(tmp_path: Path) -> None:
+    first, second = told("www.example.org", at_ns=S), told("cdn.example.org", at_ns=S)
+    packets = [first[0], second[0], first[1], second[1]]
+    assert handed_out(packets, nothing, tmp_path) == packets
+
+
+def test_what_was_passed_over_counts_as_told_when_it_came(tmp_path: Path) -> None:
+    path = tmp_path / "told.pcap"
+    write_pcap(path, [*told("older.example.org", at_ns=S), *told(LISTED, at_ns=2 * S), *ssh(start_ns=3 * S)])
+    last = detected(path, Screen())[-1].observation
+    assert last.told == ((LISTED,), ("older.example.org",))
+    assert last.told == detected(path, None)[-1].observation.told
+
+
 def test_when_a_client_asked_for_a_name_is_known_and_since_when_it_is_watched(tmp_path: Path) -> None:
     later_ns = 4000 * S
     packets = [*told("www.example.org", at_ns=S), *told("other.example.org", at_ns=later_ns)]
