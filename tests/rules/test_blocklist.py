@@ -167,6 +167,15 @@ def test_shared_edges_are_not_listed_but_published_tunnel_edges_are(catalogue: C
     assert "198.41.200.13/32" in prefixes
 
 
+def test_the_front_ends_of_google_are_not_listed(catalogue: Catalogue) -> None:
+    blocking = parse_policy('[services]\nchrome-remote-desktop = "block"\n', "policy.toml", catalogue, NOW_NS)
+    resolved = {"remotedesktop-pa.googleapis.com": ["142.250.74.10", "2a00:1450:4001:831::200a", "3.9.9.9"]}
+    built = build_addresses(catalogue, blocking, NOW_NS, resolved=resolved, sanctioned=())
+    assert [row.prefix for row in built.blocked if row.service == "chrome-remote-desktop"] == ["3.9.9.9/32"]
+    assert {row.address for row in built.spared} == {"142.250.74.10", "2a00:1450:4001:831::200a"}
+    assert "142.250.74.10" not in agent_addresses(catalogue, Policy(), resolved, NOW_NS)
+
+
 def test_the_apex_of_a_subtree_is_not_resolved_it_may_be_a_web_site(catalogue: Catalogue) -> None:
     names = names_to_resolve(catalogue, Policy(), NOW_NS)
     assert "tunnel.us.ngrok.com" in names
