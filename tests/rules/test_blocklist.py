@@ -9,7 +9,7 @@ from observations import NOW_NS
 from rules.address_building import MOST_SERVICES, agent_addresses, agent_names, build_addresses, names_to_resolve
 from rules.blocklist import AddressEntry, NameEntry, NameList, Origin, Scope, WithheldAddress
 from rules.catalogue import Catalogue
-from rules.list_building import build_names, protected_names
+from rules.list_building import build_names, narrow_names, protected_names
 from rules.list_encoding import decode, digest, encode
 from rules.policy import Policy, Sanction
 from rules.policy_reader import parse_policy
@@ -215,6 +215,23 @@ entry = "9.9.8.0/24"
 owner = "o"
 reason = "r"
 """
+
+
+def test_sites_of_a_service_are_exempted_from_its_entries_and_not_from_the_policys(catalogue: Catalogue) -> None:
+    entries = ("dashboard.cpolar.com", "=app.beeceptor.com", "gitlab.com")
+    text = "".join(f'[[blocked]]\nentry = "{entry}"\nowner = "o"\nreason = "r"\n' for entry in entries)
+    policy = parse_policy(text, "policy.toml", catalogue, NOW_NS)
+    names = build_names(catalogue, policy, NOW_NS)
+    for allowed in (names.allowed, narrow_names(names, catalogue, policy, NOW_NS).allowed):
+        assert not {"dashboard.cpolar.com", "app.beeceptor.com", "altssh.gitlab.com"} & {row.name for row in allowed}
+    assert is_blocked(build_names(catalogue, Policy(), NOW_NS).allowed, "app.beeceptor.com")
+
+
+def test_a_site_that_no_entry_covers_needs_no_exemption(catalogue: Catalogue) -> None:
+    names = build_names(catalogue, Policy(), NOW_NS)
+    assert names.allowed
+    for entry in names.allowed:
+        assert is_blocked(names.wide, entry.name), entry
 
 
 EXPIRES_NS = 1_798_761_600 * 10**9  # 2027-01-01T00:00:00Z, the end of the last day
