@@ -35,6 +35,7 @@ SHOWN = frozenset(
         "expires",
         "is_paused",
         "chosen",
+        "profile",
     )
 )
 _AUDIT = AuditRow.metadata.tables[AuditRow.__tablename__]

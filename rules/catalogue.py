@@ -115,6 +115,14 @@ class Catalogue:
         match = self._known[name] = self._match(name)
         return match
 
+    def is_excluded(self, name: str, service_id: str) -> bool:
+        """Tell whether the service excludes folded `name`, however near another entry is. Costs O(labels)."""
+        return any(
+            listing.kind is ListKind.EXCLUDED and listing.service.id == service_id
+            for listings in self._table.matches(name)
+            for listing in listings
+        )
+
     def zone_server(self, name: str) -> Service | None:
         """Return the service that runs the name server `name` (folded) for its customers' zones, or None."""
         return next((services[0] for services in self._servers.matches(name)), None)

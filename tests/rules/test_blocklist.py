@@ -9,7 +9,7 @@ from observations import NOW_NS
 from rules.address_building import MOST_SERVICES, agent_addresses, agent_names, build_addresses, names_to_resolve
 from rules.blocklist import AddressEntry, NameEntry, NameList, Origin, Scope, WithheldAddress
 from rules.catalogue import Catalogue
-from rules.list_building import build_names, protected_names
+from rules.list_building import build_names, narrow_names, protected_names
 from rules.list_encoding import decode, digest, encode
 from rules.policy import Policy, Sanction
 from rules.policy_reader import parse_policy
@@ -167,6 +167,15 @@ def test_shared_edges_are_not_listed_but_published_tunnel_edges_are(catalogue: C
     assert "198.41.200.13/32" in prefixes
 
 
+def test_the_front_ends_of_google_are_not_listed(catalogue: Catalogue) -> None:
+    blocking = parse_policy('[services]\nchrome-remote-desktop = "block"\n', "policy.toml", catalogue, NOW_NS)
+    resolved = {"remotedesktop-pa.googleapis.com": ["142.250.74.10", "2a00:1450:4001:831::200a", "3.9.9.9"]}
+    built = build_addresses(catalogue, blocking, NOW_NS, resolved=resolved, sanctioned=())
+    assert [row.prefix for row in built.blocked if row.service == "chrome-remote-desktop"] == ["3.9.9.9/32"]
+    assert {row.address for row in built.spared} == {"142.250.74.10", "2a00:1450:4001:831::200a"}
+    assert "142.250.74.10" not in agent_addresses(catalogue, Policy(), resolved, NOW_NS)
+
+
 def test_the_apex_of_a_subtree_is_not_resolved_it_may_be_a_web_site(catalogue: Catalogue) -> None:
     names = names_to_resolve(catalogue, Policy(), NOW_NS)
     assert "tunnel.us.ngrok.com" in names
@@ -215,6 +224,23 @@ entry = "9.9.8.0/24"
 owner = "o"
 reason = "r"
 """
+
+
+def test_sites_of_a_service_are_exempted_from_its_entries_and_not_from_the_policys(catalogue: Catalogue) -> None:
+    entries = ("dashboard.cpolar.com", "=app.beeceptor.com", "gitlab.com")
+    text = "".join(f'[[blocked]]\nentry = "{entry}"\nowner = "o"\nreason = "r"\n' for entry in entries)
+    policy = parse_policy(text, "policy.toml", catalogue, NOW_NS)
+    names = build_names(catalogue, policy, NOW_NS)
+    for allowed in (names.allowed, narrow_names(names, catalogue, policy, NOW_NS).allowed):
+        assert not {"dashboard.cpolar.com", "app.beeceptor.com", "altssh.gitlab.com"} & {row.name for row in allowed}
+    assert is_blocked(build_names(catalogue, Policy(), NOW_NS).allowed, "app.beeceptor.com")
+
+
+def test_a_site_that_no_entry_covers_needs_no_exemption(catalogue: Catalogue) -> None:
+    names = build_names(catalogue, Policy(), NOW_NS)
+    assert names.allowed
+    for entry in names.allowed:
+        assert is_blocked(names.wide, entry.name), entry
 
 
 EXPIRES_NS = 1_798_761_600 * 10**9  # 2027-01-01T00:00:00Z, the end of the last day
