@@ -22,6 +22,7 @@ from molecatcher.processes.health import Health
 from sensor.attribution.attributor import Attributor
 from sensor.capture.live import LiveSource
 from sensor.detect import Detector
+from sensor.gathered import Gathered
 from sensor.report import Reporter
 from sensor.spool import Spool
 from sensor.watch import Watch
@@ -38,6 +39,8 @@ STEPS = (
     (Reporter, "expire", "events"),
     (Reporter, "update", "watch"),
     (Watch, "look", "watch"),
+    (Gathered, "note_packets", "evidence"),
+    (Gathered, "take", "evidence"),
     (process.Sensor, "keep", "spool"),
     (process.Sensor, "_keep_house", "housekeeping"),
     (process.Sensor, "_beat", "heartbeat"),
