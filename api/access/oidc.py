@@ -30,7 +30,7 @@ from joserfc.jwk import GuestProtocol, KeySet
 from api.access.config import OidcConfig, StepUpConfig
 from api.access.logout_token import MAX_TEXT, LogoutToken, read_logout_token
 from api.access.table import ROLES
-from api.errors import RefusedSignIn
+from api.errors import RefusedSignIn, UnprovenSignIn
 from api.times import NS_PER_S
 from db.access_values import AccessRole
 
@@ -64,7 +64,7 @@ class Identity(msgspec.Struct, frozen=True):
     issuer: str
     subject: str
     name: str
-    role: AccessRole | None
+    role: AccessRole
     amr: tuple[str, ...]
     acr: str
     authenticated_at_ns: int
@@ -153,21 +153,26 @@ class OidcClient:
 
     def _judge(self, claims: Mapping[str, Any], sign_in: SignIn) -> Identity:
         """Return the identity, if it was proved well enough; what the provider does not say counts as not done."""
+        who = {
+            "issuer": str(claims["iss"]),
+            "subject": str(claims["sub"]),
+            "name": str(claims.get("email") or claims.get("preferred_username") or claims["sub"]),
+        }
         amr, acr = tuple(map(str, claims.get("amr") or ())), str(claims.get("acr") or "")
         if not set(amr) & set(self.config.mfa.amr) and acr not in self.config.mfa.acr:
-            raise RefusedSignIn("the provider does not say that a second factor was used (amr, acr)")
+            raise UnprovenSignIn("the provider does not say that a second factor was used (amr, acr)", **who)
         at_s, now_s = claims.get("auth_time"), self._now_s()
         max_age_s = self._step_up.max_age_s if sign_in.is_step_up else self.config.max_age_s
         if not isinstance(at_s, int) or not now_s - max_age_s - LEEWAY_S <= at_s <= now_s + LEEWAY_S:
-            raise RefusedSignIn("the provider does not say that the sign-in was recent (auth_time)")
+            raise UnprovenSignIn("the provider does not say that the sign-in was recent (auth_time)", **who)
         groups = claims.get(self.config.groups_claim)
         named = groups if isinstance(groups, list) else [groups]
         roles = [self.config.roles[group] for group in map(str, named) if group in self.config.roles]
+        if not roles:
+            raise UnprovenSignIn("none of its groups has a role here", **who)
         return Identity(
-            issuer=str(claims["iss"]),
-            subject=str(claims["sub"]),
-            name=str(claims.get("email") or claims.get("preferred_username") or claims["sub"]),
-            role=max(roles, key=ROLES.index, default=None),
+            **who,
+            role=max(roles, key=ROLES.index),
             amr=amr,
             acr=acr,
             authenticated_at_ns=min(at_s, now_s) * NS_PER_S,

@@ -105,6 +105,20 @@ def test_who_proves_too_little_is_refused(place: Place, persona: dict[str, objec
     assert reason in page.text
     assert COOKIE not in place.browser.cookies[urlsplit(place.url).netloc]
     assert place.installation.store.sessions(place.installation.now_ns) == []
+    noted = place.installation.store.audit(AuditFilter(), 9)
+    if "denies" in persona:
+        assert noted == [], "nobody is known who could be named"
+        return
+    for _ in range(3):
+        assert place.browser.get(f"{place.url}/sign-in/oidc").status_code == 403
+    (entry,) = place.installation.store.audit(AuditFilter(), 9)
+    assert (entry.action, entry.outcome, entry.target) == (
+        "session.begin",
+        AuditOutcome.REFUSED,
+        place.provider.issuer,
+    )
+    assert (entry.actor_id, entry.actor_name, entry.address) == ("u-1", "alice@example.com", "127.0.0.1")
+    assert reason in entry.detail
 
 
 @needs_provider
