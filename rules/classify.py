@@ -11,7 +11,7 @@ import msgspec
 
 from rules.catalogue import Catalogue, Match
 from rules.event import address_text
-from rules.evidence import LISTED, WEIGHTS, Finding, Sign, alias_sign, confidence, reasons
+from rules.evidence import LISTED, WEIGHTS, Finding, Sign, alias_sign, concluded
 from rules.fallbacks import fallback_findings
 from rules.ingress import find_ingress, is_candidate
 from rules.lies import contradiction, inner_lie, outside_the_pin
@@ -96,15 +96,7 @@ def _sanctioned(row: Indicator, sanction: Sanction, observation: Observation) ->
         if observation.told_names and row.value not in observation.told_names:
             detail = "no answer that this client got for the name had this address"
             found.append(Finding(Sign.UNEXPECTED_ADDRESS, Reason(Evidence.ADDRESS, address, detail)))
-    return Verdict(
-        Outcome.SANCTIONED,
-        Rule.SANCTIONED_NAME,
-        service=sanction.service,
-        role=Role.AGENT,
-        confidence=confidence(found, Outcome.SANCTIONED),
-        reasons=reasons(found),
-        dst_name=row.value,
-    )
+    return concluded(Outcome.SANCTIONED, Rule.SANCTIONED_NAME, found, service=sanction.service, name=row.value)
 
 
 def _by_name(listed: list[_Listed], observation: Observation, catalogue: Catalogue) -> Verdict | None:
@@ -121,15 +113,8 @@ def _by_name(listed: list[_Listed], observation: Observation, catalogue: Catalog
         is_proof = tell.role is Role.AGENT and tell.reason.evidence is Evidence.PROTOCOL
         role = tell.role if role is Role.UNCLEAR or is_proof else role
         found.append(Finding(Sign.PROTOCOL_AGREES, tell.reason))
-    return Verdict(
-        Outcome.UNSANCTIONED,
-        Rule.LISTED_NAME,
-        service=service.id,
-        role=role,
-        confidence=confidence(found, Outcome.UNSANCTIONED),
-        reasons=reasons(found),
-        dst_name=strongest.indicator.value,
-    )
+    name = strongest.indicator.value
+    return concluded(Outcome.UNSANCTIONED, Rule.LISTED_NAME, found, service=service.id, name=name, role=role)
 
 
 def _agreeing(observation: Observation, name: str) -> list[Finding]:
@@ -183,15 +168,7 @@ def _alias_verdict(name: str, alias: str, match: Match, observation: Observation
     what = f"{WHAT_A_ROLE_DOES[role]} {service.short_name} (catalogue entry {match.entry})"
     reason = Reason(Evidence.DNS_CNAME, alias, f"{name} is an alias of {alias}, which {what}")
     found = [Finding(alias_sign(service.confidence), reason), *_agreeing(observation, name)]
-    return Verdict(
-        Outcome.UNSANCTIONED,
-        Rule.ALIAS,
-        service=service.id,
-        role=role,
-        confidence=confidence(found, Outcome.UNSANCTIONED),
-        reasons=reasons(found),
-        dst_name=name,
-    )
+    return concluded(Outcome.UNSANCTIONED, Rule.ALIAS, found, service=service.id, name=name, role=role)
 
 
 def _chains(observation: Observation) -> list[tuple[str, Sequence[str]]]:
@@ -243,15 +220,7 @@ def _sanctioned_address(observation: Observation, policy: Policy) -> Verdict | N
         if sanction is not None and sanction.covers_address(observation.five_tuple.dst):
             detail = f"the client was told this address for {told}, which is sanctioned"
             found = [Finding(Sign.SANCTIONED_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
-            return Verdict(
-                Outcome.SANCTIONED,
-                Rule.SANCTIONED_ADDRESS,
-                service=sanction.service,
-                role=Role.AGENT,
-                confidence=confidence(found, Outcome.SANCTIONED),
-                reasons=reasons(found),
-                dst_name=told,
-            )
+            return concluded(Outcome.SANCTIONED, Rule.SANCTIONED_ADDRESS, found, service=sanction.service, name=told)
     return None
 
 
@@ -265,15 +234,7 @@ def _told_agent(told: str, match: Match, observation: Observation, catalogue: Ca
     if tell is not None:
         role = tell.role
         found.append(Finding(Sign.PROTOCOL_AGREES, tell.reason))
-    return Verdict(
-        Outcome.SUSPICIOUS,
-        Rule.TOLD_ADDRESS,
-        service=service.id,
-        role=role,
-        confidence=confidence(found, Outcome.SUSPICIOUS),
-        reasons=reasons(found),
-        dst_name=told,
-    )
+    return concluded(Outcome.SUSPICIOUS, Rule.TOLD_ADDRESS, found, service=service.id, name=told, role=role)
 
 
 def _by_what_it_looks_like(observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict | None:

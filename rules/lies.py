@@ -2,11 +2,11 @@
 
 import msgspec
 
-from rules.evidence import Finding, Sign, confidence, reasons
+from rules.evidence import Finding, Sign, concluded, confidence
 from rules.naming import HELLO_EVIDENCE, PROXY_EVIDENCE, WHERE_IT_WAS_SEEN
 from rules.observation import Evidence, Indicator
 from rules.policy import Sanction
-from rules.verdict import UNKNOWN, Outcome, Reason, Role, Rule, Severity, Verdict
+from rules.verdict import UNKNOWN, Outcome, Reason, Rule, Severity, Verdict
 
 
 def inner_lie(sanctioned: list[tuple[Indicator, Sanction]], names: list[Indicator]) -> Verdict | None:
@@ -24,15 +24,17 @@ def inner_lie(sanctioned: list[tuple[Indicator, Sanction]], names: list[Indicato
         Finding(Sign.LIE, Reason(row.evidence, row.value, detail)),
         Finding(Sign.LIE, Reason(other.evidence, other.value, proxied)),
     ]
-    return Verdict(
+    return _lie(found, sanction, other.value)
+
+
+def _lie(found: list[Finding], sanction: Sanction, name: str) -> Verdict:
+    return concluded(
         Outcome.SUSPICIOUS,
         Rule.SANCTIONED_NAME_ELSEWHERE,
+        found,
         service=sanction.service,
-        role=Role.AGENT,
+        name=name,
         severity=Severity.HIGH,
-        confidence=confidence(found, Outcome.SUSPICIOUS),
-        reasons=reasons(found),
-        dst_name=other.value,
     )
 
 
@@ -50,16 +52,7 @@ def outside_the_pin(row: Indicator, sanction: Sanction, address: str) -> Verdict
         Finding(Sign.LIE, Reason(row.evidence, row.value, detail)),
         Finding(Sign.LIE, Reason(Evidence.ADDRESS, address, f"outside the pin {pins}")),
     ]
-    return Verdict(
-        Outcome.SUSPICIOUS,
-        Rule.SANCTIONED_NAME_ELSEWHERE,
-        service=sanction.service,
-        role=Role.AGENT,
-        severity=Severity.HIGH,
-        confidence=confidence(found, Outcome.SUSPICIOUS),
-        reasons=reasons(found),
-        dst_name=row.value,
-    )
+    return _lie(found, sanction, row.value)
 
 
 def contradiction(sanctioned: Indicator, by_name: Verdict | None) -> Verdict:

@@ -30,7 +30,7 @@ class NameTable(Generic[T]):
     def __init__(self) -> None:
         self._exact: dict[str, list[T]] = {}
         self._suffixes: dict[str, list[T]] = {}
-        self._patterns: dict[str, list[tuple[str, re.Pattern[str], T]]] = defaultdict(list)
+        self._patterns: dict[str, list[tuple[str, re.Pattern[str], list[T]]]] = defaultdict(list)
 
     def add(self, entry: str, value: T) -> None:
         """Add `value` under `entry`: `=name` (that name alone), a glob, or a name (itself and everything below it).
@@ -41,7 +41,7 @@ class NameTable(Generic[T]):
             InvalidName: the entry is not a name or a glob over one.
         """
         if any(wildcard in entry for wildcard in WILDCARDS):
-            self._add_pattern(entry.lower(), value)
+            self._add_pattern(entry.lower().rstrip("."), value)
         elif entry.startswith(EXACT_MARK):
             self._exact.setdefault(normalise(entry[1:]), []).append(value)
         else:
@@ -59,18 +59,22 @@ class NameTable(Generic[T]):
                 yield found
 
     def _add_pattern(self, pattern: str, value: T) -> None:
-        labels = pattern.rstrip(".").split(".")
+        labels = pattern.split(".")
         last_wild = max(at for at, label in enumerate(labels) if any(wildcard in label for wildcard in WILDCARDS))
         literal = ".".join(labels[last_wild + 1 :])
         if not literal or len(pattern) > MAX_PATTERN_OCTETS:
             raise InvalidName(f"the pattern {pattern[:80]!r} must end in a name, such as connect.*.example.com")
-        regex = re.escape(pattern.rstrip(".")).replace(r"\*", "[^.]*").replace(r"\?", "[^.]")
         bucket = self._patterns[normalise(literal)]
-        bucket.append((pattern, re.compile(regex), value))
+        for known, _, values in bucket:
+            if known == pattern:
+                values.append(value)
+                return
+        regex = re.escape(pattern).replace(r"\*", "[^.]*").replace(r"\?", "[^.]")
+        bucket.append((pattern, re.compile(regex), [value]))
         bucket.sort(key=lambda row: -len(row[0]))
 
     def _matching_patterns(self, name: str, above: list[str]) -> Iterator[list[T]]:
         for suffix in above:
-            for _, regex, value in self._patterns.get(suffix, ()):
+            for _, regex, values in self._patterns.get(suffix, ()):
                 if regex.fullmatch(name):
-                    yield [value]
+                    yield values

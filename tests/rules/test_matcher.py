@@ -58,6 +58,17 @@ def test_exact_beats_pattern_beats_suffix_and_longer_beats_shorter() -> None:
     assert first(table, "tunnel.a.b.ngrok.com") == "ngrok.com"
 
 
+def test_what_is_added_under_one_entry_twice_is_found_together() -> None:
+    table: NameTable[str] = NameTable()
+    for entry in ["=a.example", "b.example", "c*.example", "c*.example.", "cc*.example"]:
+        table.add(entry, f"first {entry}")
+        table.add(entry, f"second {entry}")
+    assert list(table.matches("a.example")) == [["first =a.example", "second =a.example"]]
+    assert list(table.matches("x.b.example")) == [["first b.example", "second b.example"]]
+    assert [len(values) for values in table.matches("c1.example")] == [4]
+    assert next(table.matches("cc1.example")) == ["first cc*.example", "second cc*.example"]
+
+
 @pytest.mark.parametrize("entry", ["*", "a.*", "=", "=10.0.0.1", ""])
 def test_entries_that_would_match_everything_or_nothing_are_refused(entry: str) -> None:
     table: NameTable[None] = NameTable()

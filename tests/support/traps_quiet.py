@@ -142,4 +142,34 @@ QUIET = (
         ),
         NOTHING,
     ),
+    Trap(
+        "cloud services that are called nearly alike: Parameter Store, Service Bus, Event Hubs, Azure Arc at rest",
+        "what every customer's programs call is not listed",
+        lambda: o.opened(
+            "ssm.eu-central-1.amazonaws.com",
+            "ec2.eu-central-1.amazonaws.com",
+            "iap.googleapis.com",
+            "portal.azure.com",
+            "gbl.his.arc.azure.com",
+            "guestnotificationservice.azure.com",
+            "orders.servicebus.windows.net",
+            "orders-prod-001-sb.servicebus.windows.net",
+            "azgn-westeurope-public-1p-weuam3-010.servicebus.windows.net",
+        ),
+        NOTHING,
+    ),
+    Trap(
+        "an administrator of the company's machines in a cloud: Session Manager, IAP, Bastion, Azure Arc",
+        "unclear, of medium severity and on no list: monitored until somebody decides otherwise",
+        lambda: o.opened(
+            "ssmmessages.eu-central-1.amazonaws.com",
+            "tunnel.cloudproxy.app",
+            "bst-f594cc74-c21e-44c3-ad5e-5bb93933965f.bastion.azure.com",
+            "azgnrelay-westeurope-l1.servicebus.windows.net",
+        ),
+        {
+            ("unsanctioned", service, "unclear")
+            for service in ("aws-ssm", "google-iap-tcp", "azure-bastion", "azure-arc")
+        },
+    ),
 )
