@@ -7,7 +7,7 @@ import msgspec
 import structlog
 from starlette.requests import Request
 
-from api.access.control import client_address
+from api.access.addresses import client_address
 from api.access.principal import Principal, principal_of
 from api.serving.streaming import REQUEST_ID
 from db.access_values import ActorKind, AuditEntry, AuditOutcome
@@ -63,8 +63,7 @@ def end_act(store: Store, act: Act, status: int, refuse: Callable[[AuditEntry], 
 
     `refuse` keeps it where no entry says that it happens, and may sum such acts.
     """
-    for kept in act.kept:
-        _log(kept)
+    log_changes(act)
     if status >= HTTPStatus.BAD_REQUEST and not act.kept:
         is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         outcome = AuditOutcome.FAILED if is_failure else AuditOutcome.REFUSED
@@ -73,6 +72,12 @@ def end_act(store: Store, act: Act, status: int, refuse: Callable[[AuditEntry], 
             keep(store, entry)
         else:
             refuse(entry)
+
+
+def log_changes(act: Act) -> None:
+    """Write to the log what an act changed."""
+    for kept in act.kept:
+        _log(kept)
 
 
 def entry_of(request: Request, who: Principal, action: str, target: str) -> AuditEntry:
@@ -86,6 +91,18 @@ def entry_of(request: Request, who: Principal, action: str, target: str) -> Audi
         action=action,
         target=target[:MAX_TEXT],
         request_id=request.scope.get(REQUEST_ID, ""),
+    )
+
+
+def access_file_entry(now_ns: int, action: str, target: str) -> AuditEntry:
+    """Return the entry of what a changed access file does: the program cannot know who wrote it."""
+    return AuditEntry(
+        at_ns=now_ns,
+        actor_kind=ActorKind.SYSTEM,
+        actor_id="access-file",
+        actor_name="the access file",
+        action=action,
+        target=target,
     )
 
 

@@ -7,9 +7,10 @@ is away: then there is 503, on which firewalls keep the list they have.
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from api.access.addresses import client_address
 from api.access.audit import audit, begin_act
 from api.access.config import AccessConfig
-from api.access.control import AccessControl, client_address
+from api.access.control import AccessControl
 from api.access.credentials import may_read_feed
 from api.access.principal import NOBODY, Principal, principal_of
 from api.access.refusals import note_refusal

@@ -10,9 +10,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from api.access import break_glass
-from api.access.addresses import parse_address
+from api.access.addresses import client_address, parse_address
 from api.access.audit import audit
-from api.access.control import client_address
 from api.access.gate import access_of
 from api.access.oidc import COOKIE, MAX_COOKIE, SIGN_IN_S, Identity, OidcClient, local_target
 from api.access.principal import Principal, principal_of
@@ -180,6 +179,7 @@ def _begin(request: Request, identity: Identity, target: str) -> Response:
         used_at_ns=0,
         expires_at_ns=0,
         provider_sid=identity.sid,
+        provider_groups=identity.groups,
     )
     detail = f"{identity.role} {' '.join(identity.amr)}"
     audit(request, "session.begin", identity.issuer, principal=actor, detail=detail)

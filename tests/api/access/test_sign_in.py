@@ -135,6 +135,9 @@ def test_roles_come_from_groups_and_either_claim_is_enough(place: Place, persona
     place.provider.set_persona(**(ALICE | persona))
     place.browser.get(f"{place.url}/sign-in/oidc")
     assert place.browser.get(f"{place.url}/v1/me").json()["role"] == role
+    (session,) = place.installation.store.sessions(place.installation.now_ns)
+    named = persona.get("groups", ALICE["groups"])
+    assert session.provider_groups == (tuple(named) if isinstance(named, list) else (named,))
 
 
 @needs_provider
