@@ -15,7 +15,7 @@ import msgspec
 from rules.catalogue import Catalogue, Network
 from rules.covered import covered_entries
 from rules.errors import InvalidName, InvalidPolicy
-from rules.matcher import EXACT_MARK, WILDCARDS
+from rules.matcher import EXACT_MARK, is_pattern
 from rules.names import is_address, is_at_or_below, normalise
 from rules.policy import WIDEST, Blocked, Policy, PolicyException, Sanction, day_of
 from rules.policy_tables import BlockedTable, ExceptionTable, PolicyFile, SanctionTable, explain, nearest
@@ -242,7 +242,7 @@ class PolicyReader:
 
     def _covered_entry(self, domain: str) -> str | None:
         match = self.catalogue.match(domain)
-        if match is not None and any(wildcard in match.entry for wildcard in WILDCARDS):
+        if match is not None and is_pattern(match.entry):
             return match.entry
         return self._covered.get(domain)
 
