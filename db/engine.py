@@ -16,8 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import URL, Connection, Engine, Insert, Table, case, create_engine, event, make_url, or_
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    Table,
+    case,
+    create_engine,
+    event,
+    literal_column,
+    make_url,
+    or_,
+)
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -176,6 +190,17 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
+def glancing(engine: Engine) -> Iterator[DBAPICursor]:
+    """Yield a cursor for one short question without a transaction: for what is asked every second."""
+    with _explained(engine):
+        connection = engine.raw_connection()
+        try:
+            yield connection.cursor()
+        finally:
+            connection.close()
+
+
+@contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Yield a connection that holds the write lock and commits at the end or rolls back; raises what `explain` returns.
 
@@ -212,7 +237,8 @@ def _upsert(dialect: str, table: Table, newer: str | None, clock_step_ns: int | 
     if newer is not None:
         where = insert.excluded[newer] > table.c[newer]
         if clock_step_ns is not None:
-            where = or_(where, insert.excluded[newer] < table.c[newer] - clock_step_ns)
+            step: ColumnElement[int] = literal_column(str(clock_step_ns))  # no value of a row
+            where = or_(where, insert.excluded[newer] < table.c[newer] - step)
     return insert.on_conflict_do_update(index_elements=key, set_=columns, where=where)
 
 

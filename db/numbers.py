@@ -1,9 +1,10 @@
 """The numbers that the store itself needs, by name (`db.models.MetaRow`)."""
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Engine, bindparam, select, update
 
+from db.engine import glancing
 from db.models import MetaRow
-from db.prepared import execute
+from db.prepared import execute, text_of
 
 _META = MetaRow.metadata.tables[MetaRow.__tablename__]
 _ADD = (
@@ -14,10 +15,21 @@ _ADD = (
 )
 
 
+_ONE = select(_META.c.value).where(_META.c.name == bindparam("wanted"))
+
+
+def glance_at_number(engine: Engine, name: str) -> int:
+    """Return a number as it stands now, outside of any transaction."""
+    with glancing(engine) as cursor:
+        cursor.execute(text_of(engine.dialect.name, _ONE), (name,))
+        ((value,),) = cursor.fetchall()
+    return int(value)
+
+
 def number(connection: Connection, name: str) -> int:
     """Return a number."""
-    value: int = connection.execute(select(_META.c.value).where(_META.c.name == name)).scalar_one()
-    return value
+    ((value,),) = execute(connection, _ONE, (name,))
+    return int(value)
 
 
 def add_to_number(connection: Connection, name: str, more: int) -> int:

@@ -49,13 +49,13 @@ def write_rows(connection: Connection, statement: Insert, rows: Sequence[Values]
     """Execute an INSERT of whole rows, each the values of all columns in their order."""
     if rows:
         cursor = connection.connection.cursor()
-        cursor.executemany(_text(connection.dialect.name, statement), rows)
+        cursor.executemany(text_of(connection.dialect.name, statement), rows)
         cursor.close()
 
 
 def execute(connection: Connection, statement: Statement | str, values: Values = ()) -> list[Values]:
     """Return the rows that a statement gives. What goes wrong is raised as the driver's error."""
-    text = statement if isinstance(statement, str) else _text(connection.dialect.name, statement)
+    text = statement if isinstance(statement, str) else text_of(connection.dialect.name, statement)
     cursor = connection.connection.cursor()
     cursor.execute(text, values)
     rows = list(cursor.fetchall())
@@ -82,6 +82,6 @@ def to_json(value: object) -> str:
 
 
 @cache
-def _text(dialect: str, statement: Statement) -> str:
+def text_of(dialect: str, statement: Statement) -> str:
     """Return the text of a statement that is made once, with `?` for each value."""
     return str(statement.compile(dialect=_DIALECTS[dialect], compile_kwargs={"render_postcompile": True}))

@@ -123,6 +123,11 @@ class Catalogue:
             for listing in listings
         )
 
+    def is_shared_address(self, packed: bytes) -> bool:
+        """Tell whether a packed address is one at which many customers' names are served."""
+        address = ipaddress.ip_address(packed)
+        return any(address.version == network.version and address in network for network in self.shared_networks)
+
     def zone_server(self, name: str) -> Service | None:
         """Return the service that runs the name server `name` (folded) for its customers' zones, or None."""
         return next((services[0] for services in self._servers.matches(name)), None)

@@ -14,8 +14,8 @@ from rules.event import address_text
 from rules.evidence import LISTED, WEIGHTS, Finding, Sign, alias_sign, concluded
 from rules.fallbacks import fallback_findings
 from rules.ingress import find_ingress, is_candidate
-from rules.lies import contradiction, inner_lie, outside_the_pin
-from rules.naming import NAME_EVIDENCE, PROXY_EVIDENCE, WHAT_A_ROLE_DOES, WHERE_IT_WAS_SEEN
+from rules.lies import contradiction, dialled_address, inner_lie, outside_the_pin
+from rules.naming import NAME_EVIDENCE, WHAT_A_ROLE_DOES, WHERE_IT_WAS_SEEN
 from rules.observation import Evidence, Indicator, NameSource, Observation
 from rules.pins import spare_pinned
 from rules.policy import Policy, Sanction
@@ -88,14 +88,13 @@ def _sanctioned(row: Indicator, sanction: Sanction, observation: Observation) ->
     seen = WHERE_IT_WAS_SEEN[row.evidence]
     said = Reason(row.evidence, row.value, f"{seen} a name of the sanctioned ingress {sanction.domain}")
     found = [Finding(Sign.SANCTIONED_NAME, said)]
-    goes_through_proxy = observation.via_proxy or any(had.evidence in PROXY_EVIDENCE for had in observation.indicators)
-    if observation.dns is None and not goes_through_proxy:
-        address = address_text(observation.five_tuple.dst)
-        if not sanction.covers_address(observation.five_tuple.dst):
-            return outside_the_pin(row, sanction, address)
-        if observation.told_names and row.value not in observation.told_names:
-            detail = "no answer that this client got for the name had this address"
-            found.append(Finding(Sign.UNEXPECTED_ADDRESS, Reason(Evidence.ADDRESS, address, detail)))
+    address = dialled_address(observation)
+    if address is not None and not sanction.covers_address(address):
+        return outside_the_pin(row, sanction, address_text(address))
+    if address == observation.five_tuple.dst and observation.told_names and row.value not in observation.told_names:
+        detail = "no answer that this client got for the name had this address"
+        reason = Reason(Evidence.ADDRESS, address_text(address), detail)
+        found.append(Finding(Sign.UNEXPECTED_ADDRESS, reason))
     return concluded(Outcome.SANCTIONED, Rule.SANCTIONED_NAME, found, service=sanction.service, name=row.value)
 
 
@@ -204,6 +203,8 @@ def _by_told_address(observation: Observation, policy: Policy, catalogue: Catalo
     names = {row.value for row in observation.indicators if row.evidence in NAME_EVIDENCE}
     if names and not names.isdisjoint(observation.told_names):
         return None
+    if names and catalogue.is_shared_address(observation.five_tuple.dst):
+        return None  # everybody's sites are there
     if not names and (verdict := _sanctioned_address(observation, policy)) is not None:
         return verdict
     for chain in observation.told:

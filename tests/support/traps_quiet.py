@@ -62,6 +62,13 @@ QUIET = (
         NGROK_AGENT,
     ),
     Trap(
+        "another name at an address of a content network, which was told for an agent's name",
+        "everybody's names are there; the look-up tells",
+        lambda: [*told(t.AGENT, "104.16.0.9"), *t.later(t.dialled(t.UNLISTED, server="104.16.0.9"), 1)],
+        NGROK_AGENT,
+        verdicts=1,
+    ),
+    Trap(
         "the sanctioned ingress on an address that also serves a listed name",
         "sanction wins",
         lambda: t.recorded("ngrok-py-sanctioned-sharedip"),
