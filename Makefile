@@ -19,7 +19,7 @@ TEST_PACKAGES := bind9 chromium chromium-driver clang crowdsec-custom-bouncer cr
 TIMED := timeout 3600
 BPF := sensor/capture/bpf/flow_heads.bpf
 
-.PHONY: help setup run test test-full soak lint format lock bench bench-setup bench-offline bench-live bench-scaling bench-stages bpf user
+.PHONY: help setup run test test-full soak lint format lock bench bench-setup bench-offline bench-live bench-scaling bench-stages bench-steps bpf user
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
@@ -55,6 +55,7 @@ quick = $(if $(QUICK),$(1))
 bench: bench-setup ## Measure everything (an hour; QUICK=1: each part with little to do)
 	$(MAKE) bench-offline bench-scaling ARGS="$(call quick,--packets 30000 --rounds 1) $(ARGS)"
 	[ "$$(id -u)" != 0 ] || $(MAKE) bench-live ARGS="$(call quick,--packets 30000 --rounds 1) $(ARGS)"
+	[ "$$(id -u)" != 0 ] || $(MAKE) bench-steps ARGS="$(call quick,--packets 30000 --rounds 1)"
 	$(MAKE) bench-stages ARGS="$(call quick,--conversations 50)"
 	$(TIMED) $(BIN)/python bench/matcher.py $(call quick,--entries 10000)
 	$(TIMED) $(BIN)/python bench/extract.py
@@ -85,6 +86,9 @@ bench-live: $(VENV)/.dev $(VENV)/.compiled ## Measure the sensor beside Suricata
 
 bench-scaling: $(VENV)/.dev $(VENV)/.compiled ## Measure twice the packets and ten times the flows (ARGS as above)
 	PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/scaling.py $(ARGS)
+
+bench-steps: $(VENV)/.dev $(VENV)/.compiled ## Measure where the live sensor's CPU goes, step by step (ARGS as above; needs root)
+	PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/steps.py $(ARGS)
 
 bench-stages: $(VENV)/.dev $(VENV)/.compiled ## Measure what each kind of relevant packet costs, stage by stage
 	PYTHONPATH=tests/support $(TIMED) $(BIN)/python bench/stages.py $(ARGS)

@@ -18,9 +18,11 @@ from api.access.credentials import Credentials
 from api.access.gate import authorize
 from api.access.oidc import OidcClient
 from api.access.proxies import TrustedProxies, is_trusted
+from api.access.refusals import Refusals
 from api.access.sessions import Sessions
 from api.access.table import require_complete
 from api.context import ApiContext
+from api.deferred import writing
 from api.feeds.collections import Collections
 from api.feeds.decisions import DecisionStream
 from api.feeds.publication import Publication
@@ -103,6 +105,7 @@ def create_app(context: ApiContext, config: AccessConfig | None = None) -> FastA
     app.state.trusts_loopback = True
     kept_sessions = Sessions(context.store, context.now_ns, config.sessions)
     app.state.access = control = AccessControl(config, Credentials(context.store, context.now_ns), kept_sessions)
+    app.state.refusals = Refusals(context.store, context.now_ns)
     app.state.oidc = _provider_of(config, context)
     app.state.break_glass_uses = Counter(
         "molecatcher_break_glass_sign_ins", "Sign-ins with the break-glass account", registry=registry
@@ -151,7 +154,7 @@ def create_feed_app(main: FastAPI) -> FastAPI:
     app.router.redirect_slashes = False
     _answer_errors(app)
     app.state.trusts_loopback = False
-    for shared in ("context", "access", "publication", "collections", "decisions", "pulls"):
+    for shared in ("context", "access", "refusals", "publication", "collections", "decisions", "pulls"):
         setattr(app.state, shared, getattr(main.state, shared))
     app.add_middleware(RequestGuard, hosts=None)
     _add_outermost(app, main.state.access, main.state.metrics)
@@ -206,7 +209,8 @@ def _answer_errors(app: FastAPI) -> None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     log.info("api_started", version=app.version)
-    yield
-    app.state.access.credentials.flush()
-    app.state.pulls.flush()
+    state = app.state
+    async with writing((state.access.credentials.flush, state.pulls.flush, state.refusals.flush)):
+        yield
+    state.refusals.close()
     log.info("api_stopped")

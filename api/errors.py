@@ -5,6 +5,7 @@ ApiError
 ├── RefusedListenAddress   an address the server must not listen on
 ├── RefusedLogout          a token of the provider that ends nobody's session
 ├── RefusedSignIn          a sign-in that proves nothing, or not enough
+│   └── UnprovenSignIn     one of somebody whom the provider knows
 ├── SealBroken             secrets that were sealed with another key
 ├── UnusableAccessConfig   an access configuration that says what cannot be
 ├── UnusableCertificate    a certificate or key that TLS cannot use
@@ -38,6 +39,16 @@ class UnusableAccessConfig(ApiError):
 
 class RefusedSignIn(ApiError):
     """A sign-in that proves nothing, or not enough; the message says what is missing and holds no secret."""
+
+
+class UnprovenSignIn(RefusedSignIn):
+    """A sign-in of somebody whom the provider knows that was not strong or fresh enough, or without a role here."""
+
+    def __init__(self, message: str, *, issuer: str, subject: str, name: str) -> None:
+        super().__init__(message)
+        self.issuer = issuer
+        self.subject = subject
+        self.name = name
 
 
 class RefusedLogout(ApiError):

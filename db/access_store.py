@@ -1,6 +1,8 @@
 """The part of the store that says who may ask and who did: tokens, sessions, accounts, the audit log."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -49,9 +51,14 @@ class AccessStore:
             return tokens.tokens(connection)
 
     def rotate_token(self, token_id: str, digest: bytes) -> bool:
-        """Give a token a new secret beside its newest one; tell whether there is such a token, not revoked."""
+        """Give a token a second secret; tell whether there is such a token, not revoked, that had one."""
         with audit.changing(self._engine, tokens.TABLE, token_id) as connection:
             return tokens.rotate(connection, token_id, digest)
+
+    def replace_newest_secret(self, token_id: str, digest: bytes) -> bool:
+        """Give a token another newest secret; tell whether there is such a token, not revoked, that had two."""
+        with audit.changing(self._engine, tokens.TABLE, token_id) as connection:
+            return tokens.replace_newest(connection, token_id, digest)
 
     def drop_previous_secret(self, token_id: str) -> bool:
         """Leave a token only its newest secret; tell whether there is such a token."""
@@ -135,6 +142,13 @@ class AccessStore:
         """Keep an entry of the audit log and return it with its place and chain."""
         with writing(self._engine) as connection:
             return audit.add(connection, entry)
+
+    @contextmanager
+    def noting(self, target: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Iterator[None]:
+        """Note a change of what is kept elsewhere, such as a file, on behalf of the act under way, unless it fails."""
+        with writing(self._engine) as connection:
+            audit.note_change(connection, target, before, after)
+            yield
 
     def audit(self, wanted: AuditFilter, limit: int, before_seq: int | None = None) -> list[AuditEntry]:
         """Return up to `limit` entries of the audit log below `before_seq`, the newest first."""

@@ -19,7 +19,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     `subject` is who that is for `issuer` ("break-glass": an account of our own). `authenticated_at_ns` is when the
     person last proved it, `amr` and `acr` are how. A session is over at `expires_at_ns`, or when it was not used for
-    long, or when it was revoked. `provider_sid` is what the provider calls its own session.
+    long, or when it was revoked. `provider_sid` is what the provider calls its own session, `provider_groups` are the
+    groups that it named; `role` is what they gave at the sign-in.
     """
 
     digest: bytes
@@ -37,6 +38,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ns: int
     revoked_at_ns: int | None = None
     provider_sid: str = ""
+    provider_groups: tuple[str, ...] = ()
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):

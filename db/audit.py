@@ -35,6 +35,7 @@ SHOWN = frozenset(
         "expires",
         "is_paused",
         "chosen",
+        "profile",
     )
 )
 _AUDIT = AuditRow.metadata.tables[AuditRow.__tablename__]
@@ -53,9 +54,13 @@ def add(connection: Connection, entry: AuditEntry) -> AuditEntry:
 
 @dataclass(slots=True)
 class Act:
-    """What somebody does over the API: who, from where and what is in `entry`, what came of it so far in `kept`."""
+    """What somebody does over the API: who, from where and what is in `entry`, what came of it so far in `kept`.
+
+    `is_noted`: an entry says already that it happens, so another one has to say so if it does not.
+    """
 
     entry: AuditEntry
+    is_noted: bool = False
     kept: list[AuditEntry] = field(default_factory=list)
 
 

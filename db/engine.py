@@ -16,9 +16,31 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import URL, Connection, Engine, Executable, Table, case, create_engine, event, make_url, or_
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    Table,
+    case,
+    create_engine,
+    event,
+    literal_column,
+    make_url,
+    or_,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    InterfaceError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -54,6 +76,11 @@ _FINAL = {
     sqlite3.SQLITE_READONLY: _READ_ONLY,
     sqlite3.SQLITE_PERM: _READ_ONLY,
 }
+REFUSALS = (  # of a value that does not fit its column: of the driver, as SQLAlchemy wraps them, and from before either
+    *(sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
+    *(IntegrityError, DataError, InterfaceError, ProgrammingError),
+    *(OverflowError, UnicodeEncodeError),
+)
 
 
 def parse_location(url_or_path: str | Path) -> URL:
@@ -163,6 +190,17 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
+def glancing(engine: Engine) -> Iterator[DBAPICursor]:
+    """Yield a cursor for one short question without a transaction: for what is asked every second."""
+    with _explained(engine):
+        connection = engine.raw_connection()
+        try:
+            yield connection.cursor()
+        finally:
+            connection.close()
+
+
+@contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Yield a connection that holds the write lock and commits at the end or rolls back; raises what `explain` returns.
 
@@ -180,7 +218,7 @@ def upsert(
     newer: str | None = None,
     clock_step_ns: int | None = None,
     kept: str | None = None,
-) -> Executable:
+) -> Insert:
     """Return an INSERT that replaces the row with the same primary key, if `newer` is named only by a greater one.
 
     One smaller by more than `clock_step_ns` replaces it too: then it is the clock that went back, not the order.
@@ -190,7 +228,7 @@ def upsert(
 
 
 @cache  # building it costs 0.5 ms; there are as many as tables and ways to replace
-def _upsert(dialect: str, table: Table, newer: str | None, clock_step_ns: int | None, kept: str | None) -> Executable:
+def _upsert(dialect: str, table: Table, newer: str | None, clock_step_ns: int | None, kept: str | None) -> Insert:
     insert = _INSERT[dialect](table)
     key = [column.name for column in table.primary_key]
     left = {*key, kept}
@@ -199,16 +237,17 @@ def _upsert(dialect: str, table: Table, newer: str | None, clock_step_ns: int | 
     if newer is not None:
         where = insert.excluded[newer] > table.c[newer]
         if clock_step_ns is not None:
-            where = or_(where, insert.excluded[newer] < table.c[newer] - clock_step_ns)
+            step: ColumnElement[int] = literal_column(str(clock_step_ns))  # no value of a row
+            where = or_(where, insert.excluded[newer] < table.c[newer] - step)
     return insert.on_conflict_do_update(index_elements=key, set_=columns, where=where)
 
 
-def increment(connection: Connection, table: Table) -> Executable:
+def increment(connection: Connection, table: Table) -> Insert:
     """Return an INSERT that adds to the numbers of the row with the same primary key."""
     return _combine(connection.dialect.name, table, operator.add)
 
 
-def raise_to(connection: Connection, table: Table) -> Executable:
+def raise_to(connection: Connection, table: Table) -> Insert:
     """Return an INSERT that raises the numbers of the row with the same primary key where they are less."""
     return _combine(connection.dialect.name, table, _greater)
 
@@ -218,7 +257,7 @@ def _greater(held: Any, new: Any) -> Any:
 
 
 @cache  # as `_upsert`
-def _combine(dialect: str, table: Table, how: Callable[[Any, Any], Any]) -> Executable:
+def _combine(dialect: str, table: Table, how: Callable[[Any, Any], Any]) -> Insert:
     insert = _INSERT[dialect](table)
     key = [column.name for column in table.primary_key]
     set_to = {

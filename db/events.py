@@ -1,6 +1,7 @@
 """Events: written in batches, asked for by page, by id, and in the order of commits; `db.aggregates` counts them."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -14,15 +15,15 @@ from sqlalchemy import (
     func,
     select,
     tuple_,
-    update,
 )
-from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
 
-from db.engine import upsert
+from db.engine import REFUSALS, upsert
 from db.facets import Facet, facet_conditions, facet_ids, is_few
 from db.filters import between, end_conditions, event_conditions
 from db.findings import contributions, update_findings
 from db.models import INGEST_SEQ, EventRow, FacetRow, MetaRow
+from db.numbers import add_to_number
+from db.prepared import Values, savepoint, to_json, write_rows
 from db.search import holders, members
 from db.sums import add_to_sums
 from db.tally import Contribution
@@ -38,8 +39,14 @@ _META = MetaRow.metadata.tables[MetaRow.__tablename__]
 _ASKED_AT_ONCE = 500
 _IDS_A_STATEMENT = 500
 _LOOKED_AT = 50
-_ENUMS = ("kind", "verdict", "state", "refusal", "role", "severity", "transport", "direction")
-_REFUSALS = (IntegrityError, DataError, InterfaceError, ProgrammingError, OverflowError, UnicodeEncodeError)
+_COLUMNS = _EVENTS.columns.keys()
+_INGEST_SEQ, _RECEIVED_AT, _FACET_ID = map(_COLUMNS.index, ("ingest_seq", "received_at_ns", "facet_id"))
+_ENUMS = [
+    *map(_COLUMNS.index, ("kind", "verdict", "state", "refusal", "role", "severity", "transport", "direction")),
+]
+_LISTS = [*map(_COLUMNS.index, ("reasons", "dns_answers", "alpn"))]
+_columns_of = attrgetter(*(name if name in Event.__struct_fields__ else "event_id" for name in _COLUMNS))
+_contributed = attrgetter(*(name for name in Contribution.__struct_fields__ if name != "facet_id"))
 
 
 def append(connection: Connection, events: Sequence[Event], now_ns: int, *, is_retold: bool = False) -> AppendResult:
@@ -49,9 +56,9 @@ def append(connection: Connection, events: Sequence[Event], now_ns: int, *, is_r
     refused are left out.
     """
     try:
-        with connection.begin_nested():
+        with savepoint(connection):
             return _write(connection, events, now_ns, is_retold=is_retold)
-    except _REFUSALS:
+    except REFUSALS:
         return _write_each(connection, events, now_ns, is_retold=is_retold)
 
 
@@ -191,14 +198,13 @@ def _write(connection: Connection, events: Sequence[Event], now_ns: int, *, is_r
         reports = ((earlier, _renumbered(each, earlier)) for earlier, each in reports)
     changes = [(earlier, each) for earlier, each in reports if earlier is None or each.revision > earlier.revision]
     if changes:
-        pairs = [(earlier, _contribution(each)) for earlier, each in changes]
-        ids = facet_ids(connection, (Facet.of(each) for pair in pairs for each in pair if each is not None))
-        rows = [
-            _row(each, sequence + place, now_ns) | {"facet_id": ids[Facet.of(pairs[place][1])]}
-            for place, (_, each) in enumerate(changes)
-        ]
-        connection.execute(upsert(connection, _EVENTS, newer="revision", kept="received_at_ns"), rows)
-        add_to_sums(connection, pairs, ids)
+        facets = [Facet.of(each) for _, each in changes]
+        ids = facet_ids(connection, facets)
+        placed = [ids[facet] for facet in facets]
+        pairs = [(earlier, _contribution(each, facet)) for (earlier, each), facet in zip(changes, placed, strict=True)]
+        rows = [_row(each, sequence + at, now_ns, placed[at]) for at, (_, each) in enumerate(changes)]
+        write_rows(connection, upsert(connection, _EVENTS, newer="revision", kept="received_at_ns"), rows)
+        add_to_sums(connection, pairs)
         update_findings(connection, pairs)
     updated = sum(earlier is not None for earlier, _ in changes)
     return AppendResult(stored=len(changes) - updated, updated=updated, ignored=len(events) - len(changes))
@@ -222,9 +228,9 @@ def _write_each(connection: Connection, events: Sequence[Event], now_ns: int, *,
     rejected = []
     for index, each in enumerate(events):
         try:
-            with connection.begin_nested():
+            with savepoint(connection):
                 result = _write(connection, [each], now_ns, is_retold=is_retold)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             rejected.append(Rejected(index, each.event_id, str(getattr(error, "orig", error))))
         else:
             stored, updated, ignored = stored + result.stored, updated + result.updated, ignored + result.ignored
@@ -233,22 +239,22 @@ def _write_each(connection: Connection, events: Sequence[Event], now_ns: int, *,
 
 def _draw_sequence(connection: Connection, count: int) -> int:
     """Return the first of `count` sequence numbers; the counter's row stays locked, so commits keep the order."""
-    draw = update(_META).where(_META.c.name == INGEST_SEQ).values(value=_META.c.value + count)
-    last: int = connection.execute(draw.returning(_META.c.value)).scalar_one()
-    return last - count + 1
+    return add_to_number(connection, INGEST_SEQ, count) - count + 1
 
 
-def _row(each: Event, ingest_seq: int, now_ns: int) -> dict[str, object]:
-    row = msgspec.structs.asdict(each)
-    for name in _ENUMS:
-        row[name] = row[name] and row[name].value
-    row["ingest_seq"], row["received_at_ns"] = ingest_seq, now_ns
-    del row["evidence"]
-    return row
+def _contribution(each: Event, facet_id: int) -> Contribution:
+    return Contribution(*(*_contributed(each), facet_id))
 
 
-def _contribution(each: Event) -> Contribution:
-    return Contribution(*(getattr(each, name) for name in Contribution.__slots__))
+def _row(each: Event, ingest_seq: int, now_ns: int, facet_id: int) -> Values:
+    """Return the values of the columns of the events table."""
+    row = list(_columns_of(each))
+    for place in _ENUMS:
+        row[place] = row[place] and str(row[place])
+    for place in _LISTS:
+        row[place] = to_json(row[place])
+    row[_INGEST_SEQ], row[_RECEIVED_AT], row[_FACET_ID] = ingest_seq, now_ns, facet_id
+    return tuple(row)
 
 
 def _events(rows: Iterable[RowMapping]) -> Iterator[Event]:

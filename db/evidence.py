@@ -6,19 +6,20 @@ that a write need not add up the table.
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select
 
 from db.engine import upsert
-from db.models import EVIDENCE_EVICTED, EVIDENCE_OCTETS, EvidenceRow, MetaRow
+from db.models import EVIDENCE_EVICTED, EVIDENCE_OCTETS, EvidenceRow
+from db.numbers import add_to_number, number
+from db.prepared import Lookup, write_rows
 from db.values import EvidenceUsage
 from rules.event import Event
 
 DEFAULT_EVIDENCE_LIMIT = 256 << 20
 
 _EVIDENCE = EvidenceRow.metadata.tables[EvidenceRow.__tablename__]
-_META = MetaRow.metadata.tables[MetaRow.__tablename__]
+_KNOWN = Lookup([_EVIDENCE.c.event_id, _EVIDENCE.c.revision, _EVIDENCE.c.size], _EVIDENCE.c.event_id)
 _DELETED_AT_ONCE = 100
-_ASKED_AT_ONCE = 500
 
 
 def append(connection: Connection, events: Sequence[Event], limit: int, rejected: Collection[str]) -> None:
@@ -29,11 +30,8 @@ def append(connection: Connection, events: Sequence[Event], limit: int, rejected
         is_wanted = each.evidence and len(each.evidence) <= limit and each.event_id not in rejected
         if is_wanted and (held is None or each.revision > held.revision):
             newest[each.event_id] = each
-    rows = list(newest.values())
-    for at in range(0, len(rows), _ASKED_AT_ONCE):
-        _write(connection, rows[at : at + _ASKED_AT_ONCE])
-    if rows:
-        _make_room(connection, limit)
+    if newest:
+        _make_room(connection, _write(connection, list(newest.values())) - limit)
 
 
 def evidence(connection: Connection, event_id: str) -> bytes | None:
@@ -50,33 +48,27 @@ def remove(connection: Connection, event_ids: Sequence[str]) -> None:
     octets = int(connection.execute(select(func.coalesce(func.sum(_EVIDENCE.c.size), 0)).where(is_theirs)).scalar_one())
     connection.execute(delete(_EVIDENCE).where(is_theirs))
     if octets:
-        _add(connection, EVIDENCE_OCTETS, -octets)
+        add_to_number(connection, EVIDENCE_OCTETS, -octets)
 
 
 def usage(connection: Connection) -> EvidenceUsage:
     """Return how much there is, and how many made room."""
-    return EvidenceUsage(_number(connection, EVIDENCE_OCTETS), _number(connection, EVIDENCE_EVICTED))
+    return EvidenceUsage(number(connection, EVIDENCE_OCTETS), number(connection, EVIDENCE_EVICTED))
 
 
-def _write(connection: Connection, events: Sequence[Event]) -> None:
-    columns = (_EVIDENCE.c.event_id, _EVIDENCE.c.revision, _EVIDENCE.c.size)
-    ids = [each.event_id for each in events]
-    known = {row[0]: (row[1], row[2]) for row in connection.execute(select(*columns).where(columns[0].in_(ids)))}
+def _write(connection: Connection, events: Sequence[Event]) -> int:
+    """Keep what is newer than what there is; return how many octets there are now."""
+    known = {row[0]: row[1:] for row in _KNOWN.find(connection, [(each.event_id,) for each in events])}
     newer = [each for each in events if each.revision > known.get(each.event_id, (0, 0))[0]]
-    if not newer:
-        return
-    rows = [
-        {"event_id": each.event_id, "revision": each.revision, "size": len(each.evidence), "octets": each.evidence}
-        for each in newer
-    ]
-    connection.execute(upsert(connection, _EVIDENCE, newer="revision"), rows)
+    rows = [(each.event_id, each.revision, len(each.evidence), each.evidence) for each in newer]
+    write_rows(connection, upsert(connection, _EVIDENCE, newer="revision"), rows)
     grown = sum(len(each.evidence) - known.get(each.event_id, (0, 0))[1] for each in newer)
-    _add(connection, EVIDENCE_OCTETS, grown)
+    return add_to_number(connection, EVIDENCE_OCTETS, grown)
 
 
-def _make_room(connection: Connection, limit: int) -> None:
+def _make_room(connection: Connection, excess: int) -> None:
+    """Remove the oldest, as many as hold `excess` octets."""
     oldest = select(_EVIDENCE.c.event_id, _EVIDENCE.c.size).order_by(_EVIDENCE.c.event_id).limit(_DELETED_AT_ONCE)
-    excess = _number(connection, EVIDENCE_OCTETS) - limit
     while excess > 0 and (rows := connection.execute(oldest).all()):
         leaving: list[str] = []
         for event_id, size in rows:
@@ -85,14 +77,5 @@ def _make_room(connection: Connection, limit: int) -> None:
             leaving.append(event_id)
             excess -= size
         connection.execute(delete(_EVIDENCE).where(_EVIDENCE.c.event_id.in_(leaving)))
-        _add(connection, EVIDENCE_OCTETS, -sum(size for event_id, size in rows if event_id in leaving))
-        _add(connection, EVIDENCE_EVICTED, len(leaving))
-
-
-def _number(connection: Connection, name: str) -> int:
-    value: int = connection.execute(select(_META.c.value).where(_META.c.name == name)).scalar_one()
-    return value
-
-
-def _add(connection: Connection, name: str, number: int) -> None:
-    connection.execute(update(_META).where(_META.c.name == name).values(value=_META.c.value + number))
+        add_to_number(connection, EVIDENCE_OCTETS, -sum(size for event_id, size in rows if event_id in leaving))
+        add_to_number(connection, EVIDENCE_EVICTED, len(leaving))

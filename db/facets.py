@@ -7,16 +7,16 @@ takes, each read along one index: a filter that few events pass costs no more th
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Connection, func, insert, literal_column, select
 
 from db.models import FacetRow
-from db.tally import Contribution
+from db.prepared import Lookup, execute, write_rows
 from db.values import EventFilter
+from rules.event import Event
 from rules.observation import action_of
 
 MAX_FACETS = 256  # more than these are read in the order of time: then what is asked for is not rare
 _FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]
-_ASKED_AT_ONCE = 100
 
 
 class Facet(NamedTuple):
@@ -31,28 +31,30 @@ class Facet(NamedTuple):
     sensor_id: str
 
     @classmethod
-    def of(cls, each: Contribution) -> "Facet":
+    def of(cls, each: Event) -> "Facet":
         """Return the facet of an event."""
-        state, action = str(each.state), action_of(each.state, each.refusal)
-        sensor = (each.service or "", each.sensor_id)
-        return cls(str(each.verdict), str(each.role), str(each.severity), state, action.value, *sensor)
+        state, action = str(each.state), str(action_of(each.state, each.refusal))
+        return cls(
+            *(str(each.verdict), str(each.role), str(each.severity), state, action),
+            *(each.service or "", each.sensor_id),
+        )
 
 
 _COLUMNS = [_FACETS.c[name] for name in Facet._fields]
+_LAST = select(func.coalesce(func.max(_FACETS.c.facet_id), literal_column("0")))
+_ADD = insert(_FACETS)
+_KNOWN = Lookup([_FACETS.c.facet_id, *_COLUMNS], *_COLUMNS)
 
 
 def facet_ids(connection: Connection, wanted: Iterable[Facet]) -> Mapping[Facet, int]:
     """Return the numbers of facets, new ones where there are none yet; the caller holds the write lock."""
     asked = list(set(wanted))
-    found: dict[Facet, int] = {}
-    for at in range(0, len(asked), _ASKED_AT_ONCE):
-        query = select(_FACETS.c.facet_id, *_COLUMNS).where(tuple_(*_COLUMNS).in_(asked[at : at + _ASKED_AT_ONCE]))
-        found.update((Facet(*row[1:]), row[0]) for row in connection.execute(query))
+    found = {Facet(*row[1:]): row[0] for row in _KNOWN.find(connection, asked)}
     new = [facet for facet in asked if facet not in found]
     if new:
-        last = connection.execute(select(func.coalesce(func.max(_FACETS.c.facet_id), 0))).scalar_one()
+        ((last,),) = execute(connection, _LAST)
         found.update((facet, last + place) for place, facet in enumerate(new, 1))
-        connection.execute(insert(_FACETS), [facet._asdict() | {"facet_id": found[facet]} for facet in new])
+        write_rows(connection, _ADD, [(found[facet], *facet) for facet in new])
     return found
 
 

@@ -1,9 +1,10 @@
 """Findings: kept up with the events in the same transaction, asked for, decided on."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, delete, func, select, tuple_
+from sqlalchemy import Connection, delete, func, select, tuple_
 
 from db import history
 from db.audit import note_change
@@ -11,6 +12,7 @@ from db.engine import upsert
 from db.errors import HistoryFull
 from db.filters import finding_conditions
 from db.models import EventRow, FindingRow
+from db.prepared import Lookup, write_rows
 from db.tally import Contribution, FindingKey, Tally
 from db.values import Finding, FindingCursor, FindingFilter, FindingState
 from db.workflow_values import EntryKind, FindingChange, HistoryEntry
@@ -20,18 +22,17 @@ Change = tuple[Contribution | None, Contribution]
 
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
 _FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__]
-_CONTRIBUTION_COLUMNS = [_EVENTS.c[name] for name in Contribution.__slots__]
-_IDS_A_STATEMENT = 500
+_CONTRIBUTION_COLUMNS = [_EVENTS.c[name] for name in Contribution.__struct_fields__]
+_COLUMNS = _FINDINGS.columns.keys()
+_in_order = itemgetter(*_COLUMNS)
+_CONTRIBUTIONS = Lookup(_CONTRIBUTION_COLUMNS, _EVENTS.c.event_id)
+_TALLIES = Lookup([*_FINDINGS.columns], _FINDINGS.c.finding_id)
 
 
 def contributions(connection: Connection, event_ids: Sequence[str]) -> dict[str, Contribution]:
     """Return what the stored revisions of these events contribute, by event id; unknown ids are left out."""
-    found: dict[str, Contribution] = {}
-    for start in range(0, len(event_ids), _IDS_A_STATEMENT):
-        chunk = event_ids[start : start + _IDS_A_STATEMENT]
-        query = select(*_CONTRIBUTION_COLUMNS).where(_EVENTS.c.event_id.in_(chunk))
-        found.update((row.event_id, Contribution(*row)) for row in connection.execute(query))
-    return found
+    rows = _CONTRIBUTIONS.find(connection, [(event_id,) for event_id in event_ids])
+    return {found.event_id: found for found in (Contribution(*row) for row in rows)}
 
 
 def update_findings(connection: Connection, changes: Iterable[Change]) -> None:
@@ -73,13 +74,13 @@ def findings_page(
     if after is not None:
         query = query.where(tuple_(*newest) < tuple_(after.last_seen_ns, after.finding_id))
     query = query.order_by(*(column.desc() for column in newest)).limit(limit)
-    return [_tally(row).to_finding() for row in connection.execute(query).mappings()]
+    return [_tally(dict(row)).to_finding() for row in connection.execute(query).mappings()]
 
 
 def finding(connection: Connection, finding_id: str) -> Finding | None:
     """Return one finding, None when there is none."""
     row = connection.execute(select(_FINDINGS).where(_FINDINGS.c.finding_id == finding_id)).mappings().first()
-    return _tally(row).to_finding() if row else None
+    return _tally(dict(row)).to_finding() if row else None
 
 
 def change(connection: Connection, finding_id: str, wanted: FindingChange, actor: str, at_ns: int) -> Finding | None:
@@ -165,8 +166,8 @@ def unexcepted(connection: Connection, services: Sequence[str], after: str, limi
     return [(row[0], row[1]) for row in connection.execute(query.order_by(_FINDINGS.c.finding_id).limit(limit))]
 
 
-def _tally(row: RowMapping) -> Tally:
-    return msgspec.convert(dict(row), Tally)
+def _tally(row: Mapping[str, object]) -> Tally:
+    return msgspec.convert(row, Tally)
 
 
 def _tallies(connection: Connection, keys: Iterable[FindingKey]) -> dict[FindingKey, Tally]:
@@ -175,11 +176,8 @@ def _tallies(connection: Connection, keys: Iterable[FindingKey]) -> dict[Finding
 
 
 def _tallies_of(connection: Connection, ids: Sequence[str]) -> list[Tally]:
-    found: list[Tally] = []
-    for start in range(0, len(ids), _IDS_A_STATEMENT):
-        query = select(_FINDINGS).where(_FINDINGS.c.finding_id.in_(ids[start : start + _IDS_A_STATEMENT]))
-        found += map(_tally, connection.execute(query).mappings())
-    return found
+    rows = _TALLIES.find(connection, [(finding_id,) for finding_id in ids])
+    return [_tally(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
 
 
 def _tally_of(connection: Connection, finding_id: str) -> Tally | None:
@@ -207,8 +205,7 @@ def _recount(connection: Connection, key: FindingKey, tallies: dict[FindingKey, 
 
 
 def _write(connection: Connection, tallies: Sequence[Tally]) -> None:
-    if tallies:
-        connection.execute(upsert(connection, _FINDINGS), [tally.to_row() for tally in tallies])
+    write_rows(connection, upsert(connection, _FINDINGS), [_in_order(tally.to_row()) for tally in tallies])
 
 
 def _note_states(

@@ -339,6 +339,7 @@ class SessionRow(Base):
     expires_at_ns: Mapped[int]
     revoked_at_ns: Mapped[int | None]
     provider_sid: Mapped[str]
+    provider_groups: Mapped[list[str]]
 
 
 class AccountRow(Base):

@@ -19,7 +19,8 @@ def add_session(connection: Connection, session: Session, limit: int) -> None:
         oldest = select(_SESSIONS.c.digest).order_by(_SESSIONS.c.used_at_ns).limit(count - limit + 1)
         connection.execute(delete(_SESSIONS).where(_SESSIONS.c.digest.in_(oldest)))
     row = {name: getattr(session, name) for name in session.__struct_fields__}
-    connection.execute(insert(_SESSIONS).values(row | {"role": str(session.role), "amr": list(session.amr)}))
+    plain = {"role": str(session.role), "amr": list(session.amr), "provider_groups": list(session.provider_groups)}
+    connection.execute(insert(_SESSIONS).values(row | plain))
 
 
 def session(connection: Connection, digest: bytes) -> Session | None:

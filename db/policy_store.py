@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, 
 
 from db.audit import changing
 from db.engine import reading, upsert
-from db.models import OVERLAY_REVISION, MetaRow
+from db.models import OVERLAY_REVISION
+from db.numbers import add_to_number, glance_at_number, number
 from db.workflow_models import BlockedRow, DecisionRow, ExceptionRow, ProfileRow, SanctionRow
 from db.workflow_values import (
     ExceptionStatus,
@@ -40,9 +41,8 @@ class PolicyStore:
         self._engine = engine
 
     def revision(self) -> int:
-        """Return a number that differs after every change. Costs one row."""
-        with reading(self._engine) as connection:
-            return _revision(connection)
+        """Return a number that differs after every change. Costs one row, outside of any transaction."""
+        return glance_at_number(self._engine, OVERLAY_REVISION)
 
     def overlay(self) -> Overlay:
         """Return everything that has an effect, in one state of the database."""
@@ -53,7 +53,7 @@ class PolicyStore:
             entries = [_blocked(row) for row in _rows(connection, select(_BLOCKED).order_by(_BLOCKED.c.entry_id))]
             decisions = connection.execute(select(_DECISIONS.c.service, _DECISIONS.c.decision))
             return Overlay(
-                revision=_revision(connection),
+                revision=number(connection, OVERLAY_REVISION),
                 sanctions=tuple((row.sanction_id, row.to_table()) for row in sanctions),
                 exceptions=tuple((row.exception_id, row.to_table()) for row in exceptions),
                 blocked=tuple((row.entry_id, row.to_table()) for row in entries if not row.is_never),
@@ -222,9 +222,5 @@ def _blocked(row: Mapping[str, Any]) -> StoredBlocked:
     return msgspec.convert(row, StoredBlocked)
 
 
-def _revision(connection: Connection) -> int:
-    return int(connection.execute(select(MetaRow.value).where(MetaRow.name == OVERLAY_REVISION)).scalar_one())
-
-
 def _count_change(connection: Connection) -> None:
-    connection.execute(update(MetaRow).where(MetaRow.name == OVERLAY_REVISION).values(value=MetaRow.value + 1))
+    add_to_number(connection, OVERLAY_REVISION, 1)

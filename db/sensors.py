@@ -5,6 +5,7 @@ from sqlalchemy import Connection, select
 
 from db.engine import CLOCK_STEP_NS, upsert
 from db.models import SensorRow
+from db.prepared import to_json, write_rows
 from rules.sensor_status import SensorStatus
 
 _SENSORS = SensorRow.metadata.tables[SensorRow.__tablename__]
@@ -12,15 +13,11 @@ _SENSORS = SensorRow.metadata.tables[SensorRow.__tablename__]
 
 def save_heartbeat(connection: Connection, status: SensorStatus) -> None:
     """Keep `status` unless a heartbeat of the sensor that is up to a minute later is there."""
-    row = {
-        "sensor_id": status.sensor_id,
-        "hostname": status.hostname,
-        "version": status.version,
-        "started_at_ns": status.started_at_ns,
-        "heartbeat_ns": status.heartbeat_ns,
-        "status": msgspec.to_builtins(status),
-    }
-    connection.execute(upsert(connection, _SENSORS, newer="heartbeat_ns", clock_step_ns=CLOCK_STEP_NS), [row])
+    row = (
+        *(status.sensor_id, status.hostname, status.version, status.started_at_ns, status.heartbeat_ns),
+        to_json(status),
+    )
+    write_rows(connection, upsert(connection, _SENSORS, newer="heartbeat_ns", clock_step_ns=CLOCK_STEP_NS), [row])
 
 
 def sensors(connection: Connection) -> list[SensorStatus]:

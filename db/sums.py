@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import Connection, Table, delete, func, select
 
 from db.engine import increment, raise_to
-from db.facets import Facet
 from db.models import DailySumRow, EventRow, RollupRow, SourceRow
+from db.prepared import write_rows
 from db.tally import Contribution
 from db.values import Dimension
 
@@ -24,9 +24,7 @@ Numbers = tuple[int, int, int]  # of events, sightings and octets
 Sums = dict[tuple[int | str, ...], Numbers]
 
 
-def add_to_sums(
-    connection: Connection, changes: Iterable[tuple[Contribution | None, Contribution]], ids: Mapping[Facet, int]
-) -> None:
+def add_to_sums(connection: Connection, changes: Iterable[tuple[Contribution | None, Contribution]]) -> None:
     """Bring the sums up to date with events: pairs of the revision before, if any, and this one."""
     hours: Sums = {}
     days: Sums = {}
@@ -36,7 +34,7 @@ def add_to_sums(
             if each is not None:
                 numbers = sign, sign * each.count, sign * (each.bytes_out + each.bytes_in)
                 at_ns = each.observed_at_ns
-                _add(hours, (at_ns - at_ns % HOUR_NS, ids[Facet.of(each)]), numbers)
+                _add(hours, (at_ns - at_ns % HOUR_NS, each.facet_id), numbers)
                 _add_day(days, each, numbers)
         pair = (new.service or "", new.src_ip)
         observed_ns, last_ns = seen.get(pair, (0, 0))
@@ -78,15 +76,10 @@ def _add(sums: Sums, key: tuple[int | str, ...], more: Numbers) -> None:
 
 def _write(connection: Connection, table: Table, sums: Sums) -> None:
     """Add what has changed to the rows of `table`: its columns are those of the key, then the numbers."""
-    names = table.columns.keys()
-    rows = [dict(zip(names, (*key, *numbers), strict=True)) for key, numbers in sorted(sums.items()) if any(numbers)]
-    if rows:
-        connection.execute(increment(connection, table), rows)
+    rows = [(*key, *numbers) for key, numbers in sorted(sums.items()) if any(numbers)]
+    write_rows(connection, increment(connection, table), rows)
 
 
 def _note(connection: Connection, seen: Mapping[tuple[str, str], tuple[int, int]]) -> None:
-    rows = [
-        {"service": pair[0], "src_ip": pair[1], "observed_at_ns": times[0], "last_seen_ns": times[1]}
-        for pair, times in seen.items()
-    ]
-    connection.execute(raise_to(connection, _SOURCES), rows)
+    """Raise the times in the rows of `sources`: service and address, when observed and when last seen."""
+    write_rows(connection, raise_to(connection, _SOURCES), [(*pair, *times) for pair, times in seen.items()])

@@ -7,7 +7,7 @@ finding is built again from its events.
 """
 
 import uuid
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -32,11 +32,15 @@ class FindingKey(NamedTuple):
     @property
     def finding_id(self) -> str:
         """The key as a UUIDv5, the same in every store."""
-        return str(uuid.uuid5(_NAMESPACE, "\n".join(self)))
+        return _uuid5("\n".join(self))
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
+@lru_cache(maxsize=4096)  # 4 us, and most are asked for twice
+def _uuid5(name: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, name))
+
+
+class Contribution(msgspec.Struct, frozen=True, gc=False):
     """What one revision of an event adds to a finding; the names are those of the events table."""
 
     event_id: str
@@ -60,6 +64,7 @@ class Contribution:
     last_seen_ns: int
     sensor_loss: int
     observed_at_ns: int
+    facet_id: int
 
     @property
     def key(self) -> FindingKey | None:

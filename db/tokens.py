@@ -38,9 +38,16 @@ def good_of_sensor(connection: Connection, sensor_id: str) -> list[str]:
 
 
 def rotate(connection: Connection, token_id: str, digest: bytes) -> bool:
-    """Give a token a new secret beside its newest one; tell whether there is such a token, not revoked."""
-    changed = update(TABLE).where(TABLE.c.token_id == token_id, TABLE.c.revoked_at_ns.is_(None))
+    """Give a token a second secret; tell whether there is such a token, not revoked, that had one."""
+    has_one = TABLE.c.revoked_at_ns.is_(None) & TABLE.c.previous_digest.is_(None)
+    changed = update(TABLE).where(TABLE.c.token_id == token_id, has_one)
     return _change(connection, changed.values(previous_digest=TABLE.c.digest, digest=digest))
+
+
+def replace_newest(connection: Connection, token_id: str, digest: bytes) -> bool:
+    """Give a token another newest secret; tell whether there is such a token, not revoked, that had two."""
+    has_two = TABLE.c.revoked_at_ns.is_(None) & TABLE.c.previous_digest.is_not(None)
+    return _change(connection, update(TABLE).where(TABLE.c.token_id == token_id, has_two).values(digest=digest))
 
 
 def drop_previous(connection: Connection, token_id: str) -> bool:

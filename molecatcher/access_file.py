@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from api.access.audit import keep
+from api.access.audit import access_file_entry, keep
 from api.access.config import AccessConfig, parse_access
 from api.errors import ApiError
 from api.serving.server import Reach, is_loopback_address, parse_listen
 from api.serving.tls import Certificate
-from db.access_values import ActorKind, AuditEntry
+from db.access_values import AuditEntry
 from db.audit import digest_of
 from db.errors import DbError
 from db.store import Store
@@ -90,17 +90,9 @@ class LiveAccess:
         return True
 
     def _entry(self, config: AccessConfig) -> AuditEntry:
-        """Return what the audit log is told: the program cannot know who wrote the file."""
-        return AuditEntry(
-            at_ns=time.time_ns(),
-            actor_kind=ActorKind.SYSTEM,
-            actor_id="access-file",
-            actor_name="the access file",
-            action="access.update",
-            target=str(self._settings.access),
-            before=digest_of(self._config),
-            after=digest_of(config),
-        )
+        """Return what the audit log is told."""
+        entry = access_file_entry(time.time_ns(), "access.update", str(self._settings.access))
+        return msgspec.structs.replace(entry, before=digest_of(self._config), after=digest_of(config))
 
     def _read(self) -> AccessConfig:
         """Return what the file says, if it can be put in force without a restart.

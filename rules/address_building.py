@@ -6,7 +6,7 @@ from operator import attrgetter
 
 from rules.blocklist import OURS, OWN_NETWORKS, AddressEntry, AddressList, Origin, Scope, WithheldAddress
 from rules.catalogue import Catalogue, Network
-from rules.list_building import because, entries_of, is_protected, listed_services, protected_names, shared_names
+from rules.list_building import because, entries_of, is_among, listed_services, protected_names, shared_names
 from rules.names import normalise
 from rules.policy import Policy
 from rules.profiles import AGENTS_ONLY, Profile
@@ -87,7 +87,7 @@ def names_to_resolve(
         for service in listed_services(catalogue, policy, profile, now_ns)
         if service.id not in withheld
         for name in _dialled_names(service)
-        if not is_protected(name, untouchable) and _is_agent_name(name, catalogue)
+        if not is_among(name, untouchable) and _is_agent_name(name, catalogue)
     }
 
 

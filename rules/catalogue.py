@@ -77,9 +77,9 @@ class Catalogue:
         self._known: dict[str, Match | None] = {}  # answers of `match`: names come again and again
         for service in self.services.values():
             for kind, entry in service.entries():
-                self._add(service, kind, entry)
+                self._table.add(entry, Listing(service, kind, entry))
             for entry in service.ns_domains:
-                self._add_server(service, entry)
+                self._servers.add(entry, service)
 
     @property
     def origin(self) -> str:
@@ -115,6 +115,19 @@ class Catalogue:
         match = self._known[name] = self._match(name)
         return match
 
+    def is_excluded(self, name: str, service_id: str) -> bool:
+        """Tell whether the service excludes folded `name`, however near another entry is. Costs O(labels)."""
+        return any(
+            listing.kind is ListKind.EXCLUDED and listing.service.id == service_id
+            for listings in self._table.matches(name)
+            for listing in listings
+        )
+
+    def is_shared_address(self, packed: bytes) -> bool:
+        """Tell whether a packed address is one at which many customers' names are served."""
+        address = ipaddress.ip_address(packed)
+        return any(address.version == network.version and address in network for network in self.shared_networks)
+
     def zone_server(self, name: str) -> Service | None:
         """Return the service that runs the name server `name` (folded) for its customers' zones, or None."""
         return next((services[0] for services in self._servers.matches(name)), None)
@@ -129,18 +142,6 @@ class Catalogue:
                 same = frozenset(listing.kind for listing in allowed if listing.service.id == first.service.id)
                 return Match(first.service, same, first.entry)
         return None
-
-    def _add(self, service: Service, kind: ListKind, entry: str) -> None:
-        try:
-            self._table.add(entry, Listing(service, kind, entry))
-        except InvalidName as error:
-            raise InvalidCatalogue(f"{service.id}.toml: {kind.value} name {entry!r}: {error}") from None
-
-    def _add_server(self, service: Service, entry: str) -> None:
-        try:
-            self._servers.add(entry, service)
-        except InvalidName as error:
-            raise InvalidCatalogue(f"{service.id}.toml: name server {entry!r}: {error}") from None
 
 
 def load_catalogue(root: Traversable | None = None) -> Catalogue:

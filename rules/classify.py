@@ -11,11 +11,11 @@ import msgspec
 
 from rules.catalogue import Catalogue, Match
 from rules.event import address_text
-from rules.evidence import LISTED, WEIGHTS, Finding, Sign, alias_sign, confidence, reasons
+from rules.evidence import LISTED, WEIGHTS, Finding, Sign, alias_sign, concluded
 from rules.fallbacks import fallback_findings
 from rules.ingress import find_ingress, is_candidate
-from rules.lies import contradiction, inner_lie, outside_the_pin
-from rules.naming import NAME_EVIDENCE, PROXY_EVIDENCE, WHAT_A_ROLE_DOES, WHERE_IT_WAS_SEEN
+from rules.lies import contradiction, dialled_address, inner_lie, outside_the_pin
+from rules.naming import NAME_EVIDENCE, WHAT_A_ROLE_DOES, WHERE_IT_WAS_SEEN
 from rules.observation import Evidence, Indicator, NameSource, Observation
 from rules.pins import spare_pinned
 from rules.policy import Policy, Sanction
@@ -88,23 +88,14 @@ def _sanctioned(row: Indicator, sanction: Sanction, observation: Observation) ->
     seen = WHERE_IT_WAS_SEEN[row.evidence]
     said = Reason(row.evidence, row.value, f"{seen} a name of the sanctioned ingress {sanction.domain}")
     found = [Finding(Sign.SANCTIONED_NAME, said)]
-    goes_through_proxy = observation.via_proxy or any(had.evidence in PROXY_EVIDENCE for had in observation.indicators)
-    if observation.dns is None and not goes_through_proxy:
-        address = address_text(observation.five_tuple.dst)
-        if not sanction.covers_address(observation.five_tuple.dst):
-            return outside_the_pin(row, sanction, address)
-        if observation.told_names and row.value not in observation.told_names:
-            detail = "no answer that this client got for the name had this address"
-            found.append(Finding(Sign.UNEXPECTED_ADDRESS, Reason(Evidence.ADDRESS, address, detail)))
-    return Verdict(
-        Outcome.SANCTIONED,
-        Rule.SANCTIONED_NAME,
-        service=sanction.service,
-        role=Role.AGENT,
-        confidence=confidence(found, Outcome.SANCTIONED),
-        reasons=reasons(found),
-        dst_name=row.value,
-    )
+    address = dialled_address(observation)
+    if address is not None and not sanction.covers_address(address):
+        return outside_the_pin(row, sanction, address_text(address))
+    if address == observation.five_tuple.dst and observation.told_names and row.value not in observation.told_names:
+        detail = "no answer that this client got for the name had this address"
+        reason = Reason(Evidence.ADDRESS, address_text(address), detail)
+        found.append(Finding(Sign.UNEXPECTED_ADDRESS, reason))
+    return concluded(Outcome.SANCTIONED, Rule.SANCTIONED_NAME, found, service=sanction.service, name=row.value)
 
 
 def _by_name(listed: list[_Listed], observation: Observation, catalogue: Catalogue) -> Verdict | None:
@@ -121,15 +112,8 @@ def _by_name(listed: list[_Listed], observation: Observation, catalogue: Catalog
         is_proof = tell.role is Role.AGENT and tell.reason.evidence is Evidence.PROTOCOL
         role = tell.role if role is Role.UNCLEAR or is_proof else role
         found.append(Finding(Sign.PROTOCOL_AGREES, tell.reason))
-    return Verdict(
-        Outcome.UNSANCTIONED,
-        Rule.LISTED_NAME,
-        service=service.id,
-        role=role,
-        confidence=confidence(found, Outcome.UNSANCTIONED),
-        reasons=reasons(found),
-        dst_name=strongest.indicator.value,
-    )
+    name = strongest.indicator.value
+    return concluded(Outcome.UNSANCTIONED, Rule.LISTED_NAME, found, service=service.id, name=name, role=role)
 
 
 def _agreeing(observation: Observation, name: str) -> list[Finding]:
@@ -183,15 +167,7 @@ def _alias_verdict(name: str, alias: str, match: Match, observation: Observation
     what = f"{WHAT_A_ROLE_DOES[role]} {service.short_name} (catalogue entry {match.entry})"
     reason = Reason(Evidence.DNS_CNAME, alias, f"{name} is an alias of {alias}, which {what}")
     found = [Finding(alias_sign(service.confidence), reason), *_agreeing(observation, name)]
-    return Verdict(
-        Outcome.UNSANCTIONED,
-        Rule.ALIAS,
-        service=service.id,
-        role=role,
-        confidence=confidence(found, Outcome.UNSANCTIONED),
-        reasons=reasons(found),
-        dst_name=name,
-    )
+    return concluded(Outcome.UNSANCTIONED, Rule.ALIAS, found, service=service.id, name=name, role=role)
 
 
 def _chains(observation: Observation) -> list[tuple[str, Sequence[str]]]:
@@ -227,6 +203,8 @@ def _by_told_address(observation: Observation, policy: Policy, catalogue: Catalo
     names = {row.value for row in observation.indicators if row.evidence in NAME_EVIDENCE}
     if names and not names.isdisjoint(observation.told_names):
         return None
+    if names and catalogue.is_shared_address(observation.five_tuple.dst):
+        return None  # everybody's sites are there
     if not names and (verdict := _sanctioned_address(observation, policy)) is not None:
         return verdict
     for chain in observation.told:
@@ -243,15 +221,7 @@ def _sanctioned_address(observation: Observation, policy: Policy) -> Verdict | N
         if sanction is not None and sanction.covers_address(observation.five_tuple.dst):
             detail = f"the client was told this address for {told}, which is sanctioned"
             found = [Finding(Sign.SANCTIONED_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
-            return Verdict(
-                Outcome.SANCTIONED,
-                Rule.SANCTIONED_ADDRESS,
-                service=sanction.service,
-                role=Role.AGENT,
-                confidence=confidence(found, Outcome.SANCTIONED),
-                reasons=reasons(found),
-                dst_name=told,
-            )
+            return concluded(Outcome.SANCTIONED, Rule.SANCTIONED_ADDRESS, found, service=sanction.service, name=told)
     return None
 
 
@@ -265,15 +235,7 @@ def _told_agent(told: str, match: Match, observation: Observation, catalogue: Ca
     if tell is not None:
         role = tell.role
         found.append(Finding(Sign.PROTOCOL_AGREES, tell.reason))
-    return Verdict(
-        Outcome.SUSPICIOUS,
-        Rule.TOLD_ADDRESS,
-        service=service.id,
-        role=role,
-        confidence=confidence(found, Outcome.SUSPICIOUS),
-        reasons=reasons(found),
-        dst_name=told,
-    )
+    return concluded(Outcome.SUSPICIOUS, Rule.TOLD_ADDRESS, found, service=service.id, name=told, role=role)
 
 
 def _by_what_it_looks_like(observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict | None:

@@ -2,6 +2,7 @@
 
 import ipaddress
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 INSIDE: Final = tuple(
@@ -34,6 +35,7 @@ def direction_of(src: bytes, dst: bytes) -> Direction | None:
     return Direction.OUTBOUND if _is_inside(src) else None
 
 
+@lru_cache(maxsize=4096)
 def _is_inside(packed: bytes) -> bool:
     address = ipaddress.ip_address(packed)
     return any(address in network for network in INSIDE)

@@ -4,6 +4,7 @@ import ipaddress
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -210,6 +211,7 @@ def duration_ms(first_ns: int, last_ns: int) -> int:
     return max(0, last_ns - first_ns) // 1_000_000
 
 
+@lru_cache(maxsize=4096)
 def address_text(packed: bytes) -> str:
     """Return a packed IPv4 or IPv6 address as text (RFC 5952)."""
     return str(ipaddress.ip_address(packed))

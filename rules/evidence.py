@@ -6,12 +6,12 @@ by its outcome: what is only suspected is never as sure as a name that was read.
 stands with each protocol in `rules/tells.py`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from rules.service import Trust
 from rules.value import Value
-from rules.verdict import Outcome, Reason
+from rules.verdict import Outcome, Reason, Role, Rule, Severity, Verdict
 
 
 class Sign(StrEnum):
@@ -94,6 +94,29 @@ def confidence(findings: Iterable[Finding], outcome: Outcome) -> int:
 def reasons(findings: Iterable[Finding]) -> tuple[Reason, ...]:
     """Return the reasons, the weightiest first; equals stay in their order."""
     return tuple(row.reason for row in sorted(findings, key=lambda row: -WEIGHTS[row.sign].weight))
+
+
+def concluded(
+    outcome: Outcome,
+    rule: Rule,
+    found: Sequence[Finding],
+    *,
+    service: str,
+    name: str | None,
+    role: Role = Role.AGENT,
+    severity: Severity = Severity.INFORMATIONAL,
+) -> Verdict:
+    """Return the verdict that `rule` draws from `found`: as sure as it makes us, and for its reasons."""
+    return Verdict(
+        outcome,
+        rule,
+        service=service,
+        role=role,
+        severity=severity,
+        confidence=confidence(found, outcome),
+        reasons=reasons(found),
+        dst_name=name,
+    )
 
 
 def alias_sign(trust: Trust) -> Sign:

@@ -9,11 +9,11 @@ from typing import Final
 
 from rules.catalogue import Catalogue
 from rules.event import address_text
-from rules.evidence import ENOUGH_FOR_SUSPICION, Finding, Sign, confidence, reasons
+from rules.evidence import ENOUGH_FOR_SUSPICION, Finding, Sign, concluded, confidence
 from rules.observation import BesideKind, Evidence, NameSource, Observation
 from rules.service import Service
 from rules.tells import ssh_banner
-from rules.verdict import Outcome, Reason, Role, Rule, Verdict
+from rules.verdict import Outcome, Reason, Rule, Verdict
 
 BEATS_ENOUGH: Final = 6  # a minute
 _NAMES: Final = frozenset((Evidence.TLS_SNI, Evidence.QUIC_SNI, Evidence.HTTP_HOST))
@@ -64,7 +64,7 @@ def _delegated(observation: Observation, catalogue: Catalogue) -> Verdict | None
     found = [Finding(Sign.NS_DELEGATION, Reason(Evidence.NS_DELEGATION, server, detail))]
     if observation.dns is None:
         found += _signs(observation, catalogue, service, ())
-    return _verdict(Rule.DELEGATED_ZONE, Outcome.UNSANCTIONED, service, found, name)
+    return concluded(Outcome.UNSANCTIONED, Rule.DELEGATED_ZONE, found, service=service.id, name=name)
 
 
 def _adding_up(
@@ -73,19 +73,7 @@ def _adding_up(
     found = _signs(observation, catalogue, service, is_shared)
     if confidence(found, Outcome.SUSPICIOUS) < ENOUGH_FOR_SUSPICION:
         return None
-    return _verdict(Rule.SIGNS, Outcome.SUSPICIOUS, service, found, ingress_name(observation))
-
-
-def _verdict(rule: Rule, outcome: Outcome, service: Service, found: list[Finding], name: str | None) -> Verdict:
-    return Verdict(
-        outcome,
-        rule,
-        service=service.id,
-        role=Role.AGENT,
-        confidence=confidence(found, outcome),
-        reasons=reasons(found),
-        dst_name=name,
-    )
+    return concluded(Outcome.SUSPICIOUS, Rule.SIGNS, found, service=service.id, name=ingress_name(observation))
 
 
 def _services(observation: Observation, catalogue: Catalogue, is_shared: Iterable[str]) -> list[Service]:

@@ -1,6 +1,6 @@
 """Builds the lists of names and URLs of a profile from catalogue, policy and findings."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
 import msgspec
@@ -16,7 +16,7 @@ from rules.blocklist import (
     shared,
 )
 from rules.catalogue import Catalogue
-from rules.matcher import EXACT_MARK, WILDCARDS
+from rules.matcher import EXACT_MARK, is_pattern
 from rules.names import ancestors, normalise
 from rules.policy import Blocked, Policy
 from rules.profiles import AGENTS_ONLY, Profile
@@ -48,18 +48,7 @@ def build_names(
     """
     services = listed_services(catalogue, policy, profile, now_ns)
     listed = [entry for service in services for entry in _service_entries(service, profile.roles)]
-    listed += (
-        NameEntry(
-            row.name,
-            Scope.SUBTREE if row.is_subtree else Scope.EXACT,
-            OURS,
-            Origin.MANUAL,
-            because(row),
-            expires_ns=row.ends_at_ns,
-        )
-        for row in policy.active_blocked(now_ns)
-        if row.name and not row.path
-    )
+    listed += map(_own_entry, _own_names(policy, now_ns))
     taken = {service.id for service in services}
     listed += (
         NameEntry(row.name, Scope.EXACT, row.service, Origin.FINDING, row.reason, expires_ns=row.expires_ns)
@@ -75,7 +64,7 @@ def build_urls(names: NameList, policy: Policy, now_ns: int) -> UrlList:
     urls = {
         f"{row.name}{row.path}": UrlEntry(f"{row.name}{row.path}", OURS, reason=because(row), expires_ns=row.ends_at_ns)
         for row in policy.active_blocked(now_ns)
-        if row.path and not is_protected(row.name, protected)
+        if row.path and not is_among(row.name, protected)
     }
     return UrlList(names.blocked, tuple(sorted(urls.values())))
 
@@ -94,7 +83,7 @@ def narrow_urls(
     """Return a list that was published earlier without what must be spared now, as `narrow_names`."""
     names = narrow_names(NameList(wide=listed.names), catalogue, policy, now_ns, profile)
     protected = {row.name: row for row in names.allowed}
-    return UrlList(names.blocked, tuple(row for row in listed.urls if not is_protected(row.host, protected)))
+    return UrlList(names.blocked, tuple(row for row in listed.urls if not is_among(row.host, protected)))
 
 
 def _name_list(
@@ -102,8 +91,8 @@ def _name_list(
 ) -> NameList:
     protected = protected_names(catalogue, policy, now_ns)
     untouchable = {**shared_names(catalogue), **protected}
-    wide = [entry for entry in listed if not is_protected(entry.name, untouchable)]
-    exempt = [entry for service in services for entry in entries_of(service.exclude_domains, service.id, Role.AGENT)]
+    wide = [entry for entry in listed if not is_among(entry.name, untouchable)]
+    exempt = _exempted_sites(wide, services, policy, now_ns)
     above = {parent for name in untouchable for parent in ancestors(name)}
     widest = _minimise(wide)
     is_narrower = any(entry.name in above for entry in wide)
@@ -112,6 +101,17 @@ def _name_list(
         wide=widest,
         allowed=_minimise([*protected.values(), *exempt]),
     )
+
+
+def _exempted_sites(
+    wide: Iterable[NameEntry], services: Iterable[Service], policy: Policy, now_ns: int
+) -> list[NameEntry]:
+    """Return what services exclude, where an entry of the catalogue would block it and none of the policy does."""
+    sites = [entry for service in services for entry in entries_of(service.exclude_domains, service.id, Role.AGENT)]
+    above = {parent for site in sites for parent in ancestors(site.name)}
+    theirs = {entry.name: entry for entry in wide if entry.source is Origin.CATALOGUE and entry.name in above}
+    ours = {row.name: _own_entry(row) for row in _own_names(policy, now_ns) if row.name in above}
+    return [site for site in sites if is_among(site.name, theirs) and not is_among(site.name, ours)]
 
 
 def protected_names(catalogue: Catalogue, policy: Policy, now_ns: int) -> dict[str, NameEntry]:
@@ -164,6 +164,15 @@ def shared_names(catalogue: Catalogue) -> dict[str, NameEntry]:
     return {name: NameEntry(name, Scope.EXACT, "") for name in catalogue.shared}
 
 
+def _own_names(policy: Policy, now_ns: int) -> Iterator[Blocked]:
+    return (row for row in policy.active_blocked(now_ns) if row.name and not row.path)
+
+
+def _own_entry(row: Blocked) -> NameEntry:
+    scope = Scope.SUBTREE if row.is_subtree else Scope.EXACT
+    return NameEntry(row.name, scope, OURS, Origin.MANUAL, because(row), expires_ns=row.ends_at_ns)
+
+
 def _service_entries(service: Service, roles: frozenset[Role]) -> list[NameEntry]:
     """Return the entries of those who have one of these roles; a name of agents and visitors is of both."""
     visitors = set(service.endpoint_domains)
@@ -185,7 +194,7 @@ def entries_of(listed: Iterable[str], service: str, role: Role) -> list[NameEntr
     return [
         NameEntry(normalise(entry.removeprefix(EXACT_MARK)), _scope(entry), service, role=role)
         for entry in listed
-        if not any(wildcard in entry for wildcard in WILDCARDS)
+        if not is_pattern(entry)
     ]
 
 
@@ -193,11 +202,11 @@ def _scope(entry: str) -> Scope:
     return Scope.EXACT if entry.startswith(EXACT_MARK) else Scope.SUBTREE
 
 
-def is_protected(name: str, protected: Mapping[str, NameEntry]) -> bool:
+def is_among(name: str, entries: Mapping[str, NameEntry]) -> bool:
     """Tell whether a name is one of these or, of subtrees, below one."""
-    if name in protected:
+    if name in entries:
         return True
-    return any(parent in protected and protected[parent].scope is Scope.SUBTREE for parent in ancestors(name))
+    return any(parent in entries and entries[parent].scope is Scope.SUBTREE for parent in ancestors(name))
 
 
 def _narrow(entries: Iterable[NameEntry], above_protected: set[str]) -> list[NameEntry]:

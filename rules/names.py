@@ -11,6 +11,7 @@ from rules.errors import InvalidName
 MAX_NAME_OCTETS: Final = 253
 MAX_LABEL_OCTETS: Final = 63
 
+_DOTS: Final = re.compile("[.\u3002\uff0e\uff61]")  # UTS 46 section 4, with those that it maps to a full stop
 _PLAIN_LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 
 
@@ -39,19 +40,14 @@ def normalise(name: str) -> str:
 def fold(wire_name: str) -> str:
     """Return a name seen on the wire in the form the matcher compares: case-folded, without trailing dots or a port.
 
-    It never fails: hostile names are compared as they are and match nothing.
+    It never fails: labels that cannot be A-labels stay as they are.
     """
     text = wire_name.lower()
     host, colon, port = text.rpartition(":")
     if colon and port.isdigit() and (":" not in host or host.endswith("]")):
         text = host
     text = text.rstrip(".")
-    if text.isascii():
-        return text
-    try:
-        return ".".join(_to_a_label(label, text) if not label.isascii() else label for label in text.split("."))
-    except InvalidName:
-        return text
+    return text if text.isascii() else ".".join(map(_fold_label, _DOTS.split(text))).rstrip(".")
 
 
 def is_address(text: str) -> bool:
@@ -76,6 +72,19 @@ def ancestors(name: str) -> list[str]:
         found.append(name[at + 1 :])
         at = name.find(".", at + 1)
     return found
+
+
+def _fold_label(label: str) -> str:
+    """Return a label as URL parsers ask resolvers for it, also where IDNA 2008 has none; as it is if they refuse it."""
+    if label.isascii():
+        return label
+    try:
+        mapped = idna.uts46_remap(label, std3_rules=False)
+    except (idna.IDNAError, UnicodeError):
+        return label
+    if mapped.isascii():
+        return mapped
+    return f"xn--{mapped.encode('punycode').decode('ascii')}" if mapped.isprintable() else label
 
 
 def _to_a_label(label: str, name: str) -> str:

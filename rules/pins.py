@@ -1,13 +1,15 @@
 """What a pinned address says of a flow that names nobody: SSH, WireGuard and their like carry no server name."""
 
+import msgspec
+
 from rules.catalogue import Catalogue
 from rules.event import address_text
-from rules.evidence import Finding, Sign, confidence, reasons
+from rules.evidence import Finding, Sign, concluded
 from rules.observation import Evidence, Observation
 from rules.policy import Policy
 from rules.service import Service
 from rules.tells import ssh_banner
-from rules.verdict import Outcome, Reason, Role, Rule, Verdict
+from rules.verdict import Outcome, Reason, Rule, Verdict
 
 
 def spare_pinned(verdict: Verdict, observation: Observation, policy: Policy, catalogue: Catalogue) -> Verdict:
@@ -23,15 +25,8 @@ def spare_pinned(verdict: Verdict, observation: Observation, policy: Policy, cat
             address = address_text(observation.five_tuple.dst)
             detail = f"the policy pins {sanction.domain} to this address, and the protocol is {service.short_name}'s"
             found = [Finding(Sign.PINNED_ADDRESS, Reason(Evidence.ADDRESS, address, detail))]
-            return Verdict(
-                Outcome.SANCTIONED,
-                Rule.PINNED_ADDRESS,
-                service=service.id,
-                role=Role.AGENT,
-                confidence=confidence(found, Outcome.SANCTIONED),
-                reasons=(*reasons(found), *verdict.reasons),
-                dst_name=sanction.domain,
-            )
+            pinned = concluded(Outcome.SANCTIONED, Rule.PINNED_ADDRESS, found, service=service.id, name=sanction.domain)
+            return msgspec.structs.replace(pinned, reasons=(*pinned.reasons, *verdict.reasons))
     return verdict
 
 

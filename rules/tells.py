@@ -15,8 +15,6 @@ from rules.verdict import Reason, Role, Severity
 SSH_PORT: Final = 22
 SSH_SERVICE: Final = "ssh-remote-forward"
 SSH_USUAL_DISGUISES: Final = (80, 443)
-# Where git is served by SSH on 443, as their documentation says for networks that block 22. They forward nothing.
-GIT_HOSTS: Final = frozenset({"ssh.github.com", "altssh.gitlab.com", "altssh.bitbucket.org"})
 
 MESH: Final = "mesh-vpn"
 DNS: Final = "dns-tunnel"
@@ -107,7 +105,7 @@ DNS_SHAPES: Final = {
 
 def find_tell(observation: Observation, catalogue: Catalogue) -> Tell | None:
     """Return the strongest protocol tell of the observation, or None."""
-    return _by_alpn(observation, catalogue) or _by_protocol(observation) or _by_ssh_port(observation)
+    return _by_alpn(observation, catalogue) or _by_protocol(observation) or _by_ssh_port(observation, catalogue)
 
 
 def ssh_banner(observation: Observation) -> str | None:
@@ -164,15 +162,16 @@ def _tell(row: _Row, reason: Reason, name: str | None = None) -> Tell:
     return Tell(row.service, row.role, row.confidence, reason, row.severity, row.carries, name)
 
 
-def _by_ssh_port(observation: Observation) -> Tell | None:
+def _by_ssh_port(observation: Observation, catalogue: Catalogue) -> Tell | None:
     banner = ssh_banner(observation)
     port = observation.asked_port or observation.five_tuple.dst_port
-    if banner is None or port == SSH_PORT or _goes_to_git(observation):
+    if banner is None or port == SSH_PORT or _goes_to_excluded(observation, catalogue):
         return None
     reason = Reason(Evidence.SSH_BANNER, banner, f"SSH on port {port}, which is not SSH's")
     return Tell(SSH_SERVICE, Role.UNCLEAR, 60 if port in SSH_USUAL_DISGUISES else 40, reason)
 
 
-def _goes_to_git(observation: Observation) -> bool:
+def _goes_to_excluded(observation: Observation, catalogue: Catalogue) -> bool:
+    """Tell whether the SSH of a flow is that of a host which the catalogue excludes: git, as a rule."""
     names = {row.value for row in observation.indicators if row.evidence in PROXY_EVIDENCE}
-    return not GIT_HOSTS.isdisjoint(names or observation.told_names)
+    return any(catalogue.is_excluded(name, SSH_SERVICE) for name in names or observation.told_names)

@@ -25,6 +25,8 @@ _USER = re.compile(rb"^\w+://([^/@?\s]+)@")
 _RESPONSE = re.compile(rb"^HTTP/1\.\d ")
 _HEADERS_END = re.compile(rb"\r?\n\r?\n")
 _TLS_HANDSHAKE = b"\x16\x03"
+_HELLOS = (b"\x01", b"\x02")  # of a client, of a server
+_CHANGE_CIPHER_SPEC, _APPLICATION_DATA = 20, 23  # the first and the last of TLS's content types
 _SOCKS5 = 5
 _SOCKS_LOGIN = 1  # the version of RFC 1929
 _SYN = int(TcpFlag.SYN)
@@ -35,18 +37,23 @@ _Direction = tuple[bytes, int, bytes, int]
 
 
 def redact(packets: Sequence[Packet]) -> list[Packet]:
-    """Return copies of `packets` without secrets; what cannot be decoded stays as it is."""
-    copies = [bytearray(packet.data) for packet in packets]
+    """Return `packets` without secrets, copies where there were some; what cannot be decoded stays as it is."""
+    blanked = list(packets)
     for pieces in _directions(packets).values():
-        stream = _in_order(pieces)
-        spans = [*_secrets(stream), (MAX_STREAM, 1 << 32)]
+        spans = [*_secrets(_in_order(pieces)), (MAX_STREAM, 1 << 32)]
         for place, at, offset, payload in pieces:
-            for low, high in _within(spans, offset, offset + len(payload)):
-                copies[place][at + low - offset : at + high - offset] = b"x" * (high - low)
-    return [
-        Packet(packet.ts_ns, packet.link_type, bytes(copy), packet.wire_octets, packet.interface)
-        for packet, copy in zip(packets, copies, strict=True)
-    ]
+            found = [(low - offset, high - offset) for low, high in _within(spans, offset, offset + len(payload))]
+            if found:
+                blanked[place] = _without(blanked[place], at, found)
+    return blanked
+
+
+def _without(packet: Packet, at: int, spans: Iterable[tuple[int, int]]) -> Packet:
+    """Return a copy with `spans` of its payload, which begins `at`, blanked."""
+    copy = bytearray(packet.data)
+    for low, high in spans:
+        copy[at + low : at + high] = b"x" * (high - low)
+    return Packet(packet.ts_ns, packet.link_type, bytes(copy), packet.wire_octets, packet.interface)
 
 
 def _within(spans: Iterable[tuple[int, int]], start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -102,11 +109,28 @@ def _in_order(pieces: list[_Placed]) -> bytes:
 
 def _secrets(stream: bytes) -> Iterator[tuple[int, int]]:
     """Yield where secrets stand in what one side sent."""
+    if _is_tls(stream):
+        return
     yield from (match.span(1) for match in _HEADER.finditer(stream))
     yield from (match.span(1) for match in _JSON.finditer(stream))
     yield from _of_target(stream)
     yield from _of_body(stream)
     yield from _of_socks(stream)
+
+
+def _is_tls(stream: bytes) -> bool:
+    """Tell whether a side begins with a TLS hello and sends nothing but TLS records (RFC 8446 section 5.1).
+
+    That nothing is searched is what it is for: a search takes longer than all else that is done to a packet.
+    """
+    if stream[5:6] not in _HELLOS:
+        return False
+    at = 0
+    while at < len(stream):
+        if not _CHANGE_CIPHER_SPEC <= stream[at] <= _APPLICATION_DATA or stream[at + 1 : at + 2] not in (b"\x03", b""):
+            return False
+        at += 5 + int.from_bytes(stream[at + 3 : at + 5])
+    return True
 
 
 def _of_target(stream: bytes) -> Iterator[tuple[int, int]]:

@@ -79,7 +79,7 @@ class Reporter:
         update_ns: int = UPDATE_NS,
         make_id: Callable[[Detection], str] = _new_id,
         losses: Losses | None = None,
-        evidence_of: Callable[[Detection], bytes] = lambda _detection: b"",
+        completed: Callable[[Event, Detection], Event] = lambda event, _detection: event,
     ) -> None:
         self.events = 0
         self.windows_evicted = 0
@@ -89,7 +89,7 @@ class Reporter:
         self._max_windows = max_windows
         self._update_ns = update_ns
         self._make_id = make_id
-        self._evidence_of = evidence_of
+        self._completed = completed
         self._losses = losses if losses is not None else Losses()
         self._windows: OrderedDict[tuple[object, ...], _Window] = OrderedDict()
         self._by_observation: OrderedDict[int, tuple[_Window, Traffic]] = OrderedDict()
@@ -192,7 +192,7 @@ class Reporter:
             if len(self._lookups) > self._max_windows:
                 self._lookups.popitem(last=False)
         self.events += 1
-        return [*reports, self._with_evidence(event, detection)]
+        return [*reports, self._completed(event, detection)]
 
     def _restate(self, window: _Window, detection: Detection, now_ns: int) -> list[Event]:
         old = window.event
@@ -209,14 +209,10 @@ class Reporter:
             first_seen_ns=old.first_seen_ns,
             sensor_loss=old.sensor_loss,
         )
-        return [self._with_evidence(event, detection) for event in self._counters(window, now_ns)]
+        return [self._completed(event, detection) for event in self._counters(window, now_ns)]
 
     def _event(self, detection: Detection, event_id: str) -> Event:
         return make_event(detection.observation, detection.verdict, event_id, self._origin, detection.basis)
-
-    def _with_evidence(self, event: Event, detection: Detection) -> Event:
-        """Return the report with the packets that its statement rests on; windows do not keep them."""
-        return msgspec.structs.replace(event, evidence=self._evidence_of(detection))
 
     def _remember(self, key: int, window: _Window, detection: Detection) -> None:
         """Count what the flow carried since it was last heard of."""

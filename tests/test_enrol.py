@@ -84,7 +84,7 @@ def test_a_new_host_becomes_a_sensor(tmp_path: Path) -> None:
             assert (status, "cannot be reached (SSLError)" in said) == (1, True), said
             status, unit, said = program(wire, [*enrol, "--ca", str(pem)], token)
             assert status == 0, said
-            assert "1 sanctioned ingresses" in said
+            assert "1 sanctioned ingress\n" in said
             assert unit.startswith("# https://localhost")
             assert "127.0.0.1" in unit.partition("IPAddressAllow=localhost ")[2]
             assert token not in unit + said

@@ -3,8 +3,18 @@
 import ipaddress
 from collections.abc import Iterable
 
+from starlette.requests import Request
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+NOWHERE = ""  # an address that no token takes
+
+
+def client_address(request: Request) -> str:
+    """Return the address of whoever asks, "" when it is not known."""
+    return request.client.host if request.client else NOWHERE
 
 
 def parse_address(text: str) -> Address | None:

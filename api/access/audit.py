@@ -1,12 +1,13 @@
 """Writes the audit log: every change, and every look at evidence. It holds digests of values, and few of the values."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 import msgspec
 import structlog
 from starlette.requests import Request
 
-from api.access.control import client_address
+from api.access.addresses import client_address
 from api.access.principal import Principal, principal_of
 from api.serving.streaming import REQUEST_ID
 from db.access_values import ActorKind, AuditEntry, AuditOutcome
@@ -47,23 +48,36 @@ def audit(
     keep(request.app.state.context.store, entry)
 
 
-def begin_act(request: Request, principal: Principal, action: str, target: str) -> Act:
+def begin_act(request: Request, principal: Principal, action: str, target: str, *, is_noted: bool = False) -> Act:
     """Return the act on behalf of which the handler's store notes each change with the change itself.
 
-    `target` is for when nothing comes of it; a change names its own. `end_act` says what came of it.
+    `target` is for when nothing comes of it; a change names its own. `end_act` says what came of it, `is_noted` that an
+    entry says already that it happens.
     """
-    act = request.scope[ACT] = Act(entry_of(request, principal, action, target))
+    act = request.scope[ACT] = Act(entry_of(request, principal, action, target), is_noted)
     return act
 
 
-def end_act(store: Store, act: Act, status: int) -> None:
-    """Write to the log what an act changed; one that was refused or failed is kept with the answer's status."""
-    for kept in act.kept:
-        _log(kept)
+def end_act(store: Store, act: Act, status: int, refuse: Callable[[AuditEntry], None]) -> None:
+    """Write to the log what an act changed; one that was refused or failed is kept with the answer's status.
+
+    `refuse` keeps it where no entry says that it happens, and may sum such acts.
+    """
+    log_changes(act)
     if status >= HTTPStatus.BAD_REQUEST and not act.kept:
         is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         outcome = AuditOutcome.FAILED if is_failure else AuditOutcome.REFUSED
-        keep(store, msgspec.structs.replace(act.entry, outcome=outcome, detail=f"answered {status}"))
+        entry = msgspec.structs.replace(act.entry, outcome=outcome, detail=f"answered {status}")
+        if act.is_noted:
+            keep(store, entry)
+        else:
+            refuse(entry)
+
+
+def log_changes(act: Act) -> None:
+    """Write to the log what an act changed."""
+    for kept in act.kept:
+        _log(kept)
 
 
 def entry_of(request: Request, who: Principal, action: str, target: str) -> AuditEntry:
@@ -77,6 +91,18 @@ def entry_of(request: Request, who: Principal, action: str, target: str) -> Audi
         action=action,
         target=target[:MAX_TEXT],
         request_id=request.scope.get(REQUEST_ID, ""),
+    )
+
+
+def access_file_entry(now_ns: int, action: str, target: str) -> AuditEntry:
+    """Return the entry of what a changed access file does: the program cannot know who wrote it."""
+    return AuditEntry(
+        at_ns=now_ns,
+        actor_kind=ActorKind.SYSTEM,
+        actor_id="access-file",
+        actor_name="the access file",
+        action=action,
+        target=target,
     )
 
 

@@ -1,17 +1,18 @@
 """The access configuration (`access.toml`): who signs in how, from where, how often. Unknown keys are refused."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
 
+from api.access import break_glass
 from api.access.addresses import Network, is_within, parse_address, parse_networks
 from api.access.rates import Rates
-from api.access.table import Area
+from api.access.table import ROLES, Area
 from api.errors import UnusableAccessConfig
-from db.access_values import AccessRole
+from db.access_values import AccessRole, Session
 
 
 class AddressConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
@@ -91,6 +92,14 @@ class OidcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mfa: MfaConfig = MfaConfig()
     ca_file: str | None = None
 
+    def is_strong(self, amr: Sequence[str], acr: str) -> bool:
+        """Tell whether a provider that says this says that a second factor was used."""
+        return not set(amr).isdisjoint(self.mfa.amr) or acr in self.mfa.acr
+
+    def role_of(self, groups: Iterable[str]) -> AccessRole | None:
+        """Return the highest role of these groups, None when none of them has one."""
+        return max((self.roles[group] for group in groups if group in self.roles), key=ROLES.index, default=None)
+
 
 class AccessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """Everything that access.toml says; without one, loopback is trusted and nobody signs in."""
@@ -111,6 +120,15 @@ class AccessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def trusts_loopback(self) -> bool:
         """Tell whether somebody on this host needs no credential. Behind a proxy everybody looks so."""
         return not self.require and self.proxy is None and self.oidc is None
+
+    def role_of(self, session: Session) -> AccessRole | None:
+        """Return the role of a session by what the provider said at its sign-in, None when it has none (any more)."""
+        if session.issuer == break_glass.ISSUER:
+            return session.role
+        oidc = self.oidc
+        if oidc is None or session.issuer != oidc.issuer or not oidc.is_strong(session.amr, session.acr):
+            return None
+        return oidc.role_of(session.provider_groups)
 
     @property
     def all_hosts(self) -> tuple[str, ...]:

@@ -4,10 +4,12 @@ import hmac
 from threading import BoundedSemaphore
 from urllib.parse import urlsplit
 
+import msgspec
+import structlog
 from starlette.requests import Request
 
 from api.access import break_glass
-from api.access.addresses import parse_address
+from api.access.addresses import NOWHERE, client_address, parse_address
 from api.access.config import AccessConfig
 from api.access.credentials import Credentials
 from api.access.presented import has_credential, presented_token
@@ -19,6 +21,8 @@ from api.problems import Kind, Problem
 from api.requests.forms import form_of
 from api.serving.slow_clients import PEER_CERTIFICATE
 from api.times import NS_PER_S
+from db.access_values import Session
+from db.errors import DbError
 
 RETRY_AFTER_S = 30
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="molecatcher", charset="UTF-8", Bearer realm="molecatcher"'}
@@ -26,7 +30,8 @@ PAGE_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="molecatcher"'}  # with Basi
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 OTHER_SITES = ("cross-site", "same-site")
 OUR_TOKENS = "mc_"
-NOWHERE = ""  # an address that no token takes
+
+log = structlog.get_logger("api")
 
 
 class AccessControl:
@@ -41,11 +46,23 @@ class AccessControl:
         self.trying = BoundedSemaphore(break_glass.AT_ONCE)
 
     def change(self, config: AccessConfig) -> None:
-        """Judge by another configuration from now on; counts of requests begin anew where their limits changed."""
+        """Judge by another configuration from now on; counts of requests begin anew where their limits changed.
+
+        Sessions to which it gives no role end.
+        """
         if config.limits != self.config.limits:
             self.rates = Rates(config.limits.known, config.limits.unknown)
         self.sessions.config = config.sessions
         self.config = config
+        try:
+            self._end_without_role()
+        except DbError as error:  # each ends when it is used
+            log.info("sessions_not_ended", reason=str(error))
+
+    def _end_without_role(self) -> None:
+        for session in self.sessions.open():
+            if self.config.role_of(session) is None:
+                self.sessions.end_without_role(session)
 
     def is_in_memory(self, request: Request) -> bool:
         """Tell whether `identify` needs no database now: sessions do, and tokens once a second."""
@@ -66,12 +83,23 @@ class AccessControl:
         if self._has_credential(request, rule, path_token):
             return self._holder(request, where, path_token, rule)
         if where and (cookie := request.cookies.get(COOKIE)):
-            session = self.sessions.find(cookie)
+            session = self._session(cookie)
             if session is not None:
                 return of_session(session)
         if where and self.trusts(request):
             return LOCAL
         raise _unknown(rule)
+
+    def _session(self, cookie: str) -> Session | None:
+        """Return the session of a cookie with its role of now, None when it is over; without a role it ends."""
+        session = self.sessions.find(cookie)
+        if session is None:
+            return None
+        role = self.config.role_of(session)
+        if role is None:
+            self.sessions.end_without_role(session)
+            return None
+        return msgspec.structs.replace(session, role=role)
 
     def trusts(self, request: Request) -> bool:
         """Tell whether a request without credentials is taken for one of this host.
@@ -166,11 +194,6 @@ class AccessControl:
         if token is None:
             raise _unknown(rule)
         return of_token(token)
-
-
-def client_address(request: Request) -> str:
-    """Return the address of whoever asks, "" when it is not known."""
-    return request.client.host if request.client else NOWHERE
 
 
 def _unknown(rule: Rule) -> Problem:

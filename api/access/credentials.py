@@ -112,7 +112,6 @@ class Credentials:
             return
         try:
             self._take_up()
-            self.flush()
         except DbError as error:
             log.warning("tokens_not_read", reason=str(error))
         finally:

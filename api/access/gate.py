@@ -7,16 +7,18 @@ is away: then there is 503, on which firewalls keep the list they have.
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from api.access.addresses import client_address
 from api.access.audit import audit, begin_act
 from api.access.config import AccessConfig
-from api.access.control import AccessControl, client_address
+from api.access.control import AccessControl
 from api.access.credentials import may_read_feed
 from api.access.principal import NOBODY, Principal, principal_of
+from api.access.refusals import note_refusal
 from api.access.table import ACTIONS, DEEDS, Rule, rule_of
 from api.caller import SCOPE_KEY, Caller
 from api.problems import Kind, Problem
 from api.serving.streaming import ANSWER_HEADERS
-from db.access_values import ActorKind, AuditOutcome
+from db.access_values import ActorKind
 from db.errors import DbError
 from db.values import Token
 from rules.profiles import DEFAULT_PROFILE
@@ -44,7 +46,7 @@ async def authorize(request: Request) -> None:
     request.scope[ANSWER_HEADERS] = control.rates.count(principal)
     if not principal.may(rule):
         if request.method not in SAFE_METHODS:
-            await run_in_threadpool(audit, request, "access.refused", request.url.path, outcome=AuditOutcome.REFUSED)
+            await run_in_threadpool(note_refusal, request, "access.refused", request.url.path, principal=principal)
         raise Problem(Kind.NOT_ALLOWED, "Ask somebody who may, or for a role or token that is for this.")
     if request.method not in SAFE_METHODS:
         await control.require_own_site(request, principal)
@@ -55,7 +57,7 @@ async def authorize(request: Request) -> None:
         begin_act(request, principal, action, target)
     elif deed := DEEDS.get(f"{request.method} {request.scope['route'].path}"):
         await run_in_threadpool(audit, request, deed, target)  # first: what cannot be noted does not happen
-        begin_act(request, principal, deed, target)
+        begin_act(request, principal, deed, target, is_noted=True)
 
 
 async def is_still_known(request: Request) -> bool:

@@ -29,8 +29,7 @@ from joserfc.jwk import GuestProtocol, KeySet
 
 from api.access.config import OidcConfig, StepUpConfig
 from api.access.logout_token import MAX_TEXT, LogoutToken, read_logout_token
-from api.access.table import ROLES
-from api.errors import RefusedSignIn
+from api.errors import RefusedSignIn, UnprovenSignIn
 from api.times import NS_PER_S
 from db.access_values import AccessRole
 
@@ -44,6 +43,7 @@ EXCHANGES = 8  # of codes at once
 SIGN_IN_S = 600
 LEEWAY_S = 60
 MAX_COOKIE = 2048
+MAX_GROUPS = 500  # of which a session remembers
 COOKIE = "__Host-molecatcher-sign-in"
 
 
@@ -64,11 +64,12 @@ class Identity(msgspec.Struct, frozen=True):
     issuer: str
     subject: str
     name: str
-    role: AccessRole | None
+    role: AccessRole
     amr: tuple[str, ...]
     acr: str
     authenticated_at_ns: int
     sid: str = ""
+    groups: tuple[str, ...] = ()
 
 
 class OidcClient:
@@ -153,26 +154,37 @@ class OidcClient:
 
     def _judge(self, claims: Mapping[str, Any], sign_in: SignIn) -> Identity:
         """Return the identity, if it was proved well enough; what the provider does not say counts as not done."""
+        who = {
+            "issuer": str(claims["iss"]),
+            "subject": str(claims["sub"]),
+            "name": str(claims.get("email") or claims.get("preferred_username") or claims["sub"]),
+        }
         amr, acr = tuple(map(str, claims.get("amr") or ())), str(claims.get("acr") or "")
-        if not set(amr) & set(self.config.mfa.amr) and acr not in self.config.mfa.acr:
-            raise RefusedSignIn("the provider does not say that a second factor was used (amr, acr)")
+        if not self.config.is_strong(amr, acr):
+            raise UnprovenSignIn("the provider does not say that a second factor was used (amr, acr)", **who)
         at_s, now_s = claims.get("auth_time"), self._now_s()
         max_age_s = self._step_up.max_age_s if sign_in.is_step_up else self.config.max_age_s
         if not isinstance(at_s, int) or not now_s - max_age_s - LEEWAY_S <= at_s <= now_s + LEEWAY_S:
-            raise RefusedSignIn("the provider does not say that the sign-in was recent (auth_time)")
-        groups = claims.get(self.config.groups_claim)
-        named = groups if isinstance(groups, list) else [groups]
-        roles = [self.config.roles[group] for group in map(str, named) if group in self.config.roles]
+            raise UnprovenSignIn("the provider does not say that the sign-in was recent (auth_time)", **who)
+        groups = self._groups(claims)
+        role = self.config.role_of(groups)
+        if role is None:
+            raise UnprovenSignIn("none of its groups has a role here", **who)
         return Identity(
-            issuer=str(claims["iss"]),
-            subject=str(claims["sub"]),
-            name=str(claims.get("email") or claims.get("preferred_username") or claims["sub"]),
-            role=max(roles, key=ROLES.index, default=None),
+            **who,
+            role=role,
             amr=amr,
             acr=acr,
             authenticated_at_ns=min(at_s, now_s) * NS_PER_S,
             sid=str(claims.get("sid") or "")[:MAX_TEXT],
+            groups=groups,
         )
+
+    def _groups(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the groups that the provider names, those with a role first; of many only the first are kept."""
+        said = claims.get(self.config.groups_claim) or ()
+        named = [str(group)[:MAX_TEXT] for group in (said if isinstance(said, list) else [said])]
+        return tuple(sorted(named, key=lambda group: group not in self.config.roles)[:MAX_GROUPS])
 
     def _claims(self, code: str, sign_in: SignIn) -> Mapping[str, Any]:
         described = self._described()

@@ -11,9 +11,11 @@ from collections.abc import Callable
 import msgspec
 from starlette.responses import Response
 
+from api.access.audit import access_file_entry, log_changes
 from api.access.config import SessionConfig
 from api.times import NS_PER_S
 from db.access_values import Session
+from db.audit import Act
 from db.store import Store
 
 COOKIE = "__Host-molecatcher"
@@ -56,9 +58,20 @@ class Sessions:
             self._store.touch_session(session.digest, now_ns)
         return session
 
+    def open(self) -> list[Session]:
+        """Return the sessions that are not over."""
+        return [it for it in self._store.sessions(self.now_ns()) if it.revoked_at_ns is None]
+
     def end(self, session: Session) -> None:
         """End a session for good."""
         self._store.revoke_session(session.session_id, self.now_ns())
+
+    def end_without_role(self, session: Session) -> None:
+        """End a session to which the access file gives no role any more; noted as what that file did."""
+        now_ns = self.now_ns()
+        act = Act(access_file_entry(now_ns, "session.end", session.session_id))
+        self._store.on_behalf_of(act).revoke_session(session.session_id, now_ns)
+        log_changes(act)
 
 
 def digest_of(cookie: str) -> bytes:

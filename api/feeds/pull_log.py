@@ -1,4 +1,4 @@
-"""Who pulled which list when: one record for each consumer, list, profile and format, in memory and written in batches.
+"""Who pulled which list when: one record for each consumer, list, profile and format, in memory, written now and then.
 
 A pull costs a look-up and a few assignments. The records outlive restarts; while the database is away they wait.
 """
@@ -22,8 +22,6 @@ from db.values import PullRecord, Token
 from rules.blocklist import ListName
 
 MAX_RECORDS = 10_000
-FLUSH_NS = 10 * NS_PER_S
-RETRY_NS = 60 * NS_PER_S
 LATELY_NS = 3600 * NS_PER_S
 MAX_AGENT = 100
 
@@ -76,23 +74,11 @@ class PullLog:
         self._writing = threading.Lock()
         self._loading = threading.Lock()
         self._is_loaded = False
-        self._due_ns = 0
-
-    @property
-    def is_due(self) -> bool:
-        """Tell whether the next pull that is noted is written to the database, with those before it."""
-        return self._now_ns() >= self._due_ns
 
     def note(self, consumer: Consumer, what: Pulled, serial: int | None, status: int) -> None:
         """Note a pull, served with `serial`; None where it was not served."""
-        now_ns = self._now_ns()
         with self._changing:
-            self._note(consumer, what, serial, status, now_ns)
-        if now_ns >= self._due_ns and self._writing.acquire(blocking=False):
-            try:
-                self._write(now_ns)
-            finally:
-                self._writing.release()
+            self._note(consumer, what, serial, status, self._now_ns())
 
     def records(self) -> list[PullRecord]:
         """Return all records, the newest pull first."""
@@ -114,7 +100,7 @@ class PullLog:
         )
 
     def flush(self) -> None:
-        """Write what was not written yet."""
+        """Write what was not written yet; while the database is away it waits."""
         with self._writing:
             self._write(self._now_ns())
 
@@ -169,11 +155,9 @@ class PullLog:
             rows = [row for pull_id in changed if (row := self._records.get(pull_id)) is not None]
             if rows:
                 self._store.save_pulls(rows, now_ns)
-            self._due_ns = now_ns + FLUSH_NS
         except DbError as error:
             with self._changing:
                 self._changed |= changed
-            self._due_ns = now_ns + RETRY_NS
             log.info("pulls_not_written", reason=str(error))
 
 

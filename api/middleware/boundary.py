@@ -86,7 +86,8 @@ async def _end_act(scope: Scope, status: int) -> None:
     if act is None:
         return
     try:
-        await run_in_threadpool(end_act, scope["app"].state.context.store, act, status)
+        state = scope["app"].state
+        await run_in_threadpool(end_act, state.context.store, act, status, state.refusals.note)
     except DbError as error:
         log.warning("act_not_noted", action=act.entry.action, target=act.entry.target, status=status, reason=str(error))
 

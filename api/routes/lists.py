@@ -71,7 +71,7 @@ def confirm_list(list_name: Name, query: InProfile, body: ConfirmBody, context: 
     """Publish the held state with this digest although it is far from the one in force."""
     in_force, target = context.snapshot(list_name, query.profile), f"{list_name}/{query.profile}"
     audit(request, "list.publish", target, before=in_force and in_force.digest, after=body.digest)
-    begin_act(request, principal_of(request), "list.publish", target)
+    begin_act(request, principal_of(request), "list.publish", target, is_noted=True)
     if not context.confirm_list(list_name, body.digest, query.profile):
         detail = "Nothing with this digest is held that could be confirmed: look at `held` in /v1/lists."
         raise Problem(Kind.CONFLICT, detail)

@@ -10,17 +10,17 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from api.access import break_glass
-from api.access.addresses import parse_address
+from api.access.addresses import client_address, parse_address
 from api.access.audit import audit
-from api.access.control import client_address
 from api.access.gate import access_of
 from api.access.oidc import COOKIE, MAX_COOKIE, SIGN_IN_S, Identity, OidcClient, local_target
 from api.access.principal import Principal, principal_of
+from api.access.refusals import note_refusal
 from api.access.sessions import COOKIE as SESSION_COOKIE
 from api.access.sessions import clear_cookie, csrf_of, set_cookie
 from api.context import ApiContext
 from api.dependencies import Context
-from api.errors import RefusedLogout, RefusedSignIn
+from api.errors import RefusedLogout, RefusedSignIn, UnprovenSignIn
 from api.problems import Kind, Problem
 from api.requests.forms import form_of
 from db.access_values import AccessRole, Account, ActorKind, AuditOutcome, Session
@@ -30,7 +30,6 @@ NO_STORE = {"Cache-Control": "no-store"}
 FORBIDDEN, UNAUTHORIZED = 403, 401
 TAKEN = 200
 WRONG = "Name or password is wrong, or this account may not be used from here."
-NO_ROLE = "none of its groups has a role here"
 
 router = APIRouter(include_in_schema=False)
 Target = Annotated[str, Query(alias="next", max_length=2000)]
@@ -163,23 +162,15 @@ def end_session(request: Request) -> HTMLResponse:
 
 
 def _begin(request: Request, identity: Identity, target: str) -> Response:
-    """Begin a session and send the browser on.
-
-    Raises:
-        RefusedSignIn: whoever it is has no role here.
-    """
-    role = identity.role
+    """Begin a session and send the browser on."""
     actor = Principal(ActorKind.PERSON, identity.subject, identity.name)
-    if role is None:
-        audit(request, "session.begin", identity.issuer, outcome=AuditOutcome.REFUSED, principal=actor, detail=NO_ROLE)
-        raise RefusedSignIn(NO_ROLE)
     session = Session(
         digest=b"",
         session_id="",
         issuer=identity.issuer,
         subject=identity.subject,
         name=identity.name,
-        role=role,
+        role=identity.role,
         amr=identity.amr,
         acr=identity.acr,
         address=client_address(request),
@@ -188,8 +179,10 @@ def _begin(request: Request, identity: Identity, target: str) -> Response:
         used_at_ns=0,
         expires_at_ns=0,
         provider_sid=identity.sid,
+        provider_groups=identity.groups,
     )
-    audit(request, "session.begin", identity.issuer, principal=actor, detail=f"{role} {' '.join(identity.amr)}")
+    detail = f"{identity.role} {' '.join(identity.amr)}"
+    audit(request, "session.begin", identity.issuer, principal=actor, detail=detail)
     control = access_of(request)
     if old := control.sessions.find(request.cookies.get(SESSION_COOKIE, "")):
         control.sessions.end(old)  # a new proof, a new cookie
@@ -208,6 +201,9 @@ def _provider(request: Request) -> OidcClient:
 def _refused(request: Request, refused: RefusedSignIn) -> Response:
     log.warning("sign_in_refused", reason=str(refused), address=client_address(request))
     access_of(request).rates.count_unknown(client_address(request))
+    if isinstance(refused, UnprovenSignIn):
+        actor = Principal(ActorKind.PERSON, refused.subject, refused.name)
+        note_refusal(request, "session.begin", refused.issuer, principal=actor, detail=str(refused))
     return _page(request, "not_allowed.html", FORBIDDEN, reason=str(refused))
 
 

@@ -80,11 +80,20 @@ class TokenBody(BaseModel):
 
 
 class RotateBody(BaseModel):
-    """Which half of a rotation: a second secret, or the end of the one before the newest."""
+    """Which part of a rotation: a second secret, another one in its place, or the end of the one before the newest."""
 
     model_config = ConfigDict(extra="forbid")
 
     finish: bool = Field(default=False, strict=True, description="Make no new secret; end the one before the newest")
+    replace: bool = Field(
+        default=False, strict=True, description="Make another newest secret, as when that was lost; it ends"
+    )
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> Self:
+        if self.finish and self.replace:
+            raise ValueError("replace: give finish or replace")
+        return self
 
 
 @router.get("/v1/tokens", response_model=TokenList, responses=problems(503))
@@ -116,17 +125,21 @@ def create_token(body: TokenBody, context: Context) -> Response:
     return json_response(_document(token) | {"token": written(token.token_id, secret)}, 201)
 
 
-@router.post("/v1/tokens/{token_id}/rotate", response_model=NewTokenDocument, responses=problems(404, 422, 503))
+@router.post("/v1/tokens/{token_id}/rotate", response_model=NewTokenDocument, responses=problems(404, 409, 422, 503))
 def rotate_token(token_id: TokenId, body: RotateBody, context: Context, request: Request) -> Response:
-    """Give a token a second secret; the one before stays good until this is called with `finish`."""
+    """Give a token a second secret; the one before stays good until this is called with `finish`.
+
+    409 while two are good: a device may still use the older one. `replace` makes another one in place of the newer.
+    """
     if body.finish:
         act = begin_act(request, principal_of(request), "token.finish", token_id)
         is_done, shown = context.on_behalf_of(act).store.drop_previous_secret(token_id), None
     else:
         secret = new_secret()
-        is_done, shown = context.store.rotate_token(token_id, digest_of(secret)), written(token_id, secret)
+        change = context.store.replace_newest_secret if body.replace else context.store.rotate_token
+        is_done, shown = change(token_id, digest_of(secret)), written(token_id, secret)
     if not is_done:
-        raise _absent(token_id)
+        raise _not_rotated(context, token_id)
     return json_response(_document(_find(context, token_id)) | {"token": shown})
 
 
@@ -143,6 +156,17 @@ def _find(context: ApiContext, token_id: str) -> Token:
     if not found:
         raise _absent(token_id)
     return found[0]
+
+
+def _not_rotated(context: ApiContext, token_id: str) -> Problem:
+    """Return why a token got no secret."""
+    token = _find(context, token_id)
+    if token.revoked_at_ns is not None:
+        return _absent(token_id)
+    if token.previous_digest is None:
+        return Problem(Kind.CONFLICT, "It has one secret: leave `replace` out to make a second.")
+    advice = "End the older one with `finish` once no device uses it, or give `replace` if the newer one was lost."
+    return Problem(Kind.CONFLICT, f"Two secrets are good. {advice}")
 
 
 def _absent(token_id: str) -> Problem:

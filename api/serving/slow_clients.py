@@ -15,41 +15,78 @@ FIRST_REQUEST_S = 10.0
 CONNECTION_S = 120.0
 MAX_AN_ADDRESS = 32
 MAX_HEAD_OCTETS = 64 * 1024
+FRAMING = (b"content-length", b"transfer-encoding")
+LATE_FIELD = "a field after a body"
 PEER_CERTIFICATE = "peer_certificate"
 
 
 class _Parser(httptools.HttpRequestParser):
-    """Ends the connection after a request for another protocol, which is answered as if it had not asked.
+    """Reads a request for another protocol as if it had not asked for one, as RFC 9110 section 7.8 allows.
 
-    RFC 9110 section 7.8 allows it, and no more can be read. uvicorn would warn each time, and anybody could fill the
-    log.
+    Java's own client asks so for HTTP/2 with each first request in the clear, and so does `curl --http2`. httptools
+    takes what follows the head for the other protocol, so the body is read by a second parser; the request is the last
+    of its connection. uvicorn would warn each time, and anybody could fill the log.
     """
 
     def __init__(self, protocol: "LocalProtocol") -> None:
         super().__init__(protocol)
         self._protocol = protocol
+        self._of_body: httptools.HttpRequestParser | None = None
         self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
 
     def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # what a transport hands over
         """Read octets."""
+        if self._of_body is not None:
+            self._of_body.feed_data(data)
+            return
         try:
             super().feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as asked:
             self._protocol.cycle.keep_alive = False
+            self._of_body = _parser_of_body(self._protocol)
+            self._of_body.feed_data(data[asked.args[0] :])
+
+
+class _Body:
+    """Hands the body of a request to the connection that it came on, and nothing of its head."""
+
+    def __init__(self, protocol: "LocalProtocol") -> None:
+        self.on_body, self.on_message_complete = protocol.on_body, protocol.end_body
+        self._is_in_head = True
+
+    def on_headers_complete(self) -> None:
+        """Begin the body."""
+        self._is_in_head = False
+
+    def on_header(self, _name: bytes, _value: bytes) -> None:
+        """Refuse a field after the body."""
+        if not self._is_in_head:
+            raise ValueError(LATE_FIELD)
+
+
+def _parser_of_body(protocol: "LocalProtocol") -> httptools.HttpRequestParser:
+    """Return what reads the body of the request whose head `protocol` has read, and refuses what follows it."""
+    parser = httptools.HttpRequestParser(_Body(protocol))
+    framing = [(name, value) for name, value in protocol.headers if name in FRAMING]
+    fields = b"".join(b"%s: %s\r\n" % field for field in (*framing, (b"connection", b"close")))
+    parser.feed_data(b"POST / HTTP/1.1\r\n%s\r\n" % fields)
+    return parser
 
 
 class LocalProtocol(HttpToolsProtocol):
     """HTTP/1.1 with heads of a bounded size, one request at a time: the parser bounds neither.
 
-    A request before the answer to the one before ends the connection, as do fields after a body. Whoever answers can
-    cut it off too: what cuts is in `request.state`.
+    A request before the answer to the one before ends the connection, as do fields after a body, and octets of which
+    nothing comes: a head or a field without an end. Whoever answers can cut it off too: what cuts is in
+    `request.state`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.parser = _Parser(self)
         self._is_in_head = True
-        self._head_octets = 0
+        self._has_read = False
+        self._unread_octets = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its parent has it
         """Take a connection."""
@@ -57,11 +94,11 @@ class LocalProtocol(HttpToolsProtocol):
         self.app_state = self.app_state | {CUT_OFF: self.cut}
 
     def data_received(self, data: bytes) -> None:
-        """Take octets; a head that does not end ends the connection."""
-        was_in_head = self._is_in_head
+        """Take octets; so many of which nothing comes end the connection."""
+        self._has_read = False
         super().data_received(data)
-        self._head_octets = self._head_octets + len(data) if was_in_head and self._is_in_head else 0
-        if self._head_octets > MAX_HEAD_OCTETS:
+        self._unread_octets = 0 if self._has_read else self._unread_octets + len(data)
+        if self._unread_octets > MAX_HEAD_OCTETS:
             self.cut()
 
     def on_message_begin(self) -> None:
@@ -74,13 +111,28 @@ class LocalProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field of a head."""
         if not self._is_in_head:
-            raise ValueError("a field after a body")
+            raise ValueError(LATE_FIELD)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Answer a request."""
-        self._is_in_head = False
+        self._is_in_head, self._has_read = False, True
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take octets of a body."""
+        self._has_read = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request, but for one for another protocol: its body is still to be read."""
+        if not self.parser.should_upgrade():
+            self.end_body()
+
+    def end_body(self) -> None:
+        """End a request."""
+        self._has_read = True
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be read; nothing is written into an answer that has begun."""

@@ -10,6 +10,7 @@ from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.registry import REGISTRY
 from api.feeds.render import render
 from molecatcher.catalogue.folder import CatalogueFolder
+from molecatcher.commands.tables import counted
 from molecatcher.errors import SetupError
 from molecatcher.live_rules import LiveRules
 from molecatcher.names.resolve import NameResolver
@@ -74,7 +75,7 @@ def _addresses(rules: Ruleset, settings: Settings, profile: Profile, now_ns: int
     wanted = names_to_resolve(rules.catalogue, rules.policy, now_ns, profile)
     sanctioned = [sanction.domain for sanction in rules.policy.active_sanctions(now_ns)]
     kept = names_to_spare(rules.catalogue, rules.policy, now_ns)
-    with Console(stderr=True).status(f"resolving {len(wanted) + len(kept)} names"):
+    with Console(stderr=True).status(f"resolving {counted(len(wanted) + len(kept), 'name')}"):
         answers = {answer.name: answer for answer in NameResolver(settings.resolvers).resolve([*wanted, *kept])}
     failed = [name for name, answer in answers.items() if not answer.ok]
     if any(name in failed for name in sanctioned) or len(failed) > len(answers) // 10:

@@ -170,13 +170,16 @@ def verify(source: SourceArgument, *, key: KeyOption = None) -> None:
     from molecatcher.catalogue.bundles import unpack
     from molecatcher.catalogue.fetch import read_signature
     from molecatcher.catalogue.signatures import verify as check
+    from molecatcher.commands.tables import counted
     from rules.catalogue import build_catalogue
 
     public = _key(key)
     octets = _fetched(source)
     check(octets, read_signature(source), public, source)
     catalogue = build_catalogue(unpack(octets, source))
-    typer.echo(f"good: catalogue {catalogue.version} of {catalogue.generated}, {len(catalogue.services)} services")
+    typer.echo(
+        f"good: catalogue {catalogue.version} of {catalogue.generated}, {counted(len(catalogue.services), 'service')}"
+    )
 
 
 @app.command(name="test")

@@ -8,7 +8,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from molecatcher.commands.tables import console
+from molecatcher.commands.tables import console, counted
 from molecatcher.errors import CatalogueError
 from rules.catalogue import Catalogue
 from rules.catalogue_check import Level, Problem
@@ -37,9 +37,9 @@ def print_catalogue(catalogue: Catalogue, now_ns: int, *, as_json: bool) -> None
     table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    table.add_row("version", f"{catalogue.version}, {age} days old")
+    table.add_row("version", f"{catalogue.version}, {counted(age, 'day')} old")
     table.add_row("from", catalogue.origin)
-    table.add_row("holds", f"{len(catalogue.services)} services, {names} names")
+    table.add_row("holds", f"{counted(len(catalogue.services), 'service')}, {counted(names, 'name')}")
     table.add_row("your additions", Text(", ".join(catalogue.additions) or "-"))
     console().print(table)
     if warning := catalogue.warning(now_ns):
@@ -84,7 +84,9 @@ def print_changes(before: Catalogue, after: Catalogue, *, as_json: bool) -> None
 
 def _counted(changes: Sequence[Change]) -> str:
     services = {change.service for change in changes}
-    return f"{len(services)} services change" if services else "the services are the same"
+    if not services:
+        return "the services are the same"
+    return counted(len(services), "service changes", "services change")
 
 
 def _changes_table(changes: Sequence[Change]) -> Table:
@@ -112,7 +114,8 @@ def print_problems(problems: Sequence[Problem], tested: int, *, as_json: bool) -
             )
         console().print(table)
     errors = sum(row.level is Level.ERROR for row in problems)
-    console().print(f"{tested} services tested: {errors} errors, {len(problems) - errors} warnings")
+    found = f"{counted(errors, 'error')}, {counted(len(problems) - errors, 'warning')}"
+    console().print(f"{counted(tested, 'service')} tested: {found}")
 
 
 def _print_json(value: object) -> None:

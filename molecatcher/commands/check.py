@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from molecatcher.catalogue.folder import CatalogueFolder
-from molecatcher.commands.tables import console, services_table
+from molecatcher.commands.tables import console, counted, services_table
 from molecatcher.live_rules import read_policy
 from molecatcher.settings import Settings
 from rules.catalogue import Catalogue
@@ -37,9 +37,9 @@ def print_check(settings: Settings, *, as_json: bool, with_services: bool) -> No
         out.print(f"warning: {warning}", style="yellow", markup=False)
     names = build_names(catalogue, policy, now_ns)
     out.print(
-        f"catalogue {catalogue.version} from {catalogue.origin}, {catalogue.age_days(now_ns)} days old: "
-        f"{len(catalogue.services)} services, {len(catalogue.additions)} additions of your own; "
-        f"{len(names.blocked)} names on the block list"
+        f"catalogue {catalogue.version} from {catalogue.origin}, {counted(catalogue.age_days(now_ns), 'day')} old: "
+        f"{counted(len(catalogue.services), 'service')}, {counted(len(catalogue.additions), 'addition')} of your own; "
+        f"{counted(len(names.blocked), 'name')} on the block list"
     )
     if with_services:
         out.print(services_table(catalogue, policy))

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from molecatcher.catalogue.folder import CatalogueFolder
-from molecatcher.commands.tables import console
+from molecatcher.commands.tables import console, counted
 from rules.errors import InvalidCatalogue
 from sensor.capture.probe import Probe, probe_host
 
@@ -33,7 +33,7 @@ def _probe_catalogue() -> Probe:
     except InvalidCatalogue as error:
         return Probe("catalogue", ok=False, detail=str(error), remedy="mend or remove that file")
     now_ns = time.time_ns()
-    detail = f"{catalogue.version} from {catalogue.origin}, {catalogue.age_days(now_ns)} days old"
+    detail = f"{catalogue.version} from {catalogue.origin}, {counted(catalogue.age_days(now_ns), 'day')} old"
     return Probe("catalogue", ok=not catalogue.is_old(now_ns), detail=detail, remedy=catalogue.warning(now_ns))
 
 

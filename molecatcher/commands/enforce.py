@@ -79,6 +79,7 @@ def status(output: FormatOption = "table") -> None:
     """Say how many prefixes are refused and what was refused so far. Exit status 1 when nothing is enforced."""
     import msgspec
 
+    from molecatcher.commands.tables import counted
     from molecatcher.enforce.nftables import status as read_status
 
     found = read_status()
@@ -87,8 +88,8 @@ def status(output: FormatOption = "table") -> None:
     elif found is None:
         typer.echo("nothing is enforced on this host")
     else:
-        refused = f"{found.refused_packets} packets, {found.refused_octets} octets"
-        typer.echo(f"{found.prefixes} prefixes are refused; so far {refused}")
+        refused = f"{counted(found.refused_packets, 'packet')}, {counted(found.refused_octets, 'octet')}"
+        typer.echo(f"{counted(found.prefixes, 'prefix is', 'prefixes are')} refused; so far {refused}")
     raise typer.Exit(0 if found else 1)
 
 

@@ -42,6 +42,7 @@ def enrol(
     Example: molecatcher enrol https://molecatcher.example.com:8484 --ca company-ca.pem --unit
     /etc/systemd/system/molecatcher-sensor.service.d/api.conf
     """
+    from molecatcher.commands.tables import counted
     from molecatcher.errors import SetupError
     from molecatcher.logs import configure_logging
     from molecatcher.processes.enrolment import Enrolment
@@ -50,8 +51,8 @@ def enrol(
     enrolment = Enrolment(settings_of(state=state, api=url, sensor_name=sensor_name, site=site), ca)
     enrolment.exchange(_token(token_file))
     typer.echo(f"sensor {enrolment.sensor_id} has its own token: {enrolment.token_file}", err=True)
-    sanctioned = enrolment.check()
-    typer.echo(f"the API answers and has its rules for it: {sanctioned} sanctioned ingresses", err=True)
+    sanctioned = counted(enrolment.check(), "sanctioned ingress", "sanctioned ingresses")
+    typer.echo(f"the API answers and has its rules for it: {sanctioned}", err=True)
     text = enrolment.unit_settings()
     sys.stdout.write(text)
     if unit is not None:

@@ -19,7 +19,7 @@ from db.errors import DbError
 from db.store import Store, open_store
 from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.commands.progress import progress_of
-from molecatcher.commands.tables import print_detections
+from molecatcher.commands.tables import counted, print_detections
 from molecatcher.errors import MolecatcherError
 from molecatcher.live_rules import LiveRules, read_policy
 from molecatcher.logs import configure_logging
@@ -116,7 +116,7 @@ def _batches(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
 
 def _print_summary(messages: Console, summary: IngestSummary) -> None:
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(summary.verdicts.items())) or "no detection"
-    messages.print(f"{summary.lines} lines: {verdicts}")
+    messages.print(f"{counted(summary.lines, 'line')}: {verdicts}")
     for reason, count in summary.malformed.most_common():
         messages.print(f"passed over: {count} ({reason})", style="yellow")
     if summary.example:

@@ -36,6 +36,11 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=WIDTH_WITHOUT_TERMINAL)
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return `number` with its noun: `1 packet`, `2 packets`."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """Return rows of text without lines; what they are called by, the first column, is never cut short.
 
@@ -108,9 +113,10 @@ def print_summary(console: Console, summary: Summary) -> None:
     if summary.failures and not summary.packets:
         return
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(summary.verdicts.items())) or "no detection"
-    console.print(f"{summary.packets} packets: {verdicts}")
+    console.print(f"{counted(summary.packets, 'packet')}: {verdicts}")
     if summary.copies:
-        console.print(f"{summary.copies} packets were copies of what another interface of the file had shown")
+        were = "was a copy" if summary.copies == 1 else "were copies"
+        console.print(f"{counted(summary.copies, 'packet')} {were} of what another interface of the file had shown")
     if summary.malformed:
         kinds = ", ".join(f"{count} {kind}" for kind, count in summary.malformed.most_common())
         console.print(f"malformed and skipped: {kinds}", style="yellow")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -106,7 +106,11 @@ def list_tokens(output: FormatOption = "table", state: StateOption = None) -> No
 @app.command()
 def rotate(
     token: TokenArgument,
+    *,
     finish: Annotated[bool, typer.Option("--finish", help="Make no new secret; end the one before the newest")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Make another newest secret, as when that was lost; it ends")
+    ] = False,
     output: FormatOption = "table",
     state: StateOption = None,
 ) -> None:
@@ -116,12 +120,17 @@ def rotate(
     """
     from api.access.secrets import digest_of, new_secret
 
+    if finish and replace:
+        raise typer.BadParameter("give --finish or --replace", param_hint="--replace")
     token_id, secret = _token_id(token), new_secret()
     with open_state(state) as store:
         if finish:
             _require(acting(store, "token.finish", token_id).drop_previous_secret(token_id), token)
         else:
-            _require(acting(store, "token.rotate", token_id).rotate_token(token_id, digest_of(secret)), token)
+            acted = acting(store, "token.rotate", token_id)
+            change = acted.replace_newest_secret if replace else acted.rotate_token
+            if not change(token_id, digest_of(secret)):
+                _say_why_not_rotated(store, token)
     if finish:
         typer.echo("only the newest secret is good now", err=True)
     else:
@@ -167,6 +176,17 @@ def _require(is_done: bool, token: str) -> None:
 
     if not is_done:
         raise SetupError(f"there is no token {_token_id(token)[:12]!r} that is good: see `molecatcher token list`")
+
+
+def _say_why_not_rotated(store: "Store", token: str) -> NoReturn:
+    from molecatcher.errors import SetupError
+
+    good = [row for row in store.tokens() if row.token_id == _token_id(token) and row.revoked_at_ns is None]
+    _require(bool(good), token)
+    if good[0].previous_digest is None:
+        raise SetupError("this token has one secret: leave --replace out to make a second")
+    advice = "end the older one with --finish once no device uses it, or give --replace if the newer one was lost"
+    raise SetupError(f"two secrets of this token are good: {advice}")
 
 
 def _scopes(words: list[str]) -> "tuple[TokenScope, ...]":

@@ -3,6 +3,8 @@
 import secrets
 import sys
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,7 +88,8 @@ def create(
         profile=parse_profile(profile),
     )
     settings = _settings(state)
-    _files(settings).add(key)
+    with _noting("zone_key.create", name, state, None, key):
+        _files(settings).add(key)
     _print_configuration(key, settings, server)
 
 
@@ -126,8 +129,11 @@ def remove(name: NameArgument, state: StateOption = None) -> None:
     """Remove a key; within a second it opens nothing. A resolver that used it keeps its zone for a month."""
     from molecatcher.errors import SetupError
 
-    if not _files(_settings(state)).remove(name):
-        raise SetupError(f"there is no key {name!r}: see `molecatcher zone key list`")
+    files = _files(_settings(state))
+    before = next((key for key in files.load() if key.name == name), None)
+    with _noting("zone_key.delete", name, state, before, None):
+        if not files.remove(name):
+            raise SetupError(f"there is no key {name!r}: see `molecatcher zone key list`")
     typer.echo("removed", err=True)
 
 
@@ -141,6 +147,20 @@ def _files(settings: "Settings") -> "ZoneKeyFiles":
     from molecatcher.lists.zone_keys import ZoneKeyFiles
 
     return ZoneKeyFiles(settings.zone_keys)
+
+
+@contextmanager
+def _noting(
+    action: str, name: str, state: Path | None, before: "ZoneKey | None", after: "ZoneKey | None"
+) -> Iterator[None]:
+    """Have a change of a key noted in the audit log, unless it fails; if it cannot be noted, it does not happen."""
+    import msgspec
+
+    from molecatcher.commands.token import acting, open_state
+
+    rows = [msgspec.to_builtins(key) if key else None for key in (before, after)]
+    with open_state(state) as store, acting(store, action, name).noting(name, *rows):
+        yield
 
 
 def _print_configuration(key: "ZoneKey", settings: "Settings", server: str | None) -> None:

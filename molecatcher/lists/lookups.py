@@ -13,7 +13,7 @@ from molecatcher.shared_file import SharedFile
 from rules.address_building import agent_addresses, agent_names, build_addresses, names_to_resolve, names_to_spare
 from rules.blocklist import AddressList
 from rules.catalogue import Network
-from rules.list_building import is_protected, protected_names
+from rules.list_building import is_among, protected_names
 from rules.profiles import Profile
 from rules.ruleset import Ruleset
 from rules.verdict import Outcome
@@ -71,7 +71,7 @@ class Lookups:
     def _spared_addresses(self) -> set[str]:
         """Return the addresses that spared names resolve to, and those that sanctioned ones were seen at."""
         spared, names = set(self.observed), protected_names(self.rules.catalogue, self.rules.policy, self.now_ns)
-        return spared.union(*(row.addresses for name, row in self.answers.items() if is_protected(name, names)))
+        return spared.union(*(row.addresses for name, row in self.answers.items() if is_among(name, names)))
 
 
 class NameLookups:

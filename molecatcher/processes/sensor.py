@@ -48,6 +48,7 @@ from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_names
 from sensor.capture.screen import make_screen
 from sensor.detect import Detector
 from sensor.extract.dhcp import DhcpMessage
+from sensor.gathered import Gathered
 from sensor.packet import Packet
 from sensor.pipeline import Limits, Pipeline
 from sensor.report import Reporter
@@ -114,12 +115,13 @@ class Sensor:
         zones = self.zones if settings.zone_checks else None
         self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart), zones)
         self._agent_addresses = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
+        self._gathered = Gathered(pipeline)
         self.reporter = Reporter(
             self.origin,
             window_ns,
             update_ns=update_ns,
             losses=self.health.losses,
-            evidence_of=self.detector.evidence,
+            completed=self._gathered.note_packets,
         )
         self.attributor = Attributor(
             self.namespaces,
@@ -130,7 +132,6 @@ class Sensor:
         )
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
-        self._gathered: list[Event] = []
         self._pending: list[Event] = []
         self._is_stopping = False
         self._wants_reload = False
@@ -168,9 +169,9 @@ class Sensor:
         asked_ns = time.time_ns()
         packets = self.source.read(READ_TIMEOUT_S) or []
         now_ns = time.time_ns()
-        self._gathered += self._observe(packets, now_ns, time_read(packets, asked_ns))
+        self._gathered.add(self._observe(packets, now_ns, time_read(packets, asked_ns)))
         if len(self._gathered) >= BATCH_EVENTS or self._is_due("spool", SPOOL_EVERY_S):
-            self.keep(self._take_gathered())
+            self.keep(self._gathered.take())
         self.health.note_handled(packets, time.time_ns())
         if self._is_due("housekeeping", HOUSEKEEPING_S):
             self._keep_house()
@@ -194,10 +195,6 @@ class Sensor:
                 example = packets[0].data[:EXAMPLE_OCTETS].hex() if packets else ""
                 log.exception("packet_batch_shed", packets=len(packets), shed=self.counters["shed"], example=example)
             return []
-
-    def _take_gathered(self) -> list[Event]:
-        gathered, self._gathered = self._gathered, []
-        return gathered
 
     def keep(self, events: list[Event]) -> None:
         """Spool `events`; what does not fit waits in memory, at most 2,000 events, then it is counted as overflow.
@@ -288,7 +285,8 @@ class Sensor:
         self.health.note_losses(self.source, self.counters["shed"], now_ns)
         reports = self.reporter.take(self.detector.flush(), now_ns)
         self.reporter.update(self.detector.watch.look(now_ns, 0, at_once=None))
-        self.keep([*self._take_gathered(), *reports, *self.reporter.flush()])
+        self._gathered.add([*reports, *self.reporter.flush()])
+        self.keep(self._gathered.take())
         self._beat(now_ns)
         self.attributor.close()
         self.delivery.stop()

@@ -99,9 +99,8 @@ class Replay:
         origin = Origin(f"replay:{Path(path).name}")
         watch = Watch(source.count_apart, WATCHED_FLOWS)
         detector = Detector(Pipeline(self._limits, screen=screen), lambda: self._ruleset, watch)
-        reporter = Reporter(
-            origin, self._window_ns, make_id=partial(_event_id, _beginning(path)), evidence_of=self._evidence_of
-        )
+        make_id = partial(_event_id, _beginning(path))
+        reporter = Reporter(origin, self._window_ns, make_id=make_id, completed=self._with_evidence)
         settler = Settler(latest=watch.latest, is_over=watch.is_over)
         now_ns = 0
         for packets in self._batches(source, path):
@@ -142,8 +141,8 @@ class Replay:
             if len(self._evidence) > MAX_EVIDENCE:
                 self._evidence.popitem(last=False)
 
-    def _evidence_of(self, detection: Detection) -> bytes:
-        return self._evidence.get(detection.observation.key, b"")
+    def _with_evidence(self, event: Event, detection: Detection) -> Event:
+        return replace(event, evidence=self._evidence.get(detection.observation.key, b""))
 
     def _keep(self, events: list[Event]) -> None:
         if self._store is not None and events:

@@ -17,16 +17,15 @@ from typing import Final
 
 import structlog
 from msgspec.structs import asdict
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from rules.event import address_text
 from rules.observation import FiveTuple
 from rules.source import NOBODY, Source
 from sensor.attribution.leases import LeaseFiles
 from sensor.attribution.process_service import ProcessClient
+from sensor.attribution.routing import Routing
 from sensor.attribution.seen_leases import SeenLeases
-from sensor.attribution.sockets import SocketTable, is_local
+from sensor.attribution.sockets import SocketTable
 from sensor.capture.namespaces import Namespaces, split_name
 from sensor.detection import Detection
 
@@ -37,7 +36,7 @@ REST: Final = 4
 NEIGHBOURS_S: Final = 10.0
 ADDRESSES_S: Final = 10.0
 MAX_ADDRESSES: Final = 4096
-MAX_NEIGHBOURS: Final = 65_536
+LATER_S: Final = 0.1  # another host's address can wait, a process may soon close its socket
 _log = structlog.get_logger(__name__)
 
 Answer = tuple[int, Source]
@@ -66,10 +65,13 @@ class Attributor:
         self._seen = seen if seen is not None else SeenLeases()
         self._reverse_name = reverse_name
         self._sockets: dict[str, SocketTable] = {}
+        self._routing: dict[str, Routing] = {}
         self._neighbours: dict[str, tuple[float, dict[str, str]]] = {}
+        self._own: dict[str, frozenset[bytes]] = {}  # as read with the neighbours: who need not be asked about at once
         self._addresses: dict[tuple[str, bytes], tuple[float, bool]] = {}
         self._asked: dict[int, None] = {}
-        self._questions: deque[tuple[int, str, FiveTuple]] = deque()
+        self._questions: deque[tuple[int, str, FiveTuple]] = deque()  # key, network namespace, flow
+        self._waits_since_s = 0.0
         self._answers: deque[Answer] = deque(maxlen=MAX_ANSWERS)
         self._has_question = threading.Event()
         self._is_stopping = False
@@ -78,7 +80,7 @@ class Attributor:
 
     def ask(self, detections: Iterable[Detection]) -> None:
         """Ask who is behind each flow that was not asked about yet; never waits."""
-        has_asked = False
+        is_urgent = False
         for observation in (detection.observation for detection in detections):
             if observation.key in self._asked:
                 continue
@@ -86,13 +88,19 @@ class Attributor:
                 self.shed += 1
                 continue
             self._note(observation.key)
-            self._questions.append((observation.key, observation.interface, observation.five_tuple))
-            has_asked = True
-        if has_asked:
+            namespace, flow = split_name(observation.interface)[0], observation.five_tuple
+            if not self._questions:
+                self._waits_since_s = time.monotonic()
+            self._questions.append((observation.key, namespace, flow))
+            own = self._own.get(namespace)
+            is_urgent = is_urgent or own is None or flow.src in own
+        if is_urgent:
             self._has_question.set()
 
     def answers(self) -> list[Answer]:
-        """Return what became known since the last call."""
+        """Return what became known since the last call; what has waited for 0.1 s is looked at now."""
+        if self._questions and time.monotonic() > self._waits_since_s + LATER_S:
+            self._has_question.set()
         return [self._answers.popleft() for _ in range(len(self._answers))]
 
     def close(self) -> None:
@@ -111,24 +119,24 @@ class Attributor:
             self._has_question.wait()
             self._has_question.clear()
             while self._questions and not self._is_stopping:
-                key, interface, flow = self._questions.popleft()
+                key, namespace, flow = self._questions.popleft()
                 began_s = time.monotonic()
-                source = self._find(split_name(interface)[0], flow)
+                source = self._find(namespace, flow)
                 if source != NOBODY:
                     self._answers.append((key, source))
                 took_s = time.monotonic() - began_s
                 if took_s > LONG_SEARCH_S:
                     time.sleep(min(REST * took_s, 1.0))
         self._processes.close()
-        for table in self._sockets.values():
-            table.close()
+        for namespace in {*self._sockets, *self._routing}:
+            self._forget(namespace)
 
     def _find(self, namespace: str, flow: FiveTuple) -> Source:
         try:
             if self._is_local(namespace, flow.src):
                 return self._local(namespace, flow)
             return self._forwarded(namespace, flow.src)
-        except (OSError, KeyError, RuntimeError, NetlinkError) as error:  # the namespace was left meanwhile
+        except (OSError, KeyError, RuntimeError) as error:  # the namespace was left meanwhile
             _log.debug("not_attributed", error=str(error))
             self._forget(namespace)
             return NOBODY
@@ -138,7 +146,7 @@ class Attributor:
         until_s, known = self._addresses.get((namespace, address), (0.0, False))
         if until_s > now_s:
             return known
-        known = self._namespaces.call(namespace, is_local, address)
+        known = self._routing_of(namespace).is_local(address)
         if len(self._addresses) >= MAX_ADDRESSES:
             self._addresses.clear()
         self._addresses[namespace, address] = now_s + ADDRESSES_S, known
@@ -168,15 +176,24 @@ class Attributor:
         now_s = time.monotonic()
         read_s, table = self._neighbours.get(namespace, (-NEIGHBOURS_S, {}))
         if read_s + NEIGHBOURS_S <= now_s:
-            table = self._namespaces.call(namespace, read_neighbours)
+            table = self._routing_of(namespace).neighbours()
             self._neighbours[namespace] = now_s, table
+            self._own[namespace] = self._routing_of(namespace).addresses()
         return table.get(address)
+
+    def _routing_of(self, namespace: str) -> Routing:
+        if namespace not in self._routing:
+            self._routing[namespace] = self._namespaces.call(namespace, Routing)
+        return self._routing[namespace]
 
     def _forget(self, namespace: str) -> None:
         self._neighbours.pop(namespace, None)
-        table = self._sockets.pop(namespace, None)
-        if table is not None:
-            table.close()
+        self._own.pop(namespace, None)
+        sockets, routing = self._sockets.pop(namespace, None), self._routing.pop(namespace, None)
+        if sockets is not None:
+            sockets.close()
+        if routing is not None:
+            routing.close()
 
 
 @lru_cache(maxsize=1024)
@@ -186,18 +203,3 @@ def user_name(uid: int) -> str | None:
         return getpwuid(uid).pw_name
     except KeyError:
         return None
-
-
-def read_neighbours() -> dict[str, str]:
-    """Return the hardware addresses of this network namespace's neighbours, by address; at most 65,536.
-
-    Raises:
-        NetlinkError: The kernel refused the dump.
-    """
-    found: dict[str, str] = {}
-    with IPRoute() as kernel:
-        for row in kernel.get_neighbours():
-            address, mac = row.get_attr("NDA_DST"), row.get_attr("NDA_LLADDR")
-            if address and mac and len(found) < MAX_NEIGHBOURS:
-                found[address] = mac
-    return found

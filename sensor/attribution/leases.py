@@ -1,6 +1,7 @@
 """The names that hosts gave for their DHCP leases, from the lease files of common servers on this host."""
 
 import csv
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -82,7 +83,7 @@ def _content(path: Path) -> str:
 
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - called for every host that is asked about
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size

@@ -56,17 +56,6 @@ class SocketTable:
         self._netlink.close()
 
 
-def is_local(address: bytes) -> bool:
-    """Tell whether a packed address is one of this network namespace: a socket can be bound to it (10 us)."""
-    family = socket.AF_INET if len(address) == IPV4_OCTETS else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((socket.inet_ntop(family, address), 0))
-        except OSError:
-            return False
-    return True
-
-
 def _request(flow: FiveTuple, sequence: int) -> bytes:
     """Return a `struct inet_diag_req_v2` for one socket; of UDP the kernel wants the ends the other way round.
 

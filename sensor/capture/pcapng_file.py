@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from sensor.packet import Packet
@@ -15,6 +16,8 @@ _OPTION_NAME = 2
 _OPTION_TIME_RESOLUTION = 9
 _NANOSECONDS = b"\x09"
 _UNKNOWN_LENGTH = -1
+_PACKET = struct.Struct("<7I")  # block type and length, interface, time (high, low), octets here and on the wire
+_LENGTH = struct.Struct("<I")
 
 
 class Commented(NamedTuple):
@@ -45,10 +48,16 @@ def _describe(link_type: int, name: str) -> bytes:
 
 def _packet(row: Commented, interface: int) -> bytes:
     packet, comment = row
-    sizes = len(packet.data), packet.wire_octets
-    header = struct.pack("<5I", interface, packet.ts_ns >> 32, packet.ts_ns & 0xFFFFFFFF, *sizes)
-    options = _option(_OPTION_COMMENT, comment.encode()) + bytes(4) if comment else b""
-    return _block(_ENHANCED_PACKET, header + _padded(packet.data) + options)
+    data, options = packet.data, _comment(comment)
+    length = _PACKET.size + len(data) + (-len(data) % 4) + len(options) + 4
+    times = packet.ts_ns >> 32, packet.ts_ns & 0xFFFFFFFF
+    header = _PACKET.pack(_ENHANCED_PACKET, length, interface, *times, len(data), packet.wire_octets)
+    return b"".join((header, data, bytes(-len(data) % 4), options, _LENGTH.pack(length)))
+
+
+@lru_cache(maxsize=16)  # the packets of an event mostly have the same one
+def _comment(comment: str) -> bytes:
+    return _option(_OPTION_COMMENT, comment.encode()) + bytes(4) if comment else b""
 
 
 def _option(code: int, value: bytes) -> bytes:

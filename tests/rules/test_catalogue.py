@@ -21,9 +21,9 @@ sources = ["x/x:README.md"]
 
 
 def test_every_service_of_the_owners_list_is_there(catalogue: Catalogue) -> None:
-    assert len(catalogue.services) == 101 + 1  # and dns2tcp
+    assert len(catalogue.services) == 101 + 1 + 5  # and dns2tcp, and the ways into machines that cloud providers offer
     assert all(service.sources for service in catalogue.services.values())
-    assert len(catalogue.shared) == 26
+    assert len(catalogue.shared) == 26 + 2
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,12 @@ def test_every_service_of_the_owners_list_is_there(catalogue: Catalogue) -> None
         ("serveo.net", "serveo", {AGENT}),
         ("me.serveo.net", "serveo", {ENDPOINT}),
         ("frp-abc.com", "sakurafrp", {AGENT}),
+        ("ssmmessages.eu-central-1.amazonaws.com", "aws-ssm", {AGENT, ENDPOINT}),
+        ("ec2messages.eu-central-1.amazonaws.com", "aws-ssm", {AGENT}),
+        ("mtls.tunnel.cloudproxy.app", "google-iap-tcp", {AGENT, ENDPOINT}),
+        ("bst-1.bastion.azure.com", "azure-bastion", {AGENT, ENDPOINT}),
+        ("azgnrelay-eastus-l1.servicebus.windows.net", "azure-arc", {AGENT, ENDPOINT}),
+        ("g17-prod-by3-010-sb.servicebus.windows.net", "azure-relay", {AGENT, ENDPOINT}),
     ],
 )
 def test_names_are_found_in_the_most_specific_list(
@@ -62,6 +68,8 @@ def test_names_are_found_in_the_most_specific_list(
         *("ngrok.com", "dashboard.ngrok.com", "docs.ngrok.com", "api.ngrok.com", "www.ngrok.com", "console.serveo.net"),
         *("notngrok-agent.com", "connect.ngrok-agent.com.example.net", "xserveo.net", "evil-tunnels.example.com"),
         *("tailscale.com", "www.twingate.com", "visualstudio.com", "github.com", "frp-abcd.com"),
+        *("ssm.eu-central-1.amazonaws.com", "sts.amazonaws.com", "iap.googleapis.com", "portal.azure.com"),
+        *("orders.servicebus.windows.net", "gateway-prod-orders-sb.servicebus.windows.net"),
     ],
 )
 def test_sites_and_lookalikes_are_not_listed(catalogue: Catalogue, name: str) -> None:
@@ -73,6 +81,8 @@ def test_reverse_and_ssh_tunnels_are_blocked_and_the_rest_is_watched(catalogue: 
     assert decisions["ngrok"] is decisions["serveo"] is Decision.BLOCK
     assert decisions["tailscale"] is decisions["teamviewer"] is Decision.MONITOR
     assert decisions["horizon"] is Decision.MONITOR  # low confidence
+    for way_into_machines in ("aws-ssm", "google-iap-tcp", "azure-bastion", "azure-arc", "azure-relay"):
+        assert decisions[way_into_machines] is Decision.MONITOR
 
 
 @pytest.mark.parametrize(

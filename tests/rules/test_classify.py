@@ -190,6 +190,39 @@ def test_the_pin_holds_for_the_destination_only(catalogue: Catalogue, pinned: Po
     assert classify(lookup("tunnels.example.com"), pinned, catalogue).outcome is SANCTIONED
 
 
+@pytest.mark.parametrize("evidence", [Evidence.HTTP_CONNECT, Evidence.SOCKS])
+@pytest.mark.parametrize(
+    ("asked", "outcome"),
+    [
+        ("203.0.113.7", SANCTIONED),
+        ("::ffff:203.0.113.7", SANCTIONED),
+        ("198.51.100.99", SUSPICIOUS),
+        ("2001:db8::1", SUSPICIOUS),
+        ("relay1", SUSPICIOUS),  # a name, and not the sanctioned one
+        ("3325256803", SUSPICIOUS),  # which no agent writes
+    ],
+)
+def test_the_pin_holds_for_the_address_that_a_proxy_is_asked_to_dial(
+    catalogue: Catalogue, pinned: Policy, evidence: Evidence, asked: str, outcome: Outcome
+) -> None:
+    observation = flow((evidence, asked), (Evidence.TLS_SNI, "tunnels.example.com"), dst_port=3128)
+    verdict = classify(observation, pinned, catalogue)
+    assert verdict.outcome is outcome
+    assert outcome is SANCTIONED or asked in {reason.indicator for reason in verdict.reasons}
+
+
+def test_without_a_pin_a_proxy_may_be_asked_for_any_address(catalogue: Catalogue, policy: Policy) -> None:
+    observation = flow((Evidence.SOCKS, "198.51.100.99"), (Evidence.TLS_SNI, "tunnels.example.com"))
+    assert classify(observation, policy, catalogue).outcome is SANCTIONED
+
+
+def test_a_name_of_its_own_at_a_shared_address_is_not_suspicious(catalogue: Catalogue, policy: Policy) -> None:
+    shared, told = "104.16.230.132", ("api.trycloudflare.com",)
+    assert classify(hello("www.example.org", dst=shared, told=told), policy, catalogue).outcome is UNKNOWN
+    assert classify(flow(dst=shared, told=told), policy, catalogue).service == "cloudflared"  # without one it is
+    assert classify(hello("www.example.org", told=told), policy, catalogue).outcome is SUSPICIOUS
+
+
 def test_without_a_pin_an_unexpected_address_is_a_reason_only(catalogue: Catalogue, policy: Policy) -> None:
     verdict = classify(hello("tunnels.example.com", told=("other.example",)), policy, catalogue)
     assert verdict.outcome is SANCTIONED

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.errors import InvalidName
-from rules.matcher import NameTable
+from rules.matcher import NameTable, canonical
 
 LABEL = st.text(alphabet="ab", min_size=1, max_size=2)
 NAME = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
@@ -58,7 +58,34 @@ def test_exact_beats_pattern_beats_suffix_and_longer_beats_shorter() -> None:
     assert first(table, "tunnel.a.b.ngrok.com") == "ngrok.com"
 
 
-@pytest.mark.parametrize("entry", ["*", "a.*", "=", "=10.0.0.1", ""])
+def test_what_is_added_under_one_entry_twice_is_found_together() -> None:
+    table: NameTable[str] = NameTable()
+    for entry in ["=a.example", "b.example", "c*.example", "c*.example.", "cc*.example"]:
+        table.add(entry, f"first {entry}")
+        table.add(entry, f"second {entry}")
+    assert list(table.matches("a.example")) == [["first =a.example", "second =a.example"]]
+    assert list(table.matches("x.b.example")) == [["first b.example", "second b.example"]]
+    assert [len(values) for values in table.matches("c1.example")] == [4]
+    assert next(table.matches("cc1.example")) == ["first cc*.example", "second cc*.example"]
+
+
+@pytest.mark.parametrize(
+    ("written", "compared"),
+    [
+        ("Tunnels.Example.COM.", "tunnels.example.com"),
+        ("=B\u00fccher.example", "=xn--bcher-kva.example"),
+        ("Connect.*.B\u00fccher.example.", "connect.*.xn--bcher-kva.example"),
+        ("fe4_*.b5p.us", "fe4_*.b5p.us"),
+    ],
+)
+def test_an_entry_has_one_canonical_form(written: str, compared: str) -> None:
+    assert canonical(written) == compared
+    table: NameTable[str] = NameTable()
+    table.add(written, written)
+    assert first(table, compared.removeprefix("=").replace("*", "x")) == written
+
+
+@pytest.mark.parametrize("entry", ["*", "a.*", "=", "=10.0.0.1", "", "\u00fc*.example", f"*.{'a.' * 200}example"])
 def test_entries_that_would_match_everything_or_nothing_are_refused(entry: str) -> None:
     table: NameTable[None] = NameTable()
     with pytest.raises(InvalidName):

@@ -34,6 +34,11 @@ def test_what_is_no_name_is_refused(bad: str) -> None:
         ("bücher.example", "xn--bcher-kva.example"),
         ("[::1]:443", "[::1]"),
         ("\x00\xff", "\x00\xff"),
+        # IDNA 2008 has no emoji, and URL parsers take them
+        ("\U0001f41f.\uff4egrok-agent.com", "xn--no8h.ngrok-agent.com"),
+        ("\U0001f41f\u3002ngrok-agent\uff0ecom\uff61", "xn--no8h.ngrok-agent.com"),
+        ("\uff43onnect\u3002ngrok-agent.com", "connect.ngrok-agent.com"),
+        ("\u202e.ngrok-agent.com", "\u202e.ngrok-agent.com"),
     ],
 )
 def test_names_from_the_wire_are_folded_and_never_refused(wire: str, folded: str) -> None:

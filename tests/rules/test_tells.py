@@ -2,7 +2,7 @@ import pytest
 from msgspec.structs import replace
 from observations import NOW_NS, SERVER, flow
 
-from rules.catalogue import Catalogue
+from rules.catalogue import Catalogue, build_catalogue, read_files
 from rules.classify import classify
 from rules.observation import Evidence, Observation
 from rules.policy import Policy
@@ -110,7 +110,10 @@ def ssh(port: int = 443, *indicators: tuple[Evidence, str], told: tuple[str, ...
         (ssh(3128, asked=22), 0),
         (ssh(22, asked=443), 60),
         (ssh(told=("ssh.github.com",)), 0),
+        (ssh(told=("altssh.gitlab.com",)), 0),
+        (ssh(told=("altssh.bitbucket.org",)), 0),
         (ssh(told=("notssh.github.com",)), 60),
+        (ssh(told=("a.ssh.github.com",)), 60),
         (ssh(3128, (Evidence.HTTP_CONNECT, "ssh.github.com"), asked=443), 0),
         (ssh(3128, (Evidence.HTTP_CONNECT, "other.example.org"), told=("ssh.github.com",), asked=443), 60),
     ],
@@ -119,3 +122,10 @@ def test_ssh_is_told_by_the_port_that_is_dialled_and_git_by_its_hosts(
     catalogue: Catalogue, observation: Observation, confidence: int
 ) -> None:
     assert classify(observation, Policy(), catalogue).confidence == confidence
+
+
+def test_an_organisation_adds_its_own_git_hosts() -> None:
+    ours = 'extends = "ssh-remote-forward"\n[add]\nexclude_domains = ["=git.corp.example", "forge.example"]\n'
+    catalogue = build_catalogue(read_files(), {"git.toml": ours})
+    for name, confidence in {"git.corp.example": 0, "eu.forge.example": 0, "x.git.corp.example": 60}.items():
+        assert classify(ssh(told=(name,)), Policy(), catalogue).confidence == confidence

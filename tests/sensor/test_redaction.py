@@ -85,3 +85,14 @@ def test_what_lies_far_into_a_stream_is_blanked_whole() -> None:
 def test_anything_at_all_is_taken(frames: list[bytes]) -> None:
     packets = [Packet(number, 1, data, len(data)) for number, data in enumerate(frames)]
     assert [len(row.data) for row in redact(packets)] == [len(row.data) for row in packets]
+
+
+def test_what_only_looks_like_tls_at_its_beginning_is_searched() -> None:
+    hello = b"\x16\x03\x01\x00\x04\x01\x00\x00\x00"
+    for stream in (hello + REQUESTS["JSON"], b"\x16\x03\x01\xff\xff" + REQUESTS["a cookie"]):
+        assert SECRET not in payloads(redact(conversation(stream)))
+
+
+def test_packets_without_secrets_are_not_copied() -> None:
+    packets = conversation(b"\x16\x03\x01\x00\x04\x01\x00\x00\x00\x17\x03\x03\x00\x09token: ab")
+    assert all(blanked is packet for blanked, packet in zip(redact(packets), packets, strict=True))

@@ -2,6 +2,7 @@
 
 from installation import SECOND_NS, Installation
 
+from api.access.break_glass import ISSUER
 from api.access.config import SessionConfig
 from api.access.sessions import COOKIE, Sessions, csrf_of
 from db.access_values import AccessRole, Session
@@ -13,7 +14,7 @@ def sign_in(installation: Installation, role: AccessRole, *, age_s: int = 0, acr
     session = Session(
         digest=b"",
         session_id="",
-        issuer="https://id.example",
+        issuer=ISSUER,  # whose sessions keep the role that they were given
         subject=f"{role}@example.com",
         name=f"A {role}",
         role=role,

@@ -136,6 +136,17 @@ DETECTED = (
         PINNED,
     ),
     Trap(
+        "the same, through a proxy that is asked for that address by CONNECT or SOCKS",
+        "the address that the proxy is asked to dial is outside the pin",
+        lambda: [
+            *t.through_proxies(t.connect("198.51.100.99:443"), t.hello(t.SANCTIONED)),
+            *t.of_another_client(t.socks_to_address("198.51.100.99", t.hello(t.SANCTIONED))),
+        ],
+        NGROK_SUSPECT,
+        PINNED,
+        verdicts=2,
+    ),
+    Trap(
         "the sanctioned name inside a CONNECT to a listed host",
         "one flow names both",
         lambda: t.through_proxies(t.connect(f"{t.AGENT}:443"), t.hello(t.SANCTIONED)),
@@ -330,6 +341,11 @@ DETECTED = (
             ),
         ],
         verdicts=2,
+    ),
+    Trap(
+        "full-width letters behind a label that IDNA 2008 does not have, such as an emoji",
+        "converted, as a URL parser does (UTS 46)",
+        lambda: t.through_proxies(t.connect("\U0001f41f.\uff4egrok-agent.com:443"), t.hello(t.UNLISTED)),
     ),
     Trap(
         "an upgrade to HTTP/2 in clear text",

@@ -62,6 +62,13 @@ QUIET = (
         NGROK_AGENT,
     ),
     Trap(
+        "another name at an address of a content network, which was told for an agent's name",
+        "everybody's names are there; the look-up tells",
+        lambda: [*told(t.AGENT, "104.16.0.9"), *t.later(t.dialled(t.UNLISTED, server="104.16.0.9"), 1)],
+        NGROK_AGENT,
+        verdicts=1,
+    ),
+    Trap(
         "the sanctioned ingress on an address that also serves a listed name",
         "sanction wins",
         lambda: t.recorded("ngrok-py-sanctioned-sharedip"),
@@ -141,5 +148,35 @@ QUIET = (
             "one.one.one.one",
         ),
         NOTHING,
+    ),
+    Trap(
+        "cloud services that are called nearly alike: Parameter Store, Service Bus, Event Hubs, Azure Arc at rest",
+        "what every customer's programs call is not listed",
+        lambda: o.opened(
+            "ssm.eu-central-1.amazonaws.com",
+            "ec2.eu-central-1.amazonaws.com",
+            "iap.googleapis.com",
+            "portal.azure.com",
+            "gbl.his.arc.azure.com",
+            "guestnotificationservice.azure.com",
+            "orders.servicebus.windows.net",
+            "orders-prod-001-sb.servicebus.windows.net",
+            "azgn-westeurope-public-1p-weuam3-010.servicebus.windows.net",
+        ),
+        NOTHING,
+    ),
+    Trap(
+        "an administrator of the company's machines in a cloud: Session Manager, IAP, Bastion, Azure Arc",
+        "unclear, of medium severity and on no list: monitored until somebody decides otherwise",
+        lambda: o.opened(
+            "ssmmessages.eu-central-1.amazonaws.com",
+            "tunnel.cloudproxy.app",
+            "bst-f594cc74-c21e-44c3-ad5e-5bb93933965f.bastion.azure.com",
+            "azgnrelay-westeurope-l1.servicebus.windows.net",
+        ),
+        {
+            ("unsanctioned", service, "unclear")
+            for service in ("aws-ssm", "google-iap-tcp", "azure-bastion", "azure-arc")
+        },
     ),
 )

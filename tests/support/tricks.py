@@ -108,6 +108,15 @@ def socks_then_tls() -> list[Packet]:
     return packets + talk.send(hello(AGENT)) + talk.answer(ANSWERED)
 
 
+def socks_to_address(address: str, sent: bytes) -> list[Packet]:
+    """A connection through a SOCKS 5 proxy that is asked for an address; `sent` goes behind it."""
+    talk = Conversation((CLIENT, 40000, SERVER, 1080))
+    packets = talk.open() + talk.send(b"\x05\x01\x00") + talk.answer(b"\x05\x00")
+    request = b"\x05\x01\x00\x01" + packed(address) + struct.pack(">H", 443)
+    packets += talk.send(request) + talk.answer(b"\x05\x00\x00\x01" + bytes(6))
+    return packets + talk.send(sent) + talk.answer(ANSWERED)
+
+
 def behind_padding(octets: int) -> list[Packet]:
     """A hello with its server name behind so many octets of another extension."""
     return stream(records(hello_message(extension(21, bytes(octets)), server_name(AGENT.encode()))))

@@ -105,6 +105,20 @@ def test_who_proves_too_little_is_refused(place: Place, persona: dict[str, objec
     assert reason in page.text
     assert COOKIE not in place.browser.cookies[urlsplit(place.url).netloc]
     assert place.installation.store.sessions(place.installation.now_ns) == []
+    noted = place.installation.store.audit(AuditFilter(), 9)
+    if "denies" in persona:
+        assert noted == [], "nobody is known who could be named"
+        return
+    for _ in range(3):
+        assert place.browser.get(f"{place.url}/sign-in/oidc").status_code == 403
+    (entry,) = place.installation.store.audit(AuditFilter(), 9)
+    assert (entry.action, entry.outcome, entry.target) == (
+        "session.begin",
+        AuditOutcome.REFUSED,
+        place.provider.issuer,
+    )
+    assert (entry.actor_id, entry.actor_name, entry.address) == ("u-1", "alice@example.com", "127.0.0.1")
+    assert reason in entry.detail
 
 
 @needs_provider
@@ -121,6 +135,9 @@ def test_roles_come_from_groups_and_either_claim_is_enough(place: Place, persona
     place.provider.set_persona(**(ALICE | persona))
     place.browser.get(f"{place.url}/sign-in/oidc")
     assert place.browser.get(f"{place.url}/v1/me").json()["role"] == role
+    (session,) = place.installation.store.sessions(place.installation.now_ns)
+    named = persona.get("groups", ALICE["groups"])
+    assert session.provider_groups == (tuple(named) if isinstance(named, list) else (named,))
 
 
 @needs_provider

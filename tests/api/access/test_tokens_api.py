@@ -43,6 +43,26 @@ def test_a_token_lives_and_ends(installation: Installation, closed: httpx.Client
     assert actions == ["token.revoke", "token.revoke", "token.finish", "token.rotate", "token.create"]
 
 
+def test_a_second_rotation_ends_no_secret_unless_it_is_said_which(
+    installation: Installation, closed: httpx.Client, admin: dict[str, str]
+) -> None:
+    installation.publish_both()
+    made = closed.post("/v1/tokens", json=BODY, headers=admin).json()
+    oldest, path = made["token"], f"/v1/tokens/{made['id']}/rotate"
+    early = closed.post(path, json={"replace": True}, headers=admin)
+    assert (early.status_code, "leave `replace` out" in early.json()["detail"]) == (409, True)
+    newer = closed.post(path, json={}, headers=admin).json()["token"]
+    again = closed.post(path, json={}, headers=admin)
+    assert again.status_code == 409
+    assert again.json()["detail"].startswith("Two secrets are good. End the older one with `finish`")
+    assert [reads(installation, closed, it) for it in (oldest, newer)] == [200, 200]
+    assert closed.post(path, json={"finish": True, "replace": True}, headers=admin).status_code == 422
+    newest = closed.post(path, json={"replace": True}, headers=admin).json()["token"]
+    assert [reads(installation, closed, it) for it in (oldest, newer, newest)] == [200, 401, 200]
+    page = closed.get("/tokens", headers=admin).text
+    assert "Replace the new one" in page
+
+
 def reads(installation: Installation, client: httpx.Client, token: str) -> int:
     installation.now_ns += 2 * SECOND_NS
     return client.get("/feeds/unsanctioned-domains.txt", headers={"X-Api-Key": token}).status_code

@@ -72,6 +72,57 @@ def test_a_request_for_another_protocol_is_answered_and_the_last(
     assert "pgrade" not in caplog.text
 
 
+BLOCKED = b'{"entry": "tunnel.colleague.example", "owner": "soc@example.com", "reason": "ticket 4711"}'
+UPGRADE = (
+    b"POST /v1/blocked HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+)
+WHOLE = b"Content-Length: %d\r\n\r\n%s" % (len(BLOCKED), BLOCKED)
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n5\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (
+    BLOCKED[:5],
+    len(BLOCKED) - 5,
+    BLOCKED[5:],
+)
+
+
+@pytest.mark.parametrize("body", [WHOLE, CHUNKED])
+@pytest.mark.parametrize("size", [10_000, 50, 1])
+def test_the_body_of_a_request_for_another_protocol_is_read(
+    stream: socket.socket, installation: Installation, body: bytes, size: int
+) -> None:
+    request = UPGRADE + body
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for place in range(0, len(request), size):
+        stream.sendall(request[place : place + size])
+    answer = all_that_comes(stream)
+    assert answer.startswith(b"HTTP/1.1 201")
+    assert b"connection: close" in answer.lower()
+    assert [row.entry for row in installation.store.policy.blocked()] == ["tunnel.colleague.example"]
+
+
+@pytest.mark.parametrize(
+    "late", [b"2\r\n{}\r\n0\r\nX-Late: x\r\n\r\n", b"2\r\n{}\r\n0\r\nX-Late: " + b"x" * 16 * MAX_HEAD_OCTETS]
+)
+@pytest.mark.parametrize("head", [UPGRADE, UPGRADE.replace(b"Upgrade: h2c", b"X: h2c")])
+def test_what_comes_after_the_body_is_not_taken(stream: socket.socket, head: bytes, late: bytes) -> None:
+    with suppress(ConnectionError):
+        stream.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + late)
+    assert all_that_comes(stream) == b""
+
+
+def test_what_follows_a_request_for_another_protocol_is_no_request_and_no_body(
+    stream: socket.socket, installation: Installation
+) -> None:
+    stream.sendall(UPGRADE + WHOLE + ASK)
+    assert all_that_comes(stream).count(b"HTTP/1.1") <= 1
+    assert len(installation.store.policy.blocked()) <= 1
+
+
+def test_a_request_for_another_protocol_has_a_body_of_bounded_size(stream: socket.socket) -> None:
+    stream.sendall(UPGRADE + b"Content-Length: 70000\r\n\r\n" + b"x" * 70_000)
+    assert all_that_comes(stream).startswith(b"HTTP/1.1 413")
+
+
 def test_fields_after_a_body_are_not_taken(stream: socket.socket) -> None:
     head = b"POST /v1/events:batch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     stream.sendall(head + b"1\r\n[\r\n0\r\nX-Late: " + b"x" * 100 + b"\r\n\r\n")

@@ -244,7 +244,7 @@ def test_entries_are_tested_before_they_are_added(tmp_path: Path) -> None:
     assert tested.returncode == 1
     entry.write_text('extends = "ngrok"\n[add]\nagent_domains = ["dial.partner.example"]\n')
     good = catalogue("test", entry, state=tmp_path / "state")
-    assert (good.returncode, "1 services tested: 0 errors" in good.stdout) == (0, True)
+    assert (good.returncode, "1 service tested: 0 errors, 0 warnings\n" in good.stdout) == (0, True)
     entry.write_text("extends = 1\n")
     assert "partner.toml: extends" in catalogue("test", entry, state=tmp_path / "state").stderr
 

@@ -67,6 +67,27 @@ def test_rotation_and_the_end_of_a_token(tmp_path: Path) -> None:
     assert {row.address for row in rows} == {"command line"}
 
 
+def test_a_second_rotation_ends_no_secret_unless_it_is_said_which(tmp_path: Path) -> None:
+    def kept() -> tuple[bytes | None, bytes]:
+        with open_store(tmp_path / "molecatcher.db") as store:
+            (token,) = store.tokens()
+        return token.previous_digest, token.digest
+
+    token_id, oldest = create(tmp_path).split("_")[1], kept()[1]
+    early = run(tmp_path, "rotate", token_id, "--replace")
+    assert (early.exit_code, "leave --replace out" in str(early.exception)) == (1, True)
+    assert run(tmp_path, "rotate", token_id).exit_code == 0
+    newer = kept()[1]
+    again = run(tmp_path, "rotate", token_id)
+    assert (again.exit_code, kept()) == (1, (oldest, newer))
+    assert "end the older one with --finish" in str(again.exception)
+    assert "--replace if the newer one was lost" in str(again.exception)
+    assert run(tmp_path, "rotate", token_id, "--finish", "--replace").exit_code == 2
+    assert run(tmp_path, "rotate", token_id, "--replace").exit_code == 0
+    assert kept()[0] == oldest
+    assert kept()[1] not in (oldest, newer)
+
+
 def test_a_name_that_a_terminal_would_obey_is_only_shown(tmp_path: Path) -> None:
     assert run(tmp_path, "create", "a\x1b[2Jb").exit_code == 0
     listed = run(tmp_path, "list").stdout

@@ -1,12 +1,16 @@
 """`molecatcher zone key`, as a person uses it."""
 
+import getpass
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from api.zone.keys import tsig_key
+from db.access_values import AuditFilter
+from db.store import open_store
 from molecatcher.cli import app
 from molecatcher.lists.zone_keys import ZoneKeyFiles
 
@@ -52,6 +56,34 @@ def test_the_running_program_takes_up_what_changes(tmp_path: Path) -> None:
     assert run(tmp_path, "remove", "a").exit_code == 0
     files.poll()
     assert [key.name for key in files.keyring.keys] == ["b"]
+
+
+def test_who_made_and_removed_a_key_is_in_the_audit_log_without_its_secret(tmp_path: Path) -> None:
+    run(tmp_path, "create", "bind-berlin", "--profile", "strict", *OPTIONS)
+    (key,) = ZoneKeyFiles(tmp_path / "zone_keys").load()
+    assert run(tmp_path, "create", "bind-berlin").exit_code == 1
+    assert run(tmp_path, "create", "Upper").exit_code == 1
+    assert run(tmp_path, "remove", "nobody").exit_code == 1
+    assert run(tmp_path, "remove", "bind-berlin").exit_code == 0
+    with open_store(tmp_path / "molecatcher.db") as store:
+        made, removed = store.audit(AuditFilter(), 9)[::-1]
+    assert [(row.action, row.target) for row in (made, removed)] == [
+        ("zone_key.create", "bind-berlin"),
+        ("zone_key.delete", "bind-berlin"),
+    ]
+    assert "name: nothing -> bind-berlin; profile: nothing -> strict" in made.detail
+    assert (made.actor_name, made.address) == (getpass.getuser(), "command line")
+    assert made.after == removed.before != ""
+    assert not [it for it in (key.secret, "10.1.0.53") if it in f"{made} {removed}"]
+
+
+def test_a_key_that_cannot_be_noted_is_not_made(tmp_path: Path) -> None:
+    run(tmp_path, "create", "a")
+    with sqlite3.connect(tmp_path / "molecatcher.db") as damage:
+        damage.execute("ALTER TABLE audit RENAME TO lost_audit")
+    assert run(tmp_path, "create", "b").exit_code == 1
+    assert run(tmp_path, "remove", "a").exit_code == 1
+    assert [key.name for key in ZoneKeyFiles(tmp_path / "zone_keys").load()] == ["a"]
 
 
 def test_a_damaged_key_does_not_take_the_others_with_it(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def test_tables_leave_room_for_those_that_only_several_interfaces_need(tmp_path:
 def test_without_packets_nothing_of_them_is_kept(tmp_path: Path) -> None:
     sensor = sensor_on(tmp_path, evidence=False)
     packets = read_packets(str(PCAPS / "ngrok-py-default.pcap"))
-    events = sensor._observe(packets, packets[-1].ts_ns, packets[-1].ts_ns)
+    sensor._gathered.add(sensor._observe(packets, packets[-1].ts_ns, packets[-1].ts_ns))
+    events = sensor._gathered.take()
     assert events
     assert not any(event.evidence for event in events)
     sensor.delivery.start()
@@ -116,17 +117,17 @@ def test_events_are_made_durable_together_and_none_stays_behind(tmp_path: Path) 
     sensor = sensor_on(tmp_path)
     sensor._due["spool"] = time.monotonic() + 60
     for number in range(2):
-        sensor._gathered.append(make_event(number))
+        sensor._gathered.add([make_event(number)])
         sensor._turn()
     assert sensor.spool.waiting_events == 0
     del sensor._due["spool"]
     sensor._turn()
     assert [len(batch.events) for batch in sensor.spool.batches()] == [2]
     sensor._due["spool"] = time.monotonic() + 60
-    sensor._gathered += [make_event(number) for number in range(2, 2 + BATCH_EVENTS)]
+    sensor._gathered.add(make_event(number) for number in range(2, 2 + BATCH_EVENTS))
     sensor._turn()
     assert [len(batch.events) for batch in sensor.spool.batches()] == [2, BATCH_EVENTS]
-    sensor._gathered.append(make_event(2 + BATCH_EVENTS))
+    sensor._gathered.add([make_event(2 + BATCH_EVENTS)])
     sensor.delivery.start()
     sensor._close()
     with sensor.store as store:
