@@ -11,8 +11,7 @@ from typing import Any
 
 import msgspec
 
-from rules.errors import InvalidCatalogue, InvalidName
-from rules.matcher import NameTable
+from rules.errors import InvalidCatalogue
 from rules.service import Service, read_service
 
 EXTENDS = "extends"
@@ -41,7 +40,6 @@ def with_additions(
             _refuse_hidden(service_id, file_name, changed)
             changed[service_id] = table
         found[service_id] = read_service(changed[service_id], file_name, service_id)
-        _check_names(found[service_id], file_name)
     return found
 
 
@@ -105,12 +103,3 @@ def _removed(before: list[Any], values: list[Any], key: str) -> list[Any]:
         if value not in before:
             raise InvalidCatalogue(f"{key}: {value!r} is not there; `molecatcher catalogue show` prints what is")
     return [value for value in before if value not in values]
-
-
-def _check_names(service: Service, file_name: str) -> None:
-    table: NameTable[str] = NameTable()
-    for kind, entry in service.entries():
-        try:
-            table.add(entry, entry)
-        except InvalidName as error:
-            raise InvalidCatalogue(f"{file_name}: {kind.value} name {entry!r}: {error}") from None

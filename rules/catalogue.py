@@ -77,9 +77,9 @@ class Catalogue:
         self._known: dict[str, Match | None] = {}  # answers of `match`: names come again and again
         for service in self.services.values():
             for kind, entry in service.entries():
-                self._add(service, kind, entry)
+                self._table.add(entry, Listing(service, kind, entry))
             for entry in service.ns_domains:
-                self._add_server(service, entry)
+                self._servers.add(entry, service)
 
     @property
     def origin(self) -> str:
@@ -142,18 +142,6 @@ class Catalogue:
                 same = frozenset(listing.kind for listing in allowed if listing.service.id == first.service.id)
                 return Match(first.service, same, first.entry)
         return None
-
-    def _add(self, service: Service, kind: ListKind, entry: str) -> None:
-        try:
-            self._table.add(entry, Listing(service, kind, entry))
-        except InvalidName as error:
-            raise InvalidCatalogue(f"{service.id}.toml: {kind.value} name {entry!r}: {error}") from None
-
-    def _add_server(self, service: Service, entry: str) -> None:
-        try:
-            self._servers.add(entry, service)
-        except InvalidName as error:
-            raise InvalidCatalogue(f"{service.id}.toml: name server {entry!r}: {error}") from None
 
 
 def load_catalogue(root: Traversable | None = None) -> Catalogue:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rules.catalogue import Catalogue
-from rules.matcher import EXACT_MARK, WILDCARDS
+from rules.matcher import EXACT_MARK, is_pattern
 from rules.names import ancestors, fold, is_at_or_below
 from rules.policy import Policy
 from rules.public_suffix import is_registry_suffix
@@ -63,7 +63,7 @@ def _check_examples(service: Service, catalogue: Catalogue) -> Iterator[Problem]
 def _check_names(service: Service, catalogue: Catalogue, owners: dict[str, set[str]]) -> Iterator[Problem]:
     for kind, entry in service.entries():
         key, name = f"{kind.value} name {entry}", entry.removeprefix(EXACT_MARK)
-        if kind is ListKind.EXCLUDED or _is_pattern(entry):
+        if kind is ListKind.EXCLUDED or is_pattern(entry):
             continue
         if is_registry_suffix(name) and name not in NO_REGISTRY:
             yield Problem(service.id, Level.ERROR, key, "a public suffix: everybody's names lie below it")
@@ -117,10 +117,6 @@ def _owners(catalogue: Catalogue) -> dict[str, set[str]]:
     owners: dict[str, set[str]] = {}
     for service in catalogue.services.values():
         for kind, entry in service.entries():
-            if kind is not ListKind.EXCLUDED and not _is_pattern(entry):
+            if kind is not ListKind.EXCLUDED and not is_pattern(entry):
                 owners.setdefault(entry, set()).add(service.id)
     return owners
-
-
-def _is_pattern(entry: str) -> bool:
-    return any(wildcard in entry for wildcard in WILDCARDS)

@@ -16,7 +16,7 @@ from rules.blocklist import (
     shared,
 )
 from rules.catalogue import Catalogue
-from rules.matcher import EXACT_MARK, WILDCARDS
+from rules.matcher import EXACT_MARK, is_pattern
 from rules.names import ancestors, normalise
 from rules.policy import Blocked, Policy
 from rules.profiles import AGENTS_ONLY, Profile
@@ -194,7 +194,7 @@ def entries_of(listed: Iterable[str], service: str, role: Role) -> list[NameEntr
     return [
         NameEntry(normalise(entry.removeprefix(EXACT_MARK)), _scope(entry), service, role=role)
         for entry in listed
-        if not any(wildcard in entry for wildcard in WILDCARDS)
+        if not is_pattern(entry)
     ]
 
 

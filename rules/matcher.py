@@ -19,6 +19,32 @@ WILDCARDS: Final = "*?"
 MAX_PATTERN_OCTETS: Final = 253
 
 
+def is_pattern(entry: str) -> bool:
+    """Tell whether an entry is a glob, not a name."""
+    return any(wildcard in entry for wildcard in WILDCARDS)
+
+
+def canonical(entry: str) -> str:
+    """Return an entry (`=name`, a glob, or a name) in the one form in which entries and names are compared.
+
+    Raises:
+        InvalidName: the entry is not a name or a glob over one.
+    """
+    if not is_pattern(entry):
+        return EXACT_MARK + normalise(entry[1:]) if entry.startswith(EXACT_MARK) else normalise(entry)
+    wild, literal = _split_pattern(entry.lower().rstrip("."))
+    if not literal or len(entry) > MAX_PATTERN_OCTETS or not wild.isascii():
+        advice = "must end in a name, such as connect.*.example.com, and have ASCII letters beside its wildcards"
+        raise InvalidName(f"the pattern {entry[:80]!r} {advice}")
+    return f"{wild}.{normalise(literal)}"
+
+
+def _split_pattern(pattern: str) -> tuple[str, str]:
+    """Return the labels up to the last wildcard, and those behind it."""
+    end = pattern.find(".", max(map(pattern.rfind, WILDCARDS)))
+    return (pattern[:end], pattern[end + 1 :]) if end >= 0 else (pattern, "")
+
+
 class NameTable(Generic[T]):
     """Values by exact name, by pattern and by suffix. Filled once with `add`, then only read.
 
@@ -40,12 +66,13 @@ class NameTable(Generic[T]):
         Raises:
             InvalidName: the entry is not a name or a glob over one.
         """
-        if any(wildcard in entry for wildcard in WILDCARDS):
-            self._add_pattern(entry.lower().rstrip("."), value)
+        entry = canonical(entry)
+        if is_pattern(entry):
+            self._add_pattern(entry, value)
         elif entry.startswith(EXACT_MARK):
-            self._exact.setdefault(normalise(entry[1:]), []).append(value)
+            self._exact.setdefault(entry[1:], []).append(value)
         else:
-            self._suffixes.setdefault(normalise(entry), []).append(value)
+            self._suffixes.setdefault(entry, []).append(value)
 
     def matches(self, name: str) -> Iterator[list[T]]:
         """Yield the values of each entry that matches folded `name`, the most specific entry first."""
@@ -59,12 +86,7 @@ class NameTable(Generic[T]):
                 yield found
 
     def _add_pattern(self, pattern: str, value: T) -> None:
-        labels = pattern.split(".")
-        last_wild = max(at for at, label in enumerate(labels) if any(wildcard in label for wildcard in WILDCARDS))
-        literal = ".".join(labels[last_wild + 1 :])
-        if not literal or len(pattern) > MAX_PATTERN_OCTETS:
-            raise InvalidName(f"the pattern {pattern[:80]!r} must end in a name, such as connect.*.example.com")
-        bucket = self._patterns[normalise(literal)]
+        bucket = self._patterns[_split_pattern(pattern)[1]]
         for known, _, values in bucket:
             if known == pattern:
                 values.append(value)

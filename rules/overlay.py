@@ -21,7 +21,7 @@ from rules.policy import (
     Sanction,
     day_of,
 )
-from rules.policy_reader import PolicyReader
+from rules.policy_reader import PolicyReader, blocked_in_vain
 from rules.policy_tables import BlockedTable, ExceptionTable, SanctionTable
 from rules.profiles import BUILT_IN, MAX_PROFILES, Profile, ProfileTable
 from rules.verdict import Decision
@@ -62,7 +62,7 @@ def apply_overlay(policy: Policy, overlay: Overlay, catalogue: Catalogue, now_ns
     decisions = dict(_usable((_decision(reader, *row) for row in overlay.decisions), warnings))
     added = {key: decision for key, decision in decisions.items() if key not in policy.decisions}
     profiles = _profiles_beside(policy, _usable((_profile(reader, row) for row in overlay.profiles), warnings))
-    return replace(
+    laid_over = replace(
         policy,
         sanctions=sanctions,
         exceptions=_beside(policy.exceptions, exceptions, _who_may),
@@ -72,8 +72,9 @@ def apply_overlay(policy: Policy, overlay: Overlay, catalogue: Catalogue, now_ns
         decided_in_database=frozenset(added),
         profiles=(*policy.profiles, *profiles),
         profiles_in_database=frozenset(profile.name for profile in profiles),
-        warnings=(*policy.warnings, *warnings),
     )
+    in_vain = [warning for warning in blocked_in_vain(laid_over, catalogue) if warning not in policy.warnings]
+    return replace(laid_over, warnings=(*policy.warnings, *warnings, *in_vain))
 
 
 def read_sanction(table: SanctionTable, blocked: Iterable[Blocked], catalogue: Catalogue, now_ns: int) -> Sanction:

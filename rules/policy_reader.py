@@ -7,6 +7,7 @@ import hashlib
 import ipaddress
 import tomllib
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from rules.catalogue import Catalogue, Network
 from rules.covered import covered_entries
 from rules.errors import InvalidName, InvalidPolicy
-from rules.matcher import EXACT_MARK, WILDCARDS
+from rules.matcher import EXACT_MARK, is_pattern
 from rules.names import is_address, is_at_or_below, normalise
 from rules.policy import WIDEST, Blocked, Policy, PolicyException, Sanction, day_of
 from rules.policy_tables import BlockedTable, ExceptionTable, PolicyFile, SanctionTable, explain, nearest
@@ -41,7 +42,7 @@ def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -
     reader = PolicyReader(file_name, catalogue, day_of(now_ns))
     sanctions = tuple(reader.sanction(at, row) for at, row in enumerate(tables.sanctioned))
     reader.refuse_twice([sanction.domain for sanction in sanctions], "sanctioned")
-    return Policy(
+    policy = Policy(
         sanctions=sanctions,
         exceptions=tuple(reader.exception(at, row) for at, row in enumerate(tables.exception)),
         blocked=tuple(reader.blocked(at, row, sanctions) for at, row in enumerate(tables.blocked)),
@@ -51,6 +52,27 @@ def parse_policy(text: str, file_name: str, catalogue: Catalogue, now_ns: int) -
         warnings=tuple(reader.warnings),
         digest=hashlib.sha256(text.encode()).hexdigest(),
     )
+    return replace(policy, warnings=(*policy.warnings, *blocked_in_vain(policy, catalogue)))
+
+
+def blocked_in_vain(policy: Policy, catalogue: Catalogue) -> list[str]:
+    """Return a sentence for each service that is decided `block` though no list can hold its names: all are patterns.
+
+    Costs a look-up for each name under `[[blocked]]` where there is such a service.
+    """
+    services = [
+        service
+        for service in catalogue.services.values()
+        if service.agent_patterns and not service.agent_domains and policy.decide(service) is Decision.BLOCK
+    ]
+    matches = [catalogue.match(row.name) for row in policy.blocked] if services else []
+    listed_by_hand = {match.service.id for match in matches if match is not None}
+    return [
+        f"{service.id} is decided block, but its names ({service.agent_patterns[0]}) are patterns, which no list can "
+        "hold: name those that you meet under [[blocked]]"
+        for service in services
+        if service.id not in listed_by_hand
+    ]
 
 
 class PolicyReader:
@@ -220,7 +242,7 @@ class PolicyReader:
 
     def _covered_entry(self, domain: str) -> str | None:
         match = self.catalogue.match(domain)
-        if match is not None and any(wildcard in match.entry for wildcard in WILDCARDS):
+        if match is not None and is_pattern(match.entry):
             return match.entry
         return self._covered.get(domain)
 

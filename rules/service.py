@@ -7,7 +7,8 @@ from functools import cache
 
 import msgspec
 
-from rules.errors import InvalidCatalogue
+from rules.errors import InvalidCatalogue, InvalidName
+from rules.matcher import canonical
 from rules.verdict import Decision
 
 CATEGORIES = ("reverse-tunnel", "ssh-tunnel", "mesh-vpn", "remote-access", "dns-tunnel")
@@ -85,6 +86,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return Decision.BLOCK if is_blocked else Decision.MONITOR
 
 
+NAMES = {
+    "agent_domains": "agent name",
+    "agent_patterns": "agent name",
+    "endpoint_domains": "endpoint name",
+    "auxiliary_domains": "auxiliary name",
+    "exclude_domains": "excluded name",
+    "ns_domains": "name server",
+}  # the lists of names, and what errors call one
+
+
 @cache
 def unnamed_service(category: str) -> Service:
     """Return what stands for a service that a protocol does not name, so that what was decided on `category` holds."""
@@ -105,8 +116,20 @@ def read_service(table: Mapping[str, object], file_name: str, service_id: str) -
             ipaddress.ip_network(address)
     except ValueError as error:
         raise InvalidCatalogue(f"{file_name}: {error}") from None
+    names = {key: _canonical_names(getattr(service, key), f"{file_name}: {what}") for key, what in NAMES.items()}
+    service = msgspec.structs.replace(service, **names)
     if service.category not in CATEGORIES:
         raise InvalidCatalogue(f"{file_name}: category {service.category!r} is none of {', '.join(CATEGORIES)}")
     if not service.sources:
         raise InvalidCatalogue(f"{file_name}: `sources` is empty: say where the names come from")
     return service
+
+
+def _canonical_names(entries: Iterable[str], what: str) -> tuple[str, ...]:
+    found = []
+    for entry in entries:
+        try:
+            found.append(canonical(entry))
+        except InvalidName as error:
+            raise InvalidCatalogue(f"{what} {entry!r}: {error}") from None
+    return tuple(found)

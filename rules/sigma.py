@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 
 from rules.catalogue import Catalogue
-from rules.matcher import EXACT_MARK, WILDCARDS
+from rules.matcher import EXACT_MARK, is_pattern
 from rules.policy import Policy
 from rules.service import Service, Trust
 
@@ -56,7 +56,7 @@ def _rule(service: Service, source: str, spared: Iterable[str]) -> str:
 def _detections(prefix: str, field: str, entries: Iterable[str]) -> Iterator[tuple[str, dict[str, list[str]]]]:
     """Yield what the entries match, by how they match: alone, with all below, or as a pattern of labels."""
     known = tuple(dict.fromkeys(entries))
-    patterns = [entry for entry in known if any(wildcard in entry for wildcard in WILDCARDS)]
+    patterns = [entry for entry in known if is_pattern(entry)]
     names = [entry for entry in known if entry not in patterns]
     subtrees = [entry for entry in names if not entry.startswith(EXACT_MARK)]
     if names:

@@ -100,7 +100,7 @@ class Refusals:
         if not count:
             return
         try:
-            keep(self._store, _summed(last, count, since_ns))
+            keep(self._store, _summed(last, count, since_ns, now_ns))
         except DbError:
             with self._changing:
                 found.count, found.noted_ns = found.count + count, since_ns
@@ -118,10 +118,14 @@ def note_refusal(request: Request, action: str, target: str, *, principal: Princ
     refusals.note(msgspec.structs.replace(entry, outcome=AuditOutcome.REFUSED, detail=detail[:MAX_TEXT]))
 
 
-def _summed(last: AuditEntry, count: int, since_ns: int) -> AuditEntry:
-    """Return the entry of `count` refusals, of which `last` is one."""
-    if count == 1:
+def _summed(last: AuditEntry, count: int, since_ns: int, now_ns: int) -> AuditEntry:
+    """Return the entry of `count` refusals, of which `last` is one, written now.
+
+    Its time is that of the writing: whoever reads the log from where they stopped must not miss it.
+    """
+    if count == 1 and last.at_ns == now_ns:
         return last
+    times = "once" if count == 1 else f"{count} times"
     since = f" since {rfc3339(since_ns)}" if since_ns else ""
-    words = [last.detail, f"{count} times{since}, this is the last"]
-    return msgspec.structs.replace(last, detail="; ".join(filter(None, words))[:MAX_TEXT])
+    words = [last.detail, f"{times}{since}, the last at {rfc3339(last.at_ns)}"]
+    return msgspec.structs.replace(last, at_ns=now_ns, detail="; ".join(filter(None, words))[:MAX_TEXT])

@@ -64,6 +64,12 @@ def test_every_entry_shows_by_example_what_each_of_its_lists_says(catalogue: Cat
         assert classify(lookup(name), Policy(), catalogue).service != service_id, name
 
 
+@pytest.mark.parametrize("name", ["ngrok.com", "NGROK.com", "ngrok.com."])
+def test_no_spelling_of_an_entry_hides_what_it_covers(name: str) -> None:
+    found = problems(ENTRY.replace("agents.x.example", name))
+    assert "it covers ngrok.com, which many services share" in {row.message for row in found}
+
+
 def test_a_good_entry_has_no_problem() -> None:
     more = 'near_misses = ["notx.example"]\n[examples]\nagent = ["1.agents.x.example"]\nendpoint = ["abc.x.example"]\n'
     assert problems(ENTRY + more) == []

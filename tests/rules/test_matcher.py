@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.errors import InvalidName
-from rules.matcher import NameTable
+from rules.matcher import NameTable, canonical
 
 LABEL = st.text(alphabet="ab", min_size=1, max_size=2)
 NAME = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
@@ -69,7 +69,23 @@ def test_what_is_added_under_one_entry_twice_is_found_together() -> None:
     assert next(table.matches("cc1.example")) == ["first cc*.example", "second cc*.example"]
 
 
-@pytest.mark.parametrize("entry", ["*", "a.*", "=", "=10.0.0.1", ""])
+@pytest.mark.parametrize(
+    ("written", "compared"),
+    [
+        ("Tunnels.Example.COM.", "tunnels.example.com"),
+        ("=B\u00fccher.example", "=xn--bcher-kva.example"),
+        ("Connect.*.B\u00fccher.example.", "connect.*.xn--bcher-kva.example"),
+        ("fe4_*.b5p.us", "fe4_*.b5p.us"),
+    ],
+)
+def test_an_entry_has_one_canonical_form(written: str, compared: str) -> None:
+    assert canonical(written) == compared
+    table: NameTable[str] = NameTable()
+    table.add(written, written)
+    assert first(table, compared.removeprefix("=").replace("*", "x")) == written
+
+
+@pytest.mark.parametrize("entry", ["*", "a.*", "=", "=10.0.0.1", "", "\u00fc*.example", f"*.{'a.' * 200}example"])
 def test_entries_that_would_match_everything_or_nothing_are_refused(entry: str) -> None:
     table: NameTable[None] = NameTable()
     with pytest.raises(InvalidName):

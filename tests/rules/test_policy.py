@@ -7,6 +7,7 @@ from observations import NOW_NS
 
 from rules.catalogue import Catalogue
 from rules.errors import InvalidPolicy
+from rules.overlay import Overlay, apply_overlay
 from rules.policy import Policy
 from rules.policy_reader import parse_policy
 from rules.source import Source
@@ -241,3 +242,16 @@ reason = "r"
     with pytest.raises(InvalidPolicy, match=problem) as error:
         parse_policy(text, "policy.toml", catalogue, NOW_NS)
     assert "blocked[0].entry" in str(error.value)
+
+
+def test_a_service_that_no_list_can_hold_is_not_blocked_in_silence(catalogue: Catalogue) -> None:
+    for decided in ("aws-ssm", "remote-access"):
+        blocking = f'[services]\n{decided} = "block"\n'
+        warned = parse_policy(blocking, "policy.toml", catalogue, NOW_NS).warnings
+        assert any("aws-ssm is decided block" in warning and "[[blocked]]" in warning for warning in warned)
+        assert not any("teamviewer" in warning for warning in warned)  # of which some names are listed
+        by_hand = '[[blocked]]\nentry = "ssmmessages.eu-central-1.amazonaws.com"\nowner = "o"\nreason = "r"\n'
+        named = parse_policy(by_hand + blocking, "policy.toml", catalogue, NOW_NS)
+        assert not any("aws-ssm" in warning for warning in named.warnings)
+    in_database = apply_overlay(Policy(), Overlay(decisions=(("aws-ssm", "block"),)), catalogue, NOW_NS)
+    assert "aws-ssm is decided block" in in_database.warnings[0]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from rules.catalogue import Catalogue
-from rules.matcher import EXACT_MARK, WILDCARDS
+from rules.matcher import EXACT_MARK, is_pattern
 from rules.public_suffix import is_registry_suffix
 from rules.service import ListKind
 
@@ -26,10 +26,6 @@ class Oracle:
             or any(name == entry or name.endswith(f".{entry}") for entry in self.subtrees)
             or any(pattern.fullmatch(name) for pattern in self.patterns)
         )
-
-
-def is_pattern(entry: str) -> bool:
-    return any(wildcard in entry for wildcard in WILDCARDS)
 
 
 def names(catalogue: Catalogue) -> list[str]:

@@ -99,7 +99,9 @@ def test_a_sum_is_written_when_nobody_asks_again(installation: Installation) -> 
     for _ in range(2):
         refusals.flush()
     details = [row.detail for row in noted(installation)]
-    assert details == ["answered 422", "answered 422; 2 times since 2026-11-23T19:00:00.000000Z, this is the last"]
+    begin = "2026-11-23T19:00:00.000000Z"
+    assert details == ["answered 422", f"answered 422; 2 times since {begin}, the last at {begin}"]
+    assert noted(installation)[1].at_ns == installation.now_ns, "or whoever reads the newest would miss it"
 
 
 def test_none_is_lost_while_the_database_is_away(installation: Installation) -> None:
@@ -113,7 +115,9 @@ def test_none_is_lost_while_the_database_is_away(installation: Installation) -> 
     with sqlite3.connect(installation.path) as repair:
         repair.execute("ALTER TABLE lost_audit RENAME TO audit")
     refusals.close()
-    assert [row.detail for row in noted(installation)] == ["answered 422; 2 times, this is the last"]
+    assert [row.detail for row in noted(installation)] == [
+        "answered 422; 2 times, the last at 2026-11-23T19:00:00.000000Z"
+    ]
 
 
 def test_they_are_bounded_and_none_is_lost_then(installation: Installation) -> None:
