@@ -31,7 +31,12 @@ class Lookup:
         self._keys = keys
 
     def find(self, connection: Connection, wanted: Sequence[Values]) -> Iterator[Values]:
-        """Yield the rows of the `wanted` keys, 256 in a statement; the last key fills up what else it has room for."""
+        """Yield the rows of the `wanted` keys, 256 in a statement; the last key fills up what else it has room for.
+
+        Without keys only the texts are made.
+        """
+        for size in SIZES if not wanted else ():
+            self._text(connection.dialect.name, size)
         for at in range(0, len(wanted), SIZES[-1]):
             some = wanted[at : at + SIZES[-1]]
             size = next(size for size in SIZES if size >= len(some))
@@ -50,10 +55,11 @@ class Lookup:
 
 
 def write_rows(connection: Connection, statement: Insert, rows: Sequence[Values]) -> None:
-    """Execute an INSERT of whole rows, each the values of all columns in their order."""
+    """Execute an INSERT of whole rows, each the values of all columns in their order; without rows make its text."""
+    text = text_of(connection.dialect.name, statement)
     if rows:
         cursor = connection.connection.cursor()
-        cursor.executemany(text_of(connection.dialect.name, statement), rows)
+        cursor.executemany(text, rows)
         cursor.close()
 
 

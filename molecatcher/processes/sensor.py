@@ -88,6 +88,7 @@ class Sensor:
         self.origin = settings.origin(self.sensor_id)
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
+        self.store.make_ready()
         self.overlay = _followed_rules(settings, self.sensor_id, catalogue) or OverlayFollower(self.store.policy)
         self.rules.follow(self.overlay)
         self.spool = _open_spool(settings)
