@@ -115,6 +115,7 @@ def connect_engine(url: URL, busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS) -> 
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         json_deserializer=msgspec.json.decode,
         pool_timeout=busy_timeout_ms / 1000,
+        pool_use_lifo=True,  # the connection used last has its pages and statements at hand
     )
 
     @event.listens_for(engine, "connect")

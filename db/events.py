@@ -62,6 +62,11 @@ def append(connection: Connection, events: Sequence[Event], now_ns: int, *, is_r
         return _write_each(connection, events, now_ns, is_retold=is_retold)
 
 
+def make_ready(connection: Connection) -> None:
+    """Make the texts of what writing a batch takes; nothing is written."""
+    _write(connection, [], 0, is_retold=False)
+
+
 def event(connection: Connection, event_id: str) -> Event | None:
     """Return one event, None when there is none."""
     rows = connection.execute(select(_EVENTS).where(_EVENTS.c.event_id == event_id)).mappings()
@@ -191,21 +196,20 @@ def _write(connection: Connection, events: Sequence[Event], now_ns: int, *, is_r
         held = newest.get(each.event_id)
         if held is None or each.revision > held.revision:
             newest[each.event_id] = each
-    sequence = _draw_sequence(connection, len(newest))
+    sequence = _draw_sequence(connection, len(newest)) if newest else 0
     known = contributions(connection, list(newest))
     reports = ((known.get(each.event_id), each) for each in newest.values())
     if is_retold:
         reports = ((earlier, _renumbered(each, earlier)) for earlier, each in reports)
     changes = [(earlier, each) for earlier, each in reports if earlier is None or each.revision > earlier.revision]
-    if changes:
-        facets = [Facet.of(each) for _, each in changes]
-        ids = facet_ids(connection, facets)
-        placed = [ids[facet] for facet in facets]
-        pairs = [(earlier, _contribution(each, facet)) for (earlier, each), facet in zip(changes, placed, strict=True)]
-        rows = [_row(each, sequence + at, now_ns, placed[at]) for at, (_, each) in enumerate(changes)]
-        write_rows(connection, upsert(connection, _EVENTS, newer="revision", kept="received_at_ns"), rows)
-        add_to_sums(connection, pairs)
-        update_findings(connection, pairs)
+    facets = [Facet.of(each) for _, each in changes]
+    ids = facet_ids(connection, facets)
+    placed = [ids[facet] for facet in facets]
+    pairs = [(earlier, _contribution(each, facet)) for (earlier, each), facet in zip(changes, placed, strict=True)]
+    rows = [_row(each, sequence + at, now_ns, placed[at]) for at, (_, each) in enumerate(changes)]
+    write_rows(connection, upsert(connection, _EVENTS, newer="revision", kept="received_at_ns"), rows)
+    add_to_sums(connection, pairs)
+    update_findings(connection, pairs)
     updated = sum(earlier is not None for earlier, _ in changes)
     return AppendResult(stored=len(changes) - updated, updated=updated, ignored=len(events) - len(changes))
 

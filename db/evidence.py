@@ -34,6 +34,11 @@ def append(connection: Connection, events: Sequence[Event], limit: int, rejected
         _make_room(connection, _write(connection, list(newest.values())) - limit)
 
 
+def make_ready(connection: Connection) -> None:
+    """Make the texts of what writing a batch takes; nothing is written."""
+    _write(connection, [])
+
+
 def evidence(connection: Connection, event_id: str) -> bytes | None:
     """Return the packets of an event, None when there are none."""
     found: bytes | None = connection.execute(
@@ -57,13 +62,13 @@ def usage(connection: Connection) -> EvidenceUsage:
 
 
 def _write(connection: Connection, events: Sequence[Event]) -> int:
-    """Keep what is newer than what there is; return how many octets there are now."""
+    """Keep what is newer than what there is; return how many octets there are now, 0 if nothing is new."""
     known = {row[0]: row[1:] for row in _KNOWN.find(connection, [(each.event_id,) for each in events])}
     newer = [each for each in events if each.revision > known.get(each.event_id, (0, 0))[0]]
     rows = [(each.event_id, each.revision, len(each.evidence), each.evidence) for each in newer]
     write_rows(connection, upsert(connection, _EVIDENCE, newer="revision"), rows)
     grown = sum(len(each.evidence) - known.get(each.event_id, (0, 0))[1] for each in newer)
-    return add_to_number(connection, EVIDENCE_OCTETS, grown)
+    return add_to_number(connection, EVIDENCE_OCTETS, grown) if newer else 0
 
 
 def _make_room(connection: Connection, excess: int) -> None:

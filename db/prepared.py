@@ -31,25 +31,35 @@ class Lookup:
         self._keys = keys
 
     def find(self, connection: Connection, wanted: Sequence[Values]) -> Iterator[Values]:
-        """Yield the rows of the `wanted` keys, 256 in a statement; the last key fills up what else it has room for."""
+        """Yield the rows of the `wanted` keys, 256 in a statement; the last key fills up what else it has room for.
+
+        Without keys only the texts are made.
+        """
+        for size in SIZES if not wanted else ():
+            self._text(connection.dialect.name, size)
         for at in range(0, len(wanted), SIZES[-1]):
             some = wanted[at : at + SIZES[-1]]
             size = next(size for size in SIZES if size >= len(some))
             filled = (*some, *(some[-1] for _ in range(size - len(some))))
-            yield from execute(connection, self._query(size), tuple(chain.from_iterable(filled)))
+            text = self._text(connection.dialect.name, size)
+            yield from execute(connection, text, tuple(chain.from_iterable(filled)))
 
-    @cache  # noqa: B019 - lookups are made once, with their module
-    def _query(self, size: int) -> Select[Any]:
+    @cache  # noqa: B019 - lookups are made once, with their module; to make a text costs 1 ms
+    def _text(self, dialect: str, size: int) -> str:
+        """Return the text for `size` keys: that for one, which ends in its place, with as many places."""
         is_single = len(self._keys) == 1
-        key = self._keys[0] if is_single else tuple_(*self._keys)
-        return select(*self._columns).where(key.in_(["" if is_single else ("",) * len(self._keys)] * size))
+        key, example = (self._keys[0], "") if is_single else (tuple_(*self._keys), ("",) * len(self._keys))
+        place = "?" if is_single else f"({', '.join('?' * len(self._keys))})"
+        text = text_of(dialect, select(*self._columns).where(key.in_([example])))
+        return text.removesuffix(f"{place})") + ", ".join([place] * size) + ")"
 
 
 def write_rows(connection: Connection, statement: Insert, rows: Sequence[Values]) -> None:
-    """Execute an INSERT of whole rows, each the values of all columns in their order."""
+    """Execute an INSERT of whole rows, each the values of all columns in their order; without rows make its text."""
+    text = text_of(connection.dialect.name, statement)
     if rows:
         cursor = connection.connection.cursor()
-        cursor.executemany(text_of(connection.dialect.name, statement), rows)
+        cursor.executemany(text, rows)
         cursor.close()
 
 

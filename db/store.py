@@ -146,6 +146,12 @@ class Store(AccessStore):
             evidence.append(connection, batch, self._evidence_limit, {row.event_id for row in result.rejected})
             return result
 
+    def make_ready(self) -> None:
+        """Make the statements that `append` takes, so that the first event does not wait for them (10 ms)."""
+        with reading(self._engine) as connection:
+            events.make_ready(connection)
+            evidence.make_ready(connection)
+
     def event(self, event_id: str) -> Event | None:
         """Return one event, None when there is none."""
         with reading(self._engine) as connection:

@@ -2,7 +2,6 @@
 
 import ipaddress
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final
 
 INSIDE: Final = tuple(
@@ -15,6 +14,12 @@ INSIDE: Final = tuple(
         ),
     )
 )
+
+
+_BITS: Final = {
+    octets: [(int(row.netmask), int(row.network_address)) for row in INSIDE if row.max_prefixlen == octets * 8]
+    for octets in (4, 16)
+}
 
 
 class Direction(StrEnum):
@@ -35,7 +40,6 @@ def direction_of(src: bytes, dst: bytes) -> Direction | None:
     return Direction.OUTBOUND if _is_inside(src) else None
 
 
-@lru_cache(maxsize=4096)
 def _is_inside(packed: bytes) -> bool:
-    address = ipaddress.ip_address(packed)
-    return any(address in network for network in INSIDE)
+    number = int.from_bytes(packed)
+    return any(number & mask == network for mask, network in _BITS[len(packed)])

@@ -1,7 +1,8 @@
-"""What was reported and has not left yet.
+"""What was detected and is not reported yet.
 
-Most events say something else within a tenth of a second: a query is answered, a connection is made. Only the newest
-leaves, and the file of the packets that it rests on is made once, then.
+Most observations say something else within a tenth of a second: a query is answered, a connection is made. Only the
+newest is reported, with the packets that it rests on: these are chosen at once, since they are kept for a moment only,
+and a file is made of them when the report leaves.
 """
 
 from collections.abc import Iterable
@@ -15,33 +16,32 @@ from sensor.pipeline import Pipeline
 
 
 class Gathered:
-    """Events, of each the newest report; whoever takes them bounds how many there are."""
+    """Detections, of each observation the newest; whoever takes them bounds how many there are."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._events: dict[str, Event] = {}
-        self._chosen: dict[str, Chosen] = {}
+        self._found: dict[int, tuple[Detection, int]] = {}
+        self._chosen: dict[int, Chosen] = {}
+        self._leaving: dict[int, Chosen] = {}
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._found)
 
-    def note_packets(self, event: Event, detection: Detection) -> Event:
-        """Choose the packets that a report rests on, in place of those of an earlier one if there are any."""
-        chosen = choose_packets(self._pipeline, detection)
-        if chosen:
-            self._chosen[event.event_id] = chosen
-        return event
+    def add(self, detections: Iterable[Detection], now_ns: int) -> None:
+        """Take detections that were just made, in their order."""
+        for detection in detections:
+            key = detection.observation.key
+            self._found[key] = detection, now_ns
+            chosen = choose_packets(self._pipeline, detection)
+            if chosen:
+                self._chosen[key] = chosen
 
-    def add(self, reports: Iterable[Event]) -> None:
-        """Take reports in the order they were made."""
-        for event in reports:
-            self._events[event.event_id] = event
+    def take(self) -> list[tuple[Detection, int]]:
+        """Return all, each with the time at which it was added, and forget them; their packets at the next call."""
+        found, self._found = self._found, {}
+        self._leaving, self._chosen = self._chosen, {}
+        return list(found.values())
 
-    def take(self) -> list[Event]:
-        """Return all, with their packets, and forget them."""
-        events, self._events = self._events, {}
-        chosen, self._chosen = self._chosen, {}
-        return [
-            replace(event, evidence=write_evidence(chosen[event_id])) if event_id in chosen else event
-            for event_id, event in events.items()
-        ]
+    def with_packets(self, event: Event, detection: Detection) -> Event:
+        """Return the report of a detection that was taken with a file of the packets it rests on, if there are any."""
+        return replace(event, evidence=write_evidence(self._leaving.get(detection.observation.key, [])))

@@ -17,8 +17,7 @@ log = structlog.get_logger()
 
 SHORTEST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
-SHORTEST_REST_S = 0.25  # between two deliveries: a transaction costs as much as twenty more events in it
-LONGEST_REST_S = 1.0
+REST_S = 1.0  # after events were stored: a transaction costs as much as twenty more events in it
 MOST_EVENTS = 500  # in a transaction
 
 
@@ -35,7 +34,7 @@ class EventSink(Protocol):
 class Delivery:
     """Delivers spooled batches and heartbeats; while the store is away it waits ever longer, up to 30 s.
 
-    Between two deliveries it rests 0.25 s, and while more and more comes up to a second.
+    After events it rests for a second; what comes after a quiet time is delivered at once.
 
     A batch leaves the spool only when the store has acknowledged it, so a crash at any moment delivers it again.
     """
@@ -71,12 +70,13 @@ class Delivery:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        wait_s, rest_s = SHORTEST_WAIT_S, SHORTEST_REST_S
+        wait_s = SHORTEST_WAIT_S
         while not self._is_told_to_stop():
+            before = self.counters["delivered"]
             if self._try():
                 wait_s = SHORTEST_WAIT_S
-                self._stopping.wait(rest_s)
-                rest_s = min(rest_s * 2, LONGEST_REST_S) if self._wake.is_set() else SHORTEST_REST_S
+                if self.counters["delivered"] > before:
+                    self._stopping.wait(REST_S)
                 self._wake.wait()
             else:
                 self._stopping.wait(wait_s)

@@ -62,7 +62,7 @@ HOUSEKEEPING_S = 0.5
 COMPLAIN_EVERY_S = 60.0
 MAX_PENDING_EVENTS = 2_000
 BATCH_EVENTS = 500
-SPOOL_EVERY_S = 0.1  # events of that time are made durable together: two syncs a file cost more than what is in it
+REPORT_EVERY_S = 0.25  # two syncs a file of the spool cost more than what is in it
 LOOKS_AN_UPDATE = 3
 EXAMPLE_OCTETS = 54  # headers: what follows may be somebody's password
 NS_PER_S = 1_000_000_000
@@ -89,6 +89,7 @@ class Sensor:
         self.origin = settings.origin(self.sensor_id)
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
+        self.store.make_ready()
         self.overlay = _followed_rules(settings, self.sensor_id, catalogue) or OverlayFollower(self.store.policy)
         self.rules.follow(self.overlay)
         self.spool = _open_spool(settings)
@@ -121,7 +122,7 @@ class Sensor:
             window_ns,
             update_ns=update_ns,
             losses=self.health.losses,
-            completed=self._gathered.note_packets,
+            completed=self._gathered.with_packets,
         )
         self.attributor = Attributor(
             self.namespaces,
@@ -133,6 +134,7 @@ class Sensor:
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
         self._pending: list[Event] = []
+        self._is_quiet = True  # nothing was found at the last report
         self._is_stopping = False
         self._wants_reload = False
         self._due: dict[str, float] = {}
@@ -169,32 +171,52 @@ class Sensor:
         asked_ns = time.time_ns()
         packets = self.source.read(READ_TIMEOUT_S) or []
         now_ns = time.time_ns()
-        self._gathered.add(self._observe(packets, now_ns, time_read(packets, asked_ns)))
-        if len(self._gathered) >= BATCH_EVENTS or self._is_due("spool", SPOOL_EVERY_S):
-            self.keep(self._gathered.take())
+        self._observe(packets, now_ns, time_read(packets, asked_ns))
+        if self._is_report_due():
+            self.keep(self._report(now_ns))
         self.health.note_handled(packets, time.time_ns())
         if self._is_due("housekeeping", HOUSEKEEPING_S):
             self._keep_house()
         if self._is_due("heartbeat", self.settings.heartbeat_s):
             self._beat(now_ns)
 
-    def _observe(self, packets: Sequence[Packet], now_ns: int, read_ns: int) -> list[Event]:
-        """Return the events of one batch, `read_ns` by `time_read`. Nothing that a packet holds may end the sensor."""
+    def _observe(self, packets: Sequence[Packet], now_ns: int, read_ns: int) -> None:
+        """Gather what one batch shows, `read_ns` by `time_read`. Nothing that a packet holds may end the sensor."""
         try:
             found = [*self.detector.feed_counted(packets, self.source.counts), *self.detector.advance(read_ns)]
-            self.attributor.ask(found)
+            if found:
+                self.attributor.ask(found)
+                self._gathered.add(found, now_ns)
+        except Exception as error:  # noqa: BLE001 - outermost packet loop: count, say it once a minute, go on
+            self._shed(error, len(packets), packets[0].data if packets else b"")
+
+    def _is_report_due(self) -> bool:
+        """Tell whether to report: what is found first at once, a stream of it, and what comes with time, by 0.25 s."""
+        if self._gathered and (self._is_quiet or len(self._gathered) >= BATCH_EVENTS):
+            self._due["report"] = 0.0
+        return self._is_due("report", REPORT_EVERY_S)
+
+    def _report(self, now_ns: int) -> list[Event]:
+        """Return the events of what was gathered, and of what is known or due by now. Nothing may end the sensor."""
+        found = self._gathered.take()
+        self._is_quiet = not found
+        try:
             if found:
                 self.health.note_losses(self.source, self.counters["shed"], now_ns)
-            reports = self.reporter.take(found, now_ns)
+            reports = [report for detection, at_ns in found for report in self.reporter.take([detection], at_ns)]
             reports += self.reporter.attribute(self.attributor.answers(), self.rules().exception_for, now_ns)
             self.reporter.update(self.detector.watch.look(now_ns, self._look_ns))
             return [*reports, *self.reporter.expire(now_ns)]
-        except Exception:  # outermost packet loop: count, say it once a minute, go on
-            self.counters["shed"] += len(packets)
-            if self._is_due("complaint", COMPLAIN_EVERY_S):
-                example = packets[0].data[:EXAMPLE_OCTETS].hex() if packets else ""
-                log.exception("packet_batch_shed", packets=len(packets), shed=self.counters["shed"], example=example)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._shed(error, len(found))
             return []
+
+    def _shed(self, error: Exception, packets: int, example: bytes = b"") -> None:
+        """Count packets that an error made us give up, and say it once a minute."""
+        self.counters["shed"] += packets
+        if self._is_due("complaint", COMPLAIN_EVERY_S):
+            shed, shown = self.counters["shed"], example[:EXAMPLE_OCTETS].hex()
+            log.error("packet_batch_shed", packets=packets, shed=shed, example=shown, exc_info=error)
 
     def keep(self, events: list[Event]) -> None:
         """Spool `events`; what does not fit waits in memory, at most 2,000 events, then it is counted as overflow.
@@ -283,10 +305,10 @@ class Sensor:
     def _close(self) -> None:
         now_ns = time.time_ns()
         self.health.note_losses(self.source, self.counters["shed"], now_ns)
-        reports = self.reporter.take(self.detector.flush(), now_ns)
+        self._gathered.add(self.detector.flush(), now_ns)
+        reports = self._report(now_ns)
         self.reporter.update(self.detector.watch.look(now_ns, 0, at_once=None))
-        self._gathered.add([*reports, *self.reporter.flush()])
-        self.keep(self._gathered.take())
+        self.keep([*reports, *self.reporter.flush()])
         self._beat(now_ns)
         self.attributor.close()
         self.delivery.stop()

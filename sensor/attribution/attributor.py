@@ -1,8 +1,9 @@
 """Says who is behind detections, in a thread of its own: questions go in with the detection, answers come out later.
 
 A local flow is asked about once, when it is detected; its process must then still hold the socket. Forwarded flows
-have the lease and the neighbour of their address. Asking costs the packet loop an append; the thread spends some 0.03
-ms of the kernel's tables and 0.03 to 3 ms of /proc on a question, and after a long search rests four times as long.
+have the lease and the neighbour of their address; while they are all that is asked about they wait for each other.
+Asking costs the packet loop an append; the thread spends some 0.03 ms of the kernel's tables and 0.03 to 3 ms of /proc
+on a question, and after a long search rests four times as long.
 """
 
 import socket

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from empty_store import empty_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored_events import SECOND_NS, T0_NS, event_id, make_event, received
@@ -246,3 +247,12 @@ def test_every_field_of_an_event_has_its_column(store: Store, path: Path) -> Non
         columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
     connection.close()
     assert columns == {field.name for field in msgspec.structs.fields(Event)} - APART | {"ingest_seq", "facet_id"}
+
+
+def test_to_make_ready_writes_nothing_and_waits_for_nobody(path: Path) -> None:
+    with empty_store(path, busy_timeout_ms=50) as store, sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store.make_ready()
+        other.execute("COMMIT")
+        assert store.append([make_event(1)]) == AppendResult(stored=1)
+        assert [row.ingest_seq for row in store.ingested_after(0, 9)] == [1]

@@ -16,34 +16,42 @@ from sensor.report import Reporter
 
 PACKETS = read_packets(str(Path(__file__).parents[2] / "pcaps" / "ngrok-py-default.pcap"))
 RULES = Ruleset(load_catalogue(), Policy())
+NOW_NS = PACKETS[-1].ts_ns
 
 
-def reported(detector: Detector, completed: Callable[[Event, Detection], Event]) -> list[Event]:
-    """All reports of a recording that is read packet by packet, and then what was counted since."""
-    reporter = Reporter(Origin("s"), make_id=lambda found: str(found.observation.key), completed=completed)
-    reports: list[Event] = []
+def detector() -> Detector:
+    return Detector(Pipeline(), lambda: RULES)
+
+
+def reporter(completed: Callable[[Event, Detection], Event]) -> Reporter:
+    return Reporter(Origin("s"), make_id=lambda found: str(found.observation.key), completed=completed)
+
+
+def test_what_leaves_together_says_what_reports_one_by_one_say_in_the_end() -> None:
+    single, apart = detector(), []
+    one_by_one = reporter(lambda event, found: replace(event, evidence=single.evidence(found)))
     for packet in PACKETS:
-        reports += reporter.take(detector.feed([packet]), packet.ts_ns)
-    return [*reports, *reporter.flush()]
-
-
-def test_of_each_event_the_newest_report_leaves_with_the_packets_of_its_newest_statement() -> None:
-    at_once = Detector(Pipeline(), lambda: RULES)
-    apart = reported(at_once, lambda event, found: replace(event, evidence=at_once.evidence(found)))
+        apart += one_by_one.take(single.feed([packet]), NOW_NS)
     packets = {event.event_id: event.evidence for event in apart if event.evidence}
     newest = {event.event_id: replace(event, evidence=packets[event.event_id]) for event in apart}
     assert len(apart) > len(newest) > 1
-    pipeline = Pipeline()
-    gathered = Gathered(pipeline)
-    gathered.add(reported(Detector(pipeline, lambda: RULES), gathered.note_packets))
-    assert len(gathered) == len(newest)
-    assert gathered.take() == list(newest.values())
+    whole = detector()
+    gathered = Gathered(whole.pipeline)
+    together = reporter(gathered.with_packets)
+    for packet in PACKETS:
+        gathered.add(whole.feed([packet]), NOW_NS)
+    reports = [report for found, at_ns in gathered.take() for report in together.take([found], at_ns)]
+    assert [replace(event, revision=1, last_seen_ns=0) for event in reports] == [
+        replace(event, revision=1, last_seen_ns=0) for event in newest.values()
+    ]
+    assert len(reports) < len(apart)
     assert gathered.take() == []
 
 
 def test_where_no_packets_are_kept_reports_leave_without() -> None:
-    pipeline = Pipeline(Limits(kept_octets=0))
-    gathered = Gathered(pipeline)
-    gathered.add(reported(Detector(pipeline, lambda: RULES), gathered.note_packets))
-    assert len(gathered)
-    assert not any(event.evidence for event in gathered.take())
+    found = Detector(Pipeline(Limits(kept_octets=0)), lambda: RULES)
+    gathered = Gathered(found.pipeline)
+    gathered.add(found.feed(PACKETS), NOW_NS)
+    reports = [row for each, at_ns in gathered.take() for row in reporter(gathered.with_packets).take([each], at_ns)]
+    assert reports
+    assert not any(event.evidence for event in reports)

@@ -60,7 +60,8 @@ def main(state: Path, size: int, interfaces: tuple[str, ...], names: list[str]) 
         for batch in floods.batches(FLOODS[name](clock, size), BATCH_PACKETS // len(interfaces)):
             now_ns = batch[-1].ts_ns if batch else now_ns
             rows = each_once(sensor.source, batch, interfaces) if len(interfaces) > 1 else batch
-            events = sensor._observe(rows, now_ns, now_ns)
+            sensor._observe(rows, now_ns, now_ns)
+            events = sensor._report(now_ns)
             found.update((event.src_ip, event.src_port) for event in events if event.tls_sni == floods.TUNNEL)
             sensor.keep(events)
     counters = asdict(sensor.detector.pipeline.counters) | dict(sensor.counters)

@@ -1,5 +1,5 @@
+import math
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,8 @@ def test_tables_leave_room_for_those_that_only_several_interfaces_need(tmp_path:
 def test_without_packets_nothing_of_them_is_kept(tmp_path: Path) -> None:
     sensor = sensor_on(tmp_path, evidence=False)
     packets = read_packets(str(PCAPS / "ngrok-py-default.pcap"))
-    sensor._gathered.add(sensor._observe(packets, packets[-1].ts_ns, packets[-1].ts_ns))
-    events = sensor._gathered.take()
+    sensor._observe(packets, packets[-1].ts_ns, packets[-1].ts_ns)
+    events = sensor._report(packets[-1].ts_ns)
     assert events
     assert not any(event.evidence for event in events)
     sensor.delivery.start()
@@ -103,7 +103,8 @@ def test_a_shed_batch_is_logged_without_what_it_carried(tmp_path: Path, capsys: 
     sensor = sensor_on(tmp_path)
     sensor.detector = None  # type: ignore[assignment]  # anything that raises
     packet = type("P", (), {"data": bytes(54) + secret})()
-    assert sensor._observe([packet], 0, 0) == []
+    sensor._observe([packet], 0, 0)
+    assert (len(sensor._gathered), sensor.counters["shed"]) == (0, 1)
     printed = capsys.readouterr()
     assert "packet_batch_shed" in printed.out + printed.err
     assert secret.hex() not in printed.out + printed.err
@@ -113,25 +114,35 @@ def test_a_shed_batch_is_logged_without_what_it_carried(tmp_path: Path, capsys: 
     sensor.store.close()
 
 
-def test_events_are_made_durable_together_and_none_stays_behind(tmp_path: Path) -> None:
+def test_the_first_event_is_made_durable_at_once_a_stream_together_and_none_stays_behind(tmp_path: Path) -> None:
     sensor = sensor_on(tmp_path)
-    sensor._due["spool"] = time.monotonic() + 60
-    for number in range(2):
-        sensor._gathered.add([make_event(number)])
+
+    def detect(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            at_ns = 10**18 + number * 10**7
+            sensor._observe(told(f"{number}.connect.ngrok-agent.com", at_ns=at_ns), at_ns, at_ns)
+
+    def spooled() -> list[int]:
         sensor._turn()
-    assert sensor.spool.waiting_events == 0
-    del sensor._due["spool"]
-    sensor._turn()
-    assert [len(batch.events) for batch in sensor.spool.batches()] == [2]
-    sensor._due["spool"] = time.monotonic() + 60
-    sensor._gathered.add(make_event(number) for number in range(2, 2 + BATCH_EVENTS))
-    sensor._turn()
-    assert [len(batch.events) for batch in sensor.spool.batches()] == [2, BATCH_EVENTS]
-    sensor._gathered.add([make_event(2 + BATCH_EVENTS)])
+        return [len(batch.events) for batch in sensor.spool.batches()]
+
+    detect(0, 1)
+    assert spooled() == [1]
+    sensor._due["report"] = math.inf
+    detect(1, 2)
+    assert spooled() == [1]
+    sensor._due["report"] = 0
+    assert spooled() == [1, 2]
+    sensor._due["report"] = math.inf
+    detect(3, BATCH_EVENTS)
+    assert spooled() == [1, 2, BATCH_EVENTS]
+    sensor._due["report"] = math.inf
+    detect(3 + BATCH_EVENTS, 1)
+    assert spooled() == [1, 2, BATCH_EVENTS]
     sensor.delivery.start()
     sensor._close()
     with sensor.store as store:
-        assert len(store.events(EventFilter(), 1000)) == 3 + BATCH_EVENTS
+        assert len(store.events(EventFilter(), 1000)) == 4 + BATCH_EVENTS
 
 
 def test_an_answer_that_waits_to_be_read_is_not_missing(tmp_path: Path) -> None:
@@ -140,7 +151,8 @@ def test_an_answer_that_waits_to_be_read_is_not_missing(tmp_path: Path) -> None:
     full = [*[query] * BATCH_PACKETS]
     assert (time_read([], 7), time_read(full[1:], 7), time_read(full, 7)) == (7, 7, query.ts_ns)
     sensor = sensor_on(tmp_path)
-    first = sensor._observe(full, late_ns, time_read(full, late_ns))
-    assert [event.dns_rcode for event in first + sensor._observe([answer], late_ns, late_ns)] == [0]
+    sensor._observe(full, late_ns, time_read(full, late_ns))
+    sensor._observe([answer], late_ns, late_ns)
+    assert [event.dns_rcode for event in sensor._report(late_ns)] == [0]
     sensor.delivery.start()
     sensor._close()
