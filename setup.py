@@ -49,7 +49,19 @@ COMPILED = (
 )
 STARTED_S = time.time()
 HEADERS = [
-    f"sensor/capture/{name}.h" for name in ("as_packet", "flow_table", "handed_out", "bpf/flow_policy", "bpf/packet")
+    f"sensor/capture/{name}.h"
+    for name in (
+        "as_packet",
+        "flow_table",
+        "handed_out",
+        "bpf/flow_policy",
+        "bpf/packet",
+        "screen",
+        "screen_dns",
+        "screen_flows",
+        "screen_hello",
+        "screen_tables",
+    )
 ]
 COMMANDS = {"bdist_wheel", "build_ext", "editable_wheel"}
 
@@ -83,7 +95,8 @@ def extensions() -> list[Extension]:
 
     heads = Extension("sensor.capture._heads", ["sensor/capture/_heads.c"], depends=HEADERS)
     ring = Extension("sensor.capture._ring", ["sensor/capture/_ring.c"], depends=HEADERS)
-    return [heads, ring, *mypycify(list(COMPILED), opt_level="2", group_name="rules.heads")]
+    screen = Extension("sensor.capture._screen", ["sensor/capture/_screen.c"], depends=HEADERS)
+    return [heads, ring, screen, *mypycify(list(COMPILED), opt_level="2", group_name="rules.heads")]
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": AllOrNothing})

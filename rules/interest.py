@@ -25,6 +25,11 @@ class Interest:
         self._fallback_ends = frozenset([end for place in self._catalogue.by_fallback for end in _end(place)])
         self._names: dict[str, bool] = {}  # names come again and again
 
+    @property
+    def fallback_addresses(self) -> list[bytes]:
+        """Return the addresses that agents fall back to, packed."""
+        return sorted({address for address, _ in self._fallback_ends})
+
     def is_possible(self, observation: Observation, *, is_client_known: bool) -> bool:
         """Tell whether the rules could say more of `observation` than `UNKNOWN`, now or by what comes later.
 
@@ -34,7 +39,7 @@ class Interest:
         for row in observation.indicators:
             evidence = row.evidence
             if evidence in _ALIAS_OR_NAME:
-                if self._has_name(row.value):
+                if self.has_name(row.value):
                     return True
             elif evidence is not _ALPN and evidence is not _JA4:  # a protocol of its own
                 return True
@@ -43,7 +48,7 @@ class Interest:
             return True
         for chain in observation.told:
             for name in chain:
-                if self._has_name(name):
+                if self.has_name(name):
                     return True
         ends = observation.five_tuple
         return is_client_known and (ends.dst, ends.dst_port) in self._fallback_ends
@@ -51,9 +56,14 @@ class Interest:
     def _has_hello(self, hello: ClientHello) -> bool:
         if not hello.alpn:
             return hello.sni is not None
-        return any(name in self._catalogue.by_alpn for name in hello.alpn)
+        return any(self.has_protocol(name) for name in hello.alpn)
 
-    def _has_name(self, name: str) -> bool:
+    def has_protocol(self, name: str) -> bool:
+        """Tell whether the rules speak of the ALPN protocol `name`."""
+        return name in self._catalogue.by_alpn
+
+    def has_name(self, name: str) -> bool:
+        """Tell whether the rules speak of `name`, or of one that it is below."""
         known = self._names.get(name)
         if known is None:
             if len(self._names) >= KNOWN_NAMES:

@@ -1,10 +1,12 @@
 """Which names a client asked for, which addresses it was told for them, and until when."""
 
 from collections import OrderedDict
-from typing import Final
+from contextlib import suppress
+from typing import Final, Protocol
 
 from rules.observation import NameSource
-from sensor.extract.dns import DnsMessage
+from sensor.errors import MalformedInput
+from sensor.extract.dns import DnsMessage, parse_message
 
 MIN_TTL_S: Final = 60  # programs keep an answer in use for longer than a short TTL says
 MAX_TTL_S: Final = 86_400
@@ -12,6 +14,7 @@ MAX_CHAINS: Final = 16  # names asked for that led to one address
 MAX_NAMES: Final = 16  # of one chain; resolvers follow no more aliases (BIND 16, unbound 11)
 _S: Final = 1_000_000_000
 ASKED_FOR_NS: Final = MAX_TTL_S * _S
+_NEVER: Final = -1
 WATCH_NS: Final = 3600 * _S  # what a client asked before it was watched for so long may still be in its cache
 
 LIMIT_OCTETS: Final = 16 << 20
@@ -26,15 +29,36 @@ _Pair = bytes
 _Told = tuple[Chain, int]  # and when the answer expires in nanoseconds
 
 
+class PassedOver(Protocol):
+    """What is known of DNS messages that were not read (sensor.capture.screen)."""
+
+    def answers(self, client: bytes, address: bytes, now_ns: int) -> list[tuple[int, bytes]]:
+        """Take out those that led `client` to `address` by `now_ns`, with their times, the oldest first."""
+
+    def asked(self, client: bytes, name: str) -> tuple[int, int]:
+        """When `client` last asked for `name`, and since when it is watched, in nanoseconds; -1: never."""
+
+    def mark(self, client: bytes, address: bytes) -> None:
+        """Take note that a message that was read led `client` to `address`."""
+
+
 class ToldNames:
     """CNAME chains by client and address; `evicted` counts those dropped early, told longest ago.
 
     At most `limit` pairs of `MAX_CHAINS` chains of `MAX_NAMES` names, and `limit_octets` of memory; a pair with one
-    name takes about 500 octets. An address learned, and a look-up, cost constant time.
+    name takes about 500 octets. An address learned, and a look-up, cost constant time. What `passed_over` knows of an
+    address is learned when it is looked up.
     """
 
-    def __init__(self, limit: int = 131_072, limit_octets: int = LIMIT_OCTETS, asked_limit: int = 32_768) -> None:
-        self.asked = AskedNames(asked_limit)
+    def __init__(
+        self,
+        limit: int = 131_072,
+        limit_octets: int = LIMIT_OCTETS,
+        asked_limit: int = 32_768,
+        passed_over: PassedOver | None = None,
+    ) -> None:
+        self.asked = AskedNames(asked_limit, passed_over)
+        self._passed_over = passed_over
         self.evicted = 0
         self.held_octets = 0
         self._limit = limit
@@ -46,6 +70,20 @@ class ToldNames:
 
     def learn(self, client: bytes, message: DnsMessage, now_ns: int) -> None:
         """Remember for each address of the response `message` the chain that led to it."""
+        if self._passed_over is not None:
+            for address, _ in message.addresses:
+                self._passed_over.mark(client, address)
+                self._recall(client, address, now_ns)
+        self._learn(client, message, now_ns)
+
+    def _recall(self, client: bytes, address: bytes, now_ns: int) -> None:
+        """Learn what was passed over before `now_ns`."""
+        rows = self._passed_over.answers(client, address, now_ns) if self._passed_over is not None else ()
+        for told_ns, octets in rows:
+            with suppress(MalformedInput):  # never: only what is whole was passed over
+                self._learn(client, parse_message(octets), told_ns)
+
+    def _learn(self, client: bytes, message: DnsMessage, now_ns: int) -> None:
         chain = _chain(message)
         self.evicted += max(0, len(chain) - MAX_NAMES)
         chain = chain[:MAX_NAMES]
@@ -55,6 +93,8 @@ class ToldNames:
 
     def chains(self, client: bytes, address: bytes, now_ns: int) -> tuple[Chain, ...]:
         """Return the chains that led `client` to `address` and that are valid at `now_ns`, the newest first."""
+        if self._passed_over is not None:
+            self._recall(client, address, now_ns)
         told = self._pairs.get(_pair(client, address))
         if told is None:
             return ()
@@ -95,8 +135,9 @@ class AskedNames:
     that it was not asked for.
     """
 
-    def __init__(self, limit: int = 32_768) -> None:
+    def __init__(self, limit: int = 32_768, passed_over: PassedOver | None = None) -> None:
         self.evicted = 0
+        self._passed_over = passed_over
         self._limit = limit
         self._names: OrderedDict[tuple[bytes, str], int] = OrderedDict()  # when last asked
         self._watched: OrderedDict[bytes, int] = OrderedDict()  # clients, since when
@@ -107,7 +148,8 @@ class AskedNames:
     def learn(self, client: bytes, message: DnsMessage, now_ns: int) -> None:
         """Remember what the query or response `message` says `client` asked for."""
         if client not in self._watched:
-            self._watched[client] = now_ns
+            since_ns = self._times(client, message.qname)[1]
+            self._watched[client] = since_ns if since_ns != _NEVER else now_ns
             if len(self._watched) > self._limit:
                 self._watched.popitem(last=False)
         self._note(client, message.qname, now_ns)
@@ -116,13 +158,20 @@ class AskedNames:
 
     def source(self, client: bytes, name: str, now_ns: int) -> NameSource:
         """Return where a flow of `client` that began at `now_ns` has `name` from."""
-        asked_ns = self._names.get((client, name))
-        if asked_ns is not None and now_ns - asked_ns <= ASKED_FOR_NS:
+        asked_ns, since_ns = self._times(client, name)
+        if asked_ns != _NEVER and now_ns - asked_ns <= ASKED_FOR_NS:
             return _DNS
-        since_ns = self._watched.get(client)
-        if since_ns is None or now_ns - since_ns < WATCH_NS:
+        if since_ns == _NEVER or now_ns - since_ns < WATCH_NS:
             return _NO_DNS_SEEN
         return _NOT_ASKED
+
+    def _times(self, client: bytes, name: str) -> tuple[int, int]:
+        """Return when `client` last asked for `name`, and since when it is watched."""
+        asked_ns, since_ns = self._names.get((client, name), _NEVER), self._watched.get(client, _NEVER)
+        if self._passed_over is None:
+            return asked_ns, since_ns
+        passed_ns, passed_since_ns = self._passed_over.asked(client, name)
+        return max(asked_ns, passed_ns), max(since_ns, passed_since_ns)
 
     def _note(self, client: bytes, name: str, now_ns: int) -> None:
         key = client, name

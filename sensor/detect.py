@@ -1,6 +1,7 @@
 """The pipeline and the rules together: packets in, detections out."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from rules.verdict import Outcome, Role, Verdict
 from rules.zones import Zones
 from sensor.auxiliaries import Auxiliaries
 from sensor.candidates import LOOK_NS, Candidate, Candidates
+from sensor.capture.screen import Asked, ScreenTotals
 from sensor.clients import Clients
 from sensor.detection import Detection
 from sensor.evidence import collect_evidence
@@ -21,6 +23,9 @@ from sensor.flow import Count
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 from sensor.watch import Watch
+
+_PROTOCOL: Final = int(Asked.PROTOCOL)
+_QUESTION: Final = int(Asked.QUESTION)
 
 AgentAddresses = Mapping[bytes, tuple[str, str]]  # a service and the name of its agents that has the address
 
@@ -49,9 +54,20 @@ class Detector:
         self._zones = zones
         self._ruleset = ruleset
         self._interest = Interest(ruleset())
+        self._dns_tunnels = 0
+        self._screen = pipeline.screen
+        if self._screen is not None:
+            self._screen.ask = self._is_interesting
+            self._screen.follow(self._interest.fallback_addresses)
+
+    @property
+    def screened(self) -> ScreenTotals:
+        """Return what the screen passed over."""
+        return self._screen.totals() if self._screen is not None else ScreenTotals()
 
     def feed(self, packets: Iterable[Packet]) -> list[Detection]:
         """Return the detections that `packets` complete, in packet order."""
+        self._current()
         found: list[Detection] = []
         for part in _parts(packets):
             found += self._classify(self.pipeline.feed_batch(part))
@@ -86,9 +102,7 @@ class Detector:
     def _classify(self, observations: list[Observation]) -> list[Detection]:
         if not observations:
             return []
-        rules = self._ruleset()
-        if self._interest.ruleset is not rules:
-            self._interest = Interest(rules)
+        rules = self._current()
         self.observations += len(observations)
         detections: list[Detection] = []
         for observation in observations:
@@ -99,6 +113,21 @@ class Detector:
                 self.candidates.drop(observation.key)
                 self._let_go(observation)
         return detections
+
+    def _current(self) -> Ruleset:
+        """Return the rules in force; the screen hears of what is of interest by other rules than before."""
+        rules, tunnels = self._ruleset(), self.pipeline.dns_tunnels
+        if self._interest.ruleset is not rules or self._dns_tunnels != tunnels:
+            self._interest, self._dns_tunnels = Interest(rules), tunnels
+            if self._screen is not None:
+                self._screen.follow(self._interest.fallback_addresses)
+        return rules
+
+    def _is_interesting(self, kind: int, name: str) -> bool:
+        """Tell the screen whether something might come of `name`; what is not certain is of interest."""
+        if kind == _PROTOCOL:
+            return self._interest.has_protocol(name)
+        return self._interest.has_name(name) or (kind == _QUESTION and not self.pipeline.is_ordinary(name))
 
     def _take(self, observation: Observation, rules: Ruleset, detections: list[Detection]) -> None:
         """Classify `observation` beside what its client did, and again what that makes of its client's other flows."""
@@ -117,6 +146,9 @@ class Detector:
             self.auxiliaries.hold(observation)
         else:
             self._doubt(observation, verdict, name, rules)
+        if self._screen is not None:
+            for address in self._interest.fallback_addresses:
+                self._screen.mark(observation.five_tuple.src, address)
         if self.clients.learn(observation, verdict):
             for other in self.candidates.of_client(observation.five_tuple.src, observation.observed_at_ns):
                 if other.observation.key != observation.key:

@@ -85,6 +85,8 @@ class DnsShapes:
 
     def __init__(self, limit: int = 8_192) -> None:
         self.evicted = 0
+        self.found = 0  # shapes of tunnels
+        self._domains: OrderedDict[str, None] = OrderedDict()  # that they were found below
         self._limit = limit
         self._shapes: OrderedDict[tuple[bytes, str], _Shape] = OrderedDict()
 
@@ -101,11 +103,20 @@ class DnsShapes:
         if not data or domain in _NOT_DELEGATED:
             return
         shape = self._get(client, domain, now_ns)
-        if program and shape.program != program:
+        known = shape.program
+        if program and known != program:
             shape.program, shape.domain = program, _domain_of_program(qname)
-        elif not shape.program and _carries_data(data, qtype):
+        elif not known and _carries_data(data, qtype):
             _count(shape, qname, data, qtype)
             shape.program = "" if _is_lookup_service(domain) else _judge(shape)
+        if shape.program != known:
+            self._note_found(domain)
+
+    def is_ordinary(self, qname: str) -> bool:
+        """Tell whether a question for an address of `qname` says nothing here by what is known now, whoever asks."""
+        if len(qname) >= _ORDINARY_OCTETS or recognise_program(qname):
+            return False
+        return not self._domains or _split(qname)[0] not in self._domains
 
     def note_answer(self, client: bytes, message: DnsMessage) -> None:
         """Count how much an answer brings beyond its question."""
@@ -121,6 +132,12 @@ class DnsShapes:
             return ""
         is_inside = f".{qname}".endswith(f".{shape.domain}") or _is_of_dnscat2(qname)
         return f"{shape.program}:{shape.domain}" if is_inside else ""
+
+    def _note_found(self, domain: str) -> None:
+        self.found += 1
+        self._domains[domain] = None
+        if len(self._domains) > self._limit:
+            self._domains.popitem(last=False)
 
     def _get(self, client: bytes, domain: str, now_ns: int) -> _Shape:
         key = (client, domain)

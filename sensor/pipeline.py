@@ -11,6 +11,7 @@ from itertools import count
 from typing import Final
 
 from rules.observation import FiveTuple, Observation, Transport
+from sensor.capture.screen import Screen
 from sensor.correlate import ToldNames
 from sensor.counters import Counters
 from sensor.decode import Datagram, Decoded, Fragment, Segment, Unreachable, decode, decode_payload, read_plain
@@ -64,20 +65,23 @@ class Pipeline:
         limits: Limits | None = None,
         is_own_lookup: IsOwnLookup | None = None,
         on_dhcp: OnDhcp | None = None,
+        screen: Screen | None = None,
     ) -> None:
         """Make the tables; `is_own_lookup(qname, name on the wire)` says which questions are the program's own.
 
-        `on_dhcp(message, interface, its time)` is told who has which address.
+        `on_dhcp(message, interface, its time)` is told who has which address. `screen` is what the source holds packets
+        back with.
         """
         self._is_own_lookup = is_own_lookup
         self._on_dhcp = on_dhcp
+        self.screen = screen
         self.limits = limits = limits if limits is not None else Limits()
         keys = count(1)
         self.kept = KeptPackets(limits.kept_octets)
         self.counters = Counters()
         self._now_ns = 0
         self._due_ns = NEVER_NS
-        self._told_names = ToldNames(limits.told_pairs, asked_limit=limits.asked_names)
+        self._told_names = ToldNames(limits.told_pairs, asked_limit=limits.asked_names, passed_over=screen)
         self._fragments = FragmentTable(limits.fragmented_datagrams)
         self._table = FlowTable(limits.flows)
         self._shapes = DnsShapes(limits.dns_shapes)
@@ -92,6 +96,15 @@ class Pipeline:
             half_open=HalfOpenTable(limits.half_open),
             kept=self.kept,
         )
+
+    def is_ordinary(self, qname: str) -> bool:
+        """Tell whether a question for an address of `qname` carries no data of a DNS tunnel."""
+        return self._shapes.is_ordinary(qname)
+
+    @property
+    def dns_tunnels(self) -> int:
+        """Return how many domains were found to lead to DNS tunnels; it never falls."""
+        return self._shapes.found
 
     @property
     def open_flows(self) -> int:

@@ -19,6 +19,7 @@ from rules.policy_reader import parse_policy
 from rules.ruleset import Ruleset
 from sensor.capture.file import open_capture
 from sensor.capture.heads import IS_COMPILED
+from sensor.capture.screen import Screen, make_screen
 from sensor.detect import Detector
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
@@ -36,17 +37,17 @@ def ruleset(pin: str) -> Ruleset:
     return Ruleset(catalogue, parse_policy(text, "policy.toml", catalogue, NOW_NS))
 
 
-def verdicts(batches: Iterable[list[Packet]], pin: str = "") -> list[Verdict]:
+def verdicts(batches: Iterable[list[Packet]], pin: str = "", screen: Screen | None = None) -> list[Verdict]:
     """What is said of each flow and look-up in the end."""
-    detector = Detector(Pipeline(), lambda: ruleset(pin))
+    detector = Detector(Pipeline(screen=screen), lambda: ruleset(pin))
     found = [row for packets in batches for row in detector.feed(packets)] + detector.flush()
     last = {row.observation.key: row.verdict for row in found}
     return [(row.outcome.value, row.service, row.role.value) for row in last.values()]
 
 
-def heads(path: Path) -> Iterator[list[Packet]]:
-    """What is handed on of a file: the heads of its flows."""
-    with open_capture(str(path), heads_only=True) as source:
+def heads(path: Path, screen: Screen | None = None) -> Iterator[list[Packet]]:
+    """What is handed on of a file: the heads of its flows, with a screen of those that something may come of."""
+    with open_capture(str(path), heads_only=True, screen=screen) as source:
         while (packets := source.read()) is not None:
             yield packets
 
@@ -66,6 +67,16 @@ def test_it_gives_the_same_where_only_heads_of_flows_are_read(
     monkeypatch.setattr(sensor.capture.file, "IS_COMPILED", is_compiled)
     write_pcap(tmp_path / "trap.pcap", trap.packets())
     found = verdicts(heads(tmp_path / "trap.pcap"), trap.pin)
+    assert set(found) == trap.expected
+    assert trap.verdicts in (0, len(found))
+
+
+@COMPILED
+@pytest.mark.parametrize("trap", [pytest.param(row, id=row.name) for row in EVERY])
+def test_it_gives_the_same_behind_a_screen(trap: Trap, tmp_path: Path) -> None:
+    write_pcap(tmp_path / "trap.pcap", trap.packets())
+    screen = make_screen()
+    found = verdicts(heads(tmp_path / "trap.pcap", screen), trap.pin, screen)
     assert set(found) == trap.expected
     assert trap.verdicts in (0, len(found))
 

@@ -113,7 +113,7 @@ def print_summary(console: Console, summary: Summary) -> None:
     if summary.failures and not summary.packets:
         return
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(summary.verdicts.items())) or "no detection"
-    console.print(f"{counted(summary.packets, 'packet')}, {counted(summary.observations, 'observation')}: {verdicts}")
+    console.print(f"{counted(summary.packets, 'packet')}: {verdicts}")
     if summary.copies:
         were = "was a copy" if summary.copies == 1 else "were copies"
         console.print(f"{counted(summary.copies, 'packet')} {were} of what another interface of the file had shown")

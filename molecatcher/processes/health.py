@@ -68,7 +68,7 @@ def of_tables(
 ) -> dict[str, Any]:
     """Return the fields of the program's tables."""
     pipeline = detector.pipeline
-    counters = pipeline.counters
+    counters, screened = pipeline.counters, detector.screened
     return {
         "flows": counters.flows,
         "flow_table_flows": pipeline.open_flows,
@@ -84,6 +84,8 @@ def of_tables(
             "evidence": evidence_shed,
             "zone_questions": zone_questions_shed,
             "flow_map": flows_displaced,
+            "screen": screened.evicted,
+            "screen_names": screened.names_evicted,
         },
     }
 

@@ -45,6 +45,7 @@ from sensor.capture.interfaces import Choice
 from sensor.capture.listening import Listening
 from sensor.capture.live import BATCH_PACKETS
 from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces, split_name
+from sensor.capture.screen import make_screen
 from sensor.detect import Detector
 from sensor.extract.dhcp import DhcpMessage
 from sensor.gathered import Gathered
@@ -100,12 +101,15 @@ class Sensor:
         self.namespaces = enter_namespaces(settings)
         self.listening = Listening(self.namespaces, settings.interface, settings.netns)
         self.choice = self.listening.choose()
-        self.source = open_source(self.choice.interfaces, namespaces=self.namespaces, share=settings.share)
+        screen = make_screen()
+        self.source = open_source(
+            self.choice.interfaces, namespaces=self.namespaces, share=settings.share, screen=screen
+        )
         limits = Limits() if settings.evidence else Limits(kept_octets=0)
         if len(self.choice.interfaces) > 1:
             limits = limits.beside_several_interfaces()
         self._seen_leases = SeenLeases()
-        pipeline = Pipeline(limits, is_own_lookup=own_lookups.is_own, on_dhcp=self._learn_lease)
+        pipeline = Pipeline(limits, is_own_lookup=own_lookups.is_own, on_dhcp=self._learn_lease, screen=screen)
         self.zones = ZoneQuestions(
             SharedFile(settings.zone_questions, list[str]), SharedFile(settings.zone_answers, list[ZoneAnswer])
         )
@@ -265,7 +269,7 @@ class Sensor:
         log.info("listening", interfaces=choice.interfaces, reason=choice.reason, gateway=choice.is_gateway)
 
     def _beat(self, now_ns: int) -> None:
-        pipeline, source = self.detector.pipeline.counters, self.source.counters()
+        pipeline, source, screened = self.detector.pipeline.counters, self.source.counters(), self.detector.screened
         status = SensorStatus(
             sensor_id=self.sensor_id,
             version=__version__,
@@ -280,8 +284,8 @@ class Sensor:
             packets=pipeline.packets + source.filtered_packets,
             octets=pipeline.octets + source.filtered_octets,
             malformed=sum(pipeline.malformed.values()),
-            observations=self.detector.observations,
-            unknown=self.detector.unknown,
+            observations=self.detector.observations + screened.judged,
+            unknown=self.detector.unknown + screened.judged,
             events=self.reporter.events,
             spool_overflow=self.counters["spool_overflow"],
             copies=source.copies,

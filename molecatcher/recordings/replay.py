@@ -14,6 +14,7 @@ from molecatcher.recordings.log_follower import BEGINNING_OCTETS
 from rules.event import Event, Origin, make_event, uuid7
 from rules.ruleset import Ruleset
 from sensor.capture.file import CaptureFile, open_capture
+from sensor.capture.screen import Screen, make_screen
 from sensor.detect import Detector
 from sensor.detection import Detection
 from sensor.errors import MalformedCapture
@@ -37,7 +38,6 @@ class Summary:
 
     packets: int = 0
     copies: int = 0
-    observations: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     malformed: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
@@ -77,8 +77,9 @@ class Replay:
             CaptureError: the file cannot be opened or is not a capture.
         """
         try:
-            with open_capture(path, heads_only=True) as source:
-                yield from self._play(source, path, on_progress)
+            screen = make_screen()
+            with open_capture(path, heads_only=True, screen=screen) as source:
+                yield from self._play(source, path, on_progress, screen)
                 self._tell_unread(source, path)
         except MalformedCapture as error:  # its very beginning
             self._tell_damage(path, error)
@@ -92,10 +93,12 @@ class Replay:
     def _tell_damage(self, path: str, error: MalformedCapture) -> None:
         self.summary.failures.append(f"{path} is damaged ({error}): everything before that was read")
 
-    def _play(self, source: CaptureFile, path: str, on_progress: Callable[[int, int], None]) -> Iterator[Event]:
+    def _play(
+        self, source: CaptureFile, path: str, on_progress: Callable[[int, int], None], screen: Screen | None
+    ) -> Iterator[Event]:
         origin = Origin(f"replay:{Path(path).name}")
         watch = Watch(source.count_apart, WATCHED_FLOWS)
-        detector = Detector(Pipeline(self._limits), lambda: self._ruleset, watch)
+        detector = Detector(Pipeline(self._limits, screen=screen), lambda: self._ruleset, watch)
         make_id = partial(_event_id, _beginning(path))
         reporter = Reporter(origin, self._window_ns, make_id=make_id, completed=self._with_evidence)
         settler = Settler(latest=watch.latest, is_over=watch.is_over)
@@ -156,7 +159,6 @@ class Replay:
     def _count(self, detector: Detector) -> None:
         counters = detector.pipeline.counters
         self.summary.packets += counters.packets
-        self.summary.observations += detector.observations
         self.summary.malformed.update(counters.malformed)
 
 

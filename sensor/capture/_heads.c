@@ -24,6 +24,8 @@ struct walk {
     uint32_t packets, header, fraction;
     int is_swapped, is_damaged, is_back; /* is_back: the clock went back, the next record begins all flows anew */
     struct slot counted;                 /* if is_counted(...): of a flow that the last record began anew or displaced */
+    struct packet packet;                /* the last record, as `reading` says */
+    enum reading reading;
 };
 
 /* Take one record: how many octets of it pass at most (`frame` holds it, `*ts` its time); -1: no whole record. */
@@ -54,7 +56,9 @@ static int step(struct table *t, uint64_t slots, const uint8_t *file, struct wal
     w->last = *ts;
     w->packets++;
     w->at += w->header + frame->captured;
-    return judge(t, slots, frame, &(struct arrival){.link_type = LINKTYPE_ETHERNET, .ts = *ts}, &w->counted);
+    memset(&w->packet, 0, sizeof w->packet);
+    return judge(t, slots, frame, &(struct arrival){.link_type = LINKTYPE_ETHERNET, .ts = *ts}, &w->packet, &w->reading,
+                 &w->counted);
 }
 
 /* What sensor.decode makes of a frame. */
@@ -159,7 +163,7 @@ static PyObject *heads_take(PyObject *module, PyObject *arguments) {
 }
 
 /* Take records until there are `heads` of them handed out. */
-static int take_records(const struct table_view *table, const uint8_t *file, struct walk *w, const struct handed_out *to,
+static int take_records(const struct table_view *table, const uint8_t *file, struct walk *w, struct handed_out *to,
                         Py_ssize_t records, Py_ssize_t heads, int64_t until) {
     while (records-- > 0 && PyList_GET_SIZE(to->packets) < heads && w->last < until) {
         Frame frame;
@@ -167,7 +171,7 @@ static int take_records(const struct table_view *table, const uint8_t *file, str
         int octets = step(table->table, table->slots, file, w, &frame, &ts);
         if (octets < 0)
             break;
-        if (hand_out(to, &frame, ts, octets, &w->counted) < 0)
+        if (hand_out(to, &frame, &w->packet, w->reading, ts, octets, &w->counted) < 0)
             return -1;
     }
     return 0;
@@ -175,6 +179,7 @@ static int take_records(const struct table_view *table, const uint8_t *file, str
 
 static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
     struct table_view table = {0};
+    struct screen_view view = {0};
     Py_buffer file;
     Py_ssize_t at, end, records, heads;
     PyObject *answer = NULL;
@@ -182,10 +187,11 @@ static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
     long long until = INT64_MAX; /* no record is taken behind one that is this late */
     struct walk w = {.last = -1};
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "O&y*nnO!O!OnnIIp|L", view_table, &table, &file, &at, &end, &PyList_Type, &to.packets,
+    if (!PyArg_ParseTuple(arguments, "O&y*nnO!O!OnnIIp|LO&O", view_table, &table, &file, &at, &end, &PyList_Type, &to.packets,
                           &PyList_Type, &to.counts, &to.maker.make, &records, &heads, &w.header, &w.fraction,
-                          &w.is_swapped, &until))
+                          &w.is_swapped, &until, view_screen, &view, &to.ask))
         return NULL;
+    to.screen = to.ask != NULL ? view.screen : NULL;
     w.at = (uint64_t)at, w.end = (uint64_t)end;
     to.maker.link_type = PyLong_FromLong(LINKTYPE_ETHERNET);
     if (at < 0 || at > end || end > file.len || w.header < 16)
@@ -195,6 +201,7 @@ static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
                                w.is_damaged ? Py_True : Py_False, w.is_back ? Py_True : Py_False);
     Py_XDECREF(to.maker.link_type);
     PyBuffer_Release(&table.buffer);
+    PyBuffer_Release(&view.buffer);
     PyBuffer_Release(&file);
     return answer;
 }

@@ -1,5 +1,6 @@
 # The compiled part of sensor.capture.heads.
 from collections.abc import Callable
+from mmap import mmap
 
 from sensor.capture.flow_table import CountRow
 from sensor.packet import Packet
@@ -8,7 +9,8 @@ from sensor.packet import Packet
 # made by `make(time, link type, frame, octets on the wire)`. To `counts` it adds those of flows that begin anew or were
 # forgotten: behind how many heads, from which socket (0), key as in sensor.flow, octets from its source and from the
 # other end, packets from each, time of the last. Answers the offset behind the last record, how many records there
-# were, the time of the last one, whether the next record is damaged, and whether it begins all flows anew.
+# were, the time of the last one, whether the next record is damaged, and whether it begins all flows anew. What
+# `screen` holds back by what `ask` says (sensor.capture.screen) is not handed out, or later.
 def walk(
     table: bytearray,
     window: bytearray | bytes,
@@ -23,6 +25,8 @@ def walk(
     fraction_ns: int,
     is_swapped: bool,
     until_ns: int = ...,
+    screen: mmap | None = ...,
+    ask: Callable[[int, str], bool] = ...,
     /,
 ) -> tuple[int, int, int, bool, bool]: ...
 

@@ -1,5 +1,6 @@
 /* Packets of a block of a TPACKET_V3 ring, read in place (sensor.capture.ring), and received ones, laid out as there
- * (sensor.capture.plain). With a flow table only what the flow-head policy lets pass is handed out, the rest is counted.
+ * (sensor.capture.plain). With a flow table only what the flow-head policy lets pass is handed out, the rest is counted;
+ * with a screen, only what something may come of.
  */
 #define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
@@ -31,8 +32,10 @@ struct reading_place {
 };
 
 /* Take the packet at `from->at`; -1: it does not lie in the buffer, or there is no memory for it. */
-static int take_packet(struct reading_place *from, const struct handed_out *to) {
+static int take_packet(struct reading_place *from, struct handed_out *to) {
     struct header header;
+    struct packet packet = {0};
+    enum reading reading = NOT_IP;
     struct slot counted;
     counted.cut_packets[0] = counted.cut_packets[1] = 0;
     if (from->at > from->octets || from->octets - from->at < sizeof header)
@@ -46,12 +49,16 @@ static int take_packet(struct reading_place *from, const struct handed_out *to) 
     __builtin_prefetch(from->buffer + from->at + header.following + 64);
     from->arrival.ts = header.seconds * NS_TO_S + header.nanoseconds;
     from->at += header.following;
-    int octets = from->table ? judge(from->table, from->slots, &frame, &from->arrival, &counted) : WHOLE;
-    return hand_out(to, &frame, from->arrival.ts, octets, &counted);
+    int octets = WHOLE;
+    if (from->table)
+        octets = judge(from->table, from->slots, &frame, &from->arrival, &packet, &reading, &counted);
+    else if (to->screen)
+        reading = read_link(&frame, from->arrival.link_type, &packet);
+    return hand_out(to, &frame, &packet, reading, from->arrival.ts, octets, &counted);
 }
 
 /* Take up to `packets` until there are `room` more handed out; how many were taken, -1 with an exception set. */
-static Py_ssize_t take_packets(struct reading_place *from, const struct handed_out *to, Py_ssize_t packets, Py_ssize_t room) {
+static Py_ssize_t take_packets(struct reading_place *from, struct handed_out *to, Py_ssize_t packets, Py_ssize_t room) {
     Py_ssize_t taken = 0, full = PyList_GET_SIZE(to->packets) + room;
     while (taken < packets && PyList_GET_SIZE(to->packets) < full) {
         if (take_packet(from, to) < 0) {
@@ -68,14 +75,16 @@ static PyObject *ring_take(PyObject *module, PyObject *arguments) {
     Py_buffer buffer;
     PyObject *table;
     Py_ssize_t at, packets, room;
-    struct handed_out to;
+    struct handed_out to = {0};
     struct reading_place from = {0};
     struct table_view view = {0};
+    struct screen_view screen_view = {0};
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "y*nnnO!OOOOHO!", &buffer, &at, &packets, &room, &PyList_Type, &to.packets,
+    if (!PyArg_ParseTuple(arguments, "y*nnnO!OOOOHO!|O&O", &buffer, &at, &packets, &room, &PyList_Type, &to.packets,
                           &to.maker.make, &to.maker.link_type, &to.maker.interface, &table, &from.arrival.socket,
-                          &PyList_Type, &to.counts))
+                          &PyList_Type, &to.counts, view_screen, &screen_view, &to.ask))
         return NULL;
+    to.screen = to.ask != NULL ? screen_view.screen : NULL;
     Py_ssize_t taken = -1;
     from.buffer = buffer.buf, from.octets = (uint64_t)buffer.len, from.at = (uint64_t)at;
     from.arrival.link_type = (int)PyLong_AsLong(to.maker.link_type);
@@ -84,6 +93,7 @@ static PyObject *ring_take(PyObject *module, PyObject *arguments) {
         taken = take_packets(&from, &to, packets, room);
         PyBuffer_Release(&view.buffer);
     }
+    PyBuffer_Release(&screen_view.buffer);
     PyBuffer_Release(&buffer);
     return taken < 0 ? NULL : Py_BuildValue("Kn", (unsigned long long)from.at, taken);
 }

@@ -35,6 +35,7 @@ from sensor.capture.ring import (
     ring_request,
     ring_sizes,
 )
+from sensor.capture.screen import Screen
 from sensor.capture.tap import SOL_PACKET, TapOpener, check_permission
 from sensor.errors import BpfUnavailable, CaptureError
 from sensor.share import ALL, Share
@@ -49,11 +50,12 @@ def open_source(
     limits: Limits | None = None,
     namespaces: Namespaces | None = None,
     share: Share = ALL,
+    screen: Screen | None = None,
 ) -> LiveSource:
     """Return a source on `interfaces` that takes packets in the best way that this host allows, and log which.
 
     `namespaces` are those of interfaces `NETNS/NAME`; whoever entered them closes them. `share` is the part of the
-    clients whose packets are taken.
+    clients whose packets are taken. `screen` holds back what nothing can come of.
 
     Raises:
         CaptureError: Packet sockets may not be opened here at all, or the kernel cannot tell whose share a packet is.
@@ -65,7 +67,7 @@ def open_source(
     if engine.open_tap is open_ring:
         blocks = BLOCKS if engine.name == BEST_ENGINE else UNFILTERED_BLOCKS
         engine = replace(engine, open_tap=partial(open_ring, sizes=ring_sizes(len(wanted), blocks)))
-    return LiveSource(wanted, engine, namespaces if namespaces is not None else Namespaces())
+    return LiveSource(wanted, engine, namespaces if namespaces is not None else Namespaces(), screen)
 
 
 def choose_engine(limits: Limits | None = None, share: Share = ALL) -> Engine:

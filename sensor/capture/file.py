@@ -10,6 +10,7 @@ from sensor.capture.heads import IS_COMPILED, HeadRecords
 from sensor.capture.pcap import FILE_HEADER_OCTETS, PcapRecords, format_of, link_type_of
 from sensor.capture.pcapng import SECTION_MAGIC, PcapngRecords
 from sensor.capture.plain_heads import PlainHeads
+from sensor.capture.screen import Screen
 from sensor.errors import CaptureError, MalformedCapture
 from sensor.flow import Count, Flow
 from sensor.link import SUPPORTED_LINK_TYPES
@@ -125,11 +126,12 @@ class CaptureFile:
         return isinstance(self._records, PcapngRecords) and self._records.interfaces > 1
 
 
-def open_capture(path: str, *, heads_only: bool = False) -> CaptureFile:
+def open_capture(path: str, *, heads_only: bool = False, screen: Screen | None = None) -> CaptureFile:
     """Return the packets of the file at `path`; `-` is standard input.
 
     With `heads_only`, packets that say nothing new of their flow may be passed over (`sensor.capture.heads`), and are
-    where several interfaces of a pcapng file show the same ones (`sensor.capture.each_once`).
+    where several interfaces of a pcapng file show the same ones (`sensor.capture.each_once`). `screen` holds back what
+    nothing can come of, where heads are picked by compiled code.
 
     Raises:
         CaptureError: it cannot be opened, or is not a capture.
@@ -137,13 +139,13 @@ def open_capture(path: str, *, heads_only: bool = False) -> CaptureFile:
     """
     chunks = open_chunks(path)
     try:
-        return CaptureFile(chunks, _recognise(chunks, path, heads_only=heads_only), each_once=heads_only)
+        return CaptureFile(chunks, _recognise(chunks, path, screen, heads_only=heads_only), each_once=heads_only)
     except (CaptureError, MalformedCapture):
         chunks.close()
         raise
 
 
-def _recognise(chunks: ChunkReader, path: str, *, heads_only: bool) -> Records:
+def _recognise(chunks: ChunkReader, path: str, screen: Screen | None, *, heads_only: bool) -> Records:
     head = b""
     while len(head) < FILE_HEADER_OCTETS and (chunk := chunks.read()):
         head += chunk
@@ -155,5 +157,5 @@ def _recognise(chunks: ChunkReader, path: str, *, heads_only: bool) -> Records:
     if file_format is None:
         raise CaptureError(f"{path} is not a pcap or pcapng file; convert it first, for example with editcap")
     if heads_only and link_type_of(head, file_format) == LinkType.ETHERNET:
-        return (HeadRecords if IS_COMPILED else PlainHeads)(chunks, head, file_format)
+        return HeadRecords(chunks, head, file_format, screen) if IS_COMPILED else PlainHeads(chunks, head, file_format)
     return PcapRecords(chunks, head, file_format)

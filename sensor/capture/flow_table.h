@@ -64,13 +64,16 @@ static void depart(struct slot *s, struct slot *counted) {
     s->cut_octets[0] = s->cut_octets[1] = s->cut_packets[0] = s->cut_packets[1] = 0;
 }
 
-static struct slot *set_of(struct table *t, uint64_t slots, const struct flow_key *key) {
+static inline uint64_t hash_of(const struct flow_key *key) {
     /* Field by field, here and below: a word that was written in parts has to reach the cache before it can be read. */
     uint64_t ports = (uint64_t)key->low_port << 32 | (uint64_t)key->high_port << 16 | key->protocol;
     uint64_t hash = (key->low[0] ^ ports) * 0x9E3779B97F4A7C15u ^ key->low[1] * 0xBF58476D1CE4E5B9u ^
                     key->high[0] * 0x94D049BB133111EBu ^ key->high[1] * 0xD6E8FEB86659FD93u;
-    hash = (hash ^ hash >> 32) * 0x9E3779B97F4A7C15u; /* the last octets of addresses stand in the upper bits */
-    return (struct slot *)(t + 1) + (hash >> 40 & (slots / WAYS - 1)) * WAYS;
+    return (hash ^ hash >> 32) * 0x9E3779B97F4A7C15u >> 40; /* the last octets of addresses stand in the upper bits */
+}
+
+static struct slot *set_of(struct table *t, uint64_t slots, const struct flow_key *key) {
+    return (struct slot *)(t + 1) + (hash_of(key) & (slots / WAYS - 1)) * WAYS;
 }
 
 static int is_same(const struct flow_key *one, const struct flow_key *other) {
@@ -143,19 +146,19 @@ static void set_clock(struct table *t, uint64_t ts) {
         t->now = ts + t->shift;
 }
 
-/* How many octets of the frame pass at most; `counted` gets what was counted until now of a flow that begins anew or is
- * displaced. */
-static int judge(struct table *t, uint64_t slots, Frame *frame, const struct arrival *arrival, struct slot *counted) {
-    struct packet packet = {0};
+/* How many octets of the frame pass at most; `packet` and `reading` say what it is, `counted` gets what was counted until
+ * now of a flow that begins anew or is displaced. */
+static int judge(struct table *t, uint64_t slots, Frame *frame, const struct arrival *arrival, struct packet *packet,
+                 enum reading *reading, struct slot *counted) {
     struct flow_key key = {0};
     set_clock(t, (uint64_t)arrival->ts);
-    enum reading reading = read_link(frame, arrival->link_type, &packet);
-    int octets = reading == NOT_IP ? WHOLE : judge_alone(frame, &packet, reading, &t->limits);
+    *reading = read_link(frame, arrival->link_type, packet);
+    int octets = *reading == NOT_IP ? WHOLE : judge_alone(frame, packet, *reading, &t->limits);
     if (octets == GO_ON) {
-        int from_low = is_from_low(&packet);
-        make_key(&key, &packet, from_low);
+        int from_low = is_from_low(packet);
+        make_key(&key, packet, from_low);
         struct slot *s = find(t, slots, &key, arrival->socket, counted);
-        octets = judge_flow(t, s, frame, &packet, from_low, arrival->ts, counted);
+        octets = judge_flow(t, s, frame, packet, from_low, arrival->ts, counted);
     }
     if (octets == NONE) {
         t->cut_packets++;

@@ -1,16 +1,27 @@
-/* What the flow table (flow_table.h) lets pass as a sensor.packet.Packet, what it counted as a row for Python. */
+/* What the flow table (flow_table.h) lets pass and the screen (screen.h) does not hold back as a sensor.packet.Packet,
+ * what the table counted as a row for Python. */
 #ifndef HANDED_OUT_H
 #define HANDED_OUT_H
 
 #include "as_packet.h"
 #include "flow_table.h"
+#include "screen.h"
 
 static const uint8_t mapped[12] = {[10] = 0xFF, [11] = 0xFF}; /* ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2) */
 
-/* Where it goes: packets, rows of counts. */
+/* Where it goes: packets, rows of counts. `screen` is NULL where nothing is held back; `ask` says of a kind and a name
+ * whether it is of interest. */
 struct handed_out {
     PyObject *packets, *counts;
     struct maker maker;
+    struct screen *screen;
+    PyObject *ask;
+};
+
+/* A screen in a buffer of Python's, or none. */
+struct screen_view {
+    Py_buffer buffer;
+    struct screen *screen;
 };
 
 /* A table in a buffer of Python's. */
@@ -42,12 +53,37 @@ static int append_count(const struct handed_out *to, const struct slot *s) {
     return failed ? -1 : 0;
 }
 
+static int ask_python(void *context, enum kind kind, const char *name, uint32_t octets) {
+    const struct handed_out *to = context;
+    PyObject *answer = PyObject_CallFunction(to->ask, "is#", (int)kind, name, (Py_ssize_t)octets);
+    int is_interesting = answer ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    return is_interesting;
+}
+
+static int hand_to_python(void *context, int64_t ts, const uint8_t *octets, uint32_t captured, uint32_t wire) {
+    const struct handed_out *to = context;
+    return append_packet(to->packets, &to->maker, ts, octets, captured, wire);
+}
+
+static struct host host_of(struct handed_out *to) { return (struct host){to, ask_python, hand_to_python}; }
+
 /* Hand out the first `octets` of a frame, none of them if it does not pass, behind what was `counted`. */
-static int hand_out(const struct handed_out *to, const Frame *frame, int64_t ts, int octets, const struct slot *counted) {
+static int hand_out(struct handed_out *to, const Frame *frame, const struct packet *packet, enum reading reading, int64_t ts,
+                    int octets, const struct slot *counted) {
     if (is_counted(counted) && append_count(to, counted) < 0)
         return -1;
-    Py_ssize_t kept = (uint32_t)octets < frame->captured ? octets : (Py_ssize_t)frame->captured;
-    return octets ? append_packet(to->packets, &to->maker, ts, frame->octets, kept, frame->wire) : 0;
+    if (!octets)
+        return 0;
+    Frame kept = *frame;
+    kept.captured = (uint32_t)octets < frame->captured ? (uint32_t)octets : frame->captured;
+    if (to->screen != NULL) {
+        struct host host = host_of(to);
+        int fate = screen(to->screen, &host, &kept, packet, reading, ts);
+        if (fate != PASS)
+            return fate == FAILED ? -1 : 0;
+    }
+    return hand_to_python(to, ts, kept.octets, kept.captured, kept.wire);
 }
 
 /* As an "O&" of PyArg_ParseTuple: a writable buffer that holds a table; PyBuffer_Release is the caller's, once all
@@ -66,6 +102,25 @@ static int view_table(PyObject *object, void *view) {
         return Py_CLEANUP_SUPPORTED;
     PyBuffer_Release(&to->buffer);
     PyErr_SetString(PyExc_ValueError, "the table is too small, or lies askew");
+    return 0;
+}
+
+/* As an "O&" of PyArg_ParseTuple: a writable buffer that holds a screen, or None; PyBuffer_Release as for a table. */
+static int view_screen(PyObject *object, void *view) {
+    struct screen_view *to = view;
+    if (object == NULL) {
+        PyBuffer_Release(&to->buffer);
+        return 1;
+    }
+    if (object == Py_None)
+        return 1;
+    if (PyObject_GetBuffer(object, &to->buffer, PyBUF_WRITABLE) < 0)
+        return 0;
+    to->screen = to->buffer.buf;
+    if ((uint64_t)to->buffer.len == sizeof(struct screen) && (uintptr_t)to->screen % 8 == 0)
+        return Py_CLEANUP_SUPPORTED;
+    PyBuffer_Release(&to->buffer);
+    PyErr_SetString(PyExc_ValueError, "the screen has another size, or lies askew");
     return 0;
 }
 

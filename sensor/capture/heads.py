@@ -2,7 +2,8 @@
 
 What passes is written in bpf/flow_policy.h, as for live capture; also whatever the walk does not know. A SYN, a pause
 as long as the flow table's, or a clock that goes back begins a flow anew. A flow that lost its place in the table to
-others gets another head: a full table costs time, never a detection.
+others gets another head: a full table costs time, never a detection. With a screen, what nothing can come of is held
+back, too (sensor.capture.screen).
 
 What does not pass is counted for its flow (`sensor.flow.Count`): handed out with the batch in which the flow begins
 anew or is forgotten, or taken for a flow that is asked about. So a flow carries the same whether all is read or not.
@@ -22,6 +23,7 @@ Cost by bench/offline.py: 0.13 us a packet, half of it to copy the file. The tab
 from sensor.capture.chunks import ChunkReader
 from sensor.capture.flow_table import CountRow, make_table
 from sensor.capture.pcap import FILE_HEADER_OCTETS, MAX_RECORD_OCTETS, PcapFormat
+from sensor.capture.screen import NOTHING_SCREENED, Screen
 from sensor.errors import MalformedCapture
 from sensor.flow import Count, Flow
 from sensor.packet import LinkType, Packet
@@ -38,8 +40,6 @@ BATCH_HEADS = 512
 SLICE_NS = 3_000_000_000
 WINDOW_OCTETS = 4 * MAX_RECORD_OCTETS
 
-_ETHERNET = int(LinkType.ETHERNET)
-
 
 class HeadRecords:
     """The heads in a pcap file with Ethernet frames whose first octets are `head`.
@@ -49,7 +49,7 @@ class HeadRecords:
     number of heads that came before; with `is_back` the next batch begins all flows anew.
     """
 
-    def __init__(self, chunks: ChunkReader, head: bytes, file_format: PcapFormat) -> None:
+    def __init__(self, chunks: ChunkReader, head: bytes, file_format: PcapFormat, screen: Screen | None = None) -> None:
         self.truncated = False
         self.passed_over = 0
         self.last_ns = 0
@@ -58,6 +58,7 @@ class HeadRecords:
         self._chunks = chunks
         self._format = file_format
         self._table = make_table()
+        self._screen = screen
         self._window = bytearray(max(WINDOW_OCTETS, len(head)))
         self._window[: len(head)] = head
         self._at, self._end, self._consumed = FILE_HEADER_OCTETS, len(head), 0
@@ -88,9 +89,12 @@ class HeadRecords:
                 raise MalformedCapture(self._consumed + self._at, "a record larger than any snap length")
             if is_damaged or not self._fill():
                 break
+        is_end = not taken and not self.is_back
+        self.truncated = is_end and self._at < self._end
+        if self._screen is not None and (is_end or self.is_back):
+            heads += self._screen.advance(self.last_ns, LinkType.ETHERNET, "", is_end=True)
         self.passed_over += taken - len(heads)
-        self.truncated = not taken and not self.is_back and self._at < self._end
-        return heads if taken or self.is_back else None
+        return heads if taken or heads or self.is_back else None
 
     def _walk(self, heads: list[Packet], most: int, until_ns: int) -> tuple[int, bool]:
         """Return how many records were taken from the window, heads into `heads`, and whether the next is damaged."""
@@ -109,6 +113,7 @@ class HeadRecords:
             self._format.fraction_ns,
             self._format.byte_order == ">",
             until_ns,
+            *(self._screen.parts if self._screen is not None else NOTHING_SCREENED),
         )
         self.counts += [
             (place, Count(key, octets_0, octets_1, packets_0 + packets_1, last_ns))

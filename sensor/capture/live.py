@@ -31,6 +31,7 @@ from sensor.capture.merge import Merge
 from sensor.capture.namespaces import Namespaces, full_name, split_name
 from sensor.capture.packet_filter import EveryIpPacket, FilterCounters, PacketFilter
 from sensor.capture.plain import PlainTap
+from sensor.capture.screen import NOTHING_SCREENED, Screen, ScreenTotals
 from sensor.capture.source import SourceCounters
 from sensor.capture.tap import INTERFACE_GONE, Tap, TapOpener, check_permission
 from sensor.copies import Copies
@@ -62,6 +63,7 @@ class _Totals:
     closed_drops: int = 0
     fill_peak: float = 0.0
     filtered: FilterCounters = field(default_factory=FilterCounters)
+    screened: ScreenTotals = field(default_factory=ScreenTotals)
 
 
 @dataclass(slots=True)
@@ -78,6 +80,7 @@ class LiveSource:
     wanted: tuple[str, ...]
     way: Engine = field(default_factory=Engine)
     namespaces: Namespaces = field(default_factory=Namespaces)
+    screen: Screen | None = None
     counts: list[tuple[int, Count]] = field(default_factory=list, init=False)
     _merge: Merge = field(default_factory=Merge, init=False)
     _copies: Copies = field(default_factory=Copies, init=False)
@@ -86,6 +89,7 @@ class LiveSource:
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector, init=False)
     _links: LinkWatchers = field(init=False)
     _is_open: bool = field(default=True, init=False)
+    _released: list[Packet] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         try:
@@ -161,6 +165,7 @@ class LiveSource:
         batch = self._read_once(timeout_s)
         while not batch and (left_s := end_s - time.monotonic()) > 0:  # what came is not due yet, or was only counted
             batch = self._read_once(left_s)
+        batch += self._release()
         self._totals.packets += len(batch)
         self.counts = placed(self.way.packet_filter.take_counts(self._shows), batch)
         return batch
@@ -169,13 +174,14 @@ class LiveSource:
         """Return the totals since the source was opened, on all interfaces."""
         if self._is_open:
             self._totals.filtered = self.way.packet_filter.counters()
-        filtered = self._totals.filtered
+            self._totals.screened = self.screen.totals() if self.screen is not None else ScreenTotals()
+        filtered, screened = self._totals.filtered, self._totals.screened
         drops = {name: tap.count_drops() for name, tap in self._taps.items()}
         return SourceCounters(
             packets=self._totals.packets,
             kernel_drops=self._totals.closed_drops + sum(drops.values()),
-            filtered_packets=filtered.packets,
-            filtered_octets=filtered.octets,
+            filtered_packets=filtered.packets + screened.packets,
+            filtered_octets=filtered.octets + screened.octets,
             flows_opened=filtered.flows_opened,
             flows_places=filtered.flows_places,
             flows_displaced=filtered.flows_displaced,
@@ -226,6 +232,25 @@ class LiveSource:
             return self._each_once(batch)
         return batch
 
+    def _release(self) -> list[Packet]:
+        """Return what the screen held back and does not hold any longer."""
+        released, self._released = self._released, []
+        if self.screen is not None and len(self._taps) == 1:
+            (tap,) = self._taps.values()
+            released += self.screen.advance(time.time_ns(), tap.link_type, tap.interface)
+        return released
+
+    def _use_screen(self, before: list[Tap]) -> None:
+        """Hold packets back on a single interface; with several nothing is held."""
+        if self.screen is None:
+            return
+        taps = list(self._taps.values())
+        if len(before) == 1 and before != taps:
+            (tap,) = before
+            self._released += self.screen.advance(time.time_ns(), tap.link_type, tap.interface, is_end=True)
+        for tap in taps:
+            tap.screening = self.screen.parts if len(taps) == 1 else NOTHING_SCREENED
+
     def _drain(self, taps: list[Tap]) -> list[Packet]:
         """Collect from `taps`, each up to its share of the batch."""
         batch: list[Packet] = []
@@ -264,6 +289,7 @@ class LiveSource:
         for name in self.wanted:
             if name not in self._taps:
                 self._open_tap(name)
+        self._use_screen(taps)
 
     def _open_tap(self, name: str) -> None:
         """Open the socket of an interface if it exists, inside its namespace."""

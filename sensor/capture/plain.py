@@ -73,7 +73,18 @@ class PlainTap(PacketSocket):
         while len(batch) < full and received < MOST_RECEIVED:
             wanted = min(AT_ONCE, full - len(batch))
             packets = receive(descriptor, buffer, SLOT_OCTETS, wanted)
-            take(buffer, 0, packets, packets, batch, Packet, self.link_type, self.interface, *self.cut_off)
+            take(
+                buffer,
+                0,
+                packets,
+                packets,
+                batch,
+                Packet,
+                self.link_type,
+                self.interface,
+                *self.cut_off,
+                *self.screening,
+            )
             received += packets
             if packets < wanted:
                 return

@@ -18,6 +18,7 @@ from typing import Final
 from sensor.capture.flow_table import CountRow
 from sensor.capture.packet_filter import SocketFilter
 from sensor.capture.plain import PlainTap
+from sensor.capture.screen import Ask, is_always
 from sensor.capture.tap import INTERFACE_GONE, SOL_PACKET, PacketSocket, Tap
 from sensor.packet import Packet
 
@@ -53,6 +54,8 @@ def take_in_python(  # noqa: PLR0917 - as the compiled one
     table: bytearray | None,  # noqa: ARG001 - without compiled code there is none
     socket: int,  # noqa: ARG001
     counts: list[CountRow],  # noqa: ARG001
+    screen: mmap.mmap | None = None,  # noqa: ARG001
+    ask: Ask = is_always,  # noqa: ARG001
 ) -> tuple[int, int]:
     """Return where the next packet begins and how many were taken, appended to `found` (sensor/capture/_ring.c).
 
@@ -117,6 +120,7 @@ class RingTap(PacketSocket):
                 self.link_type,
                 self.interface,
                 *self.cut_off,
+                *self.screening,
             )
             self._left -= taken
             if not self._left:

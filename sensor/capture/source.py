@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 class SourceCounters:
     """Totals since the source was opened: `packets` handed out, `kernel_drops` that the kernel had no room for.
 
-    `filtered_packets` and `filtered_octets` were counted by the filter and not handed out; `flows_opened` is how many
-    flows it began to follow there, in `flows_places` places (many more than there are: its table is too small), and
+    `filtered_packets` and `filtered_octets` were not handed out, but counted by the filter or held back by the screen;
+    `flows_opened` is how many flows the filter began to follow,
+    in `flows_places` places (many more than there are: its table is too small), and
     `flows_displaced` those that it forgot for others before their time, where it knows.
     `copies` are packets that another interface had shown already; they were not handed out. `interface_drops` are the
     drops of each interface that is open, since it was opened.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from sensor.capture.packet_filter import CutOff, SocketFilter
+from sensor.capture.screen import NOTHING_SCREENED, Screening
 from sensor.errors import CaptureError
 from sensor.packet import LinkType, Packet
 
@@ -32,6 +33,7 @@ class Tap(Protocol):
     link_type: LinkType
     shortfall: str  # what it has not got of what it was to have, as a clause; empty if it has everything
     cut_off: CutOff
+    screening: Screening
 
     def fileno(self) -> int:
         """The descriptor that is readable when packets wait, or when the interface went down."""
@@ -79,6 +81,7 @@ class PacketSocket:
         self.sock = socket.socket(socket.AF_PACKET, kind, 0)  # protocol 0: nothing is received before bind
         self.shortfall = ""
         self.cut_off = packet_filter.cut_off()
+        self.screening: Screening = NOTHING_SCREENED
         self._kernel_drops = 0
         try:
             prepare(self.sock)

@@ -1,0 +1,192 @@
+/* What the screen (screen.h) holds and remembers, for Python (sensor.capture.screen). */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include "handed_out.h"
+
+/* The packed address of an end, as in struct packet. */
+static int read_end(const Py_buffer *from, __u64 words[2]) {
+    if (from->len != 4 && from->len != 16) {
+        PyErr_SetString(PyExc_ValueError, "no packed address");
+        return -1;
+    }
+    as_words(from->buf, (uint32_t)from->len, words);
+    return 0;
+}
+
+static PyObject *screen_size(PyObject *module, PyObject *none) {
+    (void)module, (void)none;
+    return PyLong_FromSize_t(sizeof(struct screen));
+}
+
+static PyObject *screen_prepare(PyObject *module, PyObject *arguments) {
+    struct screen_view view = {0};
+    Py_buffer secret;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O&y*", view_screen, &view, &secret))
+        return NULL;
+    int is_right = view.screen != NULL && secret.len == sizeof view.screen->secret;
+    if (is_right)
+        prepare(view.screen, secret.buf);
+    else
+        PyErr_SetString(PyExc_ValueError, "a secret of 16 octets and a screen are needed");
+    PyBuffer_Release(&view.buffer);
+    PyBuffer_Release(&secret);
+    return is_right ? Py_NewRef(Py_None) : NULL;
+}
+
+/* advance(screen, now, packets, make, link type, interface, ask, is it the end) */
+static PyObject *screen_advance(PyObject *module, PyObject *arguments) {
+    struct screen_view view = {0};
+    struct handed_out to = {0};
+    long long now;
+    int is_end, fate = FAILED;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O&LO!OOOOp", view_screen, &view, &now, &PyList_Type, &to.packets, &to.maker.make,
+                          &to.maker.link_type, &to.maker.interface, &to.ask, &is_end))
+        return NULL;
+    struct host host = host_of(&to);
+    if (view.screen == NULL)
+        PyErr_SetString(PyExc_ValueError, "no screen");
+    else {
+        if ((uint64_t)now > view.screen->now)
+            view.screen->now = (uint64_t)now;
+        fate = is_end ? release_all(view.screen, &host) : expire(view.screen, &host);
+    }
+    PyBuffer_Release(&view.buffer);
+    return fate == FAILED ? NULL : Py_NewRef(Py_None);
+}
+
+/* Take the answers with `tag` that came until `now` out, the oldest first. */
+static int take_answers(struct screen *s, uint64_t tag, int64_t now, PyObject *rows) {
+    struct place *set = set_in(s->told, TOLD, tag);
+    for (;;) {
+        struct place *oldest = NULL;
+        for (struct place *each = set; each < set + PLACES_A_SET; each++)
+            if (each->tag == tag && each->age >= s->answers.tail && (oldest == NULL || each->age < oldest->age) &&
+                record_at(&s->answers, s->answer_store, each->age)->ts <= now)
+                oldest = each;
+        if (oldest == NULL)
+            return 0;
+        const struct record *record = record_at(&s->answers, s->answer_store, oldest->age);
+        oldest->age = 0;
+        PyObject *row = Py_BuildValue("Ly#", (long long)record->ts, (const char *)(record + 1), (Py_ssize_t)record->octets);
+        int failed = row == NULL || PyList_Append(rows, row) < 0;
+        Py_XDECREF(row);
+        if (failed)
+            return -1;
+    }
+}
+
+static PyObject *screen_answers(PyObject *module, PyObject *arguments) {
+    struct screen_view view = {0};
+    Py_buffer client, address;
+    __u64 ends[4];
+    long long now;
+    PyObject *rows = NULL;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O&y*y*L", view_screen, &view, &client, &address, &now))
+        return NULL;
+    if (view.screen == NULL)
+        PyErr_SetString(PyExc_ValueError, "no screen");
+    else if (!read_end(&client, ends) && !read_end(&address, ends + 2)) {
+        rows = PyList_New(0);
+        if (rows != NULL && take_answers(view.screen, tag_of_pair(view.screen, ends, ends + 2), now, rows) < 0)
+            Py_CLEAR(rows);
+    }
+    PyBuffer_Release(&view.buffer);
+    PyBuffer_Release(&client);
+    PyBuffer_Release(&address);
+    return rows;
+}
+
+/* asked(screen, client, name): when last, and since when the client is watched, in nanoseconds; -1: never. */
+static PyObject *screen_asked(PyObject *module, PyObject *arguments) {
+    struct screen_view view = {0};
+    Py_buffer client;
+    const char *name;
+    Py_ssize_t octets;
+    __u64 words[2];
+    PyObject *answer = NULL;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O&y*s#", view_screen, &view, &client, &name, &octets))
+        return NULL;
+    if (view.screen == NULL || octets > UINT32_MAX)
+        PyErr_SetString(PyExc_ValueError, "no screen, or no name");
+    else if (!read_end(&client, words)) {
+        struct screen *s = view.screen;
+        struct place *asked = look(s->asked, ASKED, tag_of_asked(s, words, name, (uint32_t)octets));
+        struct place *watched = look(s->clients, CLIENTS, sip_hash(s->secret, words, sizeof words));
+        answer = Py_BuildValue("LL", asked ? (long long)(asked->age >> CLIENT_BITS) * 1000000 : -1LL,
+                               watched ? (long long)watched->age : -1LL);
+    }
+    PyBuffer_Release(&view.buffer);
+    PyBuffer_Release(&client);
+    return answer;
+}
+
+static PyObject *screen_mark(PyObject *module, PyObject *arguments) {
+    struct screen_view view = {0};
+    Py_buffer client, address;
+    __u64 ends[4];
+    int failed = -1;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O&y*y*", view_screen, &view, &client, &address))
+        return NULL;
+    if (view.screen == NULL)
+        PyErr_SetString(PyExc_ValueError, "no screen");
+    else if (!(failed = read_end(&client, ends) || read_end(&address, ends + 2)))
+        mark(view.screen, ends, ends + 2);
+    PyBuffer_Release(&view.buffer);
+    PyBuffer_Release(&client);
+    PyBuffer_Release(&address);
+    return failed ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *screen_follow(PyObject *module, PyObject *arguments) {
+    struct screen_view view = {0};
+    Py_buffer ends;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O&y*", view_screen, &view, &ends))
+        return NULL;
+    int is_right = view.screen != NULL && ends.len % 16 == 0 && ends.len <= 16 * MOST_ENDS;
+    if (is_right) {
+        memset(view.screen->names, 0, sizeof view.screen->names);
+        view.screen->end_count = (uint64_t)ends.len / 16;
+        for (uint64_t i = 0; i < view.screen->end_count; i++)
+            as_words((const uint8_t *)ends.buf + 16 * i, 16, view.screen->ends[i]);
+    } else {
+        PyErr_SetString(PyExc_ValueError, "a screen and 16 addresses of 16 octets at most are needed");
+    }
+    PyBuffer_Release(&view.buffer);
+    PyBuffer_Release(&ends);
+    return is_right ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *screen_totals(PyObject *module, PyObject *object) {
+    struct screen_view view = {0};
+    struct totals totals = {0};
+    (void)module;
+    if (!view_screen(object, &view))
+        return NULL;
+    if (view.screen != NULL)
+        totals = view.screen->totals;
+    PyBuffer_Release(&view.buffer);
+    return Py_BuildValue("KKKKKKK", (unsigned long long)totals.packets, (unsigned long long)totals.octets,
+                         (unsigned long long)totals.flows, (unsigned long long)totals.lookups,
+                         (unsigned long long)totals.messages, (unsigned long long)totals.evicted,
+                         (unsigned long long)totals.names_evicted);
+}
+
+static PyMethodDef methods[] = {
+    {"size", screen_size, METH_NOARGS, "Return how many octets a screen takes."},
+    {"prepare", screen_prepare, METH_VARARGS, "Make a screen of a zeroed buffer."},
+    {"advance", screen_advance, METH_VARARGS, "Hand out what waited for long enough; at the end, nothing is held any more."},
+    {"answers", screen_answers, METH_VARARGS, "Take out the answers that led a client to an address by a time."},
+    {"asked", screen_asked, METH_VARARGS, "Return when a client asked for a name, and since when it is watched."},
+    {"mark", screen_mark, METH_VARARGS, "Hold no flow back between a client and an address."},
+    {"follow", screen_follow, METH_VARARGS, "Forget which names are of no interest; note where flows are of interest."},
+    {"totals", screen_totals, METH_O, "Return what was counted."},
+    {NULL, NULL, 0, NULL},
+};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_screen", .m_size = 0, .m_methods = methods};
+PyMODINIT_FUNC PyInit__screen(void) { return PyModule_Create(&definition); }

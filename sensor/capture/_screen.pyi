@@ -1,0 +1,37 @@
+# The compiled part of sensor.capture.screen; the screen lies in a buffer of `size()` octets.
+from collections.abc import Callable
+from mmap import mmap
+
+from sensor.packet import Packet
+
+def size() -> int: ...
+
+# Makes a screen of a buffer of zeros; `secret`: 16 octets.
+def prepare(screen: mmap, secret: bytes, /) -> None: ...
+
+# Hands out, as `take` of _ring.pyi does, what waited for more packets until `now_ns`; with `is_end` nothing is held any
+# more.
+def advance(
+    screen: mmap,
+    now_ns: int,
+    packets: list[Packet],
+    make: Callable[[int, int, bytes, int, str], Packet],
+    link_type: int,
+    interface: str,
+    ask: Callable[[int, str], bool],
+    is_end: bool,
+    /,
+) -> None: ...
+
+# Takes out the answers that led a client to an address, both packed, until `now_ns`: time and message, oldest first.
+def answers(screen: mmap, client: bytes, address: bytes, now_ns: int, /) -> list[tuple[int, bytes]]: ...
+
+# When a client last asked for a name, and since when it is watched, in nanoseconds; -1: never.
+def asked(screen: mmap, client: bytes, name: str, /) -> tuple[int, int]: ...
+def mark(screen: mmap, client: bytes, address: bytes, /) -> None: ...
+
+# Forgets which names are of no interest; `ends`: addresses of 16 octets each.
+def follow(screen: mmap, ends: bytes, /) -> None: ...
+
+# As sensor.capture.screen.ScreenTotals.
+def totals(screen: mmap, /) -> tuple[int, int, int, int, int, int, int]: ...

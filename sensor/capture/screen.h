@@ -1,0 +1,363 @@
+/* The screen: of the flow heads (flow_table.h) it holds back what nothing can come of, so that only the rest becomes
+ * objects of Python. Nearly all look-ups and TLS connections go to names that no rule speaks of.
+ *
+ *   DNS over UDP, port 53    a plain query (screen_dns.h) is held until its answer comes. If question and aliases are of
+ *                            no interest, both are passed over; the answer is kept as it is, for who asks by client and
+ *                            address which names led there (`answers_to`), and so is who asked for which name and when
+ *   TCP                      a connection is held from its first packet on. If it begins with a plain ClientHello
+ *                            (screen_hello.h) of no interest and a ServerHello answers it, all of it is passed over
+ *   whatever else            is handed out, and with it, before it, what was held of the same flow: nothing is ever
+ *                            missing from a flow that is handed out
+ *
+ * What is of interest Python says, by name (`struct host`): each name once, the answer is remembered. A flow between a
+ * client and an address that an interesting name led it to is never held, nor is one of a client that was just told what
+ * is not read here. Where this must forget, it hands out what it held of a hello and drops what carried nothing.
+ *
+ * Nothing is read outside the captured octets; tests/sensor/capture/test_screen.py runs this under the sanitizers.
+ */
+#ifndef SCREEN_H
+#define SCREEN_H
+
+#include "flow_table.h"
+#include "screen_dns.h"
+#include "screen_hello.h"
+#include "screen_tables.h"
+
+#define NAMES 65536
+#define MARKS 65536
+#define ASKED 131072
+#define CLIENTS 32768
+#define DOUBTS 8192
+#define TOLD 131072
+#define FLOWS 65536
+#define HELD_OCTETS (4 << 20)
+#define ANSWER_OCTETS (8 << 20)
+#define FIRST_OFFSET 64 /* in logs: 0 says that there is nothing */
+#define HELLO_OCTETS 4096
+#define MOST_ENDS 16
+#define MOST_HELD 16      /* packets of a flow */
+#define MOST_SEGMENTS 8   /* of a hello */
+#define LARGEST_HELD 8192 /* octets of a packet */
+#define SETTLE_NS INT64_C(3000000000)
+#define DOUBT_NS UINT64_C(30000000000) /* until then Python has read it, and marks what it says */
+#define CLOCK_STEP_NS UINT64_C(60000000000)
+
+enum kind { QUESTION, NAME, PROTOCOL };
+enum state { FREE, HELD, WAITING, OVER, HANDED }; /* WAITING: as HELD, with a hello of no interest */
+enum { FAILED = -1, HOLD_BACK, PASS };
+
+/* Who decides and who takes. `ask`: 1 if the name is of interest, 0 if not; both -1 on failure. */
+struct host {
+    void *context;
+    int (*ask)(void *context, enum kind kind, const char *name, uint32_t octets);
+    int (*hand)(void *context, int64_t ts, const uint8_t *octets, uint32_t captured, uint32_t wire);
+};
+
+struct watched {
+    struct flow_key key; /* of DNS with the message's number in `unused` */
+    uint64_t last;
+    uint64_t first, newest; /* where the first and the last packet stand that are held; 0: none */
+    uint64_t question;      /* of DNS: the hash of the name asked for */
+    uint32_t start[2];      /* of TCP: the sequence number of each side's first octet; side 0 is the lower end */
+    uint8_t has_start, has_opener, opener, has_hello, hello_side, held, state;
+};
+
+struct totals {
+    uint64_t packets, octets; /* passed over */
+    uint64_t flows, lookups;  /* judged, and of no interest */
+    uint64_t messages;        /* of DNS among them */
+    uint64_t evicted, names_evicted;
+};
+
+struct screen {
+    uint64_t secret[2];
+    uint64_t now, due; /* the newest time; what stands before `due` was looked at when its time was over */
+    struct totals totals;
+    uint64_t end_count;
+    __u64 ends[MOST_ENDS][2]; /* where flows of clients that an interesting name was seen of are of interest, too */
+    struct log held, answers;
+    struct place names[NAMES];     /* of no interest */
+    struct place marks[MARKS];     /* clients with addresses that interesting names led them to */
+    struct place doubts[DOUBTS];   /* clients that were told what only Python can read; `age`: when last */
+    struct place clients[CLIENTS]; /* `age`: since when they are watched */
+    struct place asked[ASKED];     /* client with name; `age`: when last, in milliseconds, and the client's place */
+    struct place told[TOLD];       /* client with address; `age`: where the answer stands */
+    struct watched flows[FLOWS];
+    uint8_t held_store[HELD_OCTETS];
+    uint8_t answer_store[ANSWER_OCTETS];
+};
+
+#define CLIENT_BITS 15 /* of a place among CLIENTS */
+
+static void prepare(struct screen *s, const uint64_t secret[2]) {
+    memcpy(s->secret, secret, sizeof s->secret);
+    s->held = (struct log){FIRST_OFFSET, FIRST_OFFSET, HELD_OCTETS};
+    s->answers = (struct log){FIRST_OFFSET, FIRST_OFFSET, ANSWER_OCTETS};
+    s->due = FIRST_OFFSET;
+}
+
+/* Addresses as in struct packet, whose numbers are in the order of the machine. */
+static uint64_t tag_of_pair(const struct screen *s, const __u64 client[2], const __u64 other[2]) {
+    uint64_t pair[4] = {client[0], client[1], other[0], other[1]};
+    return sip_hash(s->secret, pair, sizeof pair);
+}
+
+static uint64_t tag_of_name(const struct screen *s, enum kind kind, const char *name, uint32_t octets) {
+    return sip_hash(s->secret, name, octets) + kind;
+}
+
+static uint64_t tag_of_asked(const struct screen *s, const __u64 client[2], const char *name, uint32_t octets) {
+    uint64_t parts[3] = {client[0], client[1], tag_of_name(s, NAME, name, octets)};
+    return sip_hash(s->secret, parts, sizeof parts);
+}
+
+/* An address as in struct packet, of four or sixteen octets. */
+static void as_words(const uint8_t *address, uint32_t octets, __u64 words[2]) {
+    uint8_t whole[16] = {[10] = 0xFF, [11] = 0xFF};
+    memcpy(whole + 16 - octets, address, octets);
+    memcpy(words, whole, sizeof whole);
+    words[0] = BE64(words[0]), words[1] = BE64(words[1]);
+}
+
+static int is_marked(struct screen *s, const __u64 client[2], const __u64 other[2]) {
+    return look(s->marks, MARKS, tag_of_pair(s, client, other)) != NULL;
+}
+
+static void mark(struct screen *s, const __u64 client[2], const __u64 other[2]) {
+    note(s->marks, MARKS, tag_of_pair(s, client, other), s->now);
+}
+
+static void note_interest(struct screen *s, const __u64 client[2]) {
+    for (uint64_t i = 0; i < s->end_count; i++)
+        mark(s, client, s->ends[i]);
+}
+
+static void doubt(struct screen *s, const __u64 client[2]) {
+    note(s->doubts, DOUBTS, sip_hash(s->secret, client, 16), s->now);
+}
+
+static int is_doubted(struct screen *s, const __u64 client[2]) {
+    struct place *place = look(s->doubts, DOUBTS, sip_hash(s->secret, client, 16));
+    return place != NULL && s->now - place->age < DOUBT_NS;
+}
+
+/* Tells whether an interesting name may have led one end to the other. */
+static int is_suspect(struct screen *s, const struct packet *packet) {
+    return is_marked(s, packet->src, packet->dst) || is_marked(s, packet->dst, packet->src) ||
+           is_doubted(s, packet->src) || is_doubted(s, packet->dst);
+}
+
+static int is_interesting(struct screen *s, const struct host *host, enum kind kind, const char *name, uint32_t octets) {
+    uint64_t tag = tag_of_name(s, kind, name, octets);
+    if (look(s->names, NAMES, tag) != NULL)
+        return 0;
+    int answer = host->ask(host->context, kind, name, octets);
+    if (answer == 0)
+        note(s->names, NAMES, tag, s->now);
+    return answer;
+}
+
+static uint64_t note_client(struct screen *s, const __u64 client[2]) {
+    uint64_t tag = sip_hash(s->secret, client, 16);
+    struct place *place = look(s->clients, CLIENTS, tag);
+    if (place == NULL) {
+        place = oldest_in(s->clients, CLIENTS, tag);
+        *place = (struct place){tag, s->now ? s->now : 1};
+    }
+    return (uint64_t)(place - s->clients);
+}
+
+/* Who loses a name early counts as newly watched, so that nobody says of it that the name was not asked for. */
+static void note_asked(struct screen *s, const __u64 client[2], uint64_t place, const struct name *name) {
+    uint64_t age = (s->now / 1000000 + 1) << CLIENT_BITS | place;
+    struct place left = note(s->asked, ASKED, tag_of_asked(s, client, name->text, name->length), age);
+    if (left.age) {
+        s->clients[left.age & (CLIENTS - 1)].age = s->now ? s->now : 1;
+        s->totals.names_evicted++;
+    }
+}
+
+/* Flows */
+
+static struct watched *find_watched(struct screen *s, const struct flow_key *key, struct watched **oldest) {
+    struct watched *set = s->flows + (hash_of(key) & (FLOWS / WAYS - 1)) * WAYS;
+    *oldest = set;
+    for (struct watched *w = set; w < set + WAYS; w++) {
+        if (w->state != FREE && is_same(&w->key, key) && w->key.unused[0] == key->unused[0] &&
+            w->key.unused[1] == key->unused[1])
+            return w;
+        if (w->state == FREE ? (*oldest)->state != FREE : (*oldest)->state != FREE && w->last < (*oldest)->last)
+            *oldest = w;
+    }
+    return NULL;
+}
+
+static int is_of_dns(const struct watched *w) { return w->key.protocol == UDP; }
+
+static int is_held(const struct watched *w) { return w->state == HELD || w->state == WAITING; }
+
+/* Hand out what is held of a flow, and all that comes of it from now on. */
+static int hand_over(struct screen *s, const struct host *host, struct watched *w) {
+    for (uint64_t at = w->first; at;) {
+        struct record *record = record_at(&s->held, s->held_store, at);
+        at = record->next;
+        if (host->hand(host->context, record->ts, (const uint8_t *)(record + 1), record->octets, record->wire) < 0)
+            return FAILED;
+        s->totals.packets--, s->totals.octets -= record->wire;
+    }
+    w->first = w->newest = 0;
+    w->held = 0;
+    w->state = HANDED;
+    return PASS;
+}
+
+/* Pass over what is held of a flow, which ends as `state`. */
+static void pass_over(struct screen *s, struct watched *w, enum state state) {
+    *(is_of_dns(w) ? &s->totals.lookups : &s->totals.flows) += 1;
+    w->first = w->newest = 0;
+    w->held = 0;
+    w->state = (uint8_t)state;
+}
+
+static void ends_of(const struct watched *w, __u64 low[2], __u64 high[2]) {
+    for (int i = 0; i < 2; i++)
+        low[i] = BE64(w->key.low[i]), high[i] = BE64(w->key.high[i]);
+}
+
+/* Give up a flow that there is no more room for, or whose time is over: a hello of which more was to come is handed out,
+ * so is what leads to an address that was told since it began; the rest is held on, or dropped. */
+static int give_up(struct screen *s, const struct host *host, struct watched *w, int is_dropped) {
+    __u64 low[2], high[2];
+    ends_of(w, low, high);
+    if (!is_of_dns(w) && ((w->state == HELD && w->has_hello) || is_marked(s, low, high) || is_marked(s, high, low)))
+        return hand_over(s, host, w);
+    if (is_dropped) {
+        s->totals.evicted += s->now < w->last + SETTLE_NS;
+        pass_over(s, w, FREE);
+    }
+    return PASS;
+}
+
+/* The flow whose first packet is the record at `at`, NULL if that was handed out or passed over. */
+static struct watched *owner_of(struct screen *s, uint64_t at) {
+    struct watched *w = s->flows + record_at(&s->held, s->held_store, at)->owner;
+    return is_held(w) && w->first == at ? w : NULL;
+}
+
+static int make_room(struct screen *s, const struct host *host, uint64_t octets) {
+    while (reach_with(&s->held, octets) - s->held.tail > s->held.size) {
+        struct watched *w = is_record(&s->held, s->held_store, s->held.tail) ? owner_of(s, s->held.tail) : NULL;
+        if (w != NULL && give_up(s, host, w, 1) < 0)
+            return FAILED;
+        s->held.tail = behind_record(&s->held, s->held_store, s->held.tail);
+    }
+    s->due = s->due < s->held.tail ? s->held.tail : s->due;
+    return PASS;
+}
+
+/* Look at the flows whose first packet is older than the time in which a hello and its answer are to be expected. */
+static int expire(struct screen *s, const struct host *host) {
+    while (s->due < s->held.head) {
+        if (is_record(&s->held, s->held_store, s->due)) {
+            if (record_at(&s->held, s->held_store, s->due)->ts + SETTLE_NS > (int64_t)s->now)
+                return PASS;
+            struct watched *w = owner_of(s, s->due);
+            if (w != NULL && give_up(s, host, w, 0) < 0)
+                return FAILED;
+        }
+        s->due = behind_record(&s->held, s->held_store, s->due);
+    }
+    return PASS;
+}
+
+/* The end, or another beginning: nothing is held from here on. */
+static int release_all(struct screen *s, const struct host *host) {
+    for (; s->held.tail < s->held.head; s->held.tail = behind_record(&s->held, s->held_store, s->held.tail)) {
+        struct watched *w = is_record(&s->held, s->held_store, s->held.tail) ? owner_of(s, s->held.tail) : NULL;
+        if (w != NULL && give_up(s, host, w, 1) < 0)
+            return FAILED;
+    }
+    s->due = s->held.tail;
+    memset(s->flows, 0, sizeof s->flows);
+    return PASS;
+}
+
+/* A place for a flow that there is none of yet; `oldest` makes room. */
+static int begin_watching(struct screen *s, const struct host *host, struct watched *oldest, const struct flow_key *key) {
+    if (is_held(oldest) && give_up(s, host, oldest, 1) < 0)
+        return FAILED;
+    memset(oldest, 0, sizeof *oldest);
+    oldest->key = *key;
+    oldest->last = s->now;
+    oldest->state = HELD;
+    return PASS;
+}
+
+static int is_room_for(const struct watched *w, const Frame *frame) {
+    return w->held < MOST_HELD && frame->captured <= LARGEST_HELD;
+}
+
+/* Hold a packet of a flow back. */
+static int hold(struct screen *s, const struct host *host, struct watched *w, const Frame *frame, const struct packet *packet,
+                int side, int64_t ts) {
+    struct record record = {.ts = ts,
+                            .octets = frame->captured,
+                            .wire = frame->wire,
+                            .owner = (uint32_t)(w - s->flows),
+                            .seq = packet->seq,
+                            .payload = packet->payload,
+                            .body = (uint16_t)packet->body,
+                            .side = (uint8_t)side};
+    if (make_room(s, host, frame->captured) < 0)
+        return FAILED;
+    if (!is_held(w)) /* it had to make room itself */
+        return PASS;
+    uint64_t at = add_record(&s->held, s->held_store, &record, frame->octets);
+    if (w->first)
+        record_at(&s->held, s->held_store, w->newest)->next = at;
+    else
+        w->first = at;
+    w->newest = at;
+    w->held++;
+    s->totals.packets++, s->totals.octets += frame->wire;
+    return HOLD_BACK;
+}
+
+static int hold_back(struct screen *s, const Frame *frame) {
+    s->totals.packets++, s->totals.octets += frame->wire;
+    return HOLD_BACK;
+}
+
+#include "screen_flows.h"
+
+/* Tells whether it may be an answer that is not read here. */
+static int is_other_dns(Frame *frame, const struct packet *packet) {
+    if (packet->protocol == TCP)
+        return packet->payload && packet->sport == 53;
+    return packet->protocol == UDP && packet->sport != 53 && packet->dport != 53 && is_like_dns(frame, packet);
+}
+
+/* What becomes of a packet that the flow-head policy lets pass: PASS, or HOLD_BACK. What was held of its flow is handed
+ * out first. */
+static int screen(struct screen *s, const struct host *host, Frame *frame, const struct packet *packet, enum reading reading,
+                  int64_t ts) {
+    if ((uint64_t)ts + CLOCK_STEP_NS < s->now) { /* another capture begins, or the clock was set */
+        if (release_all(s, host) < 0)
+            return FAILED;
+        s->now = (uint64_t)ts;
+    }
+    s->now = (uint64_t)ts > s->now ? (uint64_t)ts : s->now;
+    if (expire(s, host) < 0)
+        return FAILED;
+    if (reading == FRAGMENTED || (reading == READ && is_other_dns(frame, packet)))
+        doubt(s, packet->dst);
+    if (reading != READ)
+        return PASS;
+    if (packet->protocol == UDP && (packet->sport == 53 || packet->dport == 53))
+        return screen_message(s, host, frame, packet, ts);
+    if (packet->protocol == TCP && !is_of_dns_port(packet))
+        return screen_segment(s, host, frame, packet, ts);
+    return PASS;
+}
+
+#endif

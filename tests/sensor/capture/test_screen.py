@@ -1,0 +1,417 @@
+import mmap
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from cable import Wire, open_wire
+from conversations import APPLICATION, BANNER, SERVER_HELLO, client_hello
+from crafted import write_pcap
+from damage import changed
+from frames import ACK, CLIENT, FIN, MS, SERVER, SYN, Conversation, S, ask, dns_answer, tell, told
+from hellos import records
+from mix import write_mix
+from netns import needs_root
+from recordings import CAPTURES, recording_names
+from traps import DETECTED
+from traps_quiet import QUIET
+
+import molecatcher.recordings.replay
+from molecatcher.recordings.replay import Replay
+from rules.catalogue import load_catalogue
+from rules.observation import NameSource
+from rules.policy import Policy
+from rules.policy_reader import parse_policy
+from rules.ruleset import Ruleset
+from sensor.capture import screen as screens
+from sensor.capture.engine import open_source
+from sensor.capture.file import open_capture
+from sensor.capture.limits import Limits
+from sensor.capture.screen import Asked, Screen
+from sensor.detect import Detector
+from sensor.detection import Detection
+from sensor.packet import LinkType, Packet
+from sensor.pipeline import Pipeline
+
+pytestmark = pytest.mark.skipif(not screens.IS_COMPILED, reason="there was no compiler at install")
+if screens.IS_COMPILED:
+    from sensor.capture._screen import totals
+
+LISTED = "connect.ngrok-agent.com"
+POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
+CLIENT_OCTETS, SERVER_OCTETS = bytes((10, 0, 0, 2)), bytes((192, 0, 2, 10))
+
+
+def ruleset() -> Ruleset:
+    catalogue = load_catalogue()
+    return Ruleset(catalogue, parse_policy(POLICY, "policy.toml", catalogue, S))
+
+
+RULES = ruleset()
+
+
+def nothing(_kind: int, _name: str) -> bool:
+    return False
+
+
+def is_listed(_kind: int, name: str) -> bool:
+    return name == LISTED
+
+
+def hello(name: str = "www.example.org", *, is_split: bool = False) -> bytes:
+    return records(client_hello(name, random.Random(3), is_split=is_split))
+
+
+def greeting(name: str = "www.example.org", *, start_ns: int = 2 * S, answer: bytes = SERVER_HELLO) -> list[Packet]:
+    """A TLS connection from its SYN to application data."""
+    talk = Conversation(start_ns=start_ns)
+    return [*talk.open(), *talk.send(hello(name)), *talk.answer(answer), *talk.send(APPLICATION)]
+
+
+def ssh(*, start_ns: int = 2 * S) -> list[Packet]:
+    talk = Conversation(start_ns=start_ns)
+    return [*talk.open(), *talk.answer(BANNER), *talk.send(BANNER)]
+
+
+def handed_out(packets: list[Packet], ask_about: Callable[[int, str], bool], tmp_path: Path) -> list[Packet]:
+    """What a screen lets through of a file."""
+    return through(packets, ask_about, tmp_path)[0]
+
+
+def through(
+    packets: list[Packet], ask_about: Callable[[int, str], bool], tmp_path: Path
+) -> tuple[list[Packet], Screen]:
+    path = tmp_path / "screened.pcap"
+    write_pcap(path, packets)
+    screen = Screen()
+    screen.ask = ask_about
+    found: list[Packet] = []
+    with open_capture(str(path), heads_only=True, screen=screen) as source:
+        while (batch := source.read()) is not None:
+            found += batch
+    return found, screen
+
+
+def detected(path: Path, screen: Screen | None, rules: Callable[[], Ruleset] = lambda: RULES) -> list[Detection]:
+    detector = Detector(Pipeline(screen=screen), rules)
+    found: list[Detection] = []
+    with open_capture(str(path), heads_only=True, screen=screen) as source:
+        while (packets := source.read()) is not None:
+            found += detector.feed_counted(packets, source.counts) + detector.advance(source.last_ns)
+    return found + detector.flush()
+
+
+def events(path: Path) -> list[dict[str, object]]:
+    replay = Replay(RULES, keeps_packets=True)
+    rows = [msgspec.structs.asdict(event) for event in replay.play(str(path))]
+    return [{key: value for key, value in row.items() if key != "event_id"} for row in rows]
+
+
+def events_without(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    with monkeypatch.context() as patch:
+        patch.setattr(molecatcher.recordings.replay, "make_screen", lambda: None)
+        return events(path)
+
+
+@pytest.mark.parametrize("name", recording_names())
+def test_a_recording_says_the_same_with_a_screen_down_to_the_packets_kept(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = CAPTURES / f"{name}.pcap"
+    assert events(path) == events_without(path, monkeypatch)
+
+
+def test_of_a_mix_hardly_anything_is_handed_out_and_nothing_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mix.pcap"
+    truth = write_mix(path, 60_000)
+    found = events(path)
+    assert len(found) == len(truth.tunnels) == 200
+    assert found == events_without(path, monkeypatch)
+    screen = Screen()
+    detected(path, screen)
+    with open_capture(str(path), heads_only=True) as source:
+        heads = sum(map(len, iter(source.read, None)))
+    assert heads - screen.totals().packets < heads / 3
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_happens_to_packets_no_detection_is_lost_by_a_screen(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    packets: list[Packet] = []
+    for trap in chance.sample((*DETECTED, *QUIET), 3):
+        rows = changed([row for row in trap.packets() if row.link_type == LinkType.ETHERNET], chance)
+        shift_ns = 1_700_000_000 * S - (rows[0].ts_ns if rows else 0)
+        packets += [Packet(row.ts_ns + shift_ns, row.link_type, row.data, row.wire_octets) for row in rows]
+    path = tmp_path / "changed.pcap"
+    write_pcap(path, sorted(packets, key=lambda row: row.ts_ns))
+    assert said(detected(path, None)) <= said(detected(path, Screen()))
+
+
+def said(found: list[Detection]) -> set[tuple[object, ...]]:
+    last = {row.observation.key: row for row in found}
+    return {(row.observation.five_tuple, row.verdict.outcome, row.verdict.service) for row in last.values()}
+
+
+def test_look_ups_and_connections_of_no_interest_are_passed_over_and_counted(tmp_path: Path) -> None:
+    packets = [*told("www.example.org", at_ns=S), *greeting()]
+    found, screen = through(packets, nothing, tmp_path)
+    totals = screen.totals()
+    assert found == []
+    assert (totals.packets, totals.octets) == (len(packets), sum(row.wire_octets for row in packets))
+    assert (totals.flows, totals.lookups, totals.messages) == (1, 1, 2)
+
+
+def test_each_name_is_asked_about_once_and_anew_when_what_is_of_interest_changes(tmp_path: Path) -> None:
+    asked: list[tuple[int, str]] = []
+
+    def note(kind: int, name: str) -> bool:
+        asked.append((kind, name))
+        return False
+
+    packets = [row for number in range(1, 9) for row in told("www.example.org", at_ns=number * S)]
+    _, screen = through([*packets, *greeting(start_ns=10 * S)], note, tmp_path)
+    once = [(Asked.QUESTION, "www.example.org"), (Asked.NAME, "www.example.org")]
+    assert asked == [*once, (Asked.PROTOCOL, "h2"), (Asked.PROTOCOL, "http/1.1")]
+    screen.follow([])
+    asked.clear()
+    path = tmp_path / "again.pcap"
+    write_pcap(path, packets)
+    with open_capture(str(path), heads_only=True, screen=screen) as source:
+        while source.read() is not None:
+            pass
+    assert asked == once[:1]
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(greeting(LISTED), id="a listed name"),
+        pytest.param(greeting(answer=BANNER), id="what answers a hello is no TLS"),
+        pytest.param(ssh(), id="the server speaks first"),
+        pytest.param(told(LISTED, at_ns=S), id="a listed question"),
+        pytest.param(
+            [ask(S, "cdn.example"), tell(S + MS, dns_answer("cdn.example", [SERVER], aliases=[LISTED]))],
+            id="a listed alias",
+        ),
+        pytest.param([ask(S, "www.example.org"), ask(2 * S, "WWW.example.org", ident=8)][1:], id="upper case"),
+        pytest.param([ask(S, "www.example.org", qtype=16)], id="a question for text"),
+        pytest.param(greeting(LISTED)[3:], id="a listed hello without its SYN"),
+    ],
+)
+def test_a_flow_that_something_may_come_of_is_handed_out_whole(packets: list[Packet], tmp_path: Path) -> None:
+    assert handed_out(packets, is_listed, tmp_path) == packets
+    noise = [*Conversation(("10.0.0.8", 4000, "192.0.2.80", 443)).open(), *greeting("www.example.org", start_ns=60 * S)]
+    mixed = sorted([*packets, *noise], key=lambda row: row.ts_ns)
+    assert [row for row in handed_out(mixed, is_listed, tmp_path) if row.ts_ns < 60 * S] == packets
+
+
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_a_hello_in_two_segments_is_read_in_either_order(is_swapped: bool, tmp_path: Path) -> None:
+    for name in ("www.example.org", LISTED):
+        talk = Conversation(start_ns=S)
+        opening, segments = talk.open(), talk.send(hello(name, is_split=True))
+        assert len(segments) == 2
+        rest = [*talk.answer(SERVER_HELLO), *talk.send(APPLICATION), talk.segment(FIN | ACK)]
+        packets = [*opening, *(segments[::-1] if is_swapped else segments), *rest]
+        assert handed_out(packets, is_listed, tmp_path) == (packets if name == LISTED else [])
+
+
+def test_a_hello_that_differs_where_segments_overlap_is_handed_out(tmp_path: Path) -> None:
+    talk = Conversation(start_ns=S)
+    opening = talk.open()
+    whole = hello("www.example.org", is_split=True)
+    first, second = talk.send(whole)
+    again = Conversation(start_ns=2 * S)
+    again.open()
+    other = again.send(hello(LISTED, is_split=True))
+    packets = [*opening, first, other[0], second, *talk.answer(SERVER_HELLO)]
+    assert handed_out(packets, is_listed, tmp_path) == packets
+
+
+def test_a_connection_is_handed_out_where_a_listed_name_led_its_client_there(tmp_path: Path) -> None:
+    lookup = told(LISTED, at_ns=S)
+    packets = greeting(start_ns=3 * S)
+    assert handed_out([*lookup, *packets], is_listed, tmp_path) == [*lookup, *packets]
+    elsewhere = told(LISTED, "192.0.2.99", at_ns=S)
+    assert handed_out([*elsewhere, *packets], is_listed, tmp_path) == elsewhere
+
+
+def test_an_answer_that_is_not_read_here_leaves_its_client_s_connections_to_the_pipeline(tmp_path: Path) -> None:
+    odd = [ask(S, "Www.example.org"), tell(S + MS, dns_answer("Www.example.org", [SERVER])[:-3])]
+    packets = greeting(start_ns=3 * S)
+    assert handed_out([*odd, *packets], nothing, tmp_path) == [*odd, *packets]
+
+
+def test_a_name_that_was_passed_over_is_found_for_a_flow_that_carries_none(tmp_path: Path) -> None:
+    look_ups = [*told("alias.example.org", at_ns=S), *told("ssh.example.org", at_ns=2 * S)]
+    path = tmp_path / "ssh.pcap"
+    write_pcap(path, [*look_ups, *ssh(start_ns=3 * S)])
+    screen = Screen()
+    found = detected(path, screen)[-1].observation
+    assert screen.totals().lookups == 2
+    assert found.told == (("ssh.example.org",), ("alias.example.org",))
+    assert msgspec.structs.replace(found, key=0) == msgspec.structs.replace(detected(path, None)[-1].observation, key=0)
+
+
+def test_two_look_ups_with_the_same_number_are_handed_out(tmp_path: Path) -> None:
+    first, second = told("www.example.org", at_ns=S), told("cdn.example.org", at_ns=S)
+    packets = [first[0], second[0], first[1], second[1]]
+    assert handed_out(packets, nothing, tmp_path) == packets
+
+
+def test_what_was_passed_over_counts_as_told_when_it_came(tmp_path: Path) -> None:
+    path = tmp_path / "told.pcap"
+    write_pcap(path, [*told("older.example.org", at_ns=S), *told(LISTED, at_ns=2 * S), *ssh(start_ns=3 * S)])
+    last = detected(path, Screen())[-1].observation
+    assert last.told == ((LISTED,), ("older.example.org",))
+    assert last.told == detected(path, None)[-1].observation.told
+
+
+def test_when_a_client_asked_for_a_name_is_known_and_since_when_it_is_watched(tmp_path: Path) -> None:
+    later_ns = 4000 * S
+    packets = [*told("www.example.org", at_ns=S), *told("other.example.org", at_ns=later_ns)]
+    _, screen = through(packets, nothing, tmp_path)
+    asked = Pipeline(screen=screen)._told_names.asked
+    assert asked.source(CLIENT_OCTETS, "www.example.org", later_ns) is NameSource.DNS
+    assert asked.source(CLIENT_OCTETS, "never.example.org", later_ns) is NameSource.NOT_ASKED
+    assert asked.source(SERVER_OCTETS, "never.example.org", later_ns) is NameSource.NO_DNS_SEEN
+    assert screen.asked(CLIENT_OCTETS, "www.example.org")[1] == S
+
+
+def test_of_answers_only_those_are_told_that_had_come(tmp_path: Path) -> None:
+    packets = [*told("one.example.org", at_ns=S), *told("two.example.org", at_ns=3 * S)]
+    _, screen = through(packets, nothing, tmp_path)
+    assert screen.answers(CLIENT_OCTETS, bytes((192, 0, 2, 11)), 9 * S) == []
+    assert [ts_ns for ts_ns, _ in screen.answers(CLIENT_OCTETS, SERVER_OCTETS, 2 * S)] == [S + MS]
+    assert [ts_ns for ts_ns, _ in screen.answers(CLIENT_OCTETS, SERVER_OCTETS, 4 * S)] == [3 * S + MS]
+    assert screen.answers(CLIENT_OCTETS, SERVER_OCTETS, 4 * S) == []
+
+
+def test_other_rules_are_followed_at_once(tmp_path: Path) -> None:
+    rules = [Ruleset(RULES.catalogue, Policy()), RULES]
+    screen = Screen()
+    detector = Detector(Pipeline(screen=screen), lambda: rules[0])
+    assert not screen.ask(Asked.NAME, "us.tunnels.example.com")
+    rules.reverse()
+    detector.feed([])
+    assert screen.ask(Asked.NAME, "us.tunnels.example.com")
+    assert handed_out(greeting("us.tunnels.example.com"), screen.ask, tmp_path) == greeting("us.tunnels.example.com")
+
+
+def test_names_below_a_domain_that_a_dns_tunnel_uses_are_of_interest_from_then_on() -> None:
+    screen = Screen()
+    detector = Detector(Pipeline(screen=screen), lambda: RULES)
+    assert not screen.ask(Asked.QUESTION, "a.t.example.org")
+    path = CAPTURES / "dns-iodine-txt.pcap"
+    assert detected(path, screen)
+    with open_capture(str(path)) as source:
+        found = [row for packets in iter(source.read, None) for row in detector.feed(packets)]
+    domain = next(row.value for one in found for row in one.observation.indicators if row.evidence == "protocol")
+    assert screen.ask(Asked.QUESTION, f"a.{domain.rpartition(':')[2]}")
+
+
+def test_a_hello_that_is_never_completed_is_handed_out_after_three_seconds(tmp_path: Path) -> None:
+    talk = Conversation(start_ns=S)
+    packets = [*talk.open(), *talk.send(hello(is_split=True))[:1]]
+    later = told("www.example.org", at_ns=9 * S)
+    assert handed_out([*packets, *later], nothing, tmp_path) == packets
+    assert handed_out(packets, nothing, tmp_path) == packets
+
+
+def test_a_syn_that_nothing_follows_is_dropped_unless_its_address_was_told_since(tmp_path: Path) -> None:
+    syn = [Conversation(start_ns=S).segment(SYN)]
+    assert handed_out(syn, is_listed, tmp_path) == []
+    told_since = told(LISTED, at_ns=2 * S)
+    assert handed_out([*syn, *told_since], is_listed, tmp_path) == [*told_since, *syn]
+
+
+def test_another_connection_with_the_same_ends_is_judged_anew(tmp_path: Path) -> None:
+    first = greeting()
+    talk = Conversation(start_ns=9 * S, isn=900_000)
+    second = [*talk.open(), *talk.send(hello(LISTED)), *talk.answer(SERVER_HELLO)]
+    assert handed_out([*first, *second], is_listed, tmp_path) == second
+
+
+def test_a_clock_that_goes_back_begins_anew(tmp_path: Path) -> None:
+    late = greeting(start_ns=500 * S)[:4]
+    early = greeting(LISTED, start_ns=S)
+    assert handed_out([*late, *early], is_listed, tmp_path) == early
+    cut = Conversation(start_ns=500 * S)
+    open_hello = [*cut.open(), *cut.send(hello(is_split=True))[:1]]
+    assert handed_out([*open_hello, *early], is_listed, tmp_path) == [*open_hello, *early]
+
+
+def test_a_flood_makes_room_for_itself_and_no_hello_is_lost(tmp_path: Path) -> None:
+    cut = Conversation((CLIENT, 1000, SERVER, 443), start_ns=S)
+    waiting = [*cut.open(), *cut.send(hello(is_split=True))[:1]]
+    flood = [
+        Conversation((CLIENT, 6000 + number % 50_000, f"198.18.{number // 50_000}.9", 443), start_ns=2 * S).segment(SYN)
+        for number in range(120_000)
+    ]
+    found, screen = through([*waiting, *flood], nothing, tmp_path)
+    assert found == waiting
+    totals = screen.totals()
+    assert totals.packets == len(flood)
+    assert totals.evicted > 10_000
+
+
+def test_an_error_while_a_name_is_judged_is_told_and_the_packet_comes_again(tmp_path: Path) -> None:
+    def fail(_kind: int, _name: str) -> bool:
+        raise LookupError("no rules")
+
+    with pytest.raises(LookupError, match="no rules"):
+        handed_out(greeting(), fail, tmp_path)
+
+
+def test_no_screen_takes_a_buffer_of_another_size_or_a_wrong_address() -> None:
+    screen = Screen()
+    with pytest.raises(ValueError, match="no packed address"):
+        screen.mark(b"one", CLIENT_OCTETS)
+    with pytest.raises(ValueError, match="no packed address"):
+        screen.answers(CLIENT_OCTETS, b"", S)
+    with pytest.raises(ValueError, match="another size"):
+        totals(mmap.mmap(-1, 4096))
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    with open_wire() as cable:
+        yield cable
+
+
+@needs_root
+def test_live_a_tunnel_is_handed_out_at_once_and_nothing_else(wire: Wire) -> None:
+    screen = Screen()
+    screen.ask = is_listed
+    dull, tunnel = [*told("www.example.org"), *greeting("other.example.org")], told(LISTED)
+    with open_source(["eth0"], Limits(flows=1024), screen=screen) as source:
+        wire.send(*(row.data for row in [*dull, *tunnel]))
+        found: list[Packet] = []
+        until_s = time.monotonic() + 5
+        while len(found) < len(tunnel) and time.monotonic() < until_s:
+            found += source.read(0.2) or []
+        assert [row.data for row in found] == [row.data for row in tunnel]
+        counters = source.counters()
+        assert counters.packets == len(tunnel)
+        assert counters.filtered_packets >= len(dull)
+
+
+@needs_root
+def test_live_what_is_held_is_handed_out_when_a_second_interface_comes(wire: Wire) -> None:
+    screen = Screen()
+    talk = Conversation()
+    packets = [*talk.open(), *talk.send(hello(is_split=True))[:1]]
+    wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
+    with open_source(["eth0"], Limits(flows=1024), screen=screen) as source:
+        screen.ask = nothing
+        wire.send(*(row.data for row in packets))
+        assert source.read(0.5) == []
+        source.listen_on(["eth0", "eth1"])
+        found = source.read(0.5) or []
+        assert [row.data for row in found] == [row.data for row in packets]
+        wire.send(*(row.data for row in told("www.example.org")))
+        assert len(source.read(1) or []) == 2  # with several interfaces nothing is held back
