@@ -25,13 +25,13 @@
 
 #define NAMES 65536
 #define MARKS 65536
-#define ASKED 131072
+#define ASKED 65536
 #define CLIENTS 32768
 #define DOUBTS 8192
-#define TOLD 131072
-#define FLOWS 65536
-#define HELD_OCTETS (4 << 20)
-#define ANSWER_OCTETS (8 << 20)
+#define TOLD 65536
+#define FLOWS 32768
+#define HELD_OCTETS (3 << 20)
+#define ANSWER_OCTETS (4 << 20)
 #define FIRST_OFFSET 64 /* in logs: 0 says that there is nothing */
 #define HELLO_OCTETS 4096
 #define MOST_ENDS 16
