@@ -1,7 +1,7 @@
 """What is too old leaves, a few rows a transaction, so that nobody waits long for the lock. How many left is counted.
 
 An event leaves with its packets, a finding with its history. A finding keeps what it counted of events that have left;
-only where a later revision takes something back is it counted again, from the events that are there.
+only where a later revision takes something back is it counted again, from the events or parts that are there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,26 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, bindparam, delete, func, insert, or_, select, update
 
-from db import evidence, history
+from db import evidence, history, parts
 from db.engine import reading, writing
-from db.models import DailySumRow, EventRow, FindingRow, MetaRow, RollupRow, SensorRow, SourceRow, TokenRow
+from db.models import (
+    DailySumRow,
+    EventRow,
+    FindingPartRow,
+    FindingRow,
+    MetaRow,
+    RollupRow,
+    SensorRow,
+    SourceRow,
+    TokenRow,
+)
 from db.sums import DAY_NS, SUMMED
 from db.workflow_models import ExceptionRow
 
 ROWS_A_TRANSACTION = 500
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
 _FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__]
+_PARTS = FindingPartRow.metadata.tables[FindingPartRow.__tablename__]
 _EXCEPTIONS = ExceptionRow.metadata.tables[ExceptionRow.__tablename__]
 _SENSORS = SensorRow.metadata.tables[SensorRow.__tablename__]
 _ROLLUPS = RollupRow.metadata.tables[RollupRow.__tablename__]
@@ -33,6 +44,7 @@ class Aging(StrEnum):
 
     EVENTS = "events"
     FINDINGS = "findings"
+    FINDING_PARTS = "finding_parts"
     EXCEPTIONS = "exceptions"
     SENSORS = "sensors"
     SUMS = "sums"
@@ -72,6 +84,10 @@ def _old(what: Aging, before_ns: int) -> tuple[Table, Sequence[ColumnElement[boo
     return {
         Aging.EVENTS: (_EVENTS, (_EVENTS.c.observed_at_ns < before_ns, _EVENTS.c.last_seen_ns < before_ns)),
         Aging.FINDINGS: (_FINDINGS, (_FINDINGS.c.last_seen_ns < before_ns,)),
+        Aging.FINDING_PARTS: (
+            _PARTS,
+            (_PARTS.c.last_seen_ns < before_ns, _PARTS.c.from_ns < before_ns - _PARTS.c.span_ns),
+        ),
         Aging.EXCEPTIONS: (_EXCEPTIONS, (ended.status.in_(("rejected", "revoked")), ended_ns < before_ns)),
         Aging.SENSORS: (_SENSORS, (_SENSORS.c.heartbeat_ns < before_ns,)),
         Aging.SUMS: (_ROLLUPS, (_ROLLUPS.c.hour_ns < before_ns,)),
@@ -87,6 +103,7 @@ def _remove(connection: Connection, what: Aging, table: Table, keys: Sequence[tu
         evidence.remove(connection, ids)
     if what is Aging.FINDINGS:
         history.remove(connection, ids)
+        parts.remove(connection, ids)
     columns = list(table.primary_key)
     is_gone = (column == bindparam(f"gone{place}") for place, column in enumerate(columns))
     rows = [{f"gone{place}": part for place, part in enumerate(key)} for key in keys]

@@ -26,6 +26,7 @@ class Retention(BackgroundLoop):
         self._kept_days = {
             Aging.EVENTS: settings.keep_events_days,
             Aging.FINDINGS: settings.keep_findings_days,
+            Aging.FINDING_PARTS: settings.keep_events_days,
             Aging.EXCEPTIONS: settings.keep_findings_days,
             Aging.SENSORS: settings.keep_sensors_days,
             Aging.TOKENS: settings.keep_sensors_days,
