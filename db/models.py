@@ -122,7 +122,8 @@ class EventRow(Base):
 class FacetRow(Base):
     """One combination of what events are filtered by and have few values of; an absent service is "".
 
-    There are some hundreds, whatever the number of events: as many as sensors, services and their states make.
+    There are some hundreds, whatever the number of events: as many as sensors, services and their states make. One that
+    neither an event nor a sum has any more leaves (`db.retention`), and its number may be given to another.
     """
 
     __tablename__ = "facets"
@@ -142,6 +143,7 @@ class RollupRow(Base):
     """What the events of one facet that were observed in one hour sum up to, at their highest revisions."""
 
     __tablename__ = "rollups"
+    __table_args__ = (Index(None, "facet_id"),)
 
     hour_ns: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     facet_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

@@ -8,13 +8,27 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from db import evidence, history, parts
 from db.engine import reading, writing
 from db.models import (
     DailySumRow,
     EventRow,
+    FacetRow,
     FindingPartRow,
     FindingRow,
     MetaRow,
@@ -28,6 +42,7 @@ from db.workflow_models import ExceptionRow
 
 ROWS_A_TRANSACTION = 500
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
+_FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]
 _FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__]
 _PARTS = FindingPartRow.metadata.tables[FindingPartRow.__tablename__]
 _EXCEPTIONS = ExceptionRow.metadata.tables[ExceptionRow.__tablename__]
@@ -40,7 +55,10 @@ _PURGED = "purged_"
 
 
 class Aging(StrEnum):
-    """What leaves by age: what was not seen since, silent sensors, sums and uses, exceptions and tokens that ended."""
+    """What leaves by age: what was not seen since, silent sensors, sums and uses, exceptions and tokens that ended.
+
+    Facets leave once nothing has them any more.
+    """
 
     EVENTS = "events"
     FINDINGS = "findings"
@@ -51,6 +69,7 @@ class Aging(StrEnum):
     DAILY_SUMS = "daily_sums"
     SOURCES = "sources"
     TOKENS = "tokens"
+    FACETS = "facets"
 
 
 class RetentionStore:
@@ -69,6 +88,24 @@ class RetentionStore:
                 _remove(connection, what, table, keys)
                 _count(connection, what, len(keys))
             return len(keys)
+
+    def purge_facets(self, above: int) -> int | None:
+        """Remove which of the `ROWS_A_TRANSACTION` facets with numbers above `above` nothing has any more.
+
+        Returns:
+            The last number looked at, from which another call goes on; None where there are no more.
+        """
+        with writing(self._engine) as connection:
+            facet_id = _FACETS.c.facet_id
+            numbers = select(facet_id).where(facet_id > above).order_by(facet_id).limit(ROWS_A_TRANSACTION)
+            some = list(connection.execute(numbers).scalars())
+            if not some:
+                return None
+            is_had = (exists().where(table.c.facet_id == facet_id) for table in (_EVENTS, _ROLLUPS))
+            is_dead = (facet_id > above, facet_id <= some[-1], *(~had for had in is_had))
+            removed = connection.execute(delete(_FACETS).where(*is_dead)).rowcount
+            _count(connection, Aging.FACETS, removed)
+            return some[-1] if len(some) == ROWS_A_TRANSACTION else None
 
     def purged(self) -> Mapping[Aging, int]:
         """Return how many rows of each kind have left since the beginning."""
