@@ -29,8 +29,7 @@ class Gathered:
 
     def add(self, detections: Iterable[Detection], now_ns: int) -> None:
         """Take detections that were just made, in their order."""
-        for detection in detections:
-            key = detection.observation.key
+        for key, detection in {each.observation.key: each for each in detections}.items():
             self._found[key] = detection, now_ns
             chosen = choose_packets(self._pipeline, detection)
             if chosen:

@@ -1,6 +1,6 @@
 """What the kernel knows of addresses: which are this host's, and its neighbours' hardware addresses (rtnetlink(7)).
 
-A plain netlink socket: to make one of pyroute2's takes 10 ms, and a question to it ten times as long as the kernel.
+A plain netlink socket: a dump of the neighbours by pyroute2 takes 1.5 ms, forty times as long.
 """
 
 import socket

@@ -1,0 +1,55 @@
+import os
+import socket
+import time
+
+from installation import wait_until
+from msgspec.structs import replace
+from observations import hello
+
+from rules.observation import Observation
+from rules.source import Source
+from rules.verdict import UNKNOWN
+from sensor.attribution.attributor import Attributor
+from sensor.capture.namespaces import Namespaces
+from sensor.detection import Detection
+
+
+def seen(key: int, src: str, src_port: int = 40000, dst: str = "198.51.100.1", dst_port: int = 443) -> Observation:
+    found = hello("connect.ngrok-agent.com", src=src)
+    ends = replace(
+        found.five_tuple,
+        src_port=src_port,
+        dst=socket.inet_aton(dst),
+        dst_port=dst_port,
+    )
+    return replace(found, key=key, five_tuple=ends)
+
+
+def ask(attributor: Attributor, *observations: Observation) -> None:
+    attributor.ask([Detection(observation, UNKNOWN) for observation in observations])
+
+
+def test_flows_of_other_hosts_are_answered_soon_and_one_of_this_host_at_once() -> None:
+    attributor = Attributor(Namespaces(), reverse_name=lambda address: f"host-{address}")
+    answers: dict[int, Source] = {}
+
+    def answered(*keys: int) -> bool:
+        answers.update(attributor.answers())
+        return answers.keys() >= set(keys)
+
+    ask(attributor, seen(1, "198.51.100.7"))
+    wait_until(lambda: answered(1))
+    ask(attributor, seen(2, "198.51.100.8"), seen(3, "198.51.100.9"))
+    time.sleep(0.05)
+    assert len(attributor._questions) == 2  # for each other, and for somebody who asks for answers
+    wait_until(lambda: answered(2, 3))
+    assert answers[3] == Source(host="host-198.51.100.9")
+    with socket.socket() as listener, socket.socket() as client:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        client.connect(listener.getsockname())
+        ask(attributor, seen(4, "127.0.0.1", client.getsockname()[1], *listener.getsockname()))
+        wait_until(lambda: not attributor._questions)
+        wait_until(lambda: answered(4))
+    assert answers[4].pid == os.getpid()
+    attributor.close()
