@@ -200,6 +200,11 @@ static int is_of_dns(const struct watched *w) { return w->key.protocol == UDP; }
 
 static int is_held(const struct watched *w) { return w->state == HELD || w->state == WAITING; }
 
+static void forget_held(struct watched *w) {
+    w->first = w->newest = 0;
+    w->held = 0;
+}
+
 /* Hand out what is held of a flow, and all that comes of it from now on. */
 static int hand_over(struct screen *s, const struct host *host, struct watched *w) {
     for (uint64_t at = w->first; at;) {
@@ -209,8 +214,7 @@ static int hand_over(struct screen *s, const struct host *host, struct watched *
             return FAILED;
         s->totals.packets--, s->totals.octets -= record->wire;
     }
-    w->first = w->newest = 0;
-    w->held = 0;
+    forget_held(w);
     w->state = HANDED;
     return PASS;
 }
@@ -218,31 +222,33 @@ static int hand_over(struct screen *s, const struct host *host, struct watched *
 /* Pass over what is held of a flow, which ends as `state`. */
 static void pass_over(struct screen *s, struct watched *w, enum state state) {
     *(is_of_dns(w) ? &s->totals.lookups : &s->totals.flows) += 1;
-    w->first = w->newest = 0;
-    w->held = 0;
+    forget_held(w);
     w->state = (uint8_t)state;
 }
 
-static void ends_of(const struct watched *w, __u64 low[2], __u64 high[2]) {
+/* Tells whether an interesting name led one end of a flow to the other, by now. */
+static int is_led(struct screen *s, const struct watched *w) {
+    __u64 low[2], high[2];
     for (int i = 0; i < 2; i++)
         low[i] = BE64(w->key.low[i]), high[i] = BE64(w->key.high[i]);
+    return is_marked(s, low, high) || is_marked(s, high, low);
 }
 
 /* The time in which a hello and its answer are to be expected is over: a hello of which more was to come is handed out, so
  * is what leads to an address that was told since it began; the rest is held on. */
 static int settle(struct screen *s, const struct host *host, struct watched *w) {
-    __u64 low[2], high[2];
-    ends_of(w, low, high);
-    if (!is_of_dns(w) && ((w->state == HELD && w->has_hello) || is_marked(s, low, high) || is_marked(s, high, low)))
-        return hand_over(s, host, w);
-    return PASS;
+    return w->state == HELD && (w->has_hello || is_led(s, w)) ? hand_over(s, host, w) : PASS;
 }
 
-/* Nothing is waited for any longer: dropped is what nobody answered, a look-up or a SYN. */
+/* No packet is held any longer. Dropped is what nobody answered, a look-up or a SYN, and a hello before any name led there:
+ * handed out now, it would seem to come after. Its answer is waited for all the same. */
 static int release(struct screen *s, const struct host *host, struct watched *w) {
-    if (!is_of_dns(w) && w->is_beyond_syn)
+    if (w->state == WAITING ? !is_led(s, w) : w->is_beyond_syn)
         return hand_over(s, host, w);
-    pass_over(s, w, FREE);
+    if (w->state == WAITING)
+        forget_held(w);
+    else
+        pass_over(s, w, FREE);
     return PASS;
 }
 

@@ -9,7 +9,19 @@ from conversations import APPLICATION, BANNER, SERVER_HELLO
 from crafted import write_pcap
 from frames import CLIENT, MS, RESOLVER, SERVER, SYN, Conversation, S, dns_answer, dns_query, tell, told, udp
 from hellos import records
-from screened import CLIENT_OCTETS, LISTED, detected, greeting, handed_out, hello, is_listed, nothing, ssh, through
+from screened import (
+    CLIENT_OCTETS,
+    LISTED,
+    detected,
+    greeting,
+    handed_out,
+    hello,
+    is_listed,
+    nothing,
+    said,
+    ssh,
+    through,
+)
 
 from sensor.capture import screen as screens
 from sensor.capture.screen import Screen
@@ -88,6 +100,33 @@ def test_a_name_that_leads_to_the_server_before_it_answers_is_not_missed(tmp_pat
     lookup = told(LISTED, at_ns=talk.now_ns)
     talk.now_ns += 2 * MS
     assert_alike([*begun, *lookup, *talk.answer(SERVER_HELLO), *talk.send(APPLICATION)], tmp_path)
+
+
+def test_a_server_that_lets_a_dull_hello_wait_for_a_minute_is_seen(tmp_path: Path) -> None:
+    """Also where a listed name has led its client there meanwhile."""
+    for lookup in ([], told(LISTED, at_ns=10 * S)):
+        talk = Conversation(start_ns=S)
+        begun = [*talk.open(), *talk.send(hello())]
+        talk.now_ns += IDLE_NS
+        packets = [*begun, *lookup, *talk.answer(BANNER)]
+        path = tmp_path / "late.pcap"
+        write_pcap(path, sorted(packets, key=lambda row: row.ts_ns))
+        assert said(detected(path, Screen())) == said(detected(path, None)) != set()
+
+
+def test_a_hello_before_the_look_up_that_leads_there_is_no_tunnel(tmp_path: Path) -> None:
+    talk = Conversation(start_ns=S)
+    begun = [*talk.open(), *talk.send(hello())]
+    path = tmp_path / "before.pcap"
+    write_pcap(path, [*begun, *told(LISTED, at_ns=10 * S), *told("other.example", "192.0.2.99", at_ns=IDLE_NS)])
+    found = detected(path, Screen())
+    assert [row.observation.dns is not None for row in found] == [True] * len(found)
+    assert said(found) == said(detected(path, None)) != set()
+
+
+def test_a_silent_connection_is_seen_where_a_listed_name_leads_later(tmp_path: Path) -> None:
+    silent = Conversation(start_ns=S).open()
+    assert_alike([*silent, *told(LISTED, at_ns=10 * S), *told("other.example", "192.0.2.99", at_ns=IDLE_NS)], tmp_path)
 
 
 def test_octets_in_front_of_a_dull_hello_are_not_missed_without_its_syn(tmp_path: Path) -> None:
