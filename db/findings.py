@@ -1,24 +1,23 @@
 """Findings: kept up with the events in the same transaction, asked for, decided on."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 
 import msgspec
 from sqlalchemy import Connection, delete, func, select, tuple_
 
-from db import history
+from db import history, parts
 from db.audit import note_change
 from db.engine import upsert
 from db.errors import HistoryFull
-from db.filters import finding_conditions
+from db.filters import between, finding_conditions
 from db.models import EventRow, FindingRow
 from db.prepared import Lookup, write_rows
-from db.tally import Contribution, FindingKey, Tally
+from db.tally import Change, Contribution, FindingKey, Tally
 from db.values import Finding, FindingCursor, FindingFilter, FindingState
 from db.workflow_values import EntryKind, FindingChange, HistoryEntry
 from rules.event import uuid7
-
-Change = tuple[Contribution | None, Contribution]
 
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
 _FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__]
@@ -38,31 +37,34 @@ def contributions(connection: Connection, event_ids: Sequence[str]) -> dict[str,
 def update_findings(connection: Connection, changes: Iterable[Change]) -> None:
     """Bring the findings up to date with events already written: pairs of the revision before, if any, and this one."""
     added: dict[FindingKey, list[Change]] = {}
-    taken_back: set[FindingKey] = set()
+    taken_back: dict[FindingKey, set[int]] = {}
     for earlier, new in changes:
         before, now = earlier.key if earlier else None, new.key
         if earlier and before and not new.covers(earlier):
-            taken_back.add(before)
+            taken_back.setdefault(before, set()).add(earlier.observed_at_ns)
         if now:
             added.setdefault(now, []).append((earlier if before == now else None, new))
     tallies = _tallies(connection, {*added, *taken_back})
     states = {tally.finding_id: tally.state for tally in tallies.values()}
-    for key in taken_back:
-        _recount(connection, key, tallies)
+    for key, times_ns in taken_back.items():
+        _recount(connection, key, times_ns.union(new.observed_at_ns for _, new in added.pop(key, ())), tallies)
     for key, pairs in added.items():
-        if key not in taken_back:
-            _add(key, pairs, tallies)
-    _write(connection, list(tallies.values()))
+        _add(key, pairs, tallies)
+    parts.add(connection, {key: pairs for key, pairs in added.items() if tallies[key].divided})
+    _write(connection, tallies)
     _note_states(connection, tallies.values(), states)
 
 
-def recount(connection: Connection, keys: Collection[FindingKey]) -> None:
-    """Count these findings again from the events that are there; without any, a finding leaves with its history."""
-    tallies = _tallies(connection, keys)
-    for key in keys:
-        _recount(connection, key, tallies)
-    _write(connection, list(tallies.values()))
-    history.remove(connection, [key.finding_id for key in keys if key not in tallies])
+def recount(connection: Connection, gone: Mapping[FindingKey, Collection[int] | None]) -> None:
+    """Count these findings again from the events that are there; without any, a finding leaves with its history.
+
+    `gone` says of each when the events were observed that are gone; None: of no matter which time.
+    """
+    tallies = _tallies(connection, gone)
+    for key, times_ns in gone.items():
+        _recount(connection, key, times_ns, tallies)
+    _write(connection, tallies)
+    history.remove(connection, [key.finding_id for key in gone if key not in tallies])
 
 
 def findings_page(
@@ -106,7 +108,7 @@ def change(connection: Connection, finding_id: str, wanted: FindingChange, actor
         if history.count_comments(connection, finding_id) >= history.MAX_COMMENTS:
             raise HistoryFull(f"A finding holds {history.MAX_COMMENTS} comments: write this one elsewhere.")
         entries.append(_entry(finding_id, at_ns, actor, EntryKind.COMMENT, text=wanted.comment))
-    _write(connection, [tally])
+    _write_rows(connection, [tally])
     history.add(connection, entries)
     if entries:
         note_change(
@@ -149,7 +151,7 @@ def set_exceptions(connection: Connection, wanted: Mapping[str, str | None], at_
     before = {finding_id: tally.state for finding_id, tally in tallies.items()}
     for finding_id, tally in tallies.items():
         tally.exception_id = wanted[finding_id]
-    _write(connection, list(tallies.values()))
+    _write_rows(connection, list(tallies.values()))
     return _note_states(connection, tallies.values(), before, at_ns)
 
 
@@ -191,20 +193,55 @@ def _add(key: FindingKey, pairs: Sequence[Change], tallies: dict[FindingKey, Tal
         tallies[key].add(new, earlier)
 
 
-def _recount(connection: Connection, key: FindingKey, tallies: dict[FindingKey, Tally]) -> None:
-    """Replace the tally of `key` by one counted from its events, or remove it with its row when none is left."""
-    decided = tallies.pop(key, None)
-    service = _EVENTS.c.service == key.service if key.service else _EVENTS.c.service.is_(None)
-    query = select(*_CONTRIBUTION_COLUMNS).where(_EVENTS.c.src_ip == key.src_ip, service, _EVENTS.c.role == key.role)
-    found = (Contribution(*row) for row in connection.execute(query))
-    _add(key, [(None, each) for each in found if each.key], tallies)
-    if key not in tallies:
+def _recount(
+    connection: Connection,
+    key: FindingKey,
+    times_ns: Collection[int] | None,
+    tallies: dict[FindingKey, Tally],
+) -> None:
+    """Replace the tally of `key` by one counted again, or remove it with its row when no event is left.
+
+    `times_ns` is when the events were observed that changed (None: any); only there are events of a large one read.
+    """
+    held = tallies.pop(key, None)
+    is_divided = held is not None and held.divided
+    events_between = partial(_events_of, connection, key)
+    counted = parts.recount(connection, key, times_ns, events_between) if is_divided and times_ns is not None else None
+    if counted is not None and counted.events > parts.LARGE:
+        counted.divided = 1
+    else:
+        if is_divided:
+            parts.remove(connection, [key.finding_id])
+        counted = Tally.of(key, events_between())
+    if counted is None:
         connection.execute(delete(_FINDINGS).where(_FINDINGS.c.finding_id == key.finding_id))
-    elif decided is not None:
-        tallies[key].keep_decisions(decided)
+    else:
+        tallies[key] = counted
+        if held is not None:
+            counted.keep_decisions(held)
 
 
-def _write(connection: Connection, tallies: Sequence[Tally]) -> None:
+def _events_of(
+    connection: Connection, key: FindingKey, from_ns: int | None = None, to_ns: int | None = None
+) -> Iterator[Contribution]:
+    """Yield what the events of a finding contribute, of those observed in the window."""
+    service = _EVENTS.c.service == key.service if key.service else _EVENTS.c.service.is_(None)
+    is_own = (_EVENTS.c.src_ip == key.src_ip, service, _EVENTS.c.role == key.role)
+    query = select(*_CONTRIBUTION_COLUMNS).where(*is_own, *between(_EVENTS.c.observed_at_ns, from_ns, to_ns))
+    found = (Contribution(*row) for row in connection.execute(query))
+    return (each for each in found if each.key)
+
+
+def _write(connection: Connection, tallies: Mapping[FindingKey, Tally]) -> None:
+    """Write findings that were counted, and divide those that have become large."""
+    for key, tally in tallies.items():
+        if tally.events > parts.LARGE and not tally.divided:
+            parts.divide(connection, key, _events_of(connection, key))
+            tally.divided = 1
+    _write_rows(connection, list(tallies.values()))
+
+
+def _write_rows(connection: Connection, tallies: Sequence[Tally]) -> None:
     write_rows(connection, upsert(connection, _FINDINGS), [_in_order(tally.to_row()) for tally in tallies])
 
 

@@ -30,7 +30,11 @@ def forget_events(connection: Connection, sensor_id: str) -> int:
     gone = findings.contributions(connection, ids).values()
     evidence.remove(connection, ids)
     connection.execute(delete(_EVENTS).where(_EVENTS.c.event_id.in_(ids)))
-    findings.recount(connection, {FindingKey(each.src_ip, each.service or "", each.role) for each in gone})
+    times_ns: dict[FindingKey, set[int]] = {}
+    for each in gone:
+        key = FindingKey(each.src_ip, each.service or "", each.role)
+        times_ns.setdefault(key, set()).add(each.observed_at_ns)
+    findings.recount(connection, times_ns)
     sums.take_from_days(connection, gone)
     sums.recount_sources(connection, {(each.service or "", each.src_ip) for each in gone})
     return len(ids)
@@ -40,7 +44,7 @@ def forget_sums(connection: Connection, sensor_id: str) -> None:
     """Remove the hourly sums of the sensor, once its events are gone, and findings that outlived their events."""
     columns = (_FINDINGS.c.src_ip, _FINDINGS.c.service, _FINDINGS.c.role)
     left = connection.execute(select(*columns).where(_FINDINGS.c.sensor_id == sensor_id)).all()
-    findings.recount(connection, {FindingKey(row.src_ip, row.service or "", row.role) for row in left})
+    findings.recount(connection, dict.fromkeys(FindingKey(row.src_ip, row.service or "", row.role) for row in left))
     connection.execute(delete(_ROLLUPS).where(_ROLLUPS.c.facet_id.in_(_facets(sensor_id))))
     connection.execute(delete(_FACETS).where(_FACETS.c.sensor_id == sensor_id))
 

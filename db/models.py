@@ -122,7 +122,8 @@ class EventRow(Base):
 class FacetRow(Base):
     """One combination of what events are filtered by and have few values of; an absent service is "".
 
-    There are some hundreds, whatever the number of events: as many as sensors, services and their states make.
+    There are some hundreds, whatever the number of events: as many as sensors, services and their states make. One that
+    neither an event nor a sum has any more leaves (`db.retention`), and its number may be given to another.
     """
 
     __tablename__ = "facets"
@@ -142,6 +143,7 @@ class RollupRow(Base):
     """What the events of one facet that were observed in one hour sum up to, at their highest revisions."""
 
     __tablename__ = "rollups"
+    __table_args__ = (Index(None, "facet_id"),)
 
     hour_ns: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     facet_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -197,7 +199,7 @@ class FindingRow(Base):
     """One `db.values.Finding`; an absent service is "" because NULL would not be unique.
 
     `state` follows from `decision`, `decided_at_ns`, `exception_id` and `last_seen_ns` and is kept for filtering;
-    `tunnel_state_at_ns` is 0 where no connection was seen.
+    `tunnel_state_at_ns` is 0 where no connection was seen; `divided` is 1 where it has parts.
     """
 
     __tablename__ = "findings"
@@ -235,6 +237,23 @@ class FindingRow(Base):
     decision: Mapped[str | None]
     decided_at_ns: Mapped[int | None]
     assignee: Mapped[str | None]
+    divided: Mapped[int]
+
+
+class FindingPartRow(Base):
+    """What the events of a large finding add up to that were observed within `span_ns` from `from_ns` (`db.parts`).
+
+    `tally` is the whole of it as JSON, a `db.tally.Tally`; `last_seen_ns` is kept for what leaves by age.
+    """
+
+    __tablename__ = "finding_parts"
+    __table_args__ = (Index(None, "last_seen_ns"), {"sqlite_with_rowid": False})
+
+    finding_id: Mapped[str] = mapped_column(primary_key=True)
+    span_ns: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    from_ns: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    last_seen_ns: Mapped[int]
+    tally: Mapped[str]
 
 
 class SensorRow(Base):

@@ -1,24 +1,50 @@
 """What is too old leaves, a few rows a transaction, so that nobody waits long for the lock. How many left is counted.
 
 An event leaves with its packets, a finding with its history. A finding keeps what it counted of events that have left;
-only where a later revision takes something back is it counted again, from the events that are there.
+only where a later revision takes something back is it counted again, from the events or parts that are there.
 """
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
-from db import evidence, history
+from db import evidence, history, parts
 from db.engine import reading, writing
-from db.models import DailySumRow, EventRow, FindingRow, MetaRow, RollupRow, SensorRow, SourceRow, TokenRow
+from db.models import (
+    DailySumRow,
+    EventRow,
+    FacetRow,
+    FindingPartRow,
+    FindingRow,
+    MetaRow,
+    RollupRow,
+    SensorRow,
+    SourceRow,
+    TokenRow,
+)
 from db.sums import DAY_NS, SUMMED
 from db.workflow_models import ExceptionRow
 
 ROWS_A_TRANSACTION = 500
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
+_FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]
 _FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__]
+_PARTS = FindingPartRow.metadata.tables[FindingPartRow.__tablename__]
 _EXCEPTIONS = ExceptionRow.metadata.tables[ExceptionRow.__tablename__]
 _SENSORS = SensorRow.metadata.tables[SensorRow.__tablename__]
 _ROLLUPS = RollupRow.metadata.tables[RollupRow.__tablename__]
@@ -29,16 +55,21 @@ _PURGED = "purged_"
 
 
 class Aging(StrEnum):
-    """What leaves by age: what was not seen since, silent sensors, sums and uses, exceptions and tokens that ended."""
+    """What leaves by age: what was not seen since, silent sensors, sums and uses, exceptions and tokens that ended.
+
+    Facets leave once nothing has them any more.
+    """
 
     EVENTS = "events"
     FINDINGS = "findings"
+    FINDING_PARTS = "finding_parts"
     EXCEPTIONS = "exceptions"
     SENSORS = "sensors"
     SUMS = "sums"
     DAILY_SUMS = "daily_sums"
     SOURCES = "sources"
     TOKENS = "tokens"
+    FACETS = "facets"
 
 
 class RetentionStore:
@@ -58,6 +89,24 @@ class RetentionStore:
                 _count(connection, what, len(keys))
             return len(keys)
 
+    def purge_facets(self, above: int) -> int | None:
+        """Remove which of the `ROWS_A_TRANSACTION` facets with numbers above `above` nothing has any more.
+
+        Returns:
+            The last number looked at, from which another call goes on; None where there are no more.
+        """
+        with writing(self._engine) as connection:
+            facet_id = _FACETS.c.facet_id
+            numbers = select(facet_id).where(facet_id > above).order_by(facet_id).limit(ROWS_A_TRANSACTION)
+            some = list(connection.execute(numbers).scalars())
+            if not some:
+                return None
+            is_had = (exists().where(table.c.facet_id == facet_id) for table in (_EVENTS, _ROLLUPS))
+            is_dead = (facet_id > above, facet_id <= some[-1], *(~had for had in is_had))
+            removed = connection.execute(delete(_FACETS).where(*is_dead)).rowcount
+            _count(connection, Aging.FACETS, removed)
+            return some[-1] if len(some) == ROWS_A_TRANSACTION else None
+
     def purged(self) -> Mapping[Aging, int]:
         """Return how many rows of each kind have left since the beginning."""
         with reading(self._engine) as connection:
@@ -72,6 +121,10 @@ def _old(what: Aging, before_ns: int) -> tuple[Table, Sequence[ColumnElement[boo
     return {
         Aging.EVENTS: (_EVENTS, (_EVENTS.c.observed_at_ns < before_ns, _EVENTS.c.last_seen_ns < before_ns)),
         Aging.FINDINGS: (_FINDINGS, (_FINDINGS.c.last_seen_ns < before_ns,)),
+        Aging.FINDING_PARTS: (
+            _PARTS,
+            (_PARTS.c.last_seen_ns < before_ns, _PARTS.c.from_ns < before_ns - _PARTS.c.span_ns),
+        ),
         Aging.EXCEPTIONS: (_EXCEPTIONS, (ended.status.in_(("rejected", "revoked")), ended_ns < before_ns)),
         Aging.SENSORS: (_SENSORS, (_SENSORS.c.heartbeat_ns < before_ns,)),
         Aging.SUMS: (_ROLLUPS, (_ROLLUPS.c.hour_ns < before_ns,)),
@@ -87,6 +140,7 @@ def _remove(connection: Connection, what: Aging, table: Table, keys: Sequence[tu
         evidence.remove(connection, ids)
     if what is Aging.FINDINGS:
         history.remove(connection, ids)
+        parts.remove(connection, ids)
     columns = list(table.primary_key)
     is_gone = (column == bindparam(f"gone{place}") for place, column in enumerate(columns))
     rows = [{f"gone{place}": part for place, part in enumerate(key)} for key in keys]

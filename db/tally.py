@@ -3,10 +3,11 @@
 A finding is a function of the final revisions of its events and of what a person decided, so the order in which events,
 revisions and repetitions arrive cannot change it. `Tally.add` keeps that up by differences as long as a revision only
 adds to the one before (`Contribution.covers`); when one takes something back (another role, a lower confidence), the
-finding is built again from its events.
+finding is built again from its events, a large one from its parts (`db.parts`).
 """
 
 import uuid
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -81,6 +82,7 @@ class Contribution(msgspec.Struct, frozen=True, gc=False):
         """Tell whether this revision takes nothing back of what `earlier`, of the same event, added."""
         return (
             self.key == earlier.key
+            and self.observed_at_ns == earlier.observed_at_ns
             and _VERDICTS[self.verdict] >= _VERDICTS[earlier.verdict]
             and _SEVERITIES[self.severity] >= _SEVERITIES[earlier.severity]
             and self.confidence >= earlier.confidence
@@ -91,8 +93,11 @@ class Contribution(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+Change = tuple[Contribution | None, Contribution]  # the revision before, if any, and this one
+
+
 class Tally(msgspec.Struct, kw_only=True):
-    """A finding being counted; the names are the columns of the findings table, `state` aside."""
+    """A finding being counted, or a part of one; the names are the columns of the findings table, `state` aside."""
 
     finding_id: str
     src_ip: str
@@ -117,6 +122,16 @@ class Tally(msgspec.Struct, kw_only=True):
     decision: FindingState | None = None
     decided_at_ns: int | None = None
     assignee: str | None = None
+    divided: int = 0
+
+    @classmethod
+    def of(cls, key: FindingKey, found: Iterable[Contribution]) -> "Tally | None":
+        """Return what these events of a finding add up to, None without any."""
+        tally = None
+        for each in found:
+            tally = tally or cls.begin(key, each)
+            tally.add(each, None)
+        return tally
 
     @classmethod
     def begin(cls, key: FindingKey, first: Contribution) -> "Tally":
@@ -146,13 +161,25 @@ class Tally(msgspec.Struct, kw_only=True):
         self.sightings += new.count - (earlier.count if earlier else 0)
         self.bytes_out += new.bytes_out - (earlier.bytes_out if earlier else 0)
         self.bytes_in += new.bytes_in - (earlier.bytes_in if earlier else 0)
+        self._raise_to(new, new.state_at, FlowState(new.state))
+
+    def merge(self, part: "Tally") -> None:
+        """Add what another part of the same finding adds up to; of which events must not overlap."""
+        self.events += part.events
+        self.sightings += part.sightings
+        self.bytes_out += part.bytes_out
+        self.bytes_in += part.bytes_in
+        self._raise_to(part, (part.tunnel_state_at_ns, _STATES[part.tunnel_state]), part.tunnel_state)
+
+    def _raise_to(self, new: "Contribution | Tally", state_at: tuple[int, int], state: FlowState) -> None:
+        """Take over what is more, earlier or later in `new`."""
         self.verdict = max(self.verdict, new.verdict, key=_VERDICTS.__getitem__)
         self.severity = max(self.severity, new.severity, key=_SEVERITIES.__getitem__)
         self.confidence = max(self.confidence, new.confidence)
         self.sensor_loss = max(self.sensor_loss, new.sensor_loss)
-        if new.state_at >= (self.tunnel_state_at_ns, _STATES[self.tunnel_state]):
-            self.tunnel_state_at_ns = new.state_at[0]
-            self.tunnel_state = FlowState(new.state)
+        if state_at >= (self.tunnel_state_at_ns, _STATES[self.tunnel_state]):
+            self.tunnel_state_at_ns = state_at[0]
+            self.tunnel_state = state
         self.first_seen_ns = min(self.first_seen_ns, new.first_seen_ns)
         if (new.last_seen_ns, new.event_id) >= (self.last_seen_ns, self.event_id):
             self.last_seen_ns = new.last_seen_ns

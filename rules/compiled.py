@@ -14,11 +14,8 @@ PURE_PYTHON = "MOLECATCHER_PURE_PYTHON"
 
 _ROOT = Path(__file__).parents[1]
 _FOLDERS = ("rules", "sensor", "sensor/extract")
-_C_FOLDER = "sensor/capture"  # its compiled modules have no source in Python: plain_heads and ring do without
-_C_SOURCES = (
-    *("_heads.c", "_ring.c", "as_packet.h", "flow_table.h", "handed_out.h", "bpf/flow_policy.h", "bpf/packet.h"),
-)
-_C_MODULES = ("_heads", "_ring")
+_C_FOLDER = "sensor/capture"  # its compiled modules have no source in Python: plain_heads, ring and screen do without
+_C_MODULES = ("_heads", "_ring", "_screen")
 
 
 def choose_form() -> None:
@@ -46,7 +43,8 @@ def _is_stale() -> bool:
 def _is_c_stale() -> bool:
     folder = _ROOT / _C_FOLDER
     compiled_ns = min(_modified_ns(folder / f"{name}{EXTENSION_SUFFIXES[0]}") for name in _C_MODULES)
-    return any(_modified_ns(folder / name) > compiled_ns for name in _C_SOURCES)
+    sources = (*folder.glob("*.[ch]"), *(folder / "bpf").glob("*.h"))
+    return any(_modified_ns(path) > compiled_ns for path in sources)
 
 
 def _modified_ns(path: Path) -> int:

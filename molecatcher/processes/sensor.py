@@ -174,7 +174,7 @@ class Sensor:
         self._observe(packets, now_ns, time_read(packets, asked_ns))
         if self._is_report_due():
             self.keep(self._report(now_ns))
-        self.health.note_handled(packets, time.time_ns())
+        self.health.note_handled(packets[self.source.late :], time.time_ns())
         if self._is_due("housekeeping", HOUSEKEEPING_S):
             self._keep_house()
         if self._is_due("heartbeat", self.settings.heartbeat_s):

@@ -26,6 +26,7 @@ class Retention(BackgroundLoop):
         self._kept_days = {
             Aging.EVENTS: settings.keep_events_days,
             Aging.FINDINGS: settings.keep_findings_days,
+            Aging.FINDING_PARTS: settings.keep_events_days,
             Aging.EXCEPTIONS: settings.keep_findings_days,
             Aging.SENSORS: settings.keep_sensors_days,
             Aging.TOKENS: settings.keep_sensors_days,
@@ -50,7 +51,16 @@ class Retention(BackgroundLoop):
                 total += removed
                 if removed:
                     self.rest(PAUSE_S)
+        if total:
+            self._remove_facets()
         return total
+
+    def _remove_facets(self) -> None:
+        """Remove the facets that nothing has any more."""
+        looked_at: int | None = 0
+        while looked_at is not None and not self.is_stopping:
+            looked_at = self._store.retention.purge_facets(looked_at)
+            self.rest(PAUSE_S)
 
     def step(self) -> float:
         """Look, and again in ten minutes."""

@@ -47,11 +47,8 @@ static PyObject *screen_advance(PyObject *module, PyObject *arguments) {
     struct host host = host_of(&to);
     if (view.screen == NULL)
         PyErr_SetString(PyExc_ValueError, "no screen");
-    else {
-        if ((uint64_t)now > view.screen->now)
-            view.screen->now = (uint64_t)now;
-        fate = is_end ? release_all(view.screen, &host) : expire(view.screen, &host);
-    }
+    else
+        fate = is_end ? release_all(view.screen, &host) : expire(view.screen, &host, now);
     PyBuffer_Release(&view.buffer);
     return fate == FAILED ? NULL : Py_NewRef(Py_None);
 }
@@ -151,6 +148,7 @@ static PyObject *screen_follow(PyObject *module, PyObject *arguments) {
     int is_right = view.screen != NULL && ends.len % 16 == 0 && ends.len <= 16 * MOST_ENDS;
     if (is_right) {
         memset(view.screen->names, 0, sizeof view.screen->names);
+        view.screen->followed = view.screen->answers.head;
         view.screen->end_count = (uint64_t)ends.len / 16;
         for (uint64_t i = 0; i < view.screen->end_count; i++)
             as_words((const uint8_t *)ends.buf + 16 * i, 16, view.screen->ends[i]);

@@ -53,12 +53,16 @@ static int append_count(const struct handed_out *to, const struct slot *s) {
     return failed ? -1 : 0;
 }
 
+/* What cannot be judged here is handed out: whatever failed then fails where its packets are read, and is told there. */
 static int ask_python(void *context, enum kind kind, const char *name, uint32_t octets) {
     const struct handed_out *to = context;
     PyObject *answer = PyObject_CallFunction(to->ask, "is#", (int)kind, name, (Py_ssize_t)octets);
     int is_interesting = answer ? PyObject_IsTrue(answer) : -1;
     Py_XDECREF(answer);
-    return is_interesting;
+    if (is_interesting >= 0 || !PyErr_ExceptionMatches(PyExc_Exception))
+        return is_interesting;
+    PyErr_Clear();
+    return 1;
 }
 
 static int hand_to_python(void *context, int64_t ts, const uint8_t *octets, uint32_t captured, uint32_t wire) {

@@ -91,8 +91,8 @@ class HeadRecords:
                 break
         is_end = not taken and not self.is_back
         self.truncated = is_end and self._at < self._end
-        if self._screen is not None and (is_end or self.is_back):
-            heads += self._screen.advance(self.last_ns, LinkType.ETHERNET, "", is_end=True)
+        if self._screen is not None:
+            heads += self._screen.advance(self.last_ns, LinkType.ETHERNET, "", is_end=is_end or self.is_back)
         self.passed_over += taken - len(heads)
         return heads if taken or heads or self.is_back else None
 

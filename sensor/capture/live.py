@@ -71,7 +71,8 @@ class LiveSource:
     """A source of packets from the interfaces named in `wanted`; use it in a `with` statement or call `close`.
 
     It owns the engine's filter and closes it, `namespaces` it does not. `counts` are of flows that ended, by the last
-    `read`: behind how many of its packets, and what was counted of them instead of being handed out.
+    `read`: behind how many of its packets, and what was counted of them instead of being handed out. Its first `late`
+    packets are older: the screen held them back until then.
 
     Raises:
         CaptureError: AF_PACKET sockets may not be opened here.
@@ -82,6 +83,7 @@ class LiveSource:
     namespaces: Namespaces = field(default_factory=Namespaces)
     screen: Screen | None = None
     counts: list[tuple[int, Count]] = field(default_factory=list, init=False)
+    late: int = field(default=0, init=False)
     _merge: Merge = field(default_factory=Merge, init=False)
     _copies: Copies = field(default_factory=Copies, init=False)
     _taps: dict[str, Tap] = field(default_factory=dict, init=False)
@@ -162,10 +164,11 @@ class LiveSource:
         if not self._is_open:
             return None
         end_s = time.monotonic() + timeout_s
-        batch = self._read_once(timeout_s)
-        while not batch and (left_s := end_s - time.monotonic()) > 0:  # what came is not due yet, or was only counted
-            batch = self._read_once(left_s)
-        batch += self._release()
+        released = self._release()
+        batch = self._read_once(0 if released else timeout_s)
+        while not (batch or released or self._released) and (left_s := end_s - time.monotonic()) > 0:
+            batch = self._read_once(left_s)  # what came is not due yet, or was only counted
+        self.late, batch = len(released), released + batch
         self._totals.packets += len(batch)
         self.counts = placed(self.way.packet_filter.take_counts(self._shows), batch)
         return batch

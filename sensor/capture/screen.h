@@ -11,7 +11,8 @@
  *
  * What is of interest Python says, by name (`struct host`): each name once, the answer is remembered. A flow between a
  * client and an address that an interesting name led it to is never held, nor is one of a client that was just told what
- * is not read here. Where this must forget, it hands out what it held of a hello and drops what carried nothing.
+ * is not read here. Where this must forget, it hands out what it held of a hello and drops what carried nothing. Nothing
+ * is held for longer than half a minute: the pipeline takes what is a minute old for another capture.
  *
  * Nothing is read outside the captured octets; tests/sensor/capture/test_screen.py runs this under the sanitizers.
  */
@@ -39,6 +40,7 @@
 #define MOST_SEGMENTS 8   /* of a hello */
 #define LARGEST_HELD 8192 /* octets of a packet */
 #define SETTLE_NS INT64_C(3000000000)
+#define LONGEST_NS INT64_C(30000000000)
 #define DOUBT_NS UINT64_C(30000000000) /* until then Python has read it, and marks what it says */
 #define CLOCK_STEP_NS UINT64_C(60000000000)
 
@@ -60,6 +62,7 @@ struct watched {
     uint64_t question;      /* of DNS: the hash of the name asked for */
     uint32_t start[2];      /* of TCP: the sequence number of each side's first octet; side 0 is the lower end */
     uint8_t has_start, has_opener, opener, has_hello, hello_side, held, state;
+    uint8_t is_beyond_syn; /* something else came than the SYN that opens it */
 };
 
 struct totals {
@@ -73,6 +76,7 @@ struct screen {
     uint64_t secret[2];
     uint64_t now, due; /* the newest time; what stands before `due` was looked at when its time was over */
     struct totals totals;
+    uint64_t followed; /* where answers begin that are judged by what is of interest now */
     uint64_t end_count;
     __u64 ends[MOST_ENDS][2]; /* where flows of clients that an interesting name was seen of are of interest, too */
     struct log held, answers;
@@ -196,6 +200,11 @@ static int is_of_dns(const struct watched *w) { return w->key.protocol == UDP; }
 
 static int is_held(const struct watched *w) { return w->state == HELD || w->state == WAITING; }
 
+static void forget_held(struct watched *w) {
+    w->first = w->newest = 0;
+    w->held = 0;
+}
+
 /* Hand out what is held of a flow, and all that comes of it from now on. */
 static int hand_over(struct screen *s, const struct host *host, struct watched *w) {
     for (uint64_t at = w->first; at;) {
@@ -205,8 +214,7 @@ static int hand_over(struct screen *s, const struct host *host, struct watched *
             return FAILED;
         s->totals.packets--, s->totals.octets -= record->wire;
     }
-    w->first = w->newest = 0;
-    w->held = 0;
+    forget_held(w);
     w->state = HANDED;
     return PASS;
 }
@@ -214,40 +222,59 @@ static int hand_over(struct screen *s, const struct host *host, struct watched *
 /* Pass over what is held of a flow, which ends as `state`. */
 static void pass_over(struct screen *s, struct watched *w, enum state state) {
     *(is_of_dns(w) ? &s->totals.lookups : &s->totals.flows) += 1;
-    w->first = w->newest = 0;
-    w->held = 0;
+    forget_held(w);
     w->state = (uint8_t)state;
 }
 
-static void ends_of(const struct watched *w, __u64 low[2], __u64 high[2]) {
+/* Tells whether an interesting name led one end of a flow to the other, by now. */
+static int is_led(struct screen *s, const struct watched *w) {
+    __u64 low[2], high[2];
     for (int i = 0; i < 2; i++)
         low[i] = BE64(w->key.low[i]), high[i] = BE64(w->key.high[i]);
+    return is_marked(s, low, high) || is_marked(s, high, low);
 }
 
-/* Give up a flow that there is no more room for, or whose time is over: a hello of which more was to come is handed out,
- * so is what leads to an address that was told since it began; the rest is held on, or dropped. */
-static int give_up(struct screen *s, const struct host *host, struct watched *w, int is_dropped) {
-    __u64 low[2], high[2];
-    ends_of(w, low, high);
-    if (!is_of_dns(w) && ((w->state == HELD && w->has_hello) || is_marked(s, low, high) || is_marked(s, high, low)))
+/* The time in which a hello and its answer are to be expected is over: a hello of which more was to come is handed out, so
+ * is what leads to an address that was told since it began; the rest is held on. */
+static int settle(struct screen *s, const struct host *host, struct watched *w) {
+    return w->state == HELD && (w->has_hello || is_led(s, w)) ? hand_over(s, host, w) : PASS;
+}
+
+/* No packet is held any longer. Dropped is what nobody answered, a look-up or a SYN, and a hello before any name led there:
+ * handed out now, it would seem to come after. Its answer is waited for all the same. */
+static int release(struct screen *s, const struct host *host, struct watched *w) {
+    if (w->state == WAITING ? !is_led(s, w) : w->is_beyond_syn)
         return hand_over(s, host, w);
-    if (is_dropped) {
+    if (w->state == WAITING)
+        forget_held(w);
+    else
+        pass_over(s, w, FREE);
+    return PASS;
+}
+
+/* Give up a flow that there is no more room for. */
+static int give_up(struct screen *s, const struct host *host, struct watched *w) {
+    if (settle(s, host, w) < 0)
+        return FAILED;
+    if (is_held(w)) {
         s->totals.evicted += s->now < w->last + SETTLE_NS;
         pass_over(s, w, FREE);
     }
     return PASS;
 }
 
-/* The flow whose first packet is the record at `at`, NULL if that was handed out or passed over. */
+/* The flow whose first packet is the record at `at`, NULL if that was handed out or passed over, or is no record. */
 static struct watched *owner_of(struct screen *s, uint64_t at) {
+    if (!is_record(&s->held, s->held_store, at))
+        return NULL;
     struct watched *w = s->flows + record_at(&s->held, s->held_store, at)->owner;
     return is_held(w) && w->first == at ? w : NULL;
 }
 
 static int make_room(struct screen *s, const struct host *host, uint64_t octets) {
     while (reach_with(&s->held, octets) - s->held.tail > s->held.size) {
-        struct watched *w = is_record(&s->held, s->held_store, s->held.tail) ? owner_of(s, s->held.tail) : NULL;
-        if (w != NULL && give_up(s, host, w, 1) < 0)
+        struct watched *w = owner_of(s, s->held.tail);
+        if (w != NULL && give_up(s, host, w) < 0)
             return FAILED;
         s->held.tail = behind_record(&s->held, s->held_store, s->held.tail);
     }
@@ -255,26 +282,29 @@ static int make_room(struct screen *s, const struct host *host, uint64_t octets)
     return PASS;
 }
 
-/* Look at the flows whose first packet is older than the time in which a hello and its answer are to be expected. */
-static int expire(struct screen *s, const struct host *host) {
-    while (s->due < s->held.head) {
-        if (is_record(&s->held, s->held_store, s->due)) {
-            if (record_at(&s->held, s->held_store, s->due)->ts + SETTLE_NS > (int64_t)s->now)
-                return PASS;
-            struct watched *w = owner_of(s, s->due);
-            if (w != NULL && give_up(s, host, w, 0) < 0)
-                return FAILED;
-        }
-        s->due = behind_record(&s->held, s->held_store, s->due);
-    }
+static int is_since(struct screen *s, uint64_t at, int64_t ts) {
+    return is_record(&s->held, s->held_store, at) && record_at(&s->held, s->held_store, at)->ts > ts;
+}
+
+/* Look at the flows whose first packet is so old by `now` that they are due. */
+static int expire(struct screen *s, const struct host *host, int64_t now) {
+    struct watched *w;
+    for (; s->due < s->held.head && !is_since(s, s->due, now - SETTLE_NS);
+         s->due = behind_record(&s->held, s->held_store, s->due))
+        if ((w = owner_of(s, s->due)) != NULL && settle(s, host, w) < 0)
+            return FAILED;
+    for (; s->held.tail < s->due && !is_since(s, s->held.tail, now - LONGEST_NS);
+         s->held.tail = behind_record(&s->held, s->held_store, s->held.tail))
+        if ((w = owner_of(s, s->held.tail)) != NULL && release(s, host, w) < 0)
+            return FAILED;
     return PASS;
 }
 
 /* The end, or another beginning: nothing is held from here on. */
 static int release_all(struct screen *s, const struct host *host) {
     for (; s->held.tail < s->held.head; s->held.tail = behind_record(&s->held, s->held_store, s->held.tail)) {
-        struct watched *w = is_record(&s->held, s->held_store, s->held.tail) ? owner_of(s, s->held.tail) : NULL;
-        if (w != NULL && give_up(s, host, w, 1) < 0)
+        struct watched *w = owner_of(s, s->held.tail);
+        if (w != NULL && give_up(s, host, w) < 0)
             return FAILED;
     }
     s->due = s->held.tail;
@@ -284,7 +314,7 @@ static int release_all(struct screen *s, const struct host *host) {
 
 /* A place for a flow that there is none of yet; `oldest` makes room. */
 static int begin_watching(struct screen *s, const struct host *host, struct watched *oldest, const struct flow_key *key) {
-    if (is_held(oldest) && give_up(s, host, oldest, 1) < 0)
+    if (is_held(oldest) && give_up(s, host, oldest) < 0)
         return FAILED;
     memset(oldest, 0, sizeof *oldest);
     oldest->key = *key;
@@ -330,10 +360,19 @@ static int hold_back(struct screen *s, const Frame *frame) {
 
 #include "screen_flows.h"
 
+/* Tells whether a segment may carry an answer, behind its length (RFC 7766 section 8) or, cut there, without. */
+static int is_like_answer(Frame *frame, const struct packet *packet) {
+    struct packet behind = *packet;
+    if (!packet->payload || packet->sport == 53)
+        return packet->payload > 0;
+    behind.body += 2, behind.payload -= packet->payload < 2 ? packet->payload : 2;
+    return is_like_dns(frame, packet) || is_like_dns(frame, &behind);
+}
+
 /* Tells whether it may be an answer that is not read here. */
 static int is_other_dns(Frame *frame, const struct packet *packet) {
     if (packet->protocol == TCP)
-        return packet->payload && packet->sport == 53;
+        return is_like_answer(frame, packet);
     return packet->protocol == UDP && packet->sport != 53 && packet->dport != 53 && is_like_dns(frame, packet);
 }
 
@@ -347,7 +386,7 @@ static int screen(struct screen *s, const struct host *host, Frame *frame, const
         s->now = (uint64_t)ts;
     }
     s->now = (uint64_t)ts > s->now ? (uint64_t)ts : s->now;
-    if (expire(s, host) < 0)
+    if (expire(s, host, (int64_t)s->now) < 0)
         return FAILED;
     if (reading == FRAGMENTED || (reading == READ && is_other_dns(frame, packet)))
         doubt(s, packet->dst);

@@ -73,7 +73,8 @@ NOTHING_SCREENED: Screening = (None, is_always)
 class Screen:
     """A screen for one source; until `ask` is set everything is handed out.
 
-    `ask(Asked, name)` tells whether a name might be of interest; it is called from within a read.
+    `ask(Asked, name)` tells whether a name might be of interest; it is called from within a read. Where it raises an
+    error, what carries the name is handed out.
     """
 
     def __init__(self) -> None:

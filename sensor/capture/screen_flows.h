@@ -50,7 +50,7 @@ static int take_message(struct screen *s, const struct host *host, Frame *frame,
                         const struct dns *dns, struct watched *w, struct watched *oldest, const struct flow_key *key,
                         int64_t ts) {
     const __u64 *client = dns->is_response ? packet->dst : packet->src;
-    uint64_t place = note_client(s, client);
+    uint64_t place = note_client(s, client), tag = tag_of_name(s, NAME, dns->question.text, dns->question.length);
     note_asked(s, client, place, &dns->question);
     for (uint32_t i = 0; i < dns->alias_count; i++)
         note_asked(s, client, place, &dns->aliases[i]);
@@ -58,11 +58,10 @@ static int take_message(struct screen *s, const struct host *host, Frame *frame,
     if (dns->is_response) {
         if (dns->address_count)
             keep_answer(s, client, dns, frame->octets + packet->body, packet->payload, ts);
-        if (w != NULL)
+        if (w != NULL && w->question == tag)
             pass_over(s, w, FREE);
         return hold_back(s, frame);
     }
-    uint64_t tag = tag_of_name(s, NAME, dns->question.text, dns->question.length);
     if (w != NULL && w->question != tag)
         return hand_over(s, host, w); /* two look-ups with the same number: nobody knows which of them is answered */
     if (w == NULL && begin_watching(s, host, oldest, key) < 0)
@@ -89,7 +88,8 @@ static int screen_message(struct screen *s, const struct host *host, Frame *fram
     const __u64 *client = message[2] & 0x80 ? packet->dst : packet->src;
     if (is_multicast(client))
         return PASS;
-    note_client(s, client);
+    if (is_like_dns(frame, packet))
+        note_client(s, client);
     make_key(&key, packet, is_from_low(packet));
     memcpy(key.unused, message, 2);
     w = find_watched(s, &key, &oldest);
@@ -142,6 +142,16 @@ static int gather(struct screen *s, const struct watched *w, const Frame *frame,
     return (int)reached;
 }
 
+/* Tells whether what led here was judged by other rules than those in force. */
+static int is_told_before(struct screen *s, const __u64 client[2], const __u64 other[2]) {
+    uint64_t tag = tag_of_pair(s, client, other);
+    struct place *set = set_in(s->told, TOLD, tag);
+    for (struct place *each = set; each < set + PLACES_A_SET; each++)
+        if (each->tag == tag && each->age >= s->answers.tail && each->age < s->followed)
+            return 1;
+    return 0;
+}
+
 static int is_hello_interesting(struct screen *s, const struct host *host, const struct hello *hello) {
     int answer = is_interesting(s, host, NAME, (const char *)hello->server.at, hello->server.octets);
     for (uint32_t i = 0; i < hello->protocol_count && !answer; i++)
@@ -168,7 +178,9 @@ static int take_hello(struct screen *s, const struct host *host, struct watched 
     enum hello_reading reading = read_hello(octets, count, &hello);
     if (reading == MORE_TO_COME)
         return is_cut ? PASS : HOLD_BACK;
-    int interest = reading != PLAIN_HELLO || is_suspect(s, packet) ? 1 : is_hello_interesting(s, host, &hello);
+    int interest = 1;
+    if (reading == PLAIN_HELLO && !is_suspect(s, packet) && !is_told_before(s, packet->src, packet->dst))
+        interest = is_hello_interesting(s, host, &hello);
     if (interest == 0)
         w->state = WAITING;
     else
@@ -180,6 +192,18 @@ static int take_hello(struct screen *s, const struct host *host, struct watched 
 static int is_server_hello(const Frame *frame, const struct packet *packet) {
     const uint8_t *octets = frame->octets + packet->body;
     return packet->payload >= 6 && frame->captured >= packet->body + 6 && octets[0] == 22 && octets[1] == 3 && octets[5] == 2;
+}
+
+/* After a hello of no interest: HOLD_BACK until it is answered, and (OVER then) if a ServerHello does that. PASS if
+ * something else does, if something stands before the hello, or if an interesting name has led here since. */
+static int take_answer(struct screen *s, struct watched *w, const Frame *frame, const struct packet *packet, int side) {
+    int32_t offset = (int32_t)(packet->seq - w->start[side]);
+    if (side == w->hello_side || offset)
+        return side == w->hello_side && offset < 0 ? PASS : HOLD_BACK;
+    if (!is_server_hello(frame, packet) || is_suspect(s, packet))
+        return PASS;
+    pass_over(s, w, OVER);
+    return HOLD_BACK;
 }
 
 static void note_syn(struct watched *w, const struct packet *packet, int side) {
@@ -205,19 +229,15 @@ static int take_segment(struct screen *s, const struct host *host, struct watche
         return PASS;
     if (packet->flags & SYN)
         note_syn(w, packet, side);
+    w->is_beyond_syn |= (packet->flags & (SYN | ACK)) != SYN;
     if (!packet->payload)
         return HOLD_BACK;
     if (!(w->has_start >> side & 1)) {
         w->start[side] = packet->seq;
         w->has_start |= (uint8_t)(1 << side);
     }
-    if (w->state == WAITING) {
-        if (side == w->hello_side || packet->seq != w->start[side])
-            return HOLD_BACK;
-        if (is_server_hello(frame, packet))
-            pass_over(s, w, OVER);
-        return w->state == OVER ? HOLD_BACK : PASS;
-    }
+    if (w->state == WAITING)
+        return take_answer(s, w, frame, packet, side);
     if (w->has_hello ? side != w->hello_side : w->has_opener && side != w->opener)
         return PASS; /* the other side speaks first */
     w->hello_side = (uint8_t)side;

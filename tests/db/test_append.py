@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored_events import SECOND_NS, T0_NS, event_id, make_event, received
 
+from db import parts
 from db.store import Store, open_store
 from db.values import AppendResult, EventFilter, Finding, FindingFilter, FindingState
 from rules.direction import Direction
@@ -130,9 +131,11 @@ def test_sums_that_overflow_are_refused(store: Store) -> None:
     assert store.findings(FindingFilter(), 10)[0].sightings == most
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("shared") / "molecatcher.db", now_ns=received) as opened:
+@pytest.fixture(scope="module", params=[parts.LARGE, 1])
+def shared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Store]:
+    path = tmp_path_factory.mktemp("shared") / "molecatcher.db"
+    with pytest.MonkeyPatch.context() as patch, open_store(path, now_ns=received) as opened:
+        patch.setattr(parts, "LARGE", request.param)
         yield opened
 
 
@@ -186,7 +189,9 @@ def test_order_and_repetition_never_change_the_outcome(
     src_ip = f"10.{example >> 16 & 255}.{example >> 8 & 255}.{example & 255}"
 
     def event(number: int, revision: int) -> Event:
-        return make_event(example * 10 + number, src_ip=src_ip, revision=revision + 1, **revisions[number][revision])
+        at_ns = T0_NS + (0, 300, 900, 100_000)[number] * SECOND_NS
+        said = revisions[number][revision] | {"observed_at_ns": at_ns}
+        return make_event(example * 10 + number, src_ip=src_ip, revision=revision + 1, **said)
 
     for batch in batches:
         shared.append([event(*each) for each in batch])

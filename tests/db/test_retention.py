@@ -6,6 +6,7 @@ import pytest
 from query_plans import statements
 from stored_events import T0_NS, make_event
 
+from db import parts
 from db.retention import Aging
 from db.store import open_store
 
@@ -17,9 +18,13 @@ from db.store import open_store
         (Aging.DAILY_SUMS, "daily_sums", 6),
         (Aging.SOURCES, "sources", 5),
         (Aging.EVENTS, "events", 5),
+        (Aging.FINDING_PARTS, "finding_parts", 10),
     ],
 )
-def test_rows_that_are_old_leave_by_their_keys(tmp_path: Path, what: Aging, table: str, count: int) -> None:
+def test_rows_that_are_old_leave_by_their_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: Aging, table: str, count: int
+) -> None:
+    monkeypatch.setattr(parts, "LARGE", 0)
     with open_store(tmp_path / "events.db") as store:
         store.append([make_event(number, src_ip=f"10.0.0.{number}") for number in range(5)])
         with statements(store) as noted:

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "mc9999"
-down_revision = "mc0022"
+down_revision = "mc0024"
 
 def upgrade() -> None:
     with op.batch_alter_table("events") as events:

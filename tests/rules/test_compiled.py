@@ -53,8 +53,9 @@ def test_compiled_modules_are_taken_while_they_are_newer_than_their_sources(chec
     assert forms.startswith("True")  # the walk over capture files does not depend on them
 
 
-def test_the_walk_over_files_is_taken_while_it_is_newer_than_its_sources(checkout: Path) -> None:
-    os.utime(checkout / "sensor" / "capture" / "bpf" / "flow_policy.h", (4_000_000_000,) * 2)
+@pytest.mark.parametrize("name", ["bpf/flow_policy.h", "screen_flows.h"])
+def test_the_walk_over_files_is_taken_while_it_is_newer_than_its_sources(name: str, checkout: Path) -> None:
+    os.utime(checkout / "sensor" / "capture" / name, (4_000_000_000,) * 2)
     forms = python(FORMS, folder=checkout)
     assert forms.startswith("False")
     assert is_source(forms) == [False] * 3

@@ -1,0 +1,90 @@
+"""What a screen lets through of crafted packets, and what is detected with and without one."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from conversations import APPLICATION, BANNER, SERVER_HELLO, client_hello
+from crafted import write_pcap
+from frames import Conversation, S
+from hellos import records
+
+from rules.catalogue import load_catalogue
+from rules.policy_reader import parse_policy
+from rules.ruleset import Ruleset
+from sensor.capture.file import open_capture
+from sensor.capture.screen import Screen
+from sensor.detect import Detector
+from sensor.detection import Detection
+from sensor.packet import Packet
+from sensor.pipeline import Pipeline
+
+LISTED = "connect.ngrok-agent.com"
+POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
+CLIENT_OCTETS, SERVER_OCTETS = bytes((10, 0, 0, 2)), bytes((192, 0, 2, 10))
+
+
+def ruleset() -> Ruleset:
+    catalogue = load_catalogue()
+    return Ruleset(catalogue, parse_policy(POLICY, "policy.toml", catalogue, S))
+
+
+RULES = ruleset()
+
+
+def nothing(_kind: int, _name: str) -> bool:
+    return False
+
+
+def is_listed(_kind: int, name: str) -> bool:
+    return name == LISTED
+
+
+def hello(name: str = "www.example.org", *, is_split: bool = False) -> bytes:
+    return records(client_hello(name, random.Random(3), is_split=is_split))
+
+
+def greeting(
+    name: str = "www.example.org", *, start_ns: int = 2 * S, answer: bytes = SERVER_HELLO, isn: int = 1000
+) -> list[Packet]:
+    """A TLS connection from its SYN to application data."""
+    talk = Conversation(start_ns=start_ns, isn=isn)
+    return [*talk.open(), *talk.send(hello(name)), *talk.answer(answer), *talk.send(APPLICATION)]
+
+
+def ssh(*, start_ns: int = 2 * S) -> list[Packet]:
+    talk = Conversation(start_ns=start_ns)
+    return [*talk.open(), *talk.answer(BANNER), *talk.send(BANNER)]
+
+
+def handed_out(packets: list[Packet], ask_about: Callable[[int, str], bool], tmp_path: Path) -> list[Packet]:
+    """What a screen lets through of a file."""
+    return through(packets, ask_about, tmp_path)[0]
+
+
+def through(
+    packets: list[Packet], ask_about: Callable[[int, str], bool], tmp_path: Path, screen: Screen | None = None
+) -> tuple[list[Packet], Screen]:
+    path = tmp_path / "screened.pcap"
+    write_pcap(path, packets)
+    screen = screen if screen is not None else Screen()
+    screen.ask = ask_about
+    found: list[Packet] = []
+    with open_capture(str(path), heads_only=True, screen=screen) as source:
+        while (batch := source.read()) is not None:
+            found += batch
+    return found, screen
+
+
+def detected(path: Path, screen: Screen | None, rules: Callable[[], Ruleset] = lambda: RULES) -> list[Detection]:
+    detector = Detector(Pipeline(screen=screen), rules)
+    found: list[Detection] = []
+    with open_capture(str(path), heads_only=True, screen=screen) as source:
+        while (packets := source.read()) is not None:
+            found += detector.feed_counted(packets, source.counts) + detector.advance(source.last_ns)
+    return found + detector.flush()
+
+
+def said(found: list[Detection]) -> set[tuple[object, ...]]:
+    last = {row.observation.key: row for row in found}
+    return {(row.observation.five_tuple, row.verdict.outcome, row.verdict.service) for row in last.values()}
