@@ -75,6 +75,7 @@ struct totals {
 struct screen {
     uint64_t secret[2];
     uint64_t now, due; /* the newest time; what stands before `due` was looked at when its time was over */
+    uint64_t doubted;  /* when a client was last */
     struct totals totals;
     uint64_t followed; /* where answers begin that are judged by what is of interest now */
     uint64_t end_count;
@@ -106,12 +107,18 @@ static uint64_t tag_of_pair(const struct screen *s, const __u64 client[2], const
     return sip_hash(s->secret, pair, sizeof pair);
 }
 
-static uint64_t tag_of_name(const struct screen *s, enum kind kind, const char *name, uint32_t octets) {
-    return sip_hash(s->secret, name, octets) + kind;
+/* The same for both directions. */
+static uint64_t tag_of_ends(const struct screen *s, const __u64 one[2], const __u64 other[2]) {
+    int is_low = one[0] != other[0] ? one[0] < other[0] : one[1] < other[1];
+    return is_low ? tag_of_pair(s, one, other) : tag_of_pair(s, other, one);
 }
 
-static uint64_t tag_of_asked(const struct screen *s, const __u64 client[2], const char *name, uint32_t octets) {
-    uint64_t parts[3] = {client[0], client[1], tag_of_name(s, NAME, name, octets)};
+static uint64_t tag_of_name(const struct screen *s, const char *name, uint32_t octets) {
+    return sip_hash(s->secret, name, octets);
+}
+
+static uint64_t tag_of_asked(const struct screen *s, const __u64 client[2], uint64_t name) {
+    uint64_t parts[3] = {client[0], client[1], name};
     return sip_hash(s->secret, parts, sizeof parts);
 }
 
@@ -123,12 +130,12 @@ static void as_words(const uint8_t *address, uint32_t octets, __u64 words[2]) {
     words[0] = BE64(words[0]), words[1] = BE64(words[1]);
 }
 
-static int is_marked(struct screen *s, const __u64 client[2], const __u64 other[2]) {
-    return look(s->marks, MARKS, tag_of_pair(s, client, other)) != NULL;
+static int is_marked(struct screen *s, const __u64 one[2], const __u64 other[2]) {
+    return look(s->marks, MARKS, tag_of_ends(s, one, other)) != NULL;
 }
 
 static void mark(struct screen *s, const __u64 client[2], const __u64 other[2]) {
-    note(s->marks, MARKS, tag_of_pair(s, client, other), s->now);
+    note(s->marks, MARKS, tag_of_ends(s, client, other), s->now);
 }
 
 static void note_interest(struct screen *s, const __u64 client[2]) {
@@ -137,27 +144,32 @@ static void note_interest(struct screen *s, const __u64 client[2]) {
 }
 
 static void doubt(struct screen *s, const __u64 client[2]) {
+    s->doubted = s->now;
     note(s->doubts, DOUBTS, sip_hash(s->secret, client, 16), s->now);
 }
 
 static int is_doubted(struct screen *s, const __u64 client[2]) {
+    if (s->now - s->doubted >= DOUBT_NS) /* nobody is */
+        return 0;
     struct place *place = look(s->doubts, DOUBTS, sip_hash(s->secret, client, 16));
     return place != NULL && s->now - place->age < DOUBT_NS;
 }
 
 /* Tells whether an interesting name may have led one end to the other. */
 static int is_suspect(struct screen *s, const struct packet *packet) {
-    return is_marked(s, packet->src, packet->dst) || is_marked(s, packet->dst, packet->src) ||
-           is_doubted(s, packet->src) || is_doubted(s, packet->dst);
+    return is_marked(s, packet->src, packet->dst) || is_doubted(s, packet->src) || is_doubted(s, packet->dst);
 }
 
-static int is_interesting(struct screen *s, const struct host *host, enum kind kind, const char *name, uint32_t octets) {
-    uint64_t tag = tag_of_name(s, kind, name, octets);
-    if (look(s->names, NAMES, tag) != NULL)
+/* Of a name with its tag; each kind has a place of its own. A question of no interest is no interesting name either. */
+static int is_interesting(struct screen *s, const struct host *host, enum kind kind, const char *name, uint32_t octets,
+                          uint64_t tag) {
+    if (look(s->names, NAMES, tag + kind) != NULL)
         return 0;
     int answer = host->ask(host->context, kind, name, octets);
     if (answer == 0)
-        note(s->names, NAMES, tag, s->now);
+        note(s->names, NAMES, tag + kind, s->now);
+    if (answer == 0 && kind == QUESTION)
+        note(s->names, NAMES, tag + NAME, s->now);
     return answer;
 }
 
@@ -174,7 +186,7 @@ static uint64_t note_client(struct screen *s, const __u64 client[2]) {
 /* Who loses a name early counts as newly watched, so that nobody says of it that the name was not asked for. */
 static void note_asked(struct screen *s, const __u64 client[2], uint64_t place, const struct name *name) {
     uint64_t age = (s->now / 1000000 + 1) << CLIENT_BITS | place;
-    struct place left = note(s->asked, ASKED, tag_of_asked(s, client, name->text, name->length), age);
+    struct place left = note(s->asked, ASKED, tag_of_asked(s, client, name->tag), age);
     if (left.age) {
         s->clients[left.age & (CLIENTS - 1)].age = s->now ? s->now : 1;
         s->totals.names_evicted++;
@@ -231,7 +243,7 @@ static int is_led(struct screen *s, const struct watched *w) {
     __u64 low[2], high[2];
     for (int i = 0; i < 2; i++)
         low[i] = BE64(w->key.low[i]), high[i] = BE64(w->key.high[i]);
-    return is_marked(s, low, high) || is_marked(s, high, low);
+    return is_marked(s, low, high);
 }
 
 /* The time in which a hello and its answer are to be expected is over: a hello of which more was to come is handed out, so
