@@ -224,7 +224,7 @@ class NameSighting(msgspec.Struct, frozen=True):
 
 
 class SnapshotRow(msgspec.Struct, frozen=True):
-    """One published list; `serial` counts up from 1 for each list and profile."""
+    """One published list; `serial` counts up, for each list and profile, from the time of the first."""
 
     list_name: str
     serial: int

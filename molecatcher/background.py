@@ -3,13 +3,16 @@
 import threading
 from abc import ABC, abstractmethod
 
+NEVER_S = threading.TIMEOUT_MAX
+
 
 class BackgroundLoop(ABC):
-    """Calls `step` until it is told to stop. A step that fails ends the thread: `is_alive` tells."""
+    """Calls `step` when it is due or woken until told to stop. A step that fails ends the thread: `is_alive` tells."""
 
     def __init__(self, name: str, first_wait_s: float = 0.0) -> None:
         self._first_wait_s = first_wait_s
         self._stopping = threading.Event()
+        self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -29,6 +32,11 @@ class BackgroundLoop(ABC):
     def stop(self) -> None:
         """End the thread after its present step; does not wait for it."""
         self._stopping.set()
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Have the next step begin now, or as soon as the present one is over."""
+        self._woken.set()
 
     def join(self, timeout_s: float) -> None:
         """Wait for the end, for `timeout_s` at most."""
@@ -40,9 +48,13 @@ class BackgroundLoop(ABC):
 
     @abstractmethod
     def step(self) -> float:
-        """Do what is due; return after how many seconds it is due again."""
+        """Do what is due; return after how many seconds it is due again, `NEVER_S` for only when it is woken."""
 
     def _run(self) -> None:
         wait_s = self._first_wait_s
-        while not self._stopping.wait(wait_s):
+        while True:
+            self._woken.wait(wait_s)
+            self._woken.clear()  # before the step: what wakes meanwhile wants another one
+            if self.is_stopping:
+                return
             wait_s = self.step()

@@ -198,6 +198,24 @@ class Snapshot(msgspec.Struct, frozen=True):
     body: Body
     profile: str = DEFAULT_PROFILE
 
+    @property
+    def is_first(self) -> bool:
+        """Tell whether nothing is known of an earlier state; 1 was the first serial of earlier versions.
+
+        One more is taken for it: the state whose serial has come to be the second of its making, after as many changes
+        as seconds.
+        """
+        return self.serial in (1, first_serial(self.created_at_ns))
+
+
+def first_serial(at_ns: int) -> int:
+    """Return the serial of a list of which no earlier state is known: the time in seconds since 1970.
+
+    It is higher than any that was handed out before what was known was lost, unless the list changed more than once a
+    second; resolvers take no zone, and `molecatcher fetch` no list, with a lower one (RFC 1982 section 3.2).
+    """
+    return max(1, at_ns // 1_000_000_000)
+
 
 def shown_parts(body: Body) -> tuple[Sequence[Entry], ...]:
     """Return the sorted parts of what a list blocks; of names, as formats with exemptions have them."""

@@ -4,6 +4,8 @@ Wrong secret, unknown token, wrong address, expired and revoked are one answer. 
 is away: then there is 503, on which firewalls keep the list they have.
 """
 
+from functools import partial
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -44,20 +46,34 @@ async def authorize(request: Request) -> None:
     if principal.kind is not ActorKind.LOCAL:
         request.scope[SCOPE_KEY] = _caller(principal, control.config)
     request.scope[ANSWER_HEADERS] = control.rates.count(principal)
-    if not principal.may(rule):
+    try:
+        await _require_right(request, rule, principal, control)
+    except Problem as problem:
         if request.method not in SAFE_METHODS:
-            await run_in_threadpool(note_refusal, request, "access.refused", request.url.path, principal=principal)
-        raise Problem(Kind.NOT_ALLOWED, "Ask somebody who may, or for a role or token that is for this.")
-    if request.method not in SAFE_METHODS:
-        await control.require_own_site(request, principal)
-    if rule.is_dangerous:
-        control.require_fresh(principal)
+            detail = "" if problem.kind is Kind.NOT_ALLOWED else problem.kind.title
+            note = partial(note_refusal, principal=principal, detail=detail)
+            await run_in_threadpool(note, request, "access.refused", request.url.path)
+        raise
     target = "/".join(map(str, request.path_params.values()))
     if action := ACTIONS.get(f"{request.method} {request.scope['route'].path}"):
         begin_act(request, principal, action, target)
     elif deed := DEEDS.get(f"{request.method} {request.scope['route'].path}"):
         await run_in_threadpool(audit, request, deed, target)  # first: what cannot be noted does not happen
         begin_act(request, principal, deed, target, is_noted=True)
+
+
+async def _require_right(request: Request, rule: Rule, principal: Principal, control: AccessControl) -> None:
+    """Return when somebody may do what they ask for, in the way they ask for it.
+
+    Raises:
+        Problem: they may not, another site's page may have sent it, or their sign-in is not fresh enough.
+    """
+    if not principal.may(rule):
+        raise Problem(Kind.NOT_ALLOWED, "Ask somebody who may, or for a role or token that is for this.")
+    if request.method not in SAFE_METHODS:
+        await control.require_own_site(request, principal)
+    if rule.is_dangerous:
+        control.require_fresh(principal)
 
 
 async def is_still_known(request: Request) -> bool:

@@ -74,7 +74,7 @@ Destination = Annotated[
     AfterValidator(_address_network_or_name),
 ]
 ServiceId = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9_.-]*$", examples=["ngrok"])]
-Serial = Annotated[int, Field(ge=1, le=2**31)]
+Serial = Annotated[int, Field(ge=1, le=2**53)]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 
 

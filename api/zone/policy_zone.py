@@ -12,7 +12,6 @@ from rules.blocklist import NameList, Snapshot
 from rules.profiles import DEFAULT_PROFILE
 
 MAX_DIFFERENCES = 8
-FIRST_SERIAL = 1
 LEAST_OCTETS = 14  # of a record: a pointer and a label of two, type, class, TTL, length, a target of one
 
 
@@ -47,7 +46,7 @@ class PolicyZone:
         snapshot = self._snapshot()
         if snapshot is None or not isinstance(snapshot.body, NameList):
             return None
-        return snapshot if snapshot.body.wide or snapshot.serial > FIRST_SERIAL else None
+        return snapshot if snapshot.body.wide or not snapshot.is_first else None
 
     def whole(self, snapshot: Snapshot) -> tuple[Records, ...]:
         """Return the messages of an AXFR (RFC 5936 section 2.2). Costs O(records x labels), once.

@@ -5,7 +5,6 @@ every listed name has been answered once, there is no address list (503); afterw
 section 7).
 """
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +15,7 @@ import structlog
 
 from db.errors import DbError
 from db.store import Store
+from molecatcher.background import NEVER_S, BackgroundLoop
 from molecatcher.lists.found_names import BELIEVED_FOR_NS, found_names
 from molecatcher.lists.list_files import ListFiles
 from molecatcher.lists.lookups import Lookups, NameLookups
@@ -41,10 +41,10 @@ SHORTEST_PAUSE_S = 60.0
 NAMES, URLS, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_URLS, ListName.UNSANCTIONED_ADDRESSES
 
 
-class Publisher:
+class Publisher(BackgroundLoop):
     """Owns the lists in force. `snapshot` is a dictionary look-up; building happens in two threads of its own.
 
-    One asks the DNS and publishes what follows; the other has what is there follow changed rules meanwhile.
+    This one asks the DNS and publishes what follows; `_RulesFollower` has what is there follow changed rules meanwhile.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Publisher:
         prepare: Callable[[Snapshot, float], object] = lambda _snapshot, _until_s: None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        super().__init__("publishing")
         self.resolution_problem = "the listed names have not been resolved yet"
         self._store = store
         self._ruleset = ruleset
@@ -68,18 +69,12 @@ class Publisher:
         self._lists = PublishedLists(store, files, now_ns, prepare)
         self._use = ProfileUse(store, self._profile_names, now_ns)
         self._sightings: list[NameSighting] = []
-        self._wake = threading.Event()
-        self._has_new_rules = threading.Event()
-        self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
-            for target in (self._publish_always, self._follow_always)
-        ]
+        self._follower = _RulesFollower(self)
 
     @property
     def is_alive(self) -> bool:
         """Tell whether lists are still being built."""
-        return all(thread.is_alive() for thread in self._threads)
+        return super().is_alive and self._follower.is_alive
 
     def start(self) -> None:
         """Take up the stored snapshots, publish the names, and begin to resolve in the background.
@@ -88,8 +83,8 @@ class Publisher:
         """
         self._restore()
         self._catch_up()
-        for thread in self._threads:
-            thread.start()
+        super().start()
+        self._follower.start()
 
     def snapshot(self, name: ListName, profile: str = DEFAULT_PROFILE) -> Snapshot | None:
         """Return the list in force, None before there is one."""
@@ -98,7 +93,7 @@ class Publisher:
     def use_profile(self, profile: str) -> None:
         """Note that somebody pulls a profile: it is built from now on."""
         if self._use.ask(profile):
-            self._wake.set()
+            self.wake()
 
     def held(self, name: ListName, profile: str = DEFAULT_PROFILE) -> HeldList | None:
         """Return the list that was refused in place of the one in force, None when that is the newest."""
@@ -112,7 +107,7 @@ class Publisher:
         """Publish the held list with this digest as soon as it is built again; tell whether it can be confirmed."""
         if not self._lists.confirm(name, digest, profile):
             return False
-        self._wake.set()
+        self.wake()
         return True
 
     def profiles(self) -> list[tuple[Profile, bool]]:
@@ -122,7 +117,7 @@ class Publisher:
 
     def rules_changed(self) -> None:
         """Have the lists follow the rules, in a thread: many large ones take minutes."""
-        self._has_new_rules.set()
+        self._follower.wake()
 
     def follow_rules(self) -> None:
         """Publish under the new rules: names at once; addresses go through resolution again before they are trusted.
@@ -136,13 +131,12 @@ class Publisher:
             log.warning("lists_withdrawn", reason=str(error))
             with self._lists.changing():
                 self._lists.withdraw_all()
-        self._wake.set()
+        self.wake()
 
     def stop(self) -> None:
         """End the threads, each as soon as it is done with what it does."""
-        self._stopping.set()
-        self._wake.set()
-        self._has_new_rules.set()
+        super().stop()
+        self._follower.stop()
 
     def publish_names(self) -> None:
         """Publish names and URLs of every profile; what is refused leaves those in force, but for what is spared."""
@@ -241,22 +235,19 @@ class Publisher:
                     self._lists.publish(ADDRESSES, profile, body, spared)
         return True
 
-    def _follow_always(self) -> None:
-        while self._has_new_rules.wait() and not self._stopping.is_set():
-            self._has_new_rules.clear()
-            self.follow_rules()
+    def step(self) -> float:
+        """Publish names and addresses as they are now, and again when the answers are old."""
+        try:
+            self._catch_up()
+            is_published = self.resolve_and_publish()
+        except DbError as error:
+            log.warning("addresses_not_published", reason=str(error))
+            is_published = False
+        return self._pause_s() if is_published else min(FIRST_RETRY_S, self._interval_s)
 
-    def _publish_always(self) -> None:
+    def _run(self) -> None:
         self._lists.prepare_all()
-        while not self._stopping.is_set():
-            self._wake.clear()
-            try:
-                self._catch_up()
-                is_published = self.resolve_and_publish()
-            except DbError as error:
-                log.warning("addresses_not_published", reason=str(error))
-                is_published = False
-            self._wake.wait(self._pause_s() if is_published else min(FIRST_RETRY_S, self._interval_s))
+        super()._run()
 
     def _pause_s(self) -> float:
         """Return how long the answers hold, within bounds: all names are asked again together, so that a lie shows."""
@@ -307,6 +298,19 @@ class Publisher:
                 self._lists.withdraw(ADDRESSES, profile.name)
                 why = "what is sanctioned changed: the addresses are being resolved again"
                 self.resolution_problem = problem or why
+
+
+class _RulesFollower(BackgroundLoop):
+    """Has the lists follow the rules whenever it is woken."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        super().__init__("following", NEVER_S)
+        self._publisher = publisher
+
+    def step(self) -> float:
+        """Follow."""
+        self._publisher.follow_rules()
+        return NEVER_S
 
 
 def _is_same(one: Ruleset, other: Ruleset) -> bool:

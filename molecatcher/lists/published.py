@@ -12,7 +12,7 @@ import structlog
 from db.store import Store
 from db.values import SnapshotRow
 from molecatcher.lists.list_files import ListFiles
-from rules.blocklist import AddressList, Body, ListName, Snapshot, count
+from rules.blocklist import AddressList, Body, ListName, Snapshot, count, first_serial
 from rules.list_changes import stamp
 from rules.list_encoding import decode, digest, encode
 from rules.list_guards import CONFIRMABLE, HeldList, Spared, refusals
@@ -162,7 +162,7 @@ class PublishedLists:
                 return
         else:
             listed = stamp(body, before.body if before else None, now_ns)
-            serial, created_at_ns = before.serial + 1 if before else 1, now_ns
+            serial, created_at_ns = before.serial + 1 if before else first_serial(now_ns), now_ns
         wanted = SnapshotRow(name, serial, created_at_ns, identity, encode(listed), profile)
         row = self._store.publish_snapshot(wanted)
         if before and (before.serial, before.digest) == (row.serial, row.digest):

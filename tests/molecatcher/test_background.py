@@ -1,10 +1,12 @@
 """What runs in a thread of its own: as often as it says, no longer than it is wanted."""
 
 import threading
+import time
 
 import pytest
+from installation import wait_until
 
-from molecatcher.background import BackgroundLoop
+from molecatcher.background import NEVER_S, BackgroundLoop
 
 LONG_S = 3600.0
 
@@ -36,6 +38,21 @@ def test_a_step_says_when_the_next_one_is_due() -> None:
     loop.start()
     assert loop.has_begun.wait(5.0)
     assert loop.is_alive
+    assert ended(loop)
+    assert loop.steps == 3
+
+
+def test_a_word_wakes_it_also_during_a_step() -> None:
+    loop = Counts([NEVER_S, NEVER_S, NEVER_S], first_wait_s=NEVER_S, rest_s=0.2)
+    loop.start()
+    loop.wake()
+    wait_until(lambda: loop.steps == 1)
+    loop.wake()  # the first step rests
+    wait_until(lambda: loop.steps == 2)
+    time.sleep(0.4)
+    assert loop.steps == 2, "a word wakes it once"
+    loop.wake()
+    assert loop.has_begun.wait(5.0)
     assert ended(loop)
     assert loop.steps == 3
 

