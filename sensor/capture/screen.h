@@ -36,6 +36,7 @@
 #define FIRST_OFFSET 64 /* in logs: 0 says that there is nothing */
 #define HELLO_OCTETS 4096
 #define MOST_ENDS 16
+#define MOST_BEGUN 256
 #define MOST_HELD 16      /* packets of a flow */
 #define MOST_SEGMENTS 8   /* of a hello */
 #define LARGEST_HELD 8192 /* octets of a packet */
@@ -77,6 +78,8 @@ struct screen {
     uint64_t now, due; /* the newest time; what stands before `due` was looked at when its time was over */
     uint64_t doubted;  /* when a client was last */
     struct totals totals;
+    uint64_t begun_count;
+    uint32_t begun[MOST_BEGUN]; /* flows of whose hello more was to come when they were put here */
     uint64_t followed; /* where answers begin that are judged by what is of interest now */
     uint64_t end_count;
     __u64 ends[MOST_ENDS][2]; /* where flows of clients that an interesting name was seen of are of interest, too */
@@ -365,6 +368,24 @@ static int hold(struct screen *s, const struct host *host, struct watched *w, co
     return HOLD_BACK;
 }
 
+/* Hand out the hellos of which more is to come: it may come in fragments, which are not read here, and not before them. */
+static int hand_over_begun(struct screen *s, const struct host *host) {
+    for (uint64_t i = 0; i < s->begun_count; i++) {
+        struct watched *w = s->flows + s->begun[i];
+        if (w->state == HELD && w->has_hello && hand_over(s, host, w) < 0)
+            return FAILED;
+    }
+    s->begun_count = 0;
+    return PASS;
+}
+
+static int note_begun(struct screen *s, const struct host *host, const struct watched *w) {
+    if (s->begun_count == MOST_BEGUN && hand_over_begun(s, host) < 0)
+        return FAILED;
+    s->begun[s->begun_count++] = (uint32_t)(w - s->flows);
+    return HOLD_BACK;
+}
+
 static int hold_back(struct screen *s, const Frame *frame) {
     s->totals.packets++, s->totals.octets += frame->wire;
     return HOLD_BACK;
@@ -399,6 +420,8 @@ static int screen(struct screen *s, const struct host *host, Frame *frame, const
     }
     s->now = (uint64_t)ts > s->now ? (uint64_t)ts : s->now;
     if (expire(s, host, (int64_t)s->now) < 0)
+        return FAILED;
+    if (reading == FRAGMENTED && hand_over_begun(s, host) < 0)
         return FAILED;
     if (reading == FRAGMENTED || (reading == READ && is_other_dns(frame, packet)))
         doubt(s, packet->dst);

@@ -186,7 +186,7 @@ static int take_hello(struct screen *s, const struct host *host, struct watched 
     w->has_hello = 1;
     enum hello_reading reading = read_hello(octets, count, &hello);
     if (reading == MORE_TO_COME)
-        return is_cut ? PASS : HOLD_BACK;
+        return is_cut ? PASS : note_begun(s, host, w);
     int interest = 1;
     if (reading == PLAIN_HELLO && !is_suspect(s, packet) && !is_told_before(s, packet->src, packet->dst))
         interest = is_hello_interesting(s, host, &hello);
