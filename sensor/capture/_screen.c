@@ -34,15 +34,90 @@ static PyObject *screen_prepare(PyObject *module, PyObject *arguments) {
     return is_right ? Py_NewRef(Py_None) : NULL;
 }
 
-/* advance(screen, now, packets, make, link type, interface, ask, is it the end) */
+/* The number of a source among `sources`, by `numbers`; -1: there is no memory, or no number left. */
+static Py_ssize_t number_of(PyObject *sources, PyObject *numbers, PyObject *source) {
+    PyObject *known = PyDict_GetItemWithError(numbers, source);
+    if (known != NULL || PyErr_Occurred())
+        return known != NULL ? PyLong_AsSsize_t(known) : -1;
+    PyObject *number = PyLong_FromSsize_t(PyList_GET_SIZE(sources));
+    int failed = number == NULL || PyDict_SetItem(numbers, source, number) < 0 || PyList_Append(sources, source) < 0;
+    Py_XDECREF(number);
+    return failed ? -1 : PyList_GET_SIZE(sources) - 1;
+}
+
+/* A sensor.packet.Packet in parts; new references. */
+struct parts {
+    PyObject *ts, *data, *wire, *source;
+};
+
+static int take_apart(PyObject *packet, struct parts *parts) {
+    PyObject *link_type = PyObject_GetAttrString(packet, "link_type");
+    PyObject *interface = PyObject_GetAttrString(packet, "interface");
+    *parts = (struct parts){PyObject_GetAttrString(packet, "ts_ns"), PyObject_GetAttrString(packet, "data"),
+                            PyObject_GetAttrString(packet, "wire_octets"), NULL};
+    if (link_type != NULL && interface != NULL)
+        parts->source = PyTuple_Pack(2, link_type, interface);
+    Py_XDECREF(link_type);
+    Py_XDECREF(interface);
+    return parts->ts && parts->data && parts->wire && parts->source && PyBytes_Check(parts->data) ? 0 : -1;
+}
+
+/* What becomes of a packet that is an object already. */
+static int screen_object(struct handed_out *to, PyObject *numbers, PyObject *object) {
+    struct parts parts;
+    int fate = FAILED;
+    if (!take_apart(object, &parts)) {
+        struct host host = host_of(to);
+        struct packet packet = {0};
+        Frame frame = {(const uint8_t *)PyBytes_AS_STRING(parts.data), (uint32_t)PyBytes_GET_SIZE(parts.data),
+                       (uint32_t)PyLong_AsUnsignedLong(parts.wire)};
+        long long ts = PyLong_AsLongLong(parts.ts);
+        int link_type = (int)PyLong_AsLong(PyTuple_GET_ITEM(parts.source, 0));
+        Py_ssize_t number = PyErr_Occurred() ? -1 : number_of(to->sources, numbers, parts.source);
+        if (number >= 0 && number <= UINT16_MAX) {
+            to->screen->source = (uint64_t)number;
+            fate = screen(to->screen, &host, &frame, &packet, read_link(&frame, link_type, &packet), ts);
+        } else if (number >= 0) {
+            fate = PASS;
+        }
+    }
+    Py_XDECREF(parts.ts);
+    Py_XDECREF(parts.data);
+    Py_XDECREF(parts.wire);
+    Py_XDECREF(parts.source);
+    return fate == PASS ? PyList_Append(to->packets, object) : fate == FAILED ? -1 : 0;
+}
+
+/* sift(screen, packets, found, make, sources, numbers, ask) */
+static PyObject *screen_sift(PyObject *module, PyObject *arguments) {
+    struct screen_view view = {0};
+    struct handed_out to = {0};
+    PyObject *packets, *numbers;
+    int failed = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O&O!O!OO!O!O", view_screen, &view, &PyList_Type, &packets, &PyList_Type, &to.packets,
+                          &to.maker.make, &PyList_Type, &to.sources, &PyDict_Type, &numbers, &to.ask))
+        return NULL;
+    to.screen = view.screen;
+    if (view.screen == NULL)
+        PyErr_SetString(PyExc_ValueError, "no screen");
+    for (Py_ssize_t i = 0; view.screen != NULL && i < PyList_GET_SIZE(packets) && !failed; i++)
+        failed = screen_object(&to, numbers, PyList_GET_ITEM(packets, i)) < 0;
+    PyBuffer_Release(&view.buffer);
+    if (failed && !PyErr_Occurred())
+        PyErr_SetString(PyExc_TypeError, "no packet");
+    return failed || view.screen == NULL ? NULL : Py_NewRef(Py_None);
+}
+
+/* advance(screen, now, packets, make, sources, ask, is it the end) */
 static PyObject *screen_advance(PyObject *module, PyObject *arguments) {
     struct screen_view view = {0};
     struct handed_out to = {0};
     long long now;
     int is_end, fate = FAILED;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "O&LO!OOOOp", view_screen, &view, &now, &PyList_Type, &to.packets, &to.maker.make,
-                          &to.maker.link_type, &to.maker.interface, &to.ask, &is_end))
+    if (!PyArg_ParseTuple(arguments, "O&LO!OO!Op", view_screen, &view, &now, &PyList_Type, &to.packets, &to.maker.make,
+                          &PyList_Type, &to.sources, &to.ask, &is_end))
         return NULL;
     struct host host = host_of(&to);
     if (view.screen == NULL)
@@ -180,6 +255,7 @@ static PyMethodDef methods[] = {
     {"size", screen_size, METH_NOARGS, "Return how many octets a screen takes."},
     {"prepare", screen_prepare, METH_VARARGS, "Make a screen of a zeroed buffer."},
     {"advance", screen_advance, METH_VARARGS, "Hand out what waited for long enough; at the end, nothing is held any more."},
+    {"sift", screen_sift, METH_VARARGS, "Append the packets that pass to a list."},
     {"answers", screen_answers, METH_VARARGS, "Take out the answers that led a client to an address by a time."},
     {"asked", screen_asked, METH_VARARGS, "Return when a client asked for a name, and since when it is watched."},
     {"mark", screen_mark, METH_VARARGS, "Hold no flow back between a client and an address."},

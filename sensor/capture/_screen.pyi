@@ -16,10 +16,22 @@ def advance(
     now_ns: int,
     packets: list[Packet],
     make: Callable[[int, int, bytes, int, str], Packet],
-    link_type: int,
-    interface: str,
+    sources: list[tuple[int, str]],
     ask: Callable[[int, str], bool],
     is_end: bool,
+    /,
+) -> None: ...
+
+# Appends to `found` those of `packets` that pass, behind what was held of the same flow. `sources` and `numbers` are
+# filled in: link types with interfaces, by number.
+def sift(
+    screen: mmap,
+    packets: list[Packet],
+    found: list[Packet],
+    make: Callable[[int, int, bytes, int, str], Packet],
+    sources: list[tuple[int, str]],
+    numbers: dict[tuple[int, str], int],
+    ask: Callable[[int, str], bool],
     /,
 ) -> None: ...
 

@@ -24,11 +24,15 @@ Records = PcapRecords | PcapngRecords | HeadRecords | PlainHeads
 class CaptureFile:
     """A source of packets (docs/architecture.md); use it in a `with` statement or call `close`.
 
-    With `each_once`, what one interface of the file shows that another showed before is left out.
+    With `each_once`, what one interface of the file shows that another showed before is left out; `screen` holds back
+    what nothing can come of, unless the records do so themselves.
     """
 
-    def __init__(self, chunks: ChunkReader, records: Records, *, each_once: bool = False) -> None:
+    def __init__(
+        self, chunks: ChunkReader, records: Records, *, each_once: bool = False, screen: Screen | None = None
+    ) -> None:
         self.last_ns = 0
+        self._screen = screen if not isinstance(records, HeadRecords) else None
         self._each_once = EachOnce() if each_once and isinstance(records, PcapngRecords) else None
         self._chunks = chunks
         self._records = records
@@ -56,7 +60,8 @@ class CaptureFile:
     @property
     def passed_over(self) -> int:
         """Return how many packets were only counted: they are of flows whose heads have been handed out."""
-        return self._records.passed_over if isinstance(self._records, HeadRecords | PlainHeads) else 0
+        screened = self._screen.totals().packets if self._screen is not None else 0
+        return screened + (self._records.passed_over if isinstance(self._records, HeadRecords | PlainHeads) else 0)
 
     @property
     def unread_link_types(self) -> list[int]:
@@ -102,6 +107,9 @@ class CaptureFile:
             batch = self._each_once.take(batch, BATCH_PACKETS, is_end=is_end)
             is_end = is_end and not batch and not self._each_once
         self.last_ns = batch[-1].ts_ns if batch else self.last_ns
+        if self._screen is not None:
+            is_end = is_end and not batch
+            batch = self._screen.sift(batch) + self._screen.advance(self.last_ns, is_end=is_end)
         if batch or not is_end:
             return batch
         if self._failure is not None:
@@ -131,7 +139,7 @@ def open_capture(path: str, *, heads_only: bool = False, screen: Screen | None =
 
     With `heads_only`, packets that say nothing new of their flow may be passed over (`sensor.capture.heads`), and are
     where several interfaces of a pcapng file show the same ones (`sensor.capture.each_once`). `screen` holds back what
-    nothing can come of, where heads are picked by compiled code.
+    nothing can come of.
 
     Raises:
         CaptureError: it cannot be opened, or is not a capture.
@@ -139,7 +147,8 @@ def open_capture(path: str, *, heads_only: bool = False, screen: Screen | None =
     """
     chunks = open_chunks(path)
     try:
-        return CaptureFile(chunks, _recognise(chunks, path, screen, heads_only=heads_only), each_once=heads_only)
+        records = _recognise(chunks, path, screen, heads_only=heads_only)
+        return CaptureFile(chunks, records, each_once=heads_only, screen=screen)
     except (CaptureError, MalformedCapture):
         chunks.close()
         raise

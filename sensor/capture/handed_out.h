@@ -10,12 +10,12 @@
 static const uint8_t mapped[12] = {[10] = 0xFF, [11] = 0xFF}; /* ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2) */
 
 /* Where it goes: packets, rows of counts. `screen` is NULL where nothing is held back; `ask` says of a kind and a name
- * whether it is of interest. */
+ * whether it is of interest; `sources`: link types and interfaces by number, NULL where there is one, the maker's. */
 struct handed_out {
     PyObject *packets, *counts;
     struct maker maker;
     struct screen *screen;
-    PyObject *ask;
+    PyObject *ask, *sources;
 };
 
 /* A screen in a buffer of Python's, or none. */
@@ -65,9 +65,14 @@ static int ask_python(void *context, enum kind kind, const char *name, uint32_t 
     return 1;
 }
 
-static int hand_to_python(void *context, int64_t ts, const uint8_t *octets, uint32_t captured, uint32_t wire) {
+static int hand_to_python(void *context, const struct record *record) {
     const struct handed_out *to = context;
-    return append_packet(to->packets, &to->maker, ts, octets, captured, wire);
+    struct maker maker = to->maker;
+    if (to->sources != NULL && record->source < PyList_GET_SIZE(to->sources)) {
+        PyObject *source = PyList_GET_ITEM(to->sources, record->source);
+        maker.link_type = PyTuple_GET_ITEM(source, 0), maker.interface = PyTuple_GET_ITEM(source, 1);
+    }
+    return append_packet(to->packets, &maker, record->ts, (const uint8_t *)(record + 1), record->octets, record->wire);
 }
 
 static struct host host_of(struct handed_out *to) { return (struct host){to, ask_python, hand_to_python}; }
@@ -83,11 +88,12 @@ static int hand_out(struct handed_out *to, const Frame *frame, const struct pack
     kept.captured = (uint32_t)octets < frame->captured ? (uint32_t)octets : frame->captured;
     if (to->screen != NULL) {
         struct host host = host_of(to);
+        to->screen->source = 0;
         int fate = screen(to->screen, &host, &kept, packet, reading, ts);
         if (fate != PASS)
             return fate == FAILED ? -1 : 0;
     }
-    return hand_to_python(to, ts, kept.octets, kept.captured, kept.wire);
+    return append_packet(to->packets, &to->maker, ts, kept.octets, kept.captured, kept.wire);
 }
 
 /* As an "O&" of PyArg_ParseTuple: a writable buffer that holds a table; PyBuffer_Release is the caller's, once all

@@ -59,6 +59,8 @@ class HeadRecords:
         self._format = file_format
         self._table = make_table()
         self._screen = screen
+        if screen is not None:
+            screen.number([(LinkType.ETHERNET, "")])
         self._window = bytearray(max(WINDOW_OCTETS, len(head)))
         self._window[: len(head)] = head
         self._at, self._end, self._consumed = FILE_HEADER_OCTETS, len(head), 0
@@ -92,7 +94,7 @@ class HeadRecords:
         is_end = not taken and not self.is_back
         self.truncated = is_end and self._at < self._end
         if self._screen is not None:
-            heads += self._screen.advance(self.last_ns, LinkType.ETHERNET, "", is_end=is_end or self.is_back)
+            heads += self._screen.advance(self.last_ns, is_end=is_end or self.is_back)
         self.passed_over += taken - len(heads)
         return heads if taken or heads or self.is_back else None
 

@@ -238,19 +238,16 @@ class LiveSource:
     def _release(self) -> list[Packet]:
         """Return what the screen held back and does not hold any longer."""
         released, self._released = self._released, []
-        if self.screen is not None and len(self._taps) == 1:
-            (tap,) = self._taps.values()
-            released += self.screen.advance(time.time_ns(), tap.link_type, tap.interface)
-        return released
+        return released + self.screen.advance(time.time_ns()) if self.screen is not None else released
 
     def _use_screen(self, before: list[Tap]) -> None:
-        """Hold packets back on a single interface; with several nothing is held."""
+        """Hold packets of a single interface back where they lie, those of several later (`_each_once`)."""
         if self.screen is None:
             return
         taps = list(self._taps.values())
-        if len(before) == 1 and before != taps:
-            (tap,) = before
-            self._released += self.screen.advance(time.time_ns(), tap.link_type, tap.interface, is_end=True)
+        if before and before != taps:
+            self._released += self.screen.advance(time.time_ns(), is_end=True)
+        self.screen.number((tap.link_type, tap.interface) for tap in taps)
         for tap in taps:
             tap.screening = self.screen.parts if len(taps) == 1 else NOTHING_SCREENED
 
@@ -268,7 +265,8 @@ class LiveSource:
     def _each_once(self, batch: list[Packet]) -> list[Packet]:
         """Return what is due of `batch` and of what waits, in the order of time and without copies."""
         self._merge.add(batch)
-        return self._copies.leave_out(self._merge.take(time.time_ns(), BATCH_PACKETS))
+        packets = self._copies.leave_out(self._merge.take(time.time_ns(), BATCH_PACKETS))
+        return self.screen.sift(packets) if self.screen is not None else packets
 
     def _shows(self, number: int, key: FlowKey) -> bool:
         """Tell whether packets of the direction `key` are taken from the socket `number`, and are no copies there."""

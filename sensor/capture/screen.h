@@ -49,11 +49,12 @@ enum kind { QUESTION, NAME, PROTOCOL };
 enum state { FREE, HELD, WAITING, OVER, HANDED }; /* WAITING: as HELD, with a hello of no interest */
 enum { FAILED = -1, HOLD_BACK, PASS };
 
-/* Who decides and who takes. `ask`: 1 if the name is of interest, 0 if not; both -1 on failure. */
+/* Who decides and who takes (octets stand behind a record). `ask`: 1 if the name is of interest, 0 if not; both -1 on
+ * failure. */
 struct host {
     void *context;
     int (*ask)(void *context, enum kind kind, const char *name, uint32_t octets);
-    int (*hand)(void *context, int64_t ts, const uint8_t *octets, uint32_t captured, uint32_t wire);
+    int (*hand)(void *context, const struct record *record);
 };
 
 struct watched {
@@ -77,6 +78,7 @@ struct screen {
     uint64_t secret[2];
     uint64_t now, due; /* the newest time; what stands before `due` was looked at when its time was over */
     uint64_t doubted;  /* when a client was last */
+    uint64_t source;   /* the number of the interface that the next packets are from */
     struct totals totals;
     uint64_t begun_count;
     uint32_t begun[MOST_BEGUN]; /* flows of whose hello more was to come when they were put here */
@@ -225,7 +227,7 @@ static int hand_over(struct screen *s, const struct host *host, struct watched *
     for (uint64_t at = w->first; at;) {
         struct record *record = record_at(&s->held, s->held_store, at);
         at = record->next;
-        if (host->hand(host->context, record->ts, (const uint8_t *)(record + 1), record->octets, record->wire) < 0)
+        if (host->hand(host->context, record) < 0)
             return FAILED;
         s->totals.packets--, s->totals.octets -= record->wire;
     }
@@ -352,6 +354,7 @@ static int hold(struct screen *s, const struct host *host, struct watched *w, co
                             .seq = packet->seq,
                             .payload = packet->payload,
                             .body = (uint16_t)packet->body,
+                            .source = (uint16_t)s->source,
                             .side = (uint8_t)side};
     if (make_room(s, host, frame->captured) < 0)
         return FAILED;

@@ -7,8 +7,9 @@ what it would without a screen. Which names are of interest it asks `ask`, each 
 Names that led a client to an address are still needed for flows that carry none: `answers`, and `asked` for where a
 name is from, say what was passed over (`sensor.correlate`).
 
-It serves one interface, or a file that shows one: with several, whoever puts their packets in order needs all of them.
-Memory is 15 MiB once all is used, an operation takes constant time, some 0.2 us a packet (bench/live.py).
+With one interface packets are held back where they lie in its ring or file; with several, `sift` does so once they
+are in order and each is there once. Memory is 15 MiB once all is used, an operation takes constant time, some 0.5 us a
+packet (bench/live.py).
 """
 
 import mmap
@@ -17,10 +18,10 @@ from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
-from sensor.packet import LinkType, Packet
+from sensor.packet import Packet
 
 try:
-    from sensor.capture._screen import advance, answers, asked, follow, mark, prepare, size, totals
+    from sensor.capture._screen import advance, answers, asked, follow, mark, prepare, sift, size, totals
 except ImportError:  # there was no compiler
     IS_COMPILED = False
 else:
@@ -29,6 +30,7 @@ else:
 MOST_ENDS = 16
 
 Ask = Callable[[int, str], bool]
+Source = tuple[int, str]  # link type and interface
 Screening = tuple[mmap.mmap | None, Ask]  # as compiled code takes it
 
 
@@ -79,6 +81,8 @@ class Screen:
 
     def __init__(self) -> None:
         self.ask: Ask = is_always
+        self._sources: list[Source] = []
+        self._numbers: dict[Source, int] = {}
         self._buffer = mmap.mmap(-1, size())
         prepare(self._buffer, secrets.token_bytes(16))
 
@@ -90,10 +94,21 @@ class Screen:
     def _decide(self, kind: int, name: str) -> bool:
         return self.ask(kind, name)
 
-    def advance(self, now_ns: int, link_type: LinkType, interface: str, *, is_end: bool = False) -> list[Packet]:
+    def number(self, sources: Iterable[Source]) -> None:
+        """Number the sources of what is held from now on; `sift` adds those that it meets."""
+        self._sources = list(sources)
+        self._numbers = {source: number for number, source in enumerate(self._sources)}
+
+    def sift(self, packets: list[Packet]) -> list[Packet]:
+        """Return what is not held back of `packets`, behind what was held of the same flow."""
+        found: list[Packet] = []
+        sift(self._buffer, packets, found, Packet, self._sources, self._numbers, self._decide)
+        return found
+
+    def advance(self, now_ns: int, *, is_end: bool = False) -> list[Packet]:
         """Return what waited for more packets until `now_ns`, or at the end all that something may still come of."""
         packets: list[Packet] = []
-        advance(self._buffer, now_ns, packets, Packet, link_type, interface, self._decide, is_end)
+        advance(self._buffer, now_ns, packets, Packet, self._sources, self._decide, is_end)
         return packets
 
     def answers(self, client: bytes, address: bytes, now_ns: int) -> list[tuple[int, bytes]]:

@@ -85,7 +85,7 @@ struct record {
     int64_t ts;
     uint64_t next; /* of the same flow, 0: the last; of an answer: the hash of the name asked for */
     uint32_t octets, wire, owner, seq, payload;
-    uint16_t body;
+    uint16_t body, source;
     uint8_t side, is_gap;
 };
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from cable import Wire, open_wire
+from cable import Wire, open_wire, send_frames
 from conversations import APPLICATION, BANNER, SERVER_HELLO
 from crafted import write_pcap
 from damage import changed
-from frames import ACK, CLIENT, FIN, MS, SERVER, SYN, Conversation, S, ask, dns_answer, tell, told
+from frames import ACK, CLIENT, FIN, MS, SERVER, SYN, Conversation, S, ask, dns_answer, read_packets, tell, told
 from mix import write_mix
 from netns import needs_root
 from recordings import CAPTURES, recording_names
@@ -41,6 +41,7 @@ from sensor.capture import screen as screens
 from sensor.capture.engine import open_source
 from sensor.capture.file import open_capture
 from sensor.capture.limits import Limits
+from sensor.capture.pcapng_file import Commented, write_pcapng
 from sensor.capture.screen import Asked, Screen
 from sensor.detect import Detector
 from sensor.packet import LinkType, Packet
@@ -68,6 +69,16 @@ def test_a_recording_says_the_same_with_a_screen_down_to_the_packets_kept(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = CAPTURES / f"{name}.pcap"
+    assert events(path) == events_without(path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", recording_names())
+def test_so_does_a_file_of_two_interfaces(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = read_packets(str(CAPTURES / f"{name}.pcap"))
+    first = next((row.data[6:12] for row in rows), b"")
+    path = tmp_path / "two.pcapng"
+    named = [msgspec.structs.replace(row, interface="eth0" if row.data[6:12] == first else "eth1") for row in rows]
+    path.write_bytes(write_pcapng([Commented(row, "") for row in named]))
     assert events(path) == events_without(path, monkeypatch)
 
 
@@ -323,6 +334,7 @@ def test_no_screen_takes_a_buffer_of_another_size_or_a_wrong_address() -> None:
 @pytest.fixture
 def wire() -> Iterator[Wire]:
     with open_wire() as cable:
+        cable.network.cable(cable.sensor, "eth1", cable.sender, "eth1")
         yield cable
 
 
@@ -348,7 +360,6 @@ def test_live_what_is_held_is_handed_out_when_a_second_interface_comes(wire: Wir
     screen = Screen()
     talk = Conversation()
     packets = [*talk.open(), *talk.send(hello(is_split=True))[:1]]
-    wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
     with open_source(["eth0"], Limits(flows=1024), screen=screen) as source:
         screen.ask = nothing
         wire.send(*(row.data for row in packets))
@@ -357,5 +368,21 @@ def test_live_what_is_held_is_handed_out_when_a_second_interface_comes(wire: Wir
         found = source.read(0.5) or []
         assert [row.data for row in found] == [row.data for row in packets]
         assert source.late == len(packets)  # so their age is not taken for the sensor being behind
-        wire.send(*(row.data for row in told("www.example.org")))
-        assert len(source.read(1) or []) == 2  # with several interfaces nothing is held back
+
+
+@needs_root
+def test_live_packets_of_several_interfaces_are_held_back_too_and_handed_out_with_their_own(wire: Wire) -> None:
+    screen = Screen()
+    screen.ask = is_listed
+    talk = Conversation()
+    packets = [*talk.open(), *talk.send(hello(LISTED))]
+    with open_source(["eth0", "eth1"], Limits(flows=1024), screen=screen) as source:
+        dull = told("www.example.org")
+        wire.send(*(row.data for row in dull))
+        wire.sender.call(send_frames, "eth1", tuple(row.data for row in packets))
+        found: list[Packet] = []
+        until_s = time.monotonic() + 5
+        while len(found) < len(packets) and time.monotonic() < until_s:
+            found += source.read(0.3) or []
+        assert [(row.interface, row.data) for row in found] == [("eth1", row.data) for row in packets]
+        assert source.counters().filtered_packets >= len(dull)

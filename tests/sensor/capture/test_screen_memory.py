@@ -27,11 +27,11 @@ static int ask(void *context, enum kind kind, const char *name, uint32_t octets)
         sum += (uint8_t)name[i];
     return sum % 4 == 0;
 }
-static int hand(void *context, int64_t ts, const uint8_t *octets, uint32_t captured, uint32_t wire) {
-    (void)context, (void)ts, (void)wire;
+static int hand(void *context, const struct record *record) {
+    (void)context;
     handed++;
-    for (uint32_t i = 0; i < captured; i++)
-        sum += octets[i];
+    for (uint32_t i = 0; i < record->octets; i++)
+        sum += ((const uint8_t *)(record + 1))[i];
     return 0;
 }
 int main(int count, char **arguments) {
