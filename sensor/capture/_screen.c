@@ -111,7 +111,8 @@ static PyObject *screen_asked(PyObject *module, PyObject *arguments) {
         PyErr_SetString(PyExc_ValueError, "no screen, or no name");
     else if (!read_end(&client, words)) {
         struct screen *s = view.screen;
-        struct place *asked = look(s->asked, ASKED, tag_of_asked(s, words, name, (uint32_t)octets));
+        uint64_t tag = tag_of_asked(s, words, tag_of_name(s, name, (uint32_t)octets));
+        struct place *asked = look(s->asked, ASKED, tag);
         struct place *watched = look(s->clients, CLIENTS, sip_hash(s->secret, words, sizeof words));
         answer = Py_BuildValue("LL", asked ? (long long)(asked->age >> CLIENT_BITS) * 1000000 : -1LL,
                                watched ? (long long)watched->age : -1LL);

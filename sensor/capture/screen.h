@@ -26,13 +26,13 @@
 
 #define NAMES 65536
 #define MARKS 65536
-#define ASKED 131072
+#define ASKED 65536
 #define CLIENTS 32768
 #define DOUBTS 8192
-#define TOLD 131072
-#define FLOWS 65536
-#define HELD_OCTETS (4 << 20)
-#define ANSWER_OCTETS (8 << 20)
+#define TOLD 65536
+#define FLOWS 32768
+#define HELD_OCTETS (3 << 20)
+#define ANSWER_OCTETS (4 << 20)
 #define FIRST_OFFSET 64 /* in logs: 0 says that there is nothing */
 #define HELLO_OCTETS 4096
 #define MOST_ENDS 16
@@ -77,6 +77,7 @@ struct totals {
 struct screen {
     uint64_t secret[2];
     uint64_t now, due; /* the newest time; what stands before `due` was looked at when its time was over */
+    uint64_t doubted;  /* when a client was last */
     struct totals totals;
     uint32_t epoch; /* flows of another are forgotten */
     uint32_t begun_count;
@@ -111,12 +112,18 @@ static uint64_t tag_of_pair(const struct screen *s, const __u64 client[2], const
     return sip_hash(s->secret, pair, sizeof pair);
 }
 
-static uint64_t tag_of_name(const struct screen *s, enum kind kind, const char *name, uint32_t octets) {
-    return sip_hash(s->secret, name, octets) + kind;
+/* The same for both directions. */
+static uint64_t tag_of_ends(const struct screen *s, const __u64 one[2], const __u64 other[2]) {
+    int is_low = one[0] != other[0] ? one[0] < other[0] : one[1] < other[1];
+    return is_low ? tag_of_pair(s, one, other) : tag_of_pair(s, other, one);
 }
 
-static uint64_t tag_of_asked(const struct screen *s, const __u64 client[2], const char *name, uint32_t octets) {
-    uint64_t parts[3] = {client[0], client[1], tag_of_name(s, NAME, name, octets)};
+static uint64_t tag_of_name(const struct screen *s, const char *name, uint32_t octets) {
+    return sip_hash(s->secret, name, octets);
+}
+
+static uint64_t tag_of_asked(const struct screen *s, const __u64 client[2], uint64_t name) {
+    uint64_t parts[3] = {client[0], client[1], name};
     return sip_hash(s->secret, parts, sizeof parts);
 }
 
@@ -128,12 +135,12 @@ static void as_words(const uint8_t *address, uint32_t octets, __u64 words[2]) {
     words[0] = BE64(words[0]), words[1] = BE64(words[1]);
 }
 
-static int is_marked(struct screen *s, const __u64 client[2], const __u64 other[2]) {
-    return look(s->marks, MARKS, tag_of_pair(s, client, other)) != NULL;
+static int is_marked(struct screen *s, const __u64 one[2], const __u64 other[2]) {
+    return look(s->marks, MARKS, tag_of_ends(s, one, other)) != NULL;
 }
 
 static void mark(struct screen *s, const __u64 client[2], const __u64 other[2]) {
-    note(s->marks, MARKS, tag_of_pair(s, client, other), s->now);
+    note(s->marks, MARKS, tag_of_ends(s, client, other), s->now);
 }
 
 static void note_interest(struct screen *s, const __u64 client[2]) {
@@ -142,27 +149,32 @@ static void note_interest(struct screen *s, const __u64 client[2]) {
 }
 
 static void doubt(struct screen *s, const __u64 client[2]) {
+    s->doubted = s->now;
     note(s->doubts, DOUBTS, sip_hash(s->secret, client, 16), s->now);
 }
 
 static int is_doubted(struct screen *s, const __u64 client[2]) {
+    if (s->now - s->doubted >= DOUBT_NS) /* nobody is */
+        return 0;
     struct place *place = look(s->doubts, DOUBTS, sip_hash(s->secret, client, 16));
     return place != NULL && s->now - place->age < DOUBT_NS;
 }
 
 /* Tells whether an interesting name may have led one end to the other. */
 static int is_suspect(struct screen *s, const struct packet *packet) {
-    return is_marked(s, packet->src, packet->dst) || is_marked(s, packet->dst, packet->src) ||
-           is_doubted(s, packet->src) || is_doubted(s, packet->dst);
+    return is_marked(s, packet->src, packet->dst) || is_doubted(s, packet->src) || is_doubted(s, packet->dst);
 }
 
-static int is_interesting(struct screen *s, const struct host *host, enum kind kind, const char *name, uint32_t octets) {
-    uint64_t tag = tag_of_name(s, kind, name, octets);
-    if (look(s->names, NAMES, tag) != NULL)
+/* Of a name with its tag; each kind has a place of its own. A question of no interest is no interesting name either. */
+static int is_interesting(struct screen *s, const struct host *host, enum kind kind, const char *name, uint32_t octets,
+                          uint64_t tag) {
+    if (look(s->names, NAMES, tag + kind) != NULL)
         return 0;
     int answer = host->ask(host->context, kind, name, octets);
     if (answer == 0)
-        note(s->names, NAMES, tag, s->now);
+        note(s->names, NAMES, tag + kind, s->now);
+    if (answer == 0 && kind == QUESTION)
+        note(s->names, NAMES, tag + NAME, s->now);
     return answer;
 }
 
@@ -179,7 +191,7 @@ static uint64_t note_client(struct screen *s, const __u64 client[2]) {
 /* Who loses a name early counts as newly watched, so that nobody says of it that the name was not asked for. */
 static void note_asked(struct screen *s, const __u64 client[2], uint64_t place, const struct name *name) {
     uint64_t age = (s->now / 1000000 + 1) << CLIENT_BITS | place;
-    struct place left = note(s->asked, ASKED, tag_of_asked(s, client, name->text, name->length), age);
+    struct place left = note(s->asked, ASKED, tag_of_asked(s, client, name->tag), age);
     if (left.age) {
         s->clients[left.age & (CLIENTS - 1)].age = s->now ? s->now : 1;
         s->totals.names_evicted++;

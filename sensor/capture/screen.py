@@ -8,7 +8,7 @@ Names that led a client to an address are still needed for flows that carry none
 name is from, say what was passed over (`sensor.correlate`).
 
 It serves one interface, or a file that shows one: with several, whoever puts their packets in order needs all of them.
-Memory is 23 MiB once all is used, an operation takes constant time, some 0.2 us a packet (bench/live.py).
+Memory is 15 MiB once all is used, an operation takes constant time, some 0.2 us a packet (bench/live.py).
 """
 
 import mmap

@@ -51,7 +51,7 @@ static int is_led(struct screen *s, const struct watched *w) {
     __u64 low[2], high[2];
     for (int i = 0; i < 2; i++)
         low[i] = BE64(w->key.low[i]), high[i] = BE64(w->key.high[i]);
-    return is_marked(s, low, high) || is_marked(s, high, low);
+    return is_marked(s, low, high);
 }
 
 /* Tells whether something may come of what is held: a hello of which more was to come, or what leads to an address that
