@@ -18,6 +18,7 @@ _NEVER: Final = -1
 WATCH_NS: Final = 3600 * _S  # what a client asked before it was watched for so long may still be in its cache
 
 LIMIT_OCTETS: Final = 16 << 20
+LIMIT_BESIDE_OCTETS: Final = 10 << 20  # where others know of what is passed over
 _PAIR_OCTETS: Final = 288  # key, tuple and place in the table
 _NAME_OCTETS: Final = 176  # a name with its time, besides its characters
 _DNS: Final = NameSource.DNS
@@ -53,7 +54,7 @@ class ToldNames:
     def __init__(
         self,
         limit: int = 131_072,
-        limit_octets: int = LIMIT_OCTETS,
+        limit_octets: int | None = None,
         asked_limit: int = 32_768,
         passed_over: PassedOver | None = None,
     ) -> None:
@@ -62,7 +63,8 @@ class ToldNames:
         self.evicted = 0
         self.held_octets = 0
         self._limit = limit
-        self._limit_octets = limit_octets
+        default_octets = LIMIT_OCTETS if passed_over is None else LIMIT_BESIDE_OCTETS
+        self._limit_octets = limit_octets if limit_octets is not None else default_octets
         self._pairs: OrderedDict[_Pair, tuple[_Told, ...]] = OrderedDict()
 
     def __len__(self) -> int:

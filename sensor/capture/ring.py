@@ -23,6 +23,7 @@ from sensor.capture.tap import INTERFACE_GONE, SOL_PACKET, PacketSocket, Tap
 from sensor.packet import Packet
 
 BLOCK_OCTETS = 128 * 1024  # one takes the largest packet, 64 KiB
+LARGE = 4  # large rings have blocks of so many in one: a wake-up costs as much as a hundred packets
 BLOCKS = 64
 RING_SIZES: Final = (BLOCKS, 16, 4)
 UNFILTERED_BLOCKS = 4 * BLOCKS  # where the kernel cuts nothing off, all has to wait there while the program is busy
@@ -82,20 +83,21 @@ except ImportError:  # there was no compiler
 
 
 class RingTap(PacketSocket):
-    """A packet socket with a ring of `blocks` blocks, 8 MiB unless told otherwise.
+    """A packet socket with a ring of `blocks` blocks of 128 KiB, or as many octets in larger ones; 8 MiB unless told.
 
     Raises:
         OSError: As `PacketSocket`; ENOMEM without the memory for the ring.
     """
 
     def __init__(self, interface: str, packet_filter: SocketFilter, blocks: int = BLOCKS) -> None:
-        self._blocks = blocks
+        in_one = LARGE if blocks >= BLOCKS else 1
+        self._blocks, self._block_octets = blocks // in_one, BLOCK_OCTETS * in_one
         self._block = 0  # the one to read next
         self._left = 0  # packets in it that were not read yet
         self._at = 0  # where the next of these begins
         super().__init__(interface, packet_filter, self._prepare)
         try:
-            self._ring = mmap.mmap(self.sock.fileno(), blocks * BLOCK_OCTETS)
+            self._ring = mmap.mmap(self.sock.fileno(), self._blocks * self._block_octets)
         except OSError:
             self.sock.close()
             raise
@@ -145,16 +147,16 @@ class RingTap(PacketSocket):
 
     def _prepare(self, sock: socket.socket) -> None:
         sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
-        sock.setsockopt(SOL_PACKET, PACKET_RX_RING, ring_request(self._blocks))
+        sock.setsockopt(SOL_PACKET, PACKET_RX_RING, ring_request(self._blocks, self._block_octets))
 
     def _is_filled(self, number: int) -> bool:
-        status: int = _STATUS.unpack_from(self._ring, number * BLOCK_OCTETS + _STATUS_AT)[0]
+        status: int = _STATUS.unpack_from(self._ring, number * self._block_octets + _STATUS_AT)[0]
         return bool(status & TP_STATUS_USER)
 
     def _enter_block(self) -> bool:
         """Begin with the next block if the kernel handed it over."""
         while self._is_filled(self._block):
-            base = self._block * BLOCK_OCTETS
+            base = self._block * self._block_octets
             self._left, offset = _BLOCK.unpack_from(self._ring, base + _BLOCK_AT)
             self._at = base + offset
             if self._left:
@@ -163,7 +165,7 @@ class RingTap(PacketSocket):
         return False
 
     def _leave_block(self) -> None:
-        _STATUS.pack_into(self._ring, self._block * BLOCK_OCTETS + _STATUS_AT, TP_STATUS_KERNEL)
+        _STATUS.pack_into(self._ring, self._block * self._block_octets + _STATUS_AT, TP_STATUS_KERNEL)
         self._block = (self._block + 1) % self._blocks
 
     def _clear_error(self) -> None:
@@ -200,6 +202,6 @@ def ring_sizes(interfaces: int, blocks: int = BLOCKS) -> tuple[int, ...]:
     return (largest, *(size for size in RING_SIZES if size < largest))
 
 
-def ring_request(blocks: int) -> bytes:
+def ring_request(blocks: int, block_octets: int = BLOCK_OCTETS) -> bytes:
     """Return `struct tpacket_req3` of a ring; frames have no fixed size in version 3."""
-    return _REQUEST.pack(BLOCK_OCTETS, blocks, BLOCK_OCTETS, blocks, RETIRE_MS, 0, 0)
+    return _REQUEST.pack(block_octets, blocks, block_octets, blocks, RETIRE_MS, 0, 0)

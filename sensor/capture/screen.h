@@ -26,16 +26,17 @@
 
 #define NAMES 65536
 #define MARKS 65536
-#define ASKED 131072
+#define ASKED 65536
 #define CLIENTS 32768
 #define DOUBTS 8192
-#define TOLD 131072
-#define FLOWS 65536
-#define HELD_OCTETS (4 << 20)
-#define ANSWER_OCTETS (8 << 20)
+#define TOLD 65536
+#define FLOWS 32768
+#define HELD_OCTETS (3 << 20)
+#define ANSWER_OCTETS (4 << 20)
 #define FIRST_OFFSET 64 /* in logs: 0 says that there is nothing */
 #define HELLO_OCTETS 4096
 #define MOST_ENDS 16
+#define MOST_BEGUN 256
 #define MOST_HELD 16      /* packets of a flow */
 #define MOST_SEGMENTS 8   /* of a hello */
 #define LARGEST_HELD 8192 /* octets of a packet */
@@ -63,6 +64,7 @@ struct watched {
     uint32_t start[2];      /* of TCP: the sequence number of each side's first octet; side 0 is the lower end */
     uint8_t has_start, has_opener, opener, has_hello, hello_side, held, state;
     uint8_t is_beyond_syn; /* something else came than the SYN that opens it */
+    uint32_t epoch;
 };
 
 struct totals {
@@ -75,7 +77,11 @@ struct totals {
 struct screen {
     uint64_t secret[2];
     uint64_t now, due; /* the newest time; what stands before `due` was looked at when its time was over */
+    uint64_t doubted;  /* when a client was last */
     struct totals totals;
+    uint32_t epoch; /* flows of another are forgotten */
+    uint32_t begun_count;
+    uint32_t begun[MOST_BEGUN]; /* flows of whose hello more was to come when they were put here */
     uint64_t followed; /* where answers begin that are judged by what is of interest now */
     uint64_t end_count;
     __u64 ends[MOST_ENDS][2]; /* where flows of clients that an interesting name was seen of are of interest, too */
@@ -106,12 +112,18 @@ static uint64_t tag_of_pair(const struct screen *s, const __u64 client[2], const
     return sip_hash(s->secret, pair, sizeof pair);
 }
 
-static uint64_t tag_of_name(const struct screen *s, enum kind kind, const char *name, uint32_t octets) {
-    return sip_hash(s->secret, name, octets) + kind;
+/* The same for both directions. */
+static uint64_t tag_of_ends(const struct screen *s, const __u64 one[2], const __u64 other[2]) {
+    int is_low = one[0] != other[0] ? one[0] < other[0] : one[1] < other[1];
+    return is_low ? tag_of_pair(s, one, other) : tag_of_pair(s, other, one);
 }
 
-static uint64_t tag_of_asked(const struct screen *s, const __u64 client[2], const char *name, uint32_t octets) {
-    uint64_t parts[3] = {client[0], client[1], tag_of_name(s, NAME, name, octets)};
+static uint64_t tag_of_name(const struct screen *s, const char *name, uint32_t octets) {
+    return sip_hash(s->secret, name, octets);
+}
+
+static uint64_t tag_of_asked(const struct screen *s, const __u64 client[2], uint64_t name) {
+    uint64_t parts[3] = {client[0], client[1], name};
     return sip_hash(s->secret, parts, sizeof parts);
 }
 
@@ -123,12 +135,12 @@ static void as_words(const uint8_t *address, uint32_t octets, __u64 words[2]) {
     words[0] = BE64(words[0]), words[1] = BE64(words[1]);
 }
 
-static int is_marked(struct screen *s, const __u64 client[2], const __u64 other[2]) {
-    return look(s->marks, MARKS, tag_of_pair(s, client, other)) != NULL;
+static int is_marked(struct screen *s, const __u64 one[2], const __u64 other[2]) {
+    return look(s->marks, MARKS, tag_of_ends(s, one, other)) != NULL;
 }
 
 static void mark(struct screen *s, const __u64 client[2], const __u64 other[2]) {
-    note(s->marks, MARKS, tag_of_pair(s, client, other), s->now);
+    note(s->marks, MARKS, tag_of_ends(s, client, other), s->now);
 }
 
 static void note_interest(struct screen *s, const __u64 client[2]) {
@@ -137,27 +149,32 @@ static void note_interest(struct screen *s, const __u64 client[2]) {
 }
 
 static void doubt(struct screen *s, const __u64 client[2]) {
+    s->doubted = s->now;
     note(s->doubts, DOUBTS, sip_hash(s->secret, client, 16), s->now);
 }
 
 static int is_doubted(struct screen *s, const __u64 client[2]) {
+    if (s->now - s->doubted >= DOUBT_NS) /* nobody is */
+        return 0;
     struct place *place = look(s->doubts, DOUBTS, sip_hash(s->secret, client, 16));
     return place != NULL && s->now - place->age < DOUBT_NS;
 }
 
 /* Tells whether an interesting name may have led one end to the other. */
 static int is_suspect(struct screen *s, const struct packet *packet) {
-    return is_marked(s, packet->src, packet->dst) || is_marked(s, packet->dst, packet->src) ||
-           is_doubted(s, packet->src) || is_doubted(s, packet->dst);
+    return is_marked(s, packet->src, packet->dst) || is_doubted(s, packet->src) || is_doubted(s, packet->dst);
 }
 
-static int is_interesting(struct screen *s, const struct host *host, enum kind kind, const char *name, uint32_t octets) {
-    uint64_t tag = tag_of_name(s, kind, name, octets);
-    if (look(s->names, NAMES, tag) != NULL)
+/* Of a name with its tag; each kind has a place of its own. A question of no interest is no interesting name either. */
+static int is_interesting(struct screen *s, const struct host *host, enum kind kind, const char *name, uint32_t octets,
+                          uint64_t tag) {
+    if (look(s->names, NAMES, tag + kind) != NULL)
         return 0;
     int answer = host->ask(host->context, kind, name, octets);
     if (answer == 0)
-        note(s->names, NAMES, tag, s->now);
+        note(s->names, NAMES, tag + kind, s->now);
+    if (answer == 0 && kind == QUESTION)
+        note(s->names, NAMES, tag + NAME, s->now);
     return answer;
 }
 
@@ -174,190 +191,14 @@ static uint64_t note_client(struct screen *s, const __u64 client[2]) {
 /* Who loses a name early counts as newly watched, so that nobody says of it that the name was not asked for. */
 static void note_asked(struct screen *s, const __u64 client[2], uint64_t place, const struct name *name) {
     uint64_t age = (s->now / 1000000 + 1) << CLIENT_BITS | place;
-    struct place left = note(s->asked, ASKED, tag_of_asked(s, client, name->text, name->length), age);
+    struct place left = note(s->asked, ASKED, tag_of_asked(s, client, name->tag), age);
     if (left.age) {
         s->clients[left.age & (CLIENTS - 1)].age = s->now ? s->now : 1;
         s->totals.names_evicted++;
     }
 }
 
-/* Flows */
-
-static struct watched *find_watched(struct screen *s, const struct flow_key *key, struct watched **oldest) {
-    struct watched *set = s->flows + (hash_of(key) & (FLOWS / WAYS - 1)) * WAYS;
-    *oldest = set;
-    for (struct watched *w = set; w < set + WAYS; w++) {
-        if (w->state != FREE && is_same(&w->key, key) && w->key.unused[0] == key->unused[0] &&
-            w->key.unused[1] == key->unused[1])
-            return w;
-        if (w->state == FREE ? (*oldest)->state != FREE : (*oldest)->state != FREE && w->last < (*oldest)->last)
-            *oldest = w;
-    }
-    return NULL;
-}
-
-static int is_of_dns(const struct watched *w) { return w->key.protocol == UDP; }
-
-static int is_held(const struct watched *w) { return w->state == HELD || w->state == WAITING; }
-
-static void forget_held(struct watched *w) {
-    w->first = w->newest = 0;
-    w->held = 0;
-}
-
-/* Hand out what is held of a flow, and all that comes of it from now on. */
-static int hand_over(struct screen *s, const struct host *host, struct watched *w) {
-    for (uint64_t at = w->first; at;) {
-        struct record *record = record_at(&s->held, s->held_store, at);
-        at = record->next;
-        if (host->hand(host->context, record->ts, (const uint8_t *)(record + 1), record->octets, record->wire) < 0)
-            return FAILED;
-        s->totals.packets--, s->totals.octets -= record->wire;
-    }
-    forget_held(w);
-    w->state = HANDED;
-    return PASS;
-}
-
-/* Pass over what is held of a flow, which ends as `state`. */
-static void pass_over(struct screen *s, struct watched *w, enum state state) {
-    *(is_of_dns(w) ? &s->totals.lookups : &s->totals.flows) += 1;
-    forget_held(w);
-    w->state = (uint8_t)state;
-}
-
-/* Tells whether an interesting name led one end of a flow to the other, by now. */
-static int is_led(struct screen *s, const struct watched *w) {
-    __u64 low[2], high[2];
-    for (int i = 0; i < 2; i++)
-        low[i] = BE64(w->key.low[i]), high[i] = BE64(w->key.high[i]);
-    return is_marked(s, low, high) || is_marked(s, high, low);
-}
-
-/* The time in which a hello and its answer are to be expected is over: a hello of which more was to come is handed out, so
- * is what leads to an address that was told since it began; the rest is held on. */
-static int settle(struct screen *s, const struct host *host, struct watched *w) {
-    return w->state == HELD && (w->has_hello || is_led(s, w)) ? hand_over(s, host, w) : PASS;
-}
-
-/* No packet is held any longer. Dropped is what nobody answered, a look-up or a SYN, and a hello before any name led there:
- * handed out now, it would seem to come after. Its answer is waited for all the same. */
-static int release(struct screen *s, const struct host *host, struct watched *w) {
-    if (w->state == WAITING ? !is_led(s, w) : w->is_beyond_syn)
-        return hand_over(s, host, w);
-    if (w->state == WAITING)
-        forget_held(w);
-    else
-        pass_over(s, w, FREE);
-    return PASS;
-}
-
-/* Give up a flow that there is no more room for. */
-static int give_up(struct screen *s, const struct host *host, struct watched *w) {
-    if (settle(s, host, w) < 0)
-        return FAILED;
-    if (is_held(w)) {
-        s->totals.evicted += s->now < w->last + SETTLE_NS;
-        pass_over(s, w, FREE);
-    }
-    return PASS;
-}
-
-/* The flow whose first packet is the record at `at`, NULL if that was handed out or passed over, or is no record. */
-static struct watched *owner_of(struct screen *s, uint64_t at) {
-    if (!is_record(&s->held, s->held_store, at))
-        return NULL;
-    struct watched *w = s->flows + record_at(&s->held, s->held_store, at)->owner;
-    return is_held(w) && w->first == at ? w : NULL;
-}
-
-static int make_room(struct screen *s, const struct host *host, uint64_t octets) {
-    while (reach_with(&s->held, octets) - s->held.tail > s->held.size) {
-        struct watched *w = owner_of(s, s->held.tail);
-        if (w != NULL && give_up(s, host, w) < 0)
-            return FAILED;
-        s->held.tail = behind_record(&s->held, s->held_store, s->held.tail);
-    }
-    s->due = s->due < s->held.tail ? s->held.tail : s->due;
-    return PASS;
-}
-
-static int is_since(struct screen *s, uint64_t at, int64_t ts) {
-    return is_record(&s->held, s->held_store, at) && record_at(&s->held, s->held_store, at)->ts > ts;
-}
-
-/* Look at the flows whose first packet is so old by `now` that they are due. */
-static int expire(struct screen *s, const struct host *host, int64_t now) {
-    struct watched *w;
-    for (; s->due < s->held.head && !is_since(s, s->due, now - SETTLE_NS);
-         s->due = behind_record(&s->held, s->held_store, s->due))
-        if ((w = owner_of(s, s->due)) != NULL && settle(s, host, w) < 0)
-            return FAILED;
-    for (; s->held.tail < s->due && !is_since(s, s->held.tail, now - LONGEST_NS);
-         s->held.tail = behind_record(&s->held, s->held_store, s->held.tail))
-        if ((w = owner_of(s, s->held.tail)) != NULL && release(s, host, w) < 0)
-            return FAILED;
-    return PASS;
-}
-
-/* The end, or another beginning: nothing is held from here on. */
-static int release_all(struct screen *s, const struct host *host) {
-    for (; s->held.tail < s->held.head; s->held.tail = behind_record(&s->held, s->held_store, s->held.tail)) {
-        struct watched *w = owner_of(s, s->held.tail);
-        if (w != NULL && give_up(s, host, w) < 0)
-            return FAILED;
-    }
-    s->due = s->held.tail;
-    memset(s->flows, 0, sizeof s->flows);
-    return PASS;
-}
-
-/* A place for a flow that there is none of yet; `oldest` makes room. */
-static int begin_watching(struct screen *s, const struct host *host, struct watched *oldest, const struct flow_key *key) {
-    if (is_held(oldest) && give_up(s, host, oldest) < 0)
-        return FAILED;
-    memset(oldest, 0, sizeof *oldest);
-    oldest->key = *key;
-    oldest->last = s->now;
-    oldest->state = HELD;
-    return PASS;
-}
-
-static int is_room_for(const struct watched *w, const Frame *frame) {
-    return w->held < MOST_HELD && frame->captured <= LARGEST_HELD;
-}
-
-/* Hold a packet of a flow back. */
-static int hold(struct screen *s, const struct host *host, struct watched *w, const Frame *frame, const struct packet *packet,
-                int side, int64_t ts) {
-    struct record record = {.ts = ts,
-                            .octets = frame->captured,
-                            .wire = frame->wire,
-                            .owner = (uint32_t)(w - s->flows),
-                            .seq = packet->seq,
-                            .payload = packet->payload,
-                            .body = (uint16_t)packet->body,
-                            .side = (uint8_t)side};
-    if (make_room(s, host, frame->captured) < 0)
-        return FAILED;
-    if (!is_held(w)) /* it had to make room itself */
-        return PASS;
-    uint64_t at = add_record(&s->held, s->held_store, &record, frame->octets);
-    if (w->first)
-        record_at(&s->held, s->held_store, w->newest)->next = at;
-    else
-        w->first = at;
-    w->newest = at;
-    w->held++;
-    s->totals.packets++, s->totals.octets += frame->wire;
-    return HOLD_BACK;
-}
-
-static int hold_back(struct screen *s, const Frame *frame) {
-    s->totals.packets++, s->totals.octets += frame->wire;
-    return HOLD_BACK;
-}
-
+#include "screen_held.h"
 #include "screen_flows.h"
 
 /* Tells whether a segment may carry an answer, behind its length (RFC 7766 section 8) or, cut there, without. */
@@ -387,6 +228,8 @@ static int screen(struct screen *s, const struct host *host, Frame *frame, const
     }
     s->now = (uint64_t)ts > s->now ? (uint64_t)ts : s->now;
     if (expire(s, host, (int64_t)s->now) < 0)
+        return FAILED;
+    if (reading == FRAGMENTED && hand_over_begun(s, host) < 0)
         return FAILED;
     if (reading == FRAGMENTED || (reading == READ && is_other_dns(frame, packet)))
         doubt(s, packet->dst);

@@ -8,7 +8,7 @@ Names that led a client to an address are still needed for flows that carry none
 name is from, say what was passed over (`sensor.correlate`).
 
 It serves one interface, or a file that shows one: with several, whoever puts their packets in order needs all of them.
-Memory is 23 MiB once all is used, an operation takes constant time, some 0.2 us a packet (bench/live.py).
+Memory is 15 MiB once all is used, an operation takes constant time, some 0.2 us a packet (bench/live.py).
 """
 
 import mmap
@@ -20,7 +20,7 @@ from typing import NamedTuple
 from sensor.packet import LinkType, Packet
 
 try:
-    from sensor.capture._screen import advance, answers, asked, follow, mark, prepare, size, totals
+    from sensor.capture._screen import advance, answers, ask_again, asked, follow, mark, prepare, size, totals
 except ImportError:  # there was no compiler
     IS_COMPILED = False
 else:
@@ -110,8 +110,12 @@ class Screen:
         """Hold nothing back of the flows between `client` and `address` from now on."""
         mark(self._buffer, client, address)
 
+    def ask_again(self) -> None:
+        """Ask about each name again that is seen from now on."""
+        ask_again(self._buffer)
+
     def follow(self, ends: Iterable[bytes]) -> None:
-        """Ask about each name again, since what is of interest has changed.
+        """Ask about each name again, also of those that led to an address before: there are other rules.
 
         From now on flows to the addresses `ends`, 16 at most, are not held back of clients that an interesting name
         was seen of.

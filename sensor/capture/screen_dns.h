@@ -17,6 +17,7 @@ struct name {
     char text[NAME_OCTETS]; /* labels with dots between, lower-case */
     uint32_t length;
     int has_upper;
+    uint64_t tag; /* the screen's hash of the text */
 };
 
 struct dns {

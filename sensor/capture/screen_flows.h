@@ -12,7 +12,7 @@ static int is_multicast(const __u64 address[2]) {
 static void keep_answer(struct screen *s, const __u64 client[2], const struct dns *dns, const uint8_t *message,
                         uint32_t octets, int64_t ts) {
     struct record record = {.ts = ts, .octets = octets};
-    record.next = tag_of_name(s, NAME, dns->question.text, dns->question.length);
+    record.next = dns->question.tag;
     while (reach_with(&s->answers, octets) - s->answers.tail > s->answers.size)
         s->answers.tail = behind_record(&s->answers, s->answer_store, s->answers.tail);
     uint64_t at = add_record(&s->answers, s->answer_store, &record, message);
@@ -30,10 +30,15 @@ static void keep_answer(struct screen *s, const __u64 client[2], const struct dn
     }
 }
 
-static int is_any_interesting(struct screen *s, const struct host *host, const struct dns *dns) {
-    int answer = is_interesting(s, host, QUESTION, dns->question.text, dns->question.length);
-    for (uint32_t i = 0; i < dns->alias_count && !answer; i++)
-        answer = is_interesting(s, host, NAME, dns->aliases[i].text, dns->aliases[i].length);
+/* Tells whether a name of the message is of interest, and tags its names. */
+static int is_any_interesting(struct screen *s, const struct host *host, struct dns *dns) {
+    struct name *name = &dns->question;
+    name->tag = tag_of_name(s, name->text, name->length);
+    int answer = is_interesting(s, host, QUESTION, name->text, name->length, name->tag);
+    for (name = dns->aliases; name < dns->aliases + dns->alias_count; name++) {
+        name->tag = tag_of_name(s, name->text, name->length);
+        answer = answer ? answer : is_interesting(s, host, NAME, name->text, name->length, name->tag);
+    }
     return answer;
 }
 
@@ -50,7 +55,7 @@ static int take_message(struct screen *s, const struct host *host, Frame *frame,
                         const struct dns *dns, struct watched *w, struct watched *oldest, const struct flow_key *key,
                         int64_t ts) {
     const __u64 *client = dns->is_response ? packet->dst : packet->src;
-    uint64_t place = note_client(s, client), tag = tag_of_name(s, NAME, dns->question.text, dns->question.length);
+    uint64_t place = note_client(s, client), tag = dns->question.tag;
     note_asked(s, client, place, &dns->question);
     for (uint32_t i = 0; i < dns->alias_count; i++)
         note_asked(s, client, place, &dns->aliases[i]);
@@ -103,8 +108,7 @@ static int screen_message(struct screen *s, const struct host *host, Frame *fram
     } else {
         doubt(s, client);
     }
-    if (interest == 0 && (w == NULL || is_held(w)) && !is_marked(s, packet->src, packet->dst) &&
-        !is_marked(s, packet->dst, packet->src))
+    if (interest == 0 && (w == NULL || is_held(w)) && !is_marked(s, packet->src, packet->dst))
         return take_message(s, host, frame, packet, &dns, w, oldest, &key, ts);
     if (interest < 0 || (w != NULL && hand_over(s, host, w) < 0))
         return FAILED;
@@ -152,10 +156,15 @@ static int is_told_before(struct screen *s, const __u64 client[2], const __u64 o
     return 0;
 }
 
+static int is_of_interest(struct screen *s, const struct host *host, enum kind kind, struct span name) {
+    const char *text = (const char *)name.at;
+    return is_interesting(s, host, kind, text, name.octets, tag_of_name(s, text, name.octets));
+}
+
 static int is_hello_interesting(struct screen *s, const struct host *host, const struct hello *hello) {
-    int answer = is_interesting(s, host, NAME, (const char *)hello->server.at, hello->server.octets);
+    int answer = is_of_interest(s, host, NAME, hello->server);
     for (uint32_t i = 0; i < hello->protocol_count && !answer; i++)
-        answer = is_interesting(s, host, PROTOCOL, (const char *)hello->protocols[i].at, hello->protocols[i].octets);
+        answer = is_of_interest(s, host, PROTOCOL, hello->protocols[i]);
     return answer;
 }
 
@@ -177,7 +186,7 @@ static int take_hello(struct screen *s, const struct host *host, struct watched 
     w->has_hello = 1;
     enum hello_reading reading = read_hello(octets, count, &hello);
     if (reading == MORE_TO_COME)
-        return is_cut ? PASS : HOLD_BACK;
+        return is_cut ? PASS : note_begun(s, host, w);
     int interest = 1;
     if (reading == PLAIN_HELLO && !is_suspect(s, packet) && !is_told_before(s, packet->src, packet->dst))
         interest = is_hello_interesting(s, host, &hello);

@@ -23,6 +23,7 @@ from rules.event import Origin
 from rules.observation import Evidence, Observation
 from rules.policy import Policy
 from rules.ruleset import Ruleset
+from sensor.capture.screen import IS_COMPILED
 from sensor.detect import Detector
 from sensor.pipeline import Limits, Pipeline
 from sensor.report import Reporter
@@ -30,6 +31,7 @@ from sensor.report import Reporter
 SUPPORT = Path(__file__).parents[1] / "support"
 MAX_RESIDENT_KIB = 300 * 1024
 FLOOD_TIMEOUT_S = 400
+SCREENED = ("screened-dns", "screened-half_hellos", "screened-syns") if IS_COMPILED else ()
 SMALL = Limits(
     flows=200, half_open=100, head_octets=1 << 20, dns_transactions=100, told_pairs=50, fragmented_datagrams=20
 )
@@ -147,9 +149,16 @@ def flood(size: int, *names: str, interfaces: str = "lo", enter: Sequence[str] =
         (1_000_000, ["detections"], 0, ["windows_evicted", "spool_overflow"]),
         (50_000, ["quic"], 0, ["reassembly_evicted"]),
         (100_000, ["fragments"], 0, ["fragments_evicted"]),
+        pytest.param(
+            500_000,
+            [*SCREENED],
+            3,
+            ["screen_evicted"],
+            marks=pytest.mark.skipif(not IS_COMPILED, reason="there was no compiler at install"),
+        ),
         (
             100_000,
-            ["dns", "flows", "tunnels", "detections", "half_hellos", "quic", "fragments", "syns"],
+            [*SCREENED, "dns", "flows", "tunnels", "detections", "half_hellos", "quic", "fragments", "syns"],
             25_000,
             [*(name for name in asdict(Pipeline().counters) if name.endswith("_evicted")), "watch_evicted"],
         ),

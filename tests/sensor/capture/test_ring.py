@@ -25,7 +25,7 @@ from sensor.packet import Packet
 pytestmark = needs_root
 
 BENCH = Path(__file__).parents[3] / "bench" / "engines.py"
-TOO_MANY_BLOCKS = 1 << 20  # their list alone is larger than what the kernel allocates at once: nothing is taken
+TOO_MANY_BLOCKS = 1 << 22  # their list alone is larger than what the kernel allocates at once: nothing is taken
 ENDS = ("10.0.0.2", 40000, "192.0.2.10", 443)
 HEADER = struct.Struct("@6IH")  # struct tpacket3_hdr
 FRAME_AT = 80

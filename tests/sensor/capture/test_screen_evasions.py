@@ -1,14 +1,30 @@
 """What somebody might do so that a screen holds back what would be detected without one."""
 
+import random
 import struct
 from itertools import accumulate
 from pathlib import Path
 
 import pytest
-from conversations import APPLICATION, BANNER, SERVER_HELLO
+from conversations import APPLICATION, BANNER, SERVER_HELLO, client_hello
 from crafted import write_pcap
-from frames import CLIENT, MS, RESOLVER, SERVER, SYN, Conversation, S, dns_answer, dns_query, tell, told, udp
-from hellos import records
+from frames import (
+    ACK,
+    CLIENT,
+    MS,
+    RESOLVER,
+    SERVER,
+    SYN,
+    Conversation,
+    S,
+    dns_answer,
+    dns_query,
+    packet,
+    tell,
+    told,
+    udp,
+)
+from hellos import extension, records
 from screened import (
     CLIENT_OCTETS,
     LISTED,
@@ -94,6 +110,14 @@ def test_nothing_is_held_for_longer_than_half_a_minute(beside: list[Packet], tmp
     assert not [row for row in (*one_way, *slow_hello(LISTED)) if row not in found]
 
 
+def test_a_server_that_answers_late_begins_another_flow_with_and_without_a_screen(tmp_path: Path) -> None:
+    talk = Conversation(start_ns=S)
+    syn = talk.segment(SYN)
+    talk.now_ns += 4 * S
+    rest = [talk.segment(SYN | ACK, is_client=False), talk.segment(ACK), *talk.send(hello(LISTED))]
+    assert_alike([syn, *rest, *talk.answer(SERVER_HELLO)], tmp_path)
+
+
 def test_a_name_that_leads_to_the_server_before_it_answers_is_not_missed(tmp_path: Path) -> None:
     talk = Conversation(start_ns=S)
     begun = [*talk.open(), *talk.send(hello())]
@@ -137,6 +161,52 @@ def test_octets_in_front_of_a_dull_hello_are_not_missed_without_its_syn(tmp_path
     assert_alike([*opening, *rest, late, *talk.answer(SERVER_HELLO), *talk.send(APPLICATION)], tmp_path)
 
 
+def test_fragments_do_not_overtake_the_hello_that_they_go_on_with(tmp_path: Path) -> None:
+    """The first copy of an octet is the one that counts: of a hello in parts, then a dull one in its place."""
+    talk = Conversation(start_ns=S)
+    opening, begun = talk.open(), dict(talk.next_seq)
+    message = client_hello(LISTED, random.Random(3), is_split=False, extra=extension(21, bytes(1400)))
+    first, last = talk.send(records(message))
+    talk.next_seq = begun
+    decoy = fragments(talk.send(hello())[0])
+    packets = [*opening, first, *decoy, *fragments(last), *told("www.example.org", at_ns=9 * S)]
+    path = tmp_path / "fragments.pcap"
+    write_pcap(path, packets)
+    assert said(detected(path, Screen())) == said(detected(path, None)) != set()
+
+
+def fragments(row: Packet) -> list[Packet]:
+    """A TCP segment in two IPv4 fragments (RFC 791 section 3.2)."""
+    ethernet, header, payload = row.data[:14], row.data[14:34], row.data[34:]
+    parts = ((0x2000, payload[:24]), (24 // 8, payload[24:]))
+    number = struct.pack(">H", row.ts_ns // MS % 65536)
+    return [
+        packet(
+            row.ts_ns,
+            ethernet
+            + header[:2]
+            + struct.pack(">H", 20 + len(part))
+            + number
+            + struct.pack(">H", place)
+            + header[8:]
+            + part,
+        )
+        for place, part in parts
+    ]
+
+
+def test_of_many_hellos_in_parts_each_is_judged(tmp_path: Path) -> None:
+    begun, ended = [], []
+    for number in range(600):
+        talk = Conversation((CLIENT, 20_000 + number, SERVER, 443), start_ns=S + number * 1000)
+        first, rest = [*talk.open()], talk.send(hello(LISTED if number == 1 else "www.example.org", is_split=True))
+        begun += [*first, rest[0]]
+        ended += [*rest[1:], *talk.answer(SERVER_HELLO)]
+    found = handed_out([*begun, *ended], is_listed, tmp_path)
+    assert any(row in found for row in ended if row.data[34:36] == struct.pack(">H", 20_001))
+    assert len(found) == 2 * 256 * 6  # so many wait at a time
+
+
 def test_an_answer_to_another_question_leaves_a_look_up_waiting_for_its_own(tmp_path: Path) -> None:
     query, answer = told("cdn.example", at_ns=S)[0], dns_answer("cdn.example", [SERVER], aliases=[LISTED])
     forged = tell(S + MS, dns_answer("other.example", ["192.0.2.99"]))
@@ -166,6 +236,8 @@ def test_a_name_that_new_rules_speak_of_is_known_where_it_led_before(tmp_path: P
     found, screen = through(lookup, nothing, tmp_path)
     assert found == []
     assert through(packets, is_listed, tmp_path, screen)[0] == []  # the rules of before say nothing of it
+    screen.ask_again()  # that a DNS tunnel was found is no news of what was told
+    assert through(greeting(start_ns=30 * S, isn=5000), is_listed, tmp_path, screen)[0] == []
     screen.follow([])
     again = greeting(start_ns=40 * S, isn=9000)
     assert through(again, is_listed, tmp_path, screen)[0] == again
