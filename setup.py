@@ -48,21 +48,7 @@ COMPILED = (
     ),
 )
 STARTED_S = time.time()
-HEADERS = [
-    f"sensor/capture/{name}.h"
-    for name in (
-        "as_packet",
-        "flow_table",
-        "handed_out",
-        "bpf/flow_policy",
-        "bpf/packet",
-        "screen",
-        "screen_dns",
-        "screen_flows",
-        "screen_hello",
-        "screen_tables",
-    )
-]
+HEADERS = sorted(map(str, Path("sensor/capture").rglob("*.h")))
 COMMANDS = {"bdist_wheel", "build_ext", "editable_wheel"}
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, func,
 
 from db.facets import facet_conditions
 from db.filters import between, event_conditions
-from db.models import DailySumRow, EventRow, FacetRow, RollupRow, SourceRow
+from db.models import EventRow, FacetRow
+from db.sum_models import DailySumRow, RollupRow, SourceRow
 from db.sums import DAY_NS, HOUR_NS
 from db.values import Aggregation, Dimension, EventFilter, Group, Metric, ServiceCount
 

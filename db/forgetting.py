@@ -7,7 +7,8 @@ those, so it loses what it had counted of events that retention removed before.
 from sqlalchemy import Connection, Select, delete, select
 
 from db import evidence, findings, sums
-from db.models import EventRow, FacetRow, FindingRow, RollupRow
+from db.models import EventRow, FacetRow, FindingRow
+from db.sum_models import RollupRow
 from db.tally import FindingKey
 
 EVENTS_A_TRANSACTION = 500

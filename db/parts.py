@@ -11,8 +11,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, select
 
 from db.engine import upsert
-from db.models import FindingPartRow
 from db.prepared import Lookup, write_rows
+from db.sum_models import FindingPartRow
 from db.sums import DAY_NS
 from db.tally import Change, Contribution, FindingKey, Tally
 

@@ -25,18 +25,8 @@ from sqlalchemy import (
 
 from db import evidence, history, parts
 from db.engine import reading, writing
-from db.models import (
-    DailySumRow,
-    EventRow,
-    FacetRow,
-    FindingPartRow,
-    FindingRow,
-    MetaRow,
-    RollupRow,
-    SensorRow,
-    SourceRow,
-    TokenRow,
-)
+from db.models import EventRow, FacetRow, FindingRow, MetaRow, SensorRow, TokenRow
+from db.sum_models import DailySumRow, FindingPartRow, RollupRow, SourceRow
 from db.sums import DAY_NS, SUMMED
 from db.workflow_models import ExceptionRow
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import Connection, Table, delete, func, select
 
 from db.engine import increment, raise_to
-from db.models import DailySumRow, EventRow, RollupRow, SourceRow
+from db.models import EventRow
 from db.prepared import write_rows
+from db.sum_models import DailySumRow, RollupRow, SourceRow
 from db.tally import Contribution
 from db.values import Dimension
 

@@ -23,12 +23,8 @@ class Interest:
         self._catalogue = ruleset.catalogue
         self._sanctioned = frozenset([sanction.domain for sanction in ruleset.policy.sanctions])
         self._fallback_ends = frozenset([end for place in self._catalogue.by_fallback for end in _end(place)])
+        self.fallback_addresses = sorted({address for address, _ in self._fallback_ends})  # packed
         self._names: dict[str, bool] = {}  # names come again and again
-
-    @property
-    def fallback_addresses(self) -> list[bytes]:
-        """Return the addresses that agents fall back to, packed."""
-        return sorted({address for address, _ in self._fallback_ends})
 
     def is_possible(self, observation: Observation, *, is_client_known: bool) -> bool:
         """Tell whether the rules could say more of `observation` than `UNKNOWN`, now or by what comes later.

@@ -115,12 +115,16 @@ class Detector:
         return detections
 
     def _current(self) -> Ruleset:
-        """Return the rules in force; the screen hears of what is of interest by other rules than before."""
+        """Return the rules in force; the screen hears that others are, or that a DNS tunnel was found."""
         rules, tunnels = self._ruleset(), self.pipeline.dns_tunnels
-        if self._interest.ruleset is not rules or self._dns_tunnels != tunnels:
-            self._interest, self._dns_tunnels = Interest(rules), tunnels
+        if self._interest.ruleset is not rules:
+            self._interest = Interest(rules)
             if self._screen is not None:
                 self._screen.follow(self._interest.fallback_addresses)
+        if self._dns_tunnels != tunnels:
+            self._dns_tunnels = tunnels
+            if self._screen is not None:
+                self._screen.ask_again()
         return rules
 
     def _is_interesting(self, kind: int, name: str) -> bool:

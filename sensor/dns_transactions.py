@@ -1,7 +1,8 @@
 """DNS queries matched with their answers.
 
 A transaction is reported when its answer comes, or unanswered after a second; an answer that comes later is a second
-revision. Retransmissions and duplicates within half a minute belong to the same transaction.
+revision. Retransmissions and duplicates within half a minute belong to the same transaction; an answer that leads to
+other names than the first is another one, lest a first without any hide it.
 """
 
 from collections import OrderedDict, deque
@@ -55,6 +56,7 @@ class _Transaction:
     """No `State`: compiled code reads the attributes of a class of its own at a tenth of the cost."""
 
     __slots__ = (
+        "answer",
         "five_tuple",
         "interface",
         "is_answered",
@@ -77,11 +79,16 @@ class _Transaction:
         self.qname = message.qname
         self.qtype = message.qtype
         self.is_answered = False
+        self.answer = 0  # `_names_of` the first
         self.revision = 0  # of the last observation, 0 before the first
         self.octets_out = 0
         self.octets_in = 0
         self.packets = 0
         self.last_ns = 0
+
+    def is_contradicted(self, message: DnsMessage) -> bool:
+        """Tell whether an answer leads to names that the first one did not."""
+        return self.is_answered and bool(message.cnames or message.delegations) and self.answer != _names_of(message)
 
     def count(self, octets: int, now_ns: int, *, is_response: bool) -> None:
         """Note the packet that a message came in; over TCP (0 octets) the flow counts them."""
@@ -137,16 +144,18 @@ class DnsTransactions:
             message.qtype,
         )
         transaction = self._transactions.get(key)
-        if transaction is None or now_ns - transaction.started_ns > TRANSACTION_NS:
+        is_known = transaction is not None and now_ns - transaction.started_ns <= TRANSACTION_NS
+        if transaction is None or not is_known or transaction.is_contradicted(message):
             transaction = _Transaction(self._next_key(), five_tuple, now_ns, interface, message)
-            self._shapes.note_query(client, message, now_ns)
+            if not is_known:
+                self._shapes.note_query(client, message, now_ns)
             observations = self._begin(key, transaction, now_ns)
         else:
             observations = []
         self.newest_key = transaction.key
         transaction.count(wire_octets, now_ns, is_response=is_response)
         if is_response and not transaction.is_answered:
-            transaction.is_answered = True
+            transaction.is_answered, transaction.answer = True, _names_of(message)
             self._shapes.note_answer(client, message)
             observations.append(self._observe(transaction, _answered(message)))
         return observations
@@ -219,6 +228,11 @@ class DnsTransactions:
             interface=transaction.interface,
             traffic=Traffic(transaction.octets_out, transaction.octets_in, transaction.packets, transaction.last_ns),
         )
+
+
+def _names_of(answer: DnsMessage) -> int:
+    """Return a hash of the names that an answer leads to."""
+    return hash((answer.cnames, answer.delegations))
 
 
 def _answered(message: DnsMessage) -> DnsTransaction:

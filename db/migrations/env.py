@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from db import output_models, workflow_models  # noqa: F401 - its tables belong to the metadata
+from db import output_models, sum_models, workflow_models  # noqa: F401 - its tables belong to the metadata
 from db.models import Base
 
 context.configure(

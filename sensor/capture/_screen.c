@@ -215,6 +215,19 @@ static PyObject *screen_mark(PyObject *module, PyObject *arguments) {
     return failed ? NULL : Py_NewRef(Py_None);
 }
 
+static void forget_names(struct screen *s) { memset(s->names, 0, sizeof s->names); }
+
+static PyObject *screen_ask_again(PyObject *module, PyObject *object) {
+    struct screen_view view = {0};
+    (void)module;
+    if (!view_screen(object, &view))
+        return NULL;
+    if (view.screen != NULL)
+        forget_names(view.screen);
+    PyBuffer_Release(&view.buffer);
+    Py_RETURN_NONE;
+}
+
 static PyObject *screen_follow(PyObject *module, PyObject *arguments) {
     struct screen_view view = {0};
     Py_buffer ends;
@@ -223,7 +236,7 @@ static PyObject *screen_follow(PyObject *module, PyObject *arguments) {
         return NULL;
     int is_right = view.screen != NULL && ends.len % 16 == 0 && ends.len <= 16 * MOST_ENDS;
     if (is_right) {
-        memset(view.screen->names, 0, sizeof view.screen->names);
+        forget_names(view.screen);
         view.screen->followed = view.screen->answers.head;
         view.screen->end_count = (uint64_t)ends.len / 16;
         for (uint64_t i = 0; i < view.screen->end_count; i++)
@@ -259,7 +272,8 @@ static PyMethodDef methods[] = {
     {"answers", screen_answers, METH_VARARGS, "Take out the answers that led a client to an address by a time."},
     {"asked", screen_asked, METH_VARARGS, "Return when a client asked for a name, and since when it is watched."},
     {"mark", screen_mark, METH_VARARGS, "Hold no flow back between a client and an address."},
-    {"follow", screen_follow, METH_VARARGS, "Forget which names are of no interest; note where flows are of interest."},
+    {"ask_again", screen_ask_again, METH_O, "Forget which names are of no interest."},
+    {"follow", screen_follow, METH_VARARGS, "As ask_again, also of those told before; note where flows are of interest."},
     {"totals", screen_totals, METH_O, "Return what was counted."},
     {NULL, NULL, 0, NULL},
 };

@@ -164,11 +164,11 @@ class LiveSource:
         if not self._is_open:
             return None
         end_s = time.monotonic() + timeout_s
-        released = self._release()
-        batch = self._read_once(0 if released else timeout_s)
-        while not (batch or released or self._released) and (left_s := end_s - time.monotonic()) > 0:
+        batch = self._read_once(0 if self._released else timeout_s)
+        while not (batch or self._released) and (left_s := end_s - time.monotonic()) > 0:
             batch = self._read_once(left_s)  # what came is not due yet, or was only counted
-        self.late, batch = len(released), released + batch
+        self.late, batch = len(self._released), self._released + batch
+        self._released = []
         self._totals.packets += len(batch)
         self.counts = placed(self.way.packet_filter.take_counts(self._shows), batch)
         return batch
@@ -228,6 +228,7 @@ class LiveSource:
         held_s = self._merge.wait_s(time.time_ns())
         ready = self._selector.select(timeout_s if held_s is None else min(timeout_s, held_s))
         taps = [key.data for key, _ in ready if key.data is not None]
+        self._release()  # before what is newer
         batch = self._drain(taps)
         if len(taps) < len(ready) and self._links.has_changed():
             self._follow_links()
@@ -235,10 +236,10 @@ class LiveSource:
             return self._each_once(batch)
         return batch
 
-    def _release(self) -> list[Packet]:
-        """Return what the screen held back and does not hold any longer."""
-        released, self._released = self._released, []
-        return released + self.screen.advance(time.time_ns()) if self.screen is not None else released
+    def _release(self) -> None:
+        """Take what the screen held back until now and does not hold any longer."""
+        if self.screen is not None:
+            self._released += self.screen.advance(time.time_ns())
 
     def _use_screen(self, before: list[Tap]) -> None:
         """Hold packets of a single interface back where they lie, those of several later (`_each_once`)."""

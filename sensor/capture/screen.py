@@ -21,7 +21,7 @@ from typing import NamedTuple
 from sensor.packet import Packet
 
 try:
-    from sensor.capture._screen import advance, answers, asked, follow, mark, prepare, sift, size, totals
+    from sensor.capture._screen import advance, answers, ask_again, asked, follow, mark, prepare, sift, size, totals
 except ImportError:  # there was no compiler
     IS_COMPILED = False
 else:
@@ -125,8 +125,12 @@ class Screen:
         """Hold nothing back of the flows between `client` and `address` from now on."""
         mark(self._buffer, client, address)
 
+    def ask_again(self) -> None:
+        """Ask about each name again that is seen from now on."""
+        ask_again(self._buffer)
+
     def follow(self, ends: Iterable[bytes]) -> None:
-        """Ask about each name again, since what is of interest has changed.
+        """Ask about each name again, also of those that led to an address before: there are other rules.
 
         From now on flows to the addresses `ends`, 16 at most, are not held back of clients that an interesting name
         was seen of.

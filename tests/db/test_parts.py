@@ -126,3 +126,16 @@ def test_what_a_demonstration_added_to_a_large_finding_leaves(store: Store) -> N
     assert only(store).events == 1200
     store.forget_events_of(DEMONSTRATION)
     assert only(store) == before
+
+
+def test_a_finding_that_was_large_before_there_were_parts_is_divided_by_its_next_event(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(parts, "LARGE", 10_000)
+        store.append(make_events(700))
+        assert rows(store) == 0
+    store.append([at(300, revision=2, confidence=10)])
+    assert rows(store) > 0
+    store.append([at(301, revision=2, role=Role.VISITOR)])
+    assert store.findings(FindingFilter(role=Role.AGENT), 9)[0].events == 699

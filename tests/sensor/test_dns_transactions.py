@@ -49,6 +49,18 @@ def test_retransmissions_and_copies_are_the_same_transaction() -> None:
     assert [(row.key, row.revision) for row in found] == [(1, 1), (1, 2)]
 
 
+def test_an_answer_that_leads_to_other_names_than_the_first_is_reported_too() -> None:
+    first, alias = (
+        dns_answer("www.example.org", rcode=3),
+        dns_answer("www.example.org", [CLIENT], aliases=["a.example"]),
+    )
+    other = dns_answer("www.example.org", [CLIENT], aliases=["b.example"])
+    answers = [tell((row + 2) * MS, message) for row, message in enumerate((first, alias, alias, other, first))]
+    found = replay([ask(MS, "www.example.org"), *answers])
+    assert [row.dns and row.dns.cnames for row in found] == [(), ("a.example",), ("b.example",)]
+    assert len({row.key for row in found}) == 3
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -14,6 +14,7 @@ from trap import (
     WIREGUARD_SUSPECT,
     Trap,
 )
+from traps_late import LATE
 
 FULL_WIDTH = "".join(chr(ord(letter) + 0xFEE0) for letter in "ngrok")
 
@@ -396,4 +397,5 @@ DETECTED = (
         WIREGUARD_SUSPECT,
         verdicts=3,
     ),
+    *LATE,
 )

@@ -356,6 +356,25 @@ def test_live_a_tunnel_is_handed_out_at_once_and_nothing_else(wire: Wire) -> Non
 
 
 @needs_root
+def test_live_what_was_held_comes_before_what_is_newer_and_is_told_apart(wire: Wire) -> None:
+    screen = Screen()
+    packets = Conversation().open()
+    with open_source(["eth0"], Limits(flows=1024), screen=screen) as source:
+        screen.ask = is_listed
+        wire.send(*(row.data for row in packets))
+        assert source.read(0.5) == []
+        until_s = time.monotonic() + 3.5
+        screen.mark(CLIENT_OCTETS, SERVER_OCTETS)  # so they go on in three seconds, alone
+        while not (held := source.read(0.1) or []) and time.monotonic() < until_s:
+            pass
+        assert [row.data for row in held] == [row.data for row in packets]
+        assert source.late == len(held)
+        wire.send(*(row.data for row in told(LISTED)))
+        assert source.read(1)
+        assert source.late == 0
+
+
+@needs_root
 def test_live_what_is_held_is_handed_out_when_a_second_interface_comes(wire: Wire) -> None:
     screen = Screen()
     talk = Conversation()

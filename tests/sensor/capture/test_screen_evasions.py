@@ -8,7 +8,22 @@ from pathlib import Path
 import pytest
 from conversations import APPLICATION, BANNER, SERVER_HELLO, client_hello
 from crafted import write_pcap
-from frames import CLIENT, MS, RESOLVER, SERVER, SYN, Conversation, S, dns_answer, dns_query, packet, tell, told, udp
+from frames import (
+    ACK,
+    CLIENT,
+    MS,
+    RESOLVER,
+    SERVER,
+    SYN,
+    Conversation,
+    S,
+    dns_answer,
+    dns_query,
+    packet,
+    tell,
+    told,
+    udp,
+)
 from hellos import extension, records
 from screened import (
     CLIENT_OCTETS,
@@ -93,6 +108,14 @@ def test_nothing_is_held_for_longer_than_half_a_minute(beside: list[Packet], tmp
     assert max(now_ns - row.ts_ns for now_ns, row in zip(newest, found, strict=True)) < 60 * S
     assert not [row for row in unanswered if row in found]
     assert not [row for row in (*one_way, *slow_hello(LISTED)) if row not in found]
+
+
+def test_a_server_that_answers_late_begins_another_flow_with_and_without_a_screen(tmp_path: Path) -> None:
+    talk = Conversation(start_ns=S)
+    syn = talk.segment(SYN)
+    talk.now_ns += 4 * S
+    rest = [talk.segment(SYN | ACK, is_client=False), talk.segment(ACK), *talk.send(hello(LISTED))]
+    assert_alike([syn, *rest, *talk.answer(SERVER_HELLO)], tmp_path)
 
 
 def test_a_name_that_leads_to_the_server_before_it_answers_is_not_missed(tmp_path: Path) -> None:
@@ -213,6 +236,8 @@ def test_a_name_that_new_rules_speak_of_is_known_where_it_led_before(tmp_path: P
     found, screen = through(lookup, nothing, tmp_path)
     assert found == []
     assert through(packets, is_listed, tmp_path, screen)[0] == []  # the rules of before say nothing of it
+    screen.ask_again()  # that a DNS tunnel was found is no news of what was told
+    assert through(greeting(start_ns=30 * S, isn=5000), is_listed, tmp_path, screen)[0] == []
     screen.follow([])
     again = greeting(start_ns=40 * S, isn=9000)
     assert through(again, is_listed, tmp_path, screen)[0] == again
