@@ -281,3 +281,9 @@ def reserved_octets() -> list[Packet]:
     answer = b"\x02abc" + bytes(range(60, 64)) + WIREGUARD[4:8] + bytes(range(80))
     sent = datagrams(b"\x01abc" + WIREGUARD[4:], dst_port=2408)
     return [*sent, udp(AT_NS + MS, (SERVER, 2408, CLIENT, 40000), answer)]
+
+
+def wireguard_elsewhere() -> list[Packet]:
+    """WireGuard on DNS's port, on another one, and with its reserved octets set."""
+    elsewhere = datagrams(WIREGUARD, src_port=44000, dst_port=53), datagrams(WIREGUARD, src_port=44001, dst_port=12345)
+    return [*elsewhere[0], *elsewhere[1], *reserved_octets()]

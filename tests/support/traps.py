@@ -389,11 +389,7 @@ DETECTED = (
     Trap(
         "WireGuard on another port, DNS's too, and with its reserved octets set (WARP)",
         "recognised by content; the answer repeats the initiation's index",
-        lambda: [
-            *x.datagrams(x.WIREGUARD, src_port=44000, dst_port=53),
-            *x.datagrams(x.WIREGUARD, src_port=44001, dst_port=12345),
-            *x.reserved_octets(),
-        ],
+        x.wireguard_elsewhere,
         WIREGUARD_SUSPECT,
         verdicts=3,
     ),
