@@ -11,6 +11,7 @@ context). Figures are medians of the rounds; only their ratios mean anything. Ne
 import argparse
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,13 +100,13 @@ class Result:
 
 
 def present(wanted: str) -> list[Result]:
-    """Return nobody and the receivers whose names contain `wanted`; those that are not installed are named."""
+    """Return nobody and the receivers in whose names the expression `wanted` is found; those not installed are named."""
     results = [Result(None)]
     for receiver in (*molecatcher.RECEIVERS, *suricata.RECEIVERS):
         version = receiver.version()
         if version is None:
             print(f"skipped: {receiver.name} is not installed (make bench-setup)")
-        elif wanted in receiver.name:
+        elif re.search(wanted, receiver.name):
             print(f"* {receiver.name}: {version}")
             results.append(Result(receiver))
     return results
@@ -247,7 +248,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packets", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="receivers whose name contains this, beside nobody")
+    parser.add_argument("--only", default="", help="receivers in whose name this expression is found, beside nobody")
+    parser.add_argument("--capture", type=Path, help="a mix that is there, with its truth beside it")
     parser.add_argument("--svg", type=Path, default=Path("build/live.svg"))
     options = parser.parse_args()
     if os.geteuid() != 0 or (os.cpu_count() or 1) < 2:  # noqa: PLR2004 - one for each end
@@ -256,9 +258,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     results = present(options.only)
     with tempfile.TemporaryDirectory() as folder:
-        capture = Path(folder) / "mix.pcap"
-        generator = str(Path(__file__).with_name("mix.py"))
-        subprocess.run([sys.executable, generator, "--packets", str(options.packets), str(capture)], check=True)
+        capture = options.capture or Path(folder) / "mix.pcap"
+        if options.capture is None:
+            generator = str(Path(__file__).with_name("mix.py"))
+            subprocess.run([sys.executable, generator, "--packets", str(options.packets), str(capture)], check=True)
         truth = read_truth(capture.with_suffix(".json"))
         play(results, capture, truth, options.rounds)
     print(f"{options.rounds} rounds; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Linux {os.uname().release}")
