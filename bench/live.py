@@ -100,7 +100,7 @@ class Result:
 
 
 def present(wanted: str) -> list[Result]:
-    """Return nobody and the receivers in whose names the expression `wanted` is found; those not installed are named."""
+    """Return nobody and the receivers in whose names the expression `wanted` is found; who is missing is named."""
     results = [Result(None)]
     for receiver in (*molecatcher.RECEIVERS, *suricata.RECEIVERS):
         version = receiver.version()
