@@ -27,7 +27,7 @@ from children import tree_peak_kb
 from peers import molecatcher, suricata
 from peers.live import Outcome, Receiver
 from peers.program import Ends, Work
-from truth import Truth, read_truth
+from truth import Truth, make_mix, read_truth
 from veth import INTERFACE, veth, within
 
 SENDER_CORE, RECEIVER_CORE = "0", "1"
@@ -258,10 +258,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     results = present(options.only)
     with tempfile.TemporaryDirectory() as folder:
-        capture = options.capture or Path(folder) / "mix.pcap"
-        if options.capture is None:
-            generator = str(Path(__file__).with_name("mix.py"))
-            subprocess.run([sys.executable, generator, "--packets", str(options.packets), str(capture)], check=True)
+        capture = options.capture or make_mix(Path(folder), options.packets)
         truth = read_truth(capture.with_suffix(".json"))
         play(results, capture, truth, options.rounds)
     print(f"{options.rounds} rounds; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Linux {os.uname().release}")

@@ -9,7 +9,6 @@ does other work. A slow program runs in the first round only. Start-up is what i
 import argparse
 import os
 import struct
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from chart import bar_chart
 from children import Cost, run
 from peers import molecatcher, ndpi, nfstream, python_walk, suricata, tcpdump, tshark
 from peers.program import Ends, Program, Work
-from truth import Truth, read_truth
+from truth import Truth, make_mix, read_truth
 
 MODULES = (tcpdump, python_walk, molecatcher, suricata, ndpi, nfstream, tshark)
 START_PACKETS = 100
@@ -132,9 +131,7 @@ def main() -> None:
     options = parser.parse_args()
     results = present(options.only)
     with tempfile.TemporaryDirectory() as folder:
-        capture = Path(folder) / "mix.pcap"
-        generator = str(Path(__file__).with_name("mix.py"))
-        subprocess.run([sys.executable, generator, "--packets", str(options.packets), str(capture)], check=True)
+        capture = make_mix(Path(folder), options.packets)
         truth = read_truth(capture.with_suffix(".json"))
         average = capture.stat().st_size // truth.packets - 16
         play(results, capture, truth, options.rounds)

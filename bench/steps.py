@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from live import build_sender, listening, send, settle, stop
 from peers import molecatcher
 from peers.live import Receiver
 from peers.program import Work
-from truth import Truth, read_truth
+from truth import Truth, make_mix, read_truth
 from veth import veth
 
 CAPTURING = ("packets", "heads")
@@ -94,10 +93,7 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, stop)
     with tempfile.TemporaryDirectory() as folder:
-        capture = options.capture or Path(folder) / "mix.pcap"
-        if options.capture is None:
-            generator = str(Path(__file__).with_name("mix.py"))
-            subprocess.run([sys.executable, generator, "--packets", str(options.packets), str(capture)], check=True)
+        capture = options.capture or make_mix(Path(folder), options.packets)
         truth = read_truth(capture.with_suffix(".json"))
         sender = build_sender(Path(folder))
         rounds = []

@@ -1,6 +1,8 @@
 """What is in the mix by five-tuple, and how what a program found compares with it."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -54,3 +56,11 @@ def read_truth(path: Path) -> Truth:
 
 def _row_ends(row: dict[str, str | int]) -> Ends:
     return ends(str(row["transport"]), row["src"], row["src_port"], row["dst"], row["dst_port"])
+
+
+def make_mix(folder: Path, packets: int) -> Path:
+    """Return a mix of so many packets in `folder`, made by a process of its own; the truth is beside it."""
+    capture = folder / "mix.pcap"
+    generator = str(Path(__file__).with_name("mix.py"))
+    subprocess.run([sys.executable, generator, "--packets", str(packets), str(capture)], check=True)
+    return capture
