@@ -29,6 +29,7 @@ else:
 KERNEL_BUFFER_OCTETS = 32 * 1024 * 1024
 AT_ONCE = 64
 SLOT_OCTETS = classic.HEAD_SNAP_OCTETS + 64  # and a packet's header
+ROOM = 1 << 20  # in the batch: what was received has to be taken, with all that the screen held of the same flows
 MOST_RECEIVED = 65_536  # a read; about as many wait at most
 
 SO_RCVBUFFORCE = 33
@@ -73,18 +74,8 @@ class PlainTap(PacketSocket):
         while len(batch) < full and received < MOST_RECEIVED:
             wanted = min(AT_ONCE, full - len(batch))
             packets = receive(descriptor, buffer, SLOT_OCTETS, wanted)
-            take(
-                buffer,
-                0,
-                packets,
-                packets,
-                batch,
-                Packet,
-                self.link_type,
-                self.interface,
-                *self.cut_off,
-                *self.screening,
-            )
+            ways = *self.cut_off, *self.screening
+            take(buffer, 0, packets, ROOM, batch, Packet, self.link_type, self.interface, *ways)
             received += packets
             if packets < wanted:
                 return

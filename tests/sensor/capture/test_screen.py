@@ -40,9 +40,14 @@ from rules.ruleset import Ruleset
 from sensor.capture import screen as screens
 from sensor.capture.engine import open_source
 from sensor.capture.file import open_capture
+from sensor.capture.flow_heads import FlowHeads
 from sensor.capture.limits import Limits
+from sensor.capture.live import Engine, LiveSource
 from sensor.capture.pcapng_file import Commented, write_pcapng
+from sensor.capture.plain import PlainTap
+from sensor.capture.ring import RingTap
 from sensor.capture.screen import Asked, Screen
+from sensor.capture.tap import TapOpener
 from sensor.detect import Detector
 from sensor.packet import LinkType, Packet
 from sensor.pipeline import Pipeline
@@ -372,6 +377,23 @@ def test_live_what_was_held_comes_before_what_is_newer_and_is_told_apart(wire: W
         wire.send(*(row.data for row in told(LISTED)))
         assert source.read(1)
         assert source.late == 0
+
+
+@needs_root
+@pytest.mark.parametrize("open_tap", [PlainTap, RingTap])
+def test_live_of_flows_that_are_handed_out_at_the_same_time_every_packet_comes(open_tap: TapOpener, wire: Wire) -> None:
+    screen = Screen()
+    screen.ask = is_listed
+    talks = [Conversation((CLIENT, 40_000 + number, SERVER, 443)) for number in range(20)]
+    packets = [row for rows in zip(*(talk.open() for talk in talks), strict=True) for row in rows]
+    packets += [talk.send(hello(LISTED))[0] for talk in talks]
+    with LiveSource(("eth0",), Engine("test", "", FlowHeads(Limits(flows=1024)), open_tap), screen=screen) as source:
+        wire.send(*(row.data for row in packets))
+        found: list[Packet] = []
+        until_s = time.monotonic() + 5
+        while len(found) < len(packets) and time.monotonic() < until_s:
+            found += source.read(0.3) or []
+    assert sorted(row.data for row in found) == sorted(row.data for row in packets)
 
 
 @needs_root
