@@ -148,8 +148,8 @@ static void set_clock(struct table *t, uint64_t ts) {
 
 /* How many octets of the frame pass at most; `packet` and `reading` say what it is, `counted` gets what was counted until
  * now of a flow that begins anew or is displaced. */
-static int judge(struct table *t, uint64_t slots, Frame *frame, const struct arrival *arrival, struct packet *packet,
-                 enum reading *reading, struct slot *counted) {
+static inline int judge(struct table *t, uint64_t slots, Frame *frame, const struct arrival *arrival, struct packet *packet,
+                        enum reading *reading, struct slot *counted) {
     struct flow_key key = {0};
     set_clock(t, (uint64_t)arrival->ts);
     *reading = read_link(frame, arrival->link_type, packet);

@@ -78,8 +78,8 @@ static int hand_to_python(void *context, const struct record *record) {
 static struct host host_of(struct handed_out *to) { return (struct host){to, ask_python, hand_to_python}; }
 
 /* Hand out the first `octets` of a frame, none of them if it does not pass, behind what was `counted`. */
-static int hand_out(struct handed_out *to, const Frame *frame, const struct packet *packet, enum reading reading, int64_t ts,
-                    int octets, const struct slot *counted) {
+static inline int hand_out(struct handed_out *to, const Frame *frame, const struct packet *packet, enum reading reading,
+                           int64_t ts, int octets, const struct slot *counted) {
     if (is_counted(counted) && append_count(to, counted) < 0)
         return -1;
     if (!octets)
@@ -98,7 +98,7 @@ static int hand_out(struct handed_out *to, const Frame *frame, const struct pack
 
 /* As an "O&" of PyArg_ParseTuple: a writable buffer that holds a table; PyBuffer_Release is the caller's, once all
  * arguments are read. */
-static int view_table(PyObject *object, void *view) {
+static inline int view_table(PyObject *object, void *view) {
     struct table_view *to = view;
     if (object == NULL) { /* another argument was refused */
         PyBuffer_Release(&to->buffer);

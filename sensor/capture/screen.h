@@ -101,7 +101,7 @@ struct screen {
 
 #define CLIENT_BITS 15 /* of a place among CLIENTS */
 
-static void prepare(struct screen *s, const uint64_t secret[2]) {
+static inline void prepare(struct screen *s, const uint64_t secret[2]) {
     memcpy(s->secret, secret, sizeof s->secret);
     s->held = (struct log){FIRST_OFFSET, FIRST_OFFSET, HELD_OCTETS};
     s->answers = (struct log){FIRST_OFFSET, FIRST_OFFSET, ANSWER_OCTETS};
