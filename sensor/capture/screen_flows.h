@@ -8,6 +8,25 @@ static int is_multicast(const __u64 address[2]) {
     return address[0] >> 56 == 0xFF;
 }
 
+/* Where to note an answer with `tag`. Two are kept of a name: Python may not have come to the time of the newest yet. So
+ * the older goes once it surely has, before that the newer. */
+static struct place *place_of_answer(struct screen *s, uint64_t tag, const struct record *answer) {
+    struct place *set = set_in(s->told, TOLD, tag), *older = NULL, *newer = NULL;
+    for (struct place *each = set; each < set + PLACES_A_SET; each++) {
+        if (each->tag != tag || each->age < s->answers.tail ||
+            record_at(&s->answers, s->answer_store, each->age)->next != answer->next)
+            continue;
+        if (newer == NULL || each->age > newer->age)
+            older = newer, newer = each;
+        else
+            older = each;
+    }
+    if (older == NULL)
+        return oldest_in(s->told, TOLD, tag);
+    int is_read = record_at(&s->answers, s->answer_store, newer->age)->ts + (int64_t)DOUBT_NS < answer->ts;
+    return is_read ? older : newer;
+}
+
 /* Keep an answer as it is for who asks by client and address. */
 static void keep_answer(struct screen *s, const __u64 client[2], const struct dns *dns, const uint8_t *message,
                         uint32_t octets, int64_t ts) {
@@ -20,11 +39,7 @@ static void keep_answer(struct screen *s, const __u64 client[2], const struct dn
         __u64 address[2];
         as_words(dns->addresses[i].octets, dns->addresses[i].length, address);
         uint64_t tag = tag_of_pair(s, client, address);
-        struct place *set = set_in(s->told, TOLD, tag), *to = oldest_in(s->told, TOLD, tag);
-        for (struct place *each = set; each < set + PLACES_A_SET; each++)
-            if (each->tag == tag && each->age >= s->answers.tail &&
-                record_at(&s->answers, s->answer_store, each->age)->next == record.next)
-                to = each; /* the same name led there before */
+        struct place *to = place_of_answer(s, tag, &record);
         s->totals.names_evicted += to->age >= s->answers.tail && to->tag != tag;
         *to = (struct place){tag, at};
     }

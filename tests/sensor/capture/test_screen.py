@@ -230,6 +230,20 @@ def test_what_was_passed_over_counts_as_told_when_it_came(tmp_path: Path) -> Non
     assert last.told == detected(path, None)[-1].observation.told
 
 
+def test_a_name_that_is_told_again_and_again_was_told_at_each_of_these_times(tmp_path: Path) -> None:
+    path = tmp_path / "again.pcap"
+    packets = told(LISTED, at_ns=S)
+    for number in range(4):
+        start_ns = (20 + 7 * number) * 100 * MS
+        packets += told("www.example.org", at_ns=start_ns)
+        talk = Conversation((CLIENT, 50_000 + number, SERVER, 443), start_ns=start_ns + 100 * MS)
+        packets += [*talk.open(), *talk.send(hello("www.example.org")), *talk.answer(SERVER_HELLO)]
+    write_pcap(path, packets)
+    screen = Screen()
+    assert said(detected(path, screen)) == said(detected(path, None))
+    assert screen.totals().lookups == 4
+
+
 def test_when_a_client_asked_for_a_name_is_known_and_since_when_it_is_watched(tmp_path: Path) -> None:
     later_ns = 4000 * S
     packets = [*told("www.example.org", at_ns=S), *told("other.example.org", at_ns=later_ns)]
