@@ -18,7 +18,7 @@ from molecatcher.errors import FetchError, SetupError
 from molecatcher.lists.fetch import replace_whole
 from molecatcher.processes.api_client import ApiClient, require_safe
 from molecatcher.processes.remote_rules import CatalogueTaker, RemoteRules
-from molecatcher.processes.sensor import kept_sensor_id
+from molecatcher.processes.sensor_parts import kept_sensor_id
 from molecatcher.settings import Settings
 from molecatcher.state import give, make_service_state
 

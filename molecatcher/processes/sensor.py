@@ -2,7 +2,6 @@
 
 import contextlib
 import ipaddress
-import os
 import signal
 import socket
 import time
@@ -17,42 +16,44 @@ from msgspec.structs import replace
 from db.store import open_store
 from molecatcher import __version__
 from molecatcher.catalogue.folder import CatalogueFolder
-from molecatcher.errors import SetupError
 from molecatcher.live_rules import LiveRules
 from molecatcher.logs import configure_logging
 from molecatcher.names.own_lookups import OwnLookups
-from molecatcher.names.reverse_names import ReverseNames
-from molecatcher.names.zone_questions import ZoneQuestions
 from molecatcher.overlay import OverlayFollower
-from molecatcher.processes.api_client import client_of
 from molecatcher.processes.collector import spare_collector
 from molecatcher.processes.delivery import Delivery
 from molecatcher.processes.health import Health, of_spool, of_tables
 from molecatcher.processes.notify import Notifier
-from molecatcher.processes.remote_rules import CatalogueTaker, RemoteRules
 from molecatcher.processes.remote_sink import sink_of
+from molecatcher.processes.sensor_parts import (
+    attributor_of,
+    enter_namespaces,
+    followed_rules,
+    kept_sensor_id,
+    limits_of,
+    lock_name,
+    open_spool,
+    zone_questions,
+)
 from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
-from molecatcher.state import claim, kept, kept_secret
-from rules.event import Event, uuid7
+from molecatcher.state import claim, kept_secret
+from rules.event import Event
 from rules.sensor_status import SensorStatus
-from rules.zones import ZoneAnswer
-from sensor.attribution.attributor import Attributor
-from sensor.attribution.leases import LeaseFiles
 from sensor.attribution.seen_leases import SeenLeases
 from sensor.capture.engine import open_source
 from sensor.capture.interfaces import Choice
 from sensor.capture.listening import Listening
 from sensor.capture.live import BATCH_PACKETS
-from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces, split_name
+from sensor.capture.namespaces import split_name
 from sensor.capture.screen import make_screen
 from sensor.detect import Detector
 from sensor.extract.dhcp import DhcpMessage
 from sensor.gathered import Gathered
 from sensor.packet import Packet
-from sensor.pipeline import Limits, Pipeline
+from sensor.pipeline import Pipeline
 from sensor.report import Reporter
-from sensor.spool import Spool, SpoolFull
+from sensor.spool import SpoolFull
 from sensor.watch import Watch
 
 log = structlog.get_logger()
@@ -84,15 +85,15 @@ class Sensor:
         self.settings = settings
         catalogue = CatalogueFolder(settings.state, settings.catalogue_dir)
         self.rules = LiveRules(catalogue.load(), settings.policy, time.time_ns, catalogue)
-        self._claim = claim(settings.state / _lock_name(settings))
+        self._claim = claim(settings.state / lock_name(settings))
         self.sensor_id = kept_sensor_id(settings)
         self.origin = settings.origin(self.sensor_id)
         own_lookups = OwnLookups(kept_secret(settings.lookup_secret))
         self.store = open_store(settings.database, evidence_limit=settings.evidence_mib << 20)
         self.store.make_ready()
-        self.overlay = _followed_rules(settings, self.sensor_id, catalogue) or OverlayFollower(self.store.policy)
+        self.overlay = followed_rules(settings, self.sensor_id, catalogue) or OverlayFollower(self.store.policy)
         self.rules.follow(self.overlay)
-        self.spool = _open_spool(settings)
+        self.spool = open_spool(settings)
         self.delivery = Delivery(self.spool, sink_of(settings) or self.store)
         self._tell = tell if tell is not None else self.delivery.notify
         self.health = Health()
@@ -105,14 +106,10 @@ class Sensor:
         self.source = open_source(
             self.choice.interfaces, namespaces=self.namespaces, share=settings.share, screen=screen
         )
-        limits = Limits() if settings.evidence else Limits(kept_octets=0)
-        if len(self.choice.interfaces) > 1:
-            limits = limits.beside_several_interfaces()
         self._seen_leases = SeenLeases()
+        limits = limits_of(settings, len(self.choice.interfaces))
         pipeline = Pipeline(limits, is_own_lookup=own_lookups.is_own, on_dhcp=self._learn_lease, screen=screen)
-        self.zones = ZoneQuestions(
-            SharedFile(settings.zone_questions, list[str]), SharedFile(settings.zone_answers, list[ZoneAnswer])
-        )
+        self.zones = zone_questions(settings)
         zones = self.zones if settings.zone_checks else None
         self.detector = Detector(pipeline, self.rules, Watch(self.source.count_apart), zones)
         self._agent_addresses = SharedFile(settings.agent_addresses, dict[str, tuple[str, str]])
@@ -124,13 +121,7 @@ class Sensor:
             losses=self.health.losses,
             completed=self._gathered.with_packets,
         )
-        self.attributor = Attributor(
-            self.namespaces,
-            settings.attribution_socket,
-            LeaseFiles(settings.leases),
-            self._seen_leases,
-            ReverseNames(settings.resolvers).find if settings.reverse_names else lambda _address: None,
-        )
+        self.attributor = attributor_of(settings, self.namespaces, self._seen_leases)
         self.counters: Counter[str] = Counter()
         self.started_at_ns = time.time_ns()
         self._pending: list[Event] = []
@@ -327,33 +318,12 @@ class Sensor:
         return True
 
 
-def kept_sensor_id(settings: Settings) -> str:
-    """Return the sensor's identity, the same at every start and in every worker.
-
-    Raises:
-        SetupError: The state directory cannot be used.
-    """
-    return kept(settings.state / "sensor_id", lambda: uuid7(time.time_ns()).encode()).decode("ascii")
-
-
 def time_read(packets: Sequence[Packet], asked_ns: int) -> int:
     """Return until when everything was read, by a batch that was asked for at `asked_ns`.
 
     While more waits than a batch holds, that is the time of its last packet: an answer that waits is not missing.
     """
     return packets[-1].ts_ns if len(packets) >= BATCH_PACKETS else asked_ns
-
-
-def enter_namespaces(settings: Settings) -> Namespaces:
-    """Return the network namespaces that `settings` name, entered; an ordinary user's right to do so is then given up.
-
-    Raises:
-        CaptureError: One cannot be entered.
-    """
-    namespaces = Namespaces(*sorted(named_namespaces(settings.interface, settings.netns)))
-    if os.geteuid():
-        give_up(*TO_ENTER)
-    return namespaces
 
 
 def by_packed_address(addresses: dict[str, tuple[str, str]]) -> dict[bytes, tuple[str, str]]:
@@ -367,27 +337,6 @@ def by_packed_address(addresses: dict[str, tuple[str, str]]) -> dict[bytes, tupl
 
 def _division(settings: Settings) -> str:
     return f"; {settings.workers} workers share the clients" if settings.workers > 1 else ""
-
-
-def _lock_name(settings: Settings) -> str:
-    return "sensor.lock" if settings.worker is None else f"sensor-{settings.worker}.lock"
-
-
-def _followed_rules(settings: Settings, sensor_id: str, catalogue: CatalogueFolder) -> RemoteRules | None:
-    """Return what follows the rules of the API that events go to, None where the database is here."""
-    client = client_of(settings)
-    if client is None:
-        return None
-    taker = CatalogueTaker(client, f"/v1/sensors/{sensor_id}/catalogue", catalogue, settings.catalogue_key)
-    return RemoteRules(client, sensor_id, settings.api_rules, taker)
-
-
-def _open_spool(settings: Settings) -> Spool:
-    try:
-        return Spool(settings.spool, (settings.spool_mib << 20) // settings.workers, settings.share)
-    except OSError as error:
-        advice = "give another directory with --state"
-        raise SetupError(f"the spool {settings.spool} cannot be used: {error.strerror}; {advice}") from error
 
 
 def run(settings: Settings) -> None:

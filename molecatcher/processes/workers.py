@@ -21,6 +21,7 @@ from molecatcher.processes.child import Child, inherited_environment
 from molecatcher.processes.delivery import EventSink
 from molecatcher.processes.notify import Notifier
 from molecatcher.processes.remote_sink import sink_of
+from molecatcher.processes.sensor_parts import kept_sensor_id
 from molecatcher.processes.supervise import PROGRAM, Supervisor, as_environment
 from molecatcher.settings import Settings
 from molecatcher.state import claim
@@ -92,7 +93,7 @@ def run(settings: Settings) -> None:
         return
     configure_logging()
     claim(settings.state / "sensor.lock")
-    sensor_id = sensor_process.kept_sensor_id(settings)
+    sensor_id = kept_sensor_id(settings)
     choose_engine(share=_share_of(settings, 0).share).packet_filter.close()
     workers = tuple(_worker(settings, number) for number in range(settings.workers))
     with open_store(settings.database, evidence_limit=settings.evidence_mib << 20) as store:
