@@ -8,6 +8,7 @@ does other work. A slow program runs in the first round only. Start-up is what i
 
 import argparse
 import os
+import re
 import struct
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from peers.program import Ends, Program, Work
 from truth import Truth, make_mix, read_truth
 
 MODULES = (tcpdump, python_walk, molecatcher, suricata, ndpi, nfstream, tshark)
+START = "start.pcap"  # the first packets alone
 START_PACKETS = 100
 FLOOR = tcpdump.PROGRAMS[0].name
 
@@ -48,13 +50,13 @@ class Result:
 
 
 def present(wanted: str) -> list[Result]:
-    """Return the programs whose names contain `wanted`; those that are not installed are named and left out."""
+    """Return the programs whose names match `wanted`; those that are not installed are named and left out."""
     results = []
     for program in (program for module in MODULES for program in module.PROGRAMS):
         version = program.version()
         if version is None:
             print(f"skipped: {program.name} is not installed (make bench-setup)")
-        elif program.name == FLOOR or wanted in program.name:
+        elif program.name == FLOOR or re.search(wanted, program.name):
             results.append(Result(program, version))
     return results
 
@@ -75,14 +77,13 @@ def measure(result: Result, capture: Path, truth: Truth) -> Cost:
         cost = run(result.program.command(work), work.output)
         if cost.status:
             raise SystemExit(f"{result.program.name} failed:\n{work.output.with_suffix('.log').read_text()[-2000:]}")
-        if result.found is None and result.program.find is not None and capture.stem == "mix":
+        if result.found is None and result.program.find is not None and capture.name != START:
             result.found = result.program.find(work)
     return cost
 
 
-def play(results: list[Result], capture: Path, truth: Truth, rounds: int) -> None:
-    """Let the programs take turns."""
-    start = capture.with_name("start.pcap")
+def play(results: list[Result], capture: Path, truth: Truth, rounds: int, start: Path) -> None:
+    """Let the programs take turns; the first packets are written to `start`."""
     first_packets(capture, start)
     for number in range(rounds):
         for result in results:
@@ -125,16 +126,17 @@ def main() -> None:
     """Make the mix, let the programs take turns, print the tables and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packets", type=int, default=2_000_000)
+    parser.add_argument("--capture", type=Path, help="a mix that bench/mix.py wrote, instead of a new one")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="programs whose name contains this, beside the floor")
+    parser.add_argument("--only", default="", help="programs whose name matches this, beside the floor")
     parser.add_argument("--svg", type=Path, default=Path("build/offline.svg"))
     options = parser.parse_args()
     results = present(options.only)
     with tempfile.TemporaryDirectory() as folder:
-        capture = make_mix(Path(folder), options.packets)
+        capture = options.capture or make_mix(Path(folder), options.packets)
         truth = read_truth(capture.with_suffix(".json"))
         average = capture.stat().st_size // truth.packets - 16
-        play(results, capture, truth, options.rounds)
+        play(results, capture, truth, options.rounds, Path(folder) / START)
     print(f"{average} octets a packet; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print("\n".join(f"* {result.program.name}: {result.version}" for result in results))
     losses = truth.loss_table((result.program.name, result.found) for result in results)

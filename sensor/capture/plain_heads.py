@@ -6,7 +6,8 @@ directions are forgotten, so that each gets another head, when there are too man
 when the clock goes back: that costs time and loses nothing.
 
 Cost: some 0.6 us a packet that is passed over, 0.2 us of it a bare walk (bench/offline.py measures that, too); of what
-this loop makes only the directions stay.
+this loop makes only the directions stay. That is the interpreter's: to walk with regular expressions, one alternative a
+length, costs more, and so does to read a run of records first and to count it afterwards.
 """
 
 import struct
@@ -36,11 +37,19 @@ _IPV6_FLAGS_AT = 67
 _CLOCK_STEP_S = 60
 _IDLE_S = TCP_IDLE_NS // 1_000_000_000
 _HEADER_OCTETS = 16
-_BULK = "12x3s5xHxB2x12s9xB"  # of an IPv4 frame: type and version, fragment, protocol, addresses and ports, TCP flags
+_IPV4_FIELDS = "12xHB5xHxB2x12s9xB"  # of a frame: type, version, fragment, protocol, addresses and ports, TCP flags
+_IPV6_FIELDS = "14xB5xBx36s9xB"  # the same but for type and fragment
+_IPV4_HEADER_OCTETS = 20
+_IPV4_FIRST = 0x45  # octet: version, and the length of the header without options
+_IPV6_FIRST = 0x60  # octet: version, and half of the traffic class
+_TAG_OCTETS = 4
+_SHORTEST_OCTETS = _IPV4_FLAGS_AT + 1 + _TAG_OCTETS  # the fields of IPv4, with or without a tag
+_LONGEST_OCTETS = _IPV6_FLAGS_AT + 1 + _TAG_OCTETS
 _FRAGMENT_BITS = 0xBFFF  # all but "don't fragment"
 _ETHERNET = int(LinkType.ETHERNET)
 _SECOND_NS = 1_000_000_000
-_read_u16 = struct.Struct(">H").unpack_from
+_read_ipv4_octets = struct.Struct(">16xH28xB").unpack_from  # total length, data offset
+_read_ipv6_octets = struct.Struct(">18xH46xB").unpack_from  # payload length, data offset
 _read_ipv4 = struct.Struct(">20xHxB2x12s9xB").unpack_from
 _read_ipv6 = struct.Struct(">20xBx36s9xB").unpack_from
 
@@ -54,6 +63,21 @@ class _Direction:
         self.sent = self.octets = self.packets = self.seconds = self.fraction = 0
 
 
+class _Layout:
+    """What reads a record with its frame, and the numbers to compare with, in the byte order of the file."""
+
+    def __init__(self, file_format: PcapFormat) -> None:
+        order, link = file_format.byte_order, file_format.record_header_octets - _HEADER_OCTETS
+        self.header_octets = file_format.record_header_octets
+        self.read_header = struct.Struct(f"{order}IIII").unpack_from
+        self.read_record = struct.Struct(f"{order}IIII{link}x{_IPV4_FIELDS}").unpack_from
+        self.read_ipv4 = struct.Struct(f"{order}{_IPV4_FIELDS}").unpack_from
+        self.read_ipv6 = struct.Struct(f"{order}{_IPV6_FIELDS}").unpack_from
+        self.ipv4, self.ipv6, self.tag, self.fragment_bits = struct.unpack(
+            f"{order}HHHH", struct.pack(">HHHH", 0x0800, 0x86DD, 0x8100, _FRAGMENT_BITS)
+        )
+
+
 class PlainHeads:
     """As `sensor.capture.heads.HeadRecords`."""
 
@@ -65,12 +89,10 @@ class PlainHeads:
         self.is_back = False
         self._chunks = chunks
         self._format = file_format
-        order = file_format.byte_order
-        link = file_format.record_header_octets - _HEADER_OCTETS
-        self._read_header = struct.Struct(f"{order}IIII").unpack_from
-        self._read_bulk = struct.Struct(f"{order}IIII{link}x{_BULK}").unpack_from
-        self._fragment_bits = struct.unpack(f"{order}H", _FRAGMENT_BITS.to_bytes(2))[0]
-        self._buffer, self._at, self._consumed = head, FILE_HEADER_OCTETS, 0
+        self._layout = _Layout(file_format)
+        self._window = bytearray(MAX_RECORD_OCTETS + file_format.record_header_octets)  # any record; none larger fits
+        self._window[: len(head)] = head
+        self._at, self._end, self._consumed = FILE_HEADER_OCTETS, len(head), 0
         self._directions: dict[bytes, _Direction] = {}
         self._second = 0  # of the last record
         self._until_s = 0  # then no direction is known any longer
@@ -98,21 +120,23 @@ class PlainHeads:
             if damaged or not self._fill():
                 break
         self.passed_over += taken - len(heads)
-        self.truncated = not taken and self._at < len(self._buffer)
+        self.truncated = not taken and self._at < self._end
         return heads if taken else None
 
     def _fill(self) -> bool:
-        """Read on behind what is left of the buffer and return whether there was more."""
-        chunk = self._chunks.read()
+        """Move what is left to the front of the window and return whether there is more of the file."""
+        rest = self._window[self._at : self._end]
+        self._window[: len(rest)] = rest
         self._consumed += self._at
-        self._buffer, self._at = self._buffer[self._at :] + chunk, 0
-        return bool(chunk)
+        octets = self._chunks.read_into(memoryview(self._window)[len(rest) :])
+        self._at, self._end = 0, len(rest) + octets
+        return octets > 0
 
     def _damaged_octets(self) -> int:
         """Return the size that the next record says it has if that cannot be, else 0."""
-        if self._at + self._format.record_header_octets > len(self._buffer):
+        if self._at + self._format.record_header_octets > self._end:
             return 0
-        octets: int = self._read_header(self._buffer, self._at)[2]
+        octets: int = self._layout.read_header(self._window, self._at)[2]
         return octets if octets > MAX_RECORD_OCTETS else 0
 
     def count_apart(self, flow: Flow) -> None:
@@ -135,80 +159,95 @@ class PlainHeads:
         return seconds * _SECOND_NS + fraction * self._format.fraction_ns
 
     def _walk(self, heads: list[Packet], until_s: int) -> int:
-        """Return how many records of the buffer were taken, up to one from `until_s` on; heads into `heads`.
+        """Return how many records of the window were taken, up to one from `until_s` on; heads into `heads`.
 
-        Those of a quiet IPv4 direction, nearly all, take one `unpack` and one look-up; `_take_record` takes others.
+        Those of a quiet direction, nearly all, take one `unpack`, another with a tag or over IPv6, and one look-up;
+        `_take_record` takes others.
         """
-        buffer, at, header_octets = self._buffer, self._at, self._format.record_header_octets
-        read_bulk, find, fragment_bits = self._read_bulk, self._directions.get, self._fragment_bits
-        end = len(buffer)
-        last_bulk = end - header_octets - _IPV4_FLAGS_AT - 1
-        second, last, records = self._second, at, 0
-        while records < WALK_RECORDS and second < until_s:
-            stop = 0
-            if at <= last_bulk:
-                seconds, fraction, captured, wire, kind, fragment, protocol, key, flags = read_bulk(buffer, at)
-                direction = find(key)
+        window, at, end, layout = self._window, self._at, self._end, self._layout
+        header_octets, fragment_bits = layout.header_octets, layout.fragment_bits
+        ipv4, ipv6, tag = layout.ipv4, layout.ipv6, layout.tag
+        read_record, read_ipv4, read_ipv6 = layout.read_record, layout.read_ipv4, layout.read_ipv6
+        find = self._directions.get
+        last_whole = end - header_octets - _LONGEST_OCTETS
+        second, last = self._second, at
+        for records in range(WALK_RECORDS):
+            if at <= last_whole:
+                seconds, fraction, captured, wire, kind, first, fragment, protocol, key, flags = read_record(window, at)
+                frame = at + header_octets
+                if kind == tag:
+                    frame += _TAG_OCTETS
+                    kind, first, fragment, protocol, key, flags = read_ipv4(window, frame)
+                if kind == ipv4:
+                    is_plain = first == _IPV4_FIRST and captured >= _SHORTEST_OCTETS and not fragment & fragment_bits
+                elif kind == ipv6:
+                    first, protocol, key, flags = read_ipv6(window, frame)
+                    is_plain = first == _IPV6_FIRST and captured >= _LONGEST_OCTETS
+                else:
+                    is_plain = False
                 if (
-                    direction is not None
+                    is_plain
                     and seconds == second
-                    and kind == _IPV4
                     and protocol == _TCP
-                    and not (flags & _FIN_SYN_RST or fragment & fragment_bits)
-                    and _IPV4_FLAGS_AT < captured <= MAX_RECORD_OCTETS
+                    and not flags & _FIN_SYN_RST
+                    and (direction := find(key)) is not None
+                    and (direction.sent >= HEAD_OCTETS or not _payload_octets(window, frame, is_ipv4=kind == ipv4))
                     and (stop := at + header_octets + captured) <= end
-                    and (direction.sent >= HEAD_OCTETS or not _payload_octets(buffer, at + header_octets, is_ipv4=True))
                 ):
                     direction.octets += wire if wire > captured else captured  # noqa: FURB136 - max() costs a tenth
                     direction.packets += 1
                     direction.seconds, direction.fraction = seconds, fraction
-                else:
-                    stop = 0
+                    last, at = at, stop
+                    continue
+            stop = self._take_record(at, heads)
             if not stop:
-                stop = self._take_record(at, heads)
-                second = self._second
-                if not stop:
-                    break
+                taken = records
+                break
+            second = self._second
             last, at = at, stop
-            records += 1
+            if second >= until_s:
+                taken = records + 1
+                break
+        else:
+            taken = WALK_RECORDS
         self._at = at
-        if records:
-            self.last_ns = self._time(*self._read_header(buffer, last)[:2])
-        return records
+        if taken:
+            self.last_ns = self._time(*layout.read_header(window, last)[:2])
+        return taken
 
     def _take_record(self, at: int, heads: list[Packet]) -> int:
         """Count the record at `at`, or put it among `heads`; return where it ends, 0 if it is not all there."""
-        buffer, start = self._buffer, at + self._format.record_header_octets
-        if start > len(buffer):
+        window, start = self._window, at + self._format.record_header_octets
+        if start > self._end:
             return 0
-        seconds, fraction, captured, wire = self._read_header(buffer, at)
+        seconds, fraction, captured, wire = self._layout.read_header(window, at)
         stop: int = start + captured
-        if captured > MAX_RECORD_OCTETS or stop > len(buffer):
+        if captured > MAX_RECORD_OCTETS or stop > self._end:
             return 0
         if not self._second - _CLOCK_STEP_S <= seconds <= self._until_s:
             self._forget(seconds, len(heads))
         self._second = seconds
         wire = max(wire, captured)
-        direction = self._find_spent(buffer, start, stop, len(heads))
+        direction = self._find_spent(window, start, stop, len(heads))
         if direction is None:
-            heads.append(Packet(self._time(seconds, fraction), _ETHERNET, buffer[start:stop], wire))
+            heads.append(Packet(self._time(seconds, fraction), _ETHERNET, bytes(window[start:stop]), wire))
         else:
             direction.octets += wire
             direction.packets += 1
             direction.seconds, direction.fraction = seconds, fraction
         return stop
 
-    def _find_spent(self, buffer: bytes, frame: int, stop: int, heads: int) -> _Direction | None:
+    def _find_spent(self, window: bytearray, frame: int, stop: int, heads: int) -> _Direction | None:
         """Return the TCP direction of a frame if it has sent its head; if not, note what it sends."""
-        kind = buffer[frame + 12 : frame + 15]
+        kind = window[frame + 12 : frame + 15]
         if kind[:2] == _TAG:
             frame += 4
-            kind = buffer[frame + 12 : frame + 15]
+            kind = window[frame + 12 : frame + 15]
         fragment = 0
         if kind == _IPV4 and frame + _IPV4_FLAGS_AT < stop:
-            fragment, protocol, key, flags = _read_ipv4(buffer, frame)
+            fragment, protocol, key, flags = _read_ipv4(window, frame)
         elif kind == _IPV6 and frame + _IPV6_FLAGS_AT < stop:
-            protocol, key, flags = _read_ipv6(buffer, frame)
+            protocol, key, flags = _read_ipv6(window, frame)
         else:
             return None
         if protocol != _TCP or fragment & _FRAGMENT_BITS:
@@ -220,7 +259,7 @@ class PlainHeads:
         direction = self._directions.get(key)
         if direction is not None and direction.sent >= HEAD_OCTETS:
             return direction
-        return self._spend(key, direction, _payload_octets(buffer, frame, is_ipv4=kind == _IPV4))
+        return self._spend(key, direction, _payload_octets(window, frame, is_ipv4=kind == _IPV4))
 
     def _spend(self, key: bytes, direction: _Direction | None, payload_octets: int) -> _Direction | None:
         """Note what a direction sends; return it if that is nothing but one more acknowledgement."""
@@ -251,9 +290,11 @@ class PlainHeads:
             self.counts.append((heads, counted))
 
 
-def _payload_octets(buffer: bytes, frame: int, *, is_ipv4: bool) -> int:
+def _payload_octets(window: bytearray, frame: int, *, is_ipv4: bool) -> int:
     if is_ipv4:
-        octets: int = _read_u16(buffer, frame + 16)[0] - 20 - (buffer[frame + 46] >> 4) * 4
+        octets, offset = _read_ipv4_octets(window, frame)
+        octets -= _IPV4_HEADER_OCTETS
     else:
-        octets = _read_u16(buffer, frame + 18)[0] - (buffer[frame + 66] >> 4) * 4
-    return octets
+        octets, offset = _read_ipv6_octets(window, frame)
+    payload_octets: int = octets - (offset >> 4) * 4
+    return payload_octets
