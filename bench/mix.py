@@ -68,10 +68,19 @@ def choose_suffixes(catalogue: Catalogue) -> list[str]:
 class Mix:
     """The frames, in the order of their sending; the same for the same seed and number."""
 
-    def __init__(self, seed: int = 11, bulk_flows: int = BULK_FLOWS, *, has_tunnels: bool = True) -> None:
+    def __init__(
+        self,
+        seed: int = 11,
+        bulk_flows: int = BULK_FLOWS,
+        flow_segments: int = FLOW_SEGMENTS,
+        *,
+        has_tunnels: bool = True,
+    ) -> None:
         self._random = random.Random(seed)
         self._bulk_flows = bulk_flows
+        self._flow_segments = flow_segments
         self._has_tunnels = has_tunnels
+        self.bulk_opened = 0
         self._catalogue = load_catalogue()
         self._ports = itertools.count(0)
         self.truth = Truth(suffixes=choose_suffixes(self._catalogue))
@@ -107,10 +116,11 @@ class Mix:
             yield from self._open_bulk(bulk)
 
     def _open_bulk(self, bulk: list[BulkFlow]) -> Iterator[bytes]:
+        self.bulk_opened += 1
         connection = Connection(self._path(TCP, 443))
         kind = "tls-split" if self._random.random() < 1 / 5 else "tls"
         yield from conversations.greet(connection, kind, self._benign_name(), self._random)
-        packets = int(self._random.lognormvariate(0, 1) * FLOW_SEGMENTS / 1.65)
+        packets = int(self._random.lognormvariate(0, 1) * self._flow_segments / 1.65)
         is_download = self._random.random() < DOWNLOAD_SHARE
         payload = self._random.choice(self._records)
         bulk.append(BulkFlow(connection, packets, payload, is_download=is_download))

@@ -349,3 +349,5 @@ EVIDENCE_OCTETS = "evidence_octets"  # the sum of `EvidenceRow.size`
 EVIDENCE_EVICTED = "evidence_evicted"  # how many made room for newer ones
 TOKEN_REVISION = "token_revision"  # noqa: S105 - the name of a number
 OVERLAY_REVISION = "overlay_revision"
+HOURS_FROM = "hours_from"  # sums of earlier hours have left by age; there is none until some do
+DAYS_FROM = "days_from"  # as for hours

@@ -2,9 +2,9 @@
 
 from sqlalchemy import Connection, Engine, bindparam, select, update
 
-from db.engine import glancing
+from db.engine import glancing, raise_to
 from db.models import MetaRow
-from db.prepared import execute, text_of
+from db.prepared import execute, text_of, write_rows
 
 _META = MetaRow.metadata.tables[MetaRow.__tablename__]
 _ADD = (
@@ -27,12 +27,17 @@ def glance_at_number(engine: Engine, name: str) -> int:
 
 
 def number(connection: Connection, name: str) -> int:
-    """Return a number."""
-    ((value,),) = execute(connection, _ONE, (name,))
-    return int(value)
+    """Return a number, 0 where there is none."""
+    rows = execute(connection, _ONE, (name,))
+    return int(rows[0][0]) if rows else 0
 
 
 def add_to_number(connection: Connection, name: str, more: int) -> int:
     """Add to a number and return what it is now; its row stays locked until the transaction ends."""
     ((value,),) = execute(connection, _ADD, (more, name))
     return int(value)
+
+
+def raise_number(connection: Connection, name: str, value: int) -> None:
+    """Raise a number to `value` where it is less, or missing."""
+    write_rows(connection, raise_to(connection, _META), [(name, value)])

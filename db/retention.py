@@ -25,7 +25,8 @@ from sqlalchemy import (
 
 from db import evidence, history, parts
 from db.engine import reading, writing
-from db.models import EventRow, FacetRow, FindingRow, MetaRow, SensorRow, TokenRow
+from db.models import DAYS_FROM, HOURS_FROM, EventRow, FacetRow, FindingRow, MetaRow, SensorRow, TokenRow
+from db.numbers import raise_number
 from db.sum_models import DailySumRow, FindingPartRow, RollupRow, SourceRow
 from db.sums import DAY_NS, SUMMED
 from db.workflow_models import ExceptionRow
@@ -62,6 +63,9 @@ class Aging(StrEnum):
     FACETS = "facets"
 
 
+_LEFT_FROM = {Aging.SUMS: (HOURS_FROM, 0), Aging.DAILY_SUMS: (DAYS_FROM, DAY_NS)}  # from when on sums are left
+
+
 class RetentionStore:
     """Removes what is too old, one transaction a method."""
 
@@ -76,6 +80,9 @@ class RetentionStore:
             keys = [tuple(row) for row in connection.execute(oldest)]
             if keys:
                 _remove(connection, what, table, keys)
+                if what in _LEFT_FROM:
+                    name, later_ns = _LEFT_FROM[what]
+                    raise_number(connection, name, before_ns - later_ns)
                 _count(connection, what, len(keys))
             return len(keys)
 

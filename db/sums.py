@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import Connection, Table, delete, func, select
 
 from db.engine import increment, raise_to
-from db.models import EventRow
+from db.models import DAYS_FROM, HOURS_FROM, EventRow
+from db.numbers import number
 from db.prepared import write_rows
 from db.sum_models import DailySumRow, RollupRow, SourceRow
 from db.tally import Contribution
@@ -26,17 +27,20 @@ Sums = dict[tuple[int | str, ...], Numbers]
 
 
 def add_to_sums(connection: Connection, changes: Iterable[tuple[Contribution | None, Contribution]]) -> None:
-    """Bring the sums up to date with events: pairs of the revision before, if any, and this one."""
+    """Bring the sums up to date with events: pairs of the revision before, if any, and this one.
+
+    Of a time whose sums have left by age a new event makes some until they leave again; an update makes none.
+    """
     hours: Sums = {}
     days: Sums = {}
     seen: dict[tuple[str, str], tuple[int, int]] = {}
+    left_from = number(connection, HOURS_FROM), number(connection, DAYS_FROM)
     for earlier, new in changes:
-        for each, sign in ((earlier, -1), (new, 1)):
-            if each is not None:
-                numbers = sign, sign * each.count, sign * (each.bytes_out + each.bytes_in)
-                at_ns = each.observed_at_ns
-                _add(hours, (at_ns - at_ns % HOUR_NS, each.facet_id), numbers)
-                _add_day(days, each, numbers)
+        if earlier is None:
+            _sum_up(new, 1, hours, days)
+        else:
+            _sum_up(earlier, -1, hours, days, left_from)
+            _sum_up(new, 1, hours, days, left_from)
         pair = (new.service or "", new.src_ip)
         observed_ns, last_ns = seen.get(pair, (0, 0))
         seen[pair] = max(observed_ns, new.observed_at_ns), max(last_ns, new.last_seen_ns)
@@ -48,8 +52,9 @@ def add_to_sums(connection: Connection, changes: Iterable[tuple[Contribution | N
 def take_from_days(connection: Connection, removed: Iterable[Contribution]) -> None:
     """Take events that were removed off the daily sums."""
     days: Sums = {}
+    left_from = 0, number(connection, DAYS_FROM)
     for each in removed:
-        _add_day(days, each, (-1, -each.count, -each.bytes_out - each.bytes_in))
+        _sum_up(each, -1, {}, days, left_from)
     _write(connection, _DAYS, days)
 
 
@@ -64,10 +69,15 @@ def recount_sources(connection: Connection, pairs: Iterable[tuple[str, str]]) ->
             _note(connection, {(service, src_ip): (observed_ns, last_ns)})
 
 
-def _add_day(days: Sums, each: Contribution, numbers: Numbers) -> None:
-    day_ns = each.observed_at_ns - each.observed_at_ns % DAY_NS
-    _add(days, (_SRC, day_ns, each.src_ip), numbers)
-    _add(days, (_DST, day_ns, each.dst_name or ""), numbers)
+def _sum_up(each: Contribution, sign: int, hours: Sums, days: Sums, left_from: tuple[int, int] = (0, 0)) -> None:
+    """Add an event to sums, or take it off: of hours and of days from `left_from` on."""
+    numbers = sign, sign * each.count, sign * (each.bytes_out + each.bytes_in)
+    hour_ns, day_ns = (each.observed_at_ns - each.observed_at_ns % span_ns for span_ns in (HOUR_NS, DAY_NS))
+    if hour_ns >= left_from[0]:
+        _add(hours, (hour_ns, each.facet_id), numbers)
+    if day_ns >= left_from[1]:
+        _add(days, (_SRC, day_ns, each.src_ip), numbers)
+        _add(days, (_DST, day_ns, each.dst_name or ""), numbers)
 
 
 def _add(sums: Sums, key: tuple[int | str, ...], more: Numbers) -> None:

@@ -5,7 +5,7 @@ newest is reported, with the packets that it rests on: these are chosen at once,
 and a file is made of them when the report leaves.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from msgspec.structs import replace
 
@@ -16,7 +16,10 @@ from sensor.pipeline import Pipeline
 
 
 class Gathered:
-    """Detections, of each observation the newest; whoever takes them bounds how many there are."""
+    """Detections, of each observation the newest, in the order in which they were made.
+
+    Whoever takes them bounds how many there are.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
@@ -27,11 +30,13 @@ class Gathered:
     def __len__(self) -> int:
         return len(self._found)
 
-    def add(self, detections: Iterable[Detection], now_ns: int) -> None:
+    def add(self, detections: Collection[Detection], now_ns: int) -> None:
         """Take detections that were just made, in their order."""
-        for key, detection in {each.observation.key: each for each in detections}.items():
-            self._found[key] = detection, now_ns
-            chosen = choose_packets(self._pipeline, detection)
+        for detection in detections:
+            self._found.pop(detection.observation.key, None)  # what an event says is what was found last, of any flow
+            self._found[detection.observation.key] = detection, now_ns
+        for key in {each.observation.key for each in detections}:
+            chosen = choose_packets(self._pipeline, self._found[key][0])
             if chosen:
                 self._chosen[key] = chosen
 

@@ -11,9 +11,11 @@ from heapq import heappop, heappush
 
 import msgspec
 
+from rules.classify import ROLE_STRENGTH
 from rules.event import Event, Origin, duration_ms, make_event, uuid7, with_source
 from rules.observation import NO_TRAFFIC, FlowState, Kind, Observation, Traffic
 from rules.source import NOBODY, Source
+from rules.verdict import Verdict
 from sensor.detection import Detection
 from sensor.losses import Losses
 
@@ -64,7 +66,10 @@ def _new_id(detection: Detection) -> str:
 
 
 class Reporter:
-    """Aggregates detections of the same source, destination, service and role.
+    """Aggregates detections of the same source, destination, service and name.
+
+    By its name alone a flow may have a weaker role than by what it carries next, and reports leave in between. So flows
+    of any role make one event, which has the strongest and says what the newest flow with it does.
 
     Windows and remembered flows are at most `max_windows` each. The oldest window is reported and closed when one more
     is needed; of the flow that was heard of least recently nothing more is counted (`sightings_evicted`).
@@ -196,6 +201,8 @@ class Reporter:
 
     def _restate(self, window: _Window, detection: Detection, now_ns: int) -> list[Event]:
         old = window.event
+        if window.count > 1 and _is_weaker(detection.verdict, old):
+            return []
         new = self._event(detection, old.event_id)
         if window.source != NOBODY:
             excepted = new.exception_id or window.exception_id
@@ -281,8 +288,14 @@ def _identity(detection: Detection) -> tuple[object, ...]:
     flow = observation.five_tuple
     return (
         *(flow.transport, flow.src, flow.dst, flow.dst_port, observation.kind),
-        *(verdict.outcome, verdict.service, verdict.role, verdict.dst_name),
+        *(verdict.outcome, verdict.service, verdict.dst_name),
     )
+
+
+def _is_weaker(verdict: Verdict, event: Event) -> bool:
+    """Tell whether one flow of an event shows a weaker role than another of its flows did."""
+    is_alike = (verdict.outcome, verdict.service) == (event.verdict, event.service)
+    return is_alike and ROLE_STRENGTH[verdict.role] < ROLE_STRENGTH[event.role]
 
 
 def _statement(event: Event) -> tuple[object, ...]:

@@ -19,6 +19,7 @@ from db.retention import Aging
 from db.store import Store, open_store
 from db.values import Aggregation, Dimension, EventFilter, Group, Metric
 from rules.event import DEMONSTRATION, Event
+from rules.verdict import Role
 
 HOUR_NS = 3600 * SECOND_NS
 DAY_NS = 24 * HOUR_NS
@@ -164,6 +165,23 @@ def test_days_leave_once_they_are_over(store: Store) -> None:
     assert store.retention.purge(Aging.DAILY_SUMS, START_NS + DAY_NS) > 0
     left = [group for group in before if group.start_ns is not None and group.start_ns >= START_NS]
     assert store.aggregate(EventFilter(), by_day, 999) == left
+
+
+@pytest.mark.parametrize("changes", [{}, {"dst_name": "c.tunnel.example", "role": Role.UNCLEAR}], ids=["more", "other"])
+def test_what_left_stays_away_when_its_event_goes_on(store: Store, changes: dict[str, object]) -> None:
+    events = make_events()
+    store.append(events)
+    cut_ns = START_NS + 2 * DAY_NS
+    for what in (Aging.SUMS, Aging.DAILY_SUMS):
+        assert store.retention.purge(what, cut_ns) > 0
+    by = (Dimension.SRC, Dimension.DST, Dimension.SERVICE)
+    hows = [Aggregation(by=(dimension,), metric=Metric.SIGHTINGS) for dimension in by]
+    before = [store.aggregate(EventFilter(), how, 999) for how in hows]
+    old = [event for event in events if event.observed_at_ns < cut_ns - DAY_NS]
+    store.append([msgspec.structs.replace(event, revision=2, count=event.count + 3, **changes) for event in old])
+    assert [store.aggregate(EventFilter(), how, 999) for how in hows] == before
+    store.forget_events_of("gateway-1")
+    assert everything(store) == [[]] * len(everything(store))
 
 
 def test_an_upgrade_fills_the_sums(path: Path) -> None:

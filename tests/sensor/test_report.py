@@ -1,13 +1,14 @@
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from observations import NOW_NS, hello, lookup
+from observations import NOW_NS, flow, hello, lookup
 
 from rules.catalogue import load_catalogue
 from rules.classify import classify
 from rules.event import Event, Origin
-from rules.observation import FlowState, Observation, Traffic
+from rules.observation import Evidence, FlowState, Observation, Traffic
 from rules.policy import Policy
+from rules.verdict import Role
 from sensor.detection import Detection
 from sensor.losses import Losses
 from sensor.report import Reporter
@@ -67,7 +68,27 @@ def test_a_changed_state_is_news_even_after_the_window() -> None:
     assert second.count == 1
 
 
-def test_sources_names_and_roles_are_events_of_their_own() -> None:
+def test_an_event_has_the_strongest_role_that_a_flow_of_it_shows() -> None:
+    by_name = (Evidence.HTTP_HOST, "labid.localtunnel.me")
+    unclear, agent = flow(by_name), flow(by_name, (Evidence.PROTOCOL, "reverse-http"))
+    reporter = Reporter(Origin("s"))
+    (first,) = reporter.take([detect(unclear)], NOW_NS)
+    (second,) = reporter.take([detect(msgspec.structs.replace(agent, revision=2))], NOW_NS)
+    assert reporter.take([detect(msgspec.structs.replace(unclear, key=2))], NOW_NS) == []
+    (last,) = reporter.flush()
+    assert [row.role for row in (first, second, last)] == [Role.UNCLEAR, Role.AGENT, Role.AGENT]
+    assert (last.event_id, last.reasons, last.count) == (first.event_id, second.reasons, 2)
+
+
+def test_a_single_flow_may_turn_out_to_have_a_weaker_role() -> None:
+    by_name = (Evidence.HTTP_HOST, "labid.localtunnel.me")
+    agent, unclear = flow(by_name, (Evidence.PROTOCOL, "reverse-http")), flow(by_name)
+    reporter = Reporter(Origin("s"))
+    reports = reporter.take([detect(agent), detect(msgspec.structs.replace(unclear, revision=2))], NOW_NS)
+    assert [row.role for row in reports] == [Role.AGENT, Role.UNCLEAR]
+
+
+def test_sources_and_names_are_events_of_their_own() -> None:
     observations = [hello(LISTED, key=1), hello(LISTED, key=2, src="10.9.9.9"), lookup(LISTED, key=3)]
     assert len(Reporter(Origin("s")).take(map(detect, observations), NOW_NS)) == 3
 
