@@ -115,6 +115,10 @@ class Catalogue:
         match = self._known[name] = self._match(name)
         return match
 
+    def ends(self) -> set[str]:
+        """Return what a name that `match` knows is, or is below (`NameTable.ends`)."""
+        return self._table.ends()
+
     def is_excluded(self, name: str, service_id: str) -> bool:
         """Tell whether the service excludes folded `name`, however near another entry is. Costs O(labels)."""
         return any(

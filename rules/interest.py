@@ -67,6 +67,10 @@ class Interest:
             known = self._names[name] = self._look_up(name)
         return known
 
+    def ends(self) -> set[str]:
+        """Return what a name that the rules speak of is, or is below (`rules.matcher.NameTable.ends`)."""
+        return {*self._catalogue.ends(), *self._catalogue.by_fallback, *self._sanctioned}
+
     def _look_up(self, name: str) -> bool:
         if name in self._catalogue.by_fallback or self._catalogue.match(name) is not None:
             return True

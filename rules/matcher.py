@@ -39,6 +39,13 @@ def canonical(entry: str) -> str:
     return f"{wild}.{normalise(literal)}"
 
 
+def _end_of_pattern(pattern: str) -> str:
+    """Return the name that all matches of a pattern are below, with the letter of the next label if it has one."""
+    wild, literal = _split_pattern(pattern)
+    first = wild.rpartition(".")[2][:1]
+    return literal if is_pattern(first) else f"{first}*.{literal}"
+
+
 def _split_pattern(pattern: str) -> tuple[str, str]:
     """Return the labels up to the last wildcard, and those behind it."""
     end = pattern.find(".", max(map(pattern.rfind, WILDCARDS)))
@@ -84,6 +91,14 @@ class NameTable(Generic[T]):
         for suffix in above:
             if (found := self._suffixes.get(suffix)) is not None:
                 yield found
+
+    def ends(self) -> set[str]:
+        """Return what a name that an entry matches is, or is below: names, and `f*.example.com`.
+
+        That is each name whose label above `example.com` begins with an f: an end such as `com` would say too little.
+        """
+        patterns = (pattern for bucket in self._patterns.values() for pattern, _, _ in bucket)
+        return {*self._exact, *self._suffixes, *map(_end_of_pattern, patterns)}
 
     def _add_pattern(self, pattern: str, value: T) -> None:
         bucket = self._patterns[_split_pattern(pattern)[1]]

@@ -15,7 +15,7 @@ from rules.verdict import Outcome, Role, Verdict
 from rules.zones import Zones
 from sensor.auxiliaries import Auxiliaries
 from sensor.candidates import LOOK_NS, Candidate, Candidates
-from sensor.capture.screen import Asked, ScreenTotals
+from sensor.capture.screen import Asked, Screen, ScreenTotals
 from sensor.clients import Clients
 from sensor.detection import Detection
 from sensor.evidence import collect_evidence
@@ -58,7 +58,7 @@ class Detector:
         self._screen = pipeline.screen
         if self._screen is not None:
             self._screen.ask = self._is_interesting
-            self._screen.follow(self._interest.fallback_addresses)
+            self._tell(self._screen)
 
     @property
     def screened(self) -> ScreenTotals:
@@ -120,12 +120,17 @@ class Detector:
         if self._interest.ruleset is not rules:
             self._interest = Interest(rules)
             if self._screen is not None:
-                self._screen.follow(self._interest.fallback_addresses)
+                self._tell(self._screen)
         if self._dns_tunnels != tunnels:
             self._dns_tunnels = tunnels
             if self._screen is not None:
-                self._screen.ask_again()
+                self._screen.ask_again(self.pipeline.tunnel_domains())
         return rules
+
+    def _tell(self, screen: Screen) -> None:
+        """Tell the screen which names and addresses the rules in force speak of."""
+        names = [*self._interest.ends(), *self.pipeline.tunnel_domains()]
+        screen.follow(self._interest.fallback_addresses, names)
 
     def _is_interesting(self, kind: int, name: str) -> bool:
         """Tell the screen whether something might come of `name`; what is not certain is of interest."""

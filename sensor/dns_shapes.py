@@ -112,6 +112,10 @@ class DnsShapes:
         if shape.program != known:
             self._note_found(domain)
 
+    def domains(self) -> list[str]:
+        """Return the domains that tunnels were found below."""
+        return list(self._domains)
+
     def is_ordinary(self, qname: str) -> bool:
         """Tell whether a question for an address of `qname` says nothing here by what is known now, whoever asks."""
         if len(qname) >= _ORDINARY_OCTETS or recognise_program(qname):

@@ -101,6 +101,10 @@ class Pipeline:
         """Tell whether a question for an address of `qname` carries no data of a DNS tunnel."""
         return self._shapes.is_ordinary(qname)
 
+    def tunnel_domains(self) -> list[str]:
+        """Return the domains below which questions are not ordinary, since DNS tunnels were found there."""
+        return self._shapes.domains()
+
     @property
     def dns_tunnels(self) -> int:
         """Return how many domains were found to lead to DNS tunnels; it never falls."""

@@ -58,7 +58,7 @@ from sensor.watch import Watch
 
 log = structlog.get_logger()
 
-READ_TIMEOUT_S = 0.1
+READ_TIMEOUT_S = 0.2
 HOUSEKEEPING_S = 0.5
 COMPLAIN_EVERY_S = 60.0
 MAX_PENDING_EVENTS = 2_000
@@ -103,6 +103,8 @@ class Sensor:
         self.listening = Listening(self.namespaces, settings.interface, settings.netns)
         self.choice = self.listening.choose()
         screen = make_screen()
+        if screen is not None:
+            screen.occupy()
         self.source = open_source(
             self.choice.interfaces, namespaces=self.namespaces, share=settings.share, screen=screen
         )

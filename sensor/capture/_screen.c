@@ -217,36 +217,66 @@ static PyObject *screen_mark(PyObject *module, PyObject *arguments) {
 
 static void forget_names(struct screen *s) { memset(s->names, 0, sizeof s->names); }
 
-static PyObject *screen_ask_again(PyObject *module, PyObject *object) {
-    struct screen_view view = {0};
-    (void)module;
-    if (!view_screen(object, &view))
-        return NULL;
-    if (view.screen != NULL)
-        forget_names(view.screen);
-    PyBuffer_Release(&view.buffer);
-    Py_RETURN_NONE;
+/* Add `names`, a sequence; None: all that there are. */
+static int speak_of(struct screen *s, PyObject *names) {
+    PyObject *rows = names != Py_None ? PySequence_Fast(names, "names are needed, or None") : NULL;
+    int failed = names != Py_None && rows == NULL;
+    if (names == Py_None)
+        memset(&s->spoken, 0xFF, sizeof s->spoken);
+    for (Py_ssize_t i = 0; rows != NULL && i < PySequence_Fast_GET_SIZE(rows) && !failed; i++) {
+        Py_ssize_t octets;
+        const char *name = PyUnicode_AsUTF8AndSize(PySequence_Fast_GET_ITEM(rows, i), &octets);
+        failed = name == NULL;
+        if (!failed)
+            add_name(&s->spoken, name, (size_t)octets);
+    }
+    Py_XDECREF(rows);
+    return failed ? -1 : 0;
 }
 
+/* ask_again(screen, names) */
+static PyObject *screen_ask_again(PyObject *module, PyObject *arguments) {
+    struct screen_view view = {0};
+    PyObject *names;
+    int failed = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O&O", view_screen, &view, &names))
+        return NULL;
+    if (view.screen != NULL) {
+        forget_names(view.screen);
+        failed = speak_of(view.screen, names) < 0;
+    }
+    PyBuffer_Release(&view.buffer);
+    return failed ? NULL : Py_NewRef(Py_None);
+}
+
+static void follow_ends(struct screen *s, const Py_buffer *ends) {
+    s->followed = s->answers.head;
+    s->end_count = (uint64_t)ends->len / 16;
+    for (uint64_t i = 0; i < s->end_count; i++)
+        as_words((const uint8_t *)ends->buf + 16 * i, 16, s->ends[i]);
+}
+
+/* follow(screen, ends, names) */
 static PyObject *screen_follow(PyObject *module, PyObject *arguments) {
     struct screen_view view = {0};
     Py_buffer ends;
+    PyObject *names;
+    int failed = -1;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "O&y*", view_screen, &view, &ends))
+    if (!PyArg_ParseTuple(arguments, "O&y*O", view_screen, &view, &ends, &names))
         return NULL;
-    int is_right = view.screen != NULL && ends.len % 16 == 0 && ends.len <= 16 * MOST_ENDS;
-    if (is_right) {
+    if (view.screen != NULL && ends.len % 16 == 0 && ends.len <= 16 * MOST_ENDS) {
         forget_names(view.screen);
-        view.screen->followed = view.screen->answers.head;
-        view.screen->end_count = (uint64_t)ends.len / 16;
-        for (uint64_t i = 0; i < view.screen->end_count; i++)
-            as_words((const uint8_t *)ends.buf + 16 * i, 16, view.screen->ends[i]);
+        follow_ends(view.screen, &ends);
+        memset(&view.screen->spoken, 0, sizeof view.screen->spoken);
+        failed = speak_of(view.screen, names);
     } else {
         PyErr_SetString(PyExc_ValueError, "a screen and 16 addresses of 16 octets at most are needed");
     }
     PyBuffer_Release(&view.buffer);
     PyBuffer_Release(&ends);
-    return is_right ? Py_NewRef(Py_None) : NULL;
+    return failed ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *screen_totals(PyObject *module, PyObject *object) {
@@ -272,8 +302,8 @@ static PyMethodDef methods[] = {
     {"answers", screen_answers, METH_VARARGS, "Take out the answers that led a client to an address by a time."},
     {"asked", screen_asked, METH_VARARGS, "Return when a client asked for a name, and since when it is watched."},
     {"mark", screen_mark, METH_VARARGS, "Hold no flow back between a client and an address."},
-    {"ask_again", screen_ask_again, METH_O, "Forget which names are of no interest."},
-    {"follow", screen_follow, METH_VARARGS, "As ask_again, also of those told before; note where flows are of interest."},
+    {"ask_again", screen_ask_again, METH_VARARGS, "Forget which names are of no interest, and ask about more."},
+    {"follow", screen_follow, METH_VARARGS, "As ask_again, about these alone, also of those told before; note where flows are of interest."},
     {"totals", screen_totals, METH_O, "Return what was counted."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,5 +1,5 @@
 # The compiled part of sensor.capture.screen; the screen lies in a buffer of `size()` octets.
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from mmap import mmap
 
 from sensor.packet import Packet
@@ -42,11 +42,12 @@ def answers(screen: mmap, client: bytes, address: bytes, now_ns: int, /) -> list
 def asked(screen: mmap, client: bytes, name: str, /) -> tuple[int, int]: ...
 def mark(screen: mmap, client: bytes, address: bytes, /) -> None: ...
 
-# Forgets which names are of no interest.
-def ask_again(screen: mmap, /) -> None: ...
+# Forgets which names are of no interest; `names`, and those below them, are asked about besides.
+def ask_again(screen: mmap, names: Sequence[str] | None, /) -> None: ...
 
-# As `ask_again`, also which of those that led to addresses; `ends`: addresses of 16 octets each.
-def follow(screen: mmap, ends: bytes, /) -> None: ...
+# As `ask_again`, also which of those that led to addresses; `ends`: addresses of 16 octets each. `names`: as
+# `ask_again`, no others from now on; None: every name.
+def follow(screen: mmap, ends: bytes, names: Sequence[str] | None, /) -> None: ...
 
 # As sensor.capture.screen.ScreenTotals.
 def totals(screen: mmap, /) -> tuple[int, int, int, int, int, int, int]: ...

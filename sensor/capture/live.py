@@ -40,6 +40,7 @@ from sensor.flow import Count, Flow, FlowKey
 from sensor.packet import Packet
 
 BATCH_PACKETS = 512
+REST_S = 0.2  # between two batches of a stream
 
 _in_time = attrgetter("ts_ns")
 _log = structlog.get_logger(__name__)
@@ -92,6 +93,7 @@ class LiveSource:
     _links: LinkWatchers = field(init=False)
     _is_open: bool = field(default=True, init=False)
     _released: list[Packet] = field(default_factory=list, init=False)
+    _rests_until_s: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         try:
@@ -158,17 +160,22 @@ class LiveSource:
     def read(self, timeout_s: float) -> list[Packet] | None:
         """Return packets that came within `timeout_s` seconds, at most `BATCH_PACKETS`; None once closed.
 
+        The first after a quiet time at once, those of a stream, on a single interface, five times a second.
+
         Raises:
             CaptureError: A socket failed for a reason other than its interface.
         """
         if not self._is_open:
             return None
         end_s = time.monotonic() + timeout_s
+        self._rest(end_s)
         batch = self._read_once(0 if self._released else timeout_s)
         while not (batch or self._released) and (left_s := end_s - time.monotonic()) > 0:
             batch = self._read_once(left_s)  # what came is not due yet, or was only counted
         self.late, batch = len(self._released), self._released + batch
         self._released = []
+        if 0 < len(batch) < BATCH_PACKETS:
+            self._rests_until_s = time.monotonic() + REST_S
         self._totals.packets += len(batch)
         self.counts = placed(self.way.packet_filter.take_counts(self._shows), batch)
         return batch
@@ -222,6 +229,12 @@ class LiveSource:
         self._selector.close()
         self._links.close()
         self.way.packet_filter.close()
+
+    def _rest(self, end_s: float) -> None:
+        """Let packets gather behind some that were just handed out: to handle a few takes as long as to handle many."""
+        if len(self._taps) == 1 and not self._released:
+            for tap in self._taps.values():
+                tap.rest(min(end_s, self._rests_until_s))
 
     def _read_once(self, timeout_s: float) -> list[Packet]:
         """Wait once for packets, links or the time of packets that wait, and return what is due."""

@@ -16,7 +16,7 @@ from typing import Final
 
 from sensor.capture import classic
 from sensor.capture.packet_filter import SocketFilter
-from sensor.capture.tap import INTERFACE_GONE, SOL_PACKET, PacketSocket
+from sensor.capture.tap import AMPLE, INTERFACE_GONE, SOL_PACKET, PacketSocket
 from sensor.packet import Packet
 
 try:
@@ -31,6 +31,8 @@ AT_ONCE = 64
 SLOT_OCTETS = classic.HEAD_SNAP_OCTETS + 64  # and a packet's header
 ROOM = 1 << 20  # in the batch: what was received has to be taken, with all that the screen held of the same flows
 MOST_RECEIVED = 65_536  # a read; about as many wait at most
+
+NAP_S = 0.01  # in which 32 MiB are not filled by what a core can send
 
 SO_RCVBUFFORCE = 33
 SO_TIMESTAMPNS = 35
@@ -88,6 +90,12 @@ class PlainTap(PacketSocket):
         for _ in range(at_most):
             octets, ancillary, _, _ = self.sock.recvmsg_into([buffer], ancillary_octets, flags)
             batch.append(Packet(_stamp(ancillary), self.link_type, bytes(buffer[:octets]), octets, self.interface))
+
+    def rest(self, until_s: float) -> None:
+        """Wait for more packets, at most `NAP_S`: the socket would say of every few that they came."""
+        nap_s = min(NAP_S, until_s - time.monotonic())
+        if nap_s > 0 and self.fill() < AMPLE:
+            time.sleep(nap_s)
 
     def fill(self) -> float:
         """Return the share of the receive queue's memory that is used; takes one system call."""

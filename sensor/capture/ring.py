@@ -4,14 +4,15 @@ The kernel fills blocks with packets and hands a block over when it is full or `
 reader hands it back once it is read. Only what passed the filter is in the ring. That is copied, since decoded parts
 outlive the block; where the filter passes everything, only flow heads are (sensor.capture.program_heads).
 
-Cost: bench/live.py. A packet takes a quarter of a microsecond where `_ring.c` was compiled, a whole one in Python; a
-wake-up takes a selector call.
+Cost: bench/live.py. A packet takes a quarter of a microsecond where `_ring.c` was compiled, a whole one in Python.
 """
 
 import errno
 import mmap
+import select
 import socket
 import struct
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -19,7 +20,7 @@ from sensor.capture.flow_table import CountRow
 from sensor.capture.packet_filter import SocketFilter
 from sensor.capture.plain import PlainTap
 from sensor.capture.screen import Ask, is_always
-from sensor.capture.tap import INTERFACE_GONE, SOL_PACKET, PacketSocket, Tap
+from sensor.capture.tap import AMPLE, INTERFACE_GONE, SOL_PACKET, PacketSocket, Tap
 from sensor.packet import Packet
 
 BLOCK_OCTETS = 128 * 1024  # one takes the largest packet, 64 KiB
@@ -98,6 +99,8 @@ class RingTap(PacketSocket):
         super().__init__(interface, packet_filter, self._prepare)
         try:
             self._ring = mmap.mmap(self.sock.fileno(), self._blocks * self._block_octets)
+            self._filled = select.epoll()
+            self._filled.register(self.sock, select.EPOLLIN | select.EPOLLET)  # once for each block
         except OSError:
             self.sock.close()
             raise
@@ -129,6 +132,11 @@ class RingTap(PacketSocket):
                 self._leave_block()
                 blocks -= 1
 
+    def rest(self, until_s: float) -> None:
+        """Wait for more packets until `until_s` by the monotonic clock, or until half of the blocks wait."""
+        while (left_s := until_s - time.monotonic()) > 0 and self.fill() < AMPLE:
+            self._filled.poll(left_s)
+
     def waiting_blocks(self) -> int:
         """Return how many blocks of the ring are filled and not read to their end; takes 0.15 us for each of them."""
         for number in range(self._blocks):
@@ -143,6 +151,7 @@ class RingTap(PacketSocket):
     def close(self) -> None:
         """Give ring and socket back."""
         self._ring.close()
+        self._filled.close()
         super().close()
 
     def _prepare(self, sock: socket.socket) -> None:

@@ -9,7 +9,8 @@
  *   whatever else            is handed out, and with it, before it, what was held of the same flow: nothing is ever
  *                            missing from a flow that is handed out
  *
- * What is of interest Python says, by name (`struct host`): each name once, the answer is remembered. A flow between a
+ * What is of interest Python says, by name (`struct host`): each name once, the answer is remembered. About names that end
+ * in none of those that the rules speak of (`spoken`) it is not asked at all. A flow between a
  * client and an address that an interesting name led it to is never held, nor is one of a client that was just told what
  * is not read here. Where this must forget, it hands out what it held of a hello and drops what carried nothing. Nothing
  * is held for longer than half a minute: the pipeline takes what is a minute old for another capture.
@@ -85,6 +86,7 @@ struct screen {
     uint32_t begun_count;
     uint32_t begun[MOST_BEGUN]; /* flows of whose hello more was to come when they were put here */
     uint64_t followed; /* where answers begin that are judged by what is of interest now */
+    struct names spoken; /* by the rules, of which and of those below them Python is asked */
     uint64_t end_count;
     __u64 ends[MOST_ENDS][2]; /* where flows of clients that an interesting name was seen of are of interest, too */
     struct log held, answers;
@@ -106,6 +108,7 @@ static inline void prepare(struct screen *s, const uint64_t secret[2]) {
     s->held = (struct log){FIRST_OFFSET, FIRST_OFFSET, HELD_OCTETS};
     s->answers = (struct log){FIRST_OFFSET, FIRST_OFFSET, ANSWER_OCTETS};
     s->due = FIRST_OFFSET;
+    memset(&s->spoken, 0xFF, sizeof s->spoken);
 }
 
 /* Addresses as in struct packet, whose numbers are in the order of the machine. */
@@ -170,6 +173,8 @@ static int is_suspect(struct screen *s, const struct packet *packet) {
 /* Of a name with its tag; each kind has a place of its own. A question of no interest is no interesting name either. */
 static int is_interesting(struct screen *s, const struct host *host, enum kind kind, const char *name, uint32_t octets,
                           uint64_t tag) {
+    if (kind != PROTOCOL && !(kind == QUESTION && may_carry_data(name, octets)) && !may_be_below(&s->spoken, name, octets))
+        return 0;
     if (look(s->names, NAMES, tag + kind) != NULL)
         return 0;
     int answer = host->ask(host->context, kind, name, octets);

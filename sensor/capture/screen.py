@@ -2,7 +2,8 @@
 
 Nearly all look-ups and TLS connections go to names that no rule speaks of. The screen passes over them before they
 become objects of Python; whatever else it hands out whole, so the pipeline sees of a flow all or nothing, and reports
-what it would without a screen. Which names are of interest it asks `ask`, each once.
+what it would without a screen. Which names are of interest it asks `ask`, each once, but for those that end in nothing
+that the rules speak of (`follow`), as nearly all do.
 
 Names that led a client to an address are still needed for flows that carry none: `answers`, and `asked` for where a
 name is from, say what was passed over (`sensor.correlate`).
@@ -12,9 +13,10 @@ are in order and each is there once. Memory is 15 MiB once all is used, an opera
 packet with taking it out of the ring (bench/steps.py).
 """
 
+import contextlib
 import mmap
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -28,6 +30,7 @@ else:
     IS_COMPILED = True
 
 MOST_ENDS = 16
+MADV_POPULATE_WRITE = 23  # madvise(2), from Linux 5.14 on
 
 Ask = Callable[[int, str], bool]
 Source = tuple[int, str]  # link type and interface
@@ -83,7 +86,7 @@ class Screen:
         self.ask: Ask = is_always
         self._sources: list[Source] = []
         self._numbers: dict[Source, int] = {}
-        self._buffer = mmap.mmap(-1, size())
+        self._buffer = mmap.mmap(-1, size(), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         prepare(self._buffer, secrets.token_bytes(16))
 
     @property
@@ -93,6 +96,15 @@ class Screen:
 
     def _decide(self, kind: int, name: str) -> bool:
         return self.ask(kind, name)
+
+    def occupy(self) -> None:
+        """Take all of its memory now, in huge pages where there are any: what is long-lived needs all of it in the end.
+
+        It is read here and there, each time in another page, and no packet waits for a page that was never used.
+        """
+        for advice in (mmap.MADV_HUGEPAGE, MADV_POPULATE_WRITE):
+            with contextlib.suppress(OSError):  # an older kernel, or one without huge pages
+                self._buffer.madvise(advice)
 
     def number(self, sources: Iterable[Source]) -> None:
         """Number the sources of what is held from now on; `sift` adds those that it meets."""
@@ -125,17 +137,18 @@ class Screen:
         """Hold nothing back of the flows between `client` and `address` from now on."""
         mark(self._buffer, client, address)
 
-    def ask_again(self) -> None:
-        """Ask about each name again that is seen from now on."""
-        ask_again(self._buffer)
+    def ask_again(self, names: Sequence[str] = ()) -> None:
+        """Ask about each name again that is seen from now on, and besides about `names` and those below them."""
+        ask_again(self._buffer, names)
 
-    def follow(self, ends: Iterable[bytes]) -> None:
+    def follow(self, ends: Iterable[bytes], names: Sequence[str] | None = None) -> None:
         """Ask about each name again, also of those that led to an address before: there are other rules.
 
-        From now on flows to the addresses `ends`, 16 at most, are not held back of clients that an interesting name
-        was seen of.
+        Asked is about `names`, those below them, and questions that may carry data of a DNS tunnel; None: about every
+        name. From now on flows to the addresses `ends`, 16 at most, are not held back of clients that an interesting
+        name was seen of.
         """
-        follow(self._buffer, b"".join(map(as_sixteen, ends))[: 16 * MOST_ENDS])
+        follow(self._buffer, b"".join(map(as_sixteen, ends))[: 16 * MOST_ENDS], names)
 
     def totals(self) -> ScreenTotals:
         """Return what was passed over in all."""

@@ -12,6 +12,7 @@
 #define MOST_ALIASES 8
 #define MOST_ADDRESSES 32
 #define NAME_OCTETS 256
+#define ORDINARY_OCTETS 40
 
 struct name {
     char text[NAME_OCTETS]; /* labels with dots between, lower-case */
@@ -137,6 +138,12 @@ static uint32_t read_record(struct dns *dns, const uint8_t *message, uint32_t en
 }
 
 static int is_plain_type(uint32_t type) { return type == A || type == AAAA || type == HTTPS || type == PTR; }
+
+/* Tells whether a question for an address may carry data of a DNS tunnel (sensor.dns_shapes): it is long, or begins as those
+ * that iodine and dnscat2 ask; dns2tcp's are not plain. */
+static int may_carry_data(const char *name, uint32_t octets) {
+    return octets >= ORDINARY_OCTETS || name[0] == 'v' || name[0] == 'z' || (octets > 7 && !memcmp(name, "dnscat.", 7));
+}
 
 /* Tells whether the message is plain; `dns` is filled in then. */
 static int read_dns(const uint8_t *message, uint32_t end, struct dns *dns) {

@@ -80,6 +80,57 @@ static struct place note(struct place *table, uint64_t places, uint64_t tag, uin
     return left;
 }
 
+/* Names without their number growing: a Bloom filter of two bits a name, by whole labels. It may say yes of others, the
+ * more the fuller it is (1,000 names: of one in a thousand), never no of one that is in it. Who chooses names to be mistaken
+ * for these only has them asked about. */
+#define NAME_BITS 65536
+
+struct names {
+    uint64_t words[NAME_BITS / 64];
+};
+
+/* FNV-1a from the last octet to the first, so that what a name ends in is hashed on the way (draft-eastlake-fnv). */
+#define HASH_BEGIN UINT64_C(0xCBF29CE484222325)
+
+static inline uint64_t hash_more(uint64_t hash, char c) { return (hash ^ (uint8_t)c) * UINT64_C(0x100000001B3); }
+
+static inline uint64_t *word_of(struct names *names, uint64_t hash, int which, uint64_t *bit) {
+    uint64_t at = (hash >> (which ? 48 : 24) ^ hash >> (which ? 20 : 40)) & (NAME_BITS - 1);
+    *bit = UINT64_C(1) << (at & 63);
+    return &names->words[at >> 6];
+}
+
+static int has_hash(struct names *names, uint64_t hash) {
+    uint64_t bit;
+    return *word_of(names, hash, 0, &bit) & bit && *word_of(names, hash, 1, &bit) & bit;
+}
+
+static inline void add_name(struct names *names, const char *name, size_t octets) {
+    uint64_t hash = HASH_BEGIN, bit;
+    while (octets)
+        hash = hash_more(hash, name[--octets]);
+    for (int which = 0; which < 2; which++)
+        *word_of(names, hash, which, &bit) |= bit;
+}
+
+/* Tells whether a name with plain labels, or one that it is below, may be among `names`; so may `f*.example.com` of what has
+ * an f there. */
+static int may_be_below(struct names *names, const char *name, uint32_t octets) {
+    uint64_t hash = HASH_BEGIN, above = HASH_BEGIN;
+    if (!octets) /* the root */
+        return 0;
+    while (octets--) {
+        char c = name[octets];
+        if (c == '.') {
+            if (has_hash(names, hash) || has_hash(names, hash_more(hash_more(above, '*'), name[octets + 1])))
+                return 1;
+            above = hash_more(hash, c);
+        }
+        hash = hash_more(hash, c);
+    }
+    return has_hash(names, hash) || has_hash(names, hash_more(hash_more(above, '*'), name[0]));
+}
+
 /* A log that forgets its oldest records. Offsets only grow; a record never runs over the end of `store`. */
 struct record {
     int64_t ts;

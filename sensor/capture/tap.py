@@ -20,6 +20,8 @@ SOL_PACKET = 263
 PACKET_STATISTICS = 6
 PACKET_IGNORE_OUTGOING = 23
 
+AMPLE = 0.5  # as long as no more waits than this share of what there is room for
+
 INTERFACE_GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ENETDOWN})
 
 _INTERFACE_REQUEST: Final = struct.Struct("@16sH22x")  # struct ifreq: name, sa_family of the hardware address
@@ -47,6 +49,9 @@ class Tap(Protocol):
         Raises:
             OSError: Something other than the end of the queue or of the interface.
         """
+
+    def rest(self, until_s: float) -> None:
+        """Wait for more packets until `until_s` by the monotonic clock, or as long as there is ample room for them."""
 
     def count_drops(self) -> int:
         """The drops of this socket since it was opened."""

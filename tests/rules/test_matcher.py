@@ -47,6 +47,29 @@ def test_the_table_agrees_with_a_naive_matcher(entries: list[str], name: str) ->
         assert "*" in expected or "?" in expected
 
 
+def is_at_an_end(name: str, ends: set[str]) -> bool:
+    """Whether `name` is one of `ends` or below one, or has the letter of one in its place."""
+    labels = name.split(".")
+    parts = [labels[at:] for at in range(len(labels))]
+    return any(".".join(part) in ends or ".".join([f"{part[0][:1]}*", *part[1:]]) in ends for part in parts)
+
+
+@given(st.lists(ENTRY, max_size=6), NAME)
+def test_whatever_matches_is_at_an_end_or_below_one(entries: list[str], name: str) -> None:
+    table: NameTable[str] = NameTable()
+    for entry in entries:
+        table.add(entry, entry)
+    if first(table, name) is not None:
+        assert is_at_an_end(name, table.ends())
+
+
+def test_the_end_of_a_pattern_has_the_letter_that_its_last_label_begins_with() -> None:
+    table: NameTable[str] = NameTable()
+    for entry in ["frp-???.com", "tunnel.*.ngrok.com", "*.free.pinggy.io", "a.b-*.example.com", "=x.y", "n.net"]:
+        table.add(entry, entry)
+    assert table.ends() == {"f*.com", "ngrok.com", "free.pinggy.io", "b*.example.com", "x.y", "n.net"}
+
+
 def test_exact_beats_pattern_beats_suffix_and_longer_beats_shorter() -> None:
     table: NameTable[str] = NameTable()
     for entry in ["com", "ngrok.com", "tunnel.*.ngrok.com", "=tunnel.us.ngrok.com"]:
