@@ -58,7 +58,7 @@ from sensor.watch import Watch
 
 log = structlog.get_logger()
 
-READ_TIMEOUT_S = 0.2
+READ_TIMEOUT_S = 0.5  # where nothing comes, so that nothing is done more often
 HOUSEKEEPING_S = 0.5
 COMPLAIN_EVERY_S = 60.0
 MAX_PENDING_EVENTS = 2_000
@@ -162,7 +162,7 @@ class Sensor:
 
     def _turn(self) -> None:
         asked_ns = time.time_ns()
-        packets = self.source.read(READ_TIMEOUT_S) or []
+        packets = self.source.read(READ_TIMEOUT_S if self._is_quiet else REPORT_EVERY_S) or []
         now_ns = time.time_ns()
         self._observe(packets, now_ns, time_read(packets, asked_ns))
         if self._is_report_due():

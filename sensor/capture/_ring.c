@@ -7,8 +7,10 @@
 #include <Python.h>
 #include <errno.h>
 #include <linux/if_packet.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -16,6 +18,7 @@
 
 #define AT_ONCE 64
 #define NS_TO_S INT64_C(1000000000)
+#define BLOCK_LEAST (Py_ssize_t)sizeof(struct tpacket_block_desc)
 
 struct header { /* struct tpacket3_hdr (linux/if_packet.h), as far as it is used */
     uint32_t following, seconds, nanoseconds, captured, wire, status;
@@ -98,6 +101,75 @@ static PyObject *ring_take(PyObject *module, PyObject *arguments) {
     return taken < 0 ? NULL : Py_BuildValue("Kn", (unsigned long long)from.at, taken);
 }
 
+/* Where blocks lie, and which of them is to be read next. */
+struct blocks {
+    const uint8_t *ring;
+    Py_ssize_t next, count, octets;
+};
+
+static int is_within(const struct blocks *blocks, Py_ssize_t ring_octets) {
+    int is_sound = blocks->next >= 0 && blocks->count > 0 && blocks->octets >= BLOCK_LEAST;
+    return is_sound && ring_octets / blocks->octets >= blocks->count;
+}
+
+/* How many are filled and wait to be read; the kernel fills them in turn. */
+static Py_ssize_t waiting_blocks(const struct blocks *blocks) {
+    Py_ssize_t waiting = 0;
+    for (; waiting < blocks->count; waiting++) {
+        const uint8_t *block = blocks->ring + (blocks->next + waiting) % blocks->count * blocks->octets;
+        const uint32_t *status = (const uint32_t *)(block + offsetof(struct tpacket_block_desc, hdr.bh1.block_status));
+        if (!(__atomic_load_n(status, __ATOMIC_ACQUIRE) & TP_STATUS_USER))
+            break;
+    }
+    return waiting;
+}
+
+/* Wait for more blocks than `most`, or until a time of the monotonic clock; -1 with errno. */
+static int rest(const struct blocks *blocks, int epoll, Py_ssize_t most, int64_t until) {
+    while (waiting_blocks(blocks) <= most) {
+        struct timespec now;
+        struct epoll_event event;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        int64_t left = until - now.tv_sec * NS_TO_S - now.tv_nsec;
+        if (left <= 0)
+            break;
+        if (epoll_wait(epoll, &event, 1, (int)(left / 1000000 + 1)) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *ring_rest(PyObject *module, PyObject *arguments) {
+    Py_buffer buffer;
+    struct blocks blocks;
+    Py_ssize_t most;
+    PyObject *filled;
+    long long until;
+    int epoll, failed;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "y*nnnOnL", &buffer, &blocks.next, &blocks.count, &blocks.octets, &filled, &most,
+                          &until))
+        return NULL;
+    blocks.ring = buffer.buf;
+    failed = (epoll = PyObject_AsFileDescriptor(filled)) < 0;
+    if (!failed && !is_within(&blocks, buffer.len)) {
+        PyErr_SetString(PyExc_ValueError, "the blocks lie outside the ring");
+        failed = 1;
+    }
+    while (!failed) {
+        Py_BEGIN_ALLOW_THREADS;
+        failed = rest(&blocks, epoll, most, until);
+        Py_END_ALLOW_THREADS;
+        if (!failed || errno != EINTR)
+            break;
+        failed = PyErr_CheckSignals();
+    }
+    if (failed && !PyErr_Occurred())
+        PyErr_SetFromErrno(PyExc_OSError);
+    PyBuffer_Release(&buffer);
+    return failed ? NULL : Py_NewRef(Py_None);
+}
+
 /* What the kernel says beside a packet: its time, and its octets before a filter cut it. */
 static void read_beside(struct msghdr *message, struct header *header) {
     struct tpacket_auxdata auxiliary;
@@ -156,6 +228,7 @@ static PyObject *ring_receive(PyObject *module, PyObject *arguments) {
 
 static PyMethodDef methods[] = {
     {"take", ring_take, METH_VARARGS, "Take packets of a block; return where the one behind them begins, and how many."},
+    {"rest", ring_rest, METH_VARARGS, "Wait for so many filled blocks, or until a time."},
     {"receive", ring_receive, METH_VARARGS, "Receive packets that wait, laid out as in a ring; return how many."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,6 +1,7 @@
 # The compiled part of sensor.capture.ring and sensor.capture.plain.
 from collections.abc import Callable
 from mmap import mmap
+from select import epoll
 
 from sensor.capture.flow_table import CountRow
 from sensor.packet import Packet
@@ -26,6 +27,10 @@ def take(
     ask: Callable[[int, str], bool] = ...,
     /,
 ) -> tuple[int, int]: ...
+
+# Waits until more than `most` of `count` blocks of `octets` octets each, from the block `block` on, are filled, or
+# until the monotonic clock says `until_ns`. `filled` tells of each once (EPOLLET). OSError: as epoll_wait.
+def rest(ring: mmap, block: int, count: int, octets: int, filled: epoll, most: int, until_ns: int, /) -> None: ...
 
 # Receives packets that wait in a socket, `most` and 64 at most, into `buffer`, laid out as in a ring, each `step`
 # octets behind the one before; answers how many. OSError: as recvmsg; BlockingIOError: none waits.

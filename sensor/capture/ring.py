@@ -77,10 +77,27 @@ def take_in_python(  # noqa: PLR0917 - as the compiled one
     return at, packets
 
 
+def rest_in_python(  # noqa: PLR0917 - as the compiled one
+    ring: mmap.mmap, block: int, count: int, octets: int, filled: select.epoll, most: int, until_ns: int
+) -> None:
+    """Wait until more than `most` blocks are filled, or until a time (sensor/capture/_ring.c)."""
+    while (left_ns := until_ns - time.monotonic_ns()) > 0 and count_filled(ring, block, count, octets) <= most:
+        filled.poll(left_ns / 1e9)
+
+
+def count_filled(ring: mmap.mmap, block: int, count: int, octets: int) -> int:
+    """Return how many blocks of a ring of `count`, from the one to read next on, are filled."""
+    for number in range(count):
+        status: int = _STATUS.unpack_from(ring, (block + number) % count * octets + _STATUS_AT)[0]
+        if not status & TP_STATUS_USER:
+            return number  # the kernel fills them in turn
+    return count
+
+
 try:
-    from sensor.capture._ring import take
+    from sensor.capture._ring import rest, take
 except ImportError:  # there was no compiler
-    take = take_in_python
+    rest, take = rest_in_python, take_in_python
 
 
 class RingTap(PacketSocket):
@@ -134,15 +151,12 @@ class RingTap(PacketSocket):
 
     def rest(self, until_s: float) -> None:
         """Wait for more packets until `until_s` by the monotonic clock, or until half of the blocks wait."""
-        while (left_s := until_s - time.monotonic()) > 0 and self.fill() < AMPLE:
-            self._filled.poll(left_s)
+        most, until_ns = int(self._blocks * AMPLE), int(until_s * 1e9)
+        rest(self._ring, self._block, self._blocks, self._block_octets, self._filled, most, until_ns)
 
     def waiting_blocks(self) -> int:
         """Return how many blocks of the ring are filled and not read to their end; takes 0.15 us for each of them."""
-        for number in range(self._blocks):
-            if not self._is_filled((self._block + number) % self._blocks):
-                return number  # the kernel fills them in turn
-        return self._blocks
+        return count_filled(self._ring, self._block, self._blocks, self._block_octets)
 
     def fill(self) -> float:
         """Return the share of the blocks that wait to be read."""
