@@ -169,7 +169,7 @@ class LiveSource:
             return None
         end_s = time.monotonic() + timeout_s
         self._rest(end_s)
-        batch = self._read_once(0 if self._released else timeout_s)
+        batch = self._read_once(0 if self._released else max(0, end_s - time.monotonic()))
         while not (batch or self._released) and (left_s := end_s - time.monotonic()) > 0:
             batch = self._read_once(left_s)  # what came is not due yet, or was only counted
         self.late, batch = len(self._released), self._released + batch
