@@ -40,6 +40,7 @@ from sensor.flow import Count, Flow, FlowKey
 from sensor.packet import Packet
 
 BATCH_PACKETS = 512
+ALL_THAT_WAITS = 1 << 20  # on interfaces that are gone
 REST_S = 0.2  # between two batches of a stream
 
 _in_time = attrgetter("ts_ns")
@@ -160,6 +161,7 @@ class LiveSource:
     def read(self, timeout_s: float) -> list[Packet] | None:
         """Return packets that came within `timeout_s` seconds, at most `BATCH_PACKETS`; None once closed.
 
+        With the last ones comes all that waits on an interface that is gone, however many these are.
         The first after a quiet time at once, those of a stream, on a single interface, five times a second.
 
         Raises:
@@ -174,8 +176,8 @@ class LiveSource:
             batch = self._read_once(left_s)  # what came is not due yet, or was only counted
         self.late, batch = len(self._released), self._released + batch
         self._released = []
-        if 0 < len(batch) < BATCH_PACKETS:
-            self._rests_until_s = time.monotonic() + REST_S
+        if batch:  # of a full one more may wait
+            self._rests_until_s = time.monotonic() + REST_S if len(batch) < BATCH_PACKETS else 0.0
         self._totals.packets += len(batch)
         self.counts = placed(self.way.packet_filter.take_counts(self._shows), batch)
         return batch
@@ -244,6 +246,7 @@ class LiveSource:
         self._release()  # before what is newer
         batch = self._drain(taps)
         if len(taps) < len(ready) and self._links.has_changed():
+            batch += self._drain([tap for tap in taps if not tap.bound_to()], ALL_THAT_WAITS)
             self._follow_links()
         if len(self._taps) > 1 or self._merge:
             return self._each_once(batch)
@@ -265,13 +268,13 @@ class LiveSource:
         for tap in taps:
             tap.screening = self.screen.parts if len(taps) == 1 else NOTHING_SCREENED
 
-    def _drain(self, taps: list[Tap]) -> list[Packet]:
-        """Collect from `taps`, each up to its share of the batch."""
+    def _drain(self, taps: list[Tap], at_most: int = BATCH_PACKETS) -> list[Packet]:
+        """Collect from `taps`, each up to its share of `at_most` packets."""
         batch: list[Packet] = []
         for tap in taps:
             self._totals.fill_peak = max(self._totals.fill_peak, tap.fill())
             try:
-                tap.drain(batch, max(1, BATCH_PACKETS // len(taps)))
+                tap.drain(batch, max(1, at_most // len(taps)))
             except OSError as error:
                 raise CaptureError(f"cannot read packets from {tap.interface}: {error.strerror}") from error
         return batch

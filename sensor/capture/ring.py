@@ -8,6 +8,7 @@ Cost: bench/live.py. A packet takes a quarter of a microsecond where `_ring.c` w
 """
 
 import errno
+import math
 import mmap
 import select
 import socket
@@ -151,7 +152,7 @@ class RingTap(PacketSocket):
 
     def rest(self, until_s: float) -> None:
         """Wait for more packets until `until_s` by the monotonic clock, or until half of the blocks wait."""
-        most, until_ns = int(self._blocks * AMPLE), int(until_s * 1e9)
+        most, until_ns = math.ceil(self._blocks * AMPLE) - 1, int(until_s * 1e9)
         rest(self._ring, self._block, self._blocks, self._block_octets, self._filled, most, until_ns)
 
     def waiting_blocks(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-from cable import Wire, open_wire, send_frames
+from cable import Wire, drain, open_wire, send_frames
 from frames import ACK, tcp
 from netns import needs_root
 
@@ -168,6 +168,33 @@ def test_half_a_ring_is_enough_to_be_read(wire: Wire, monkeypatch: pytest.Monkey
 
 
 @needs_root
+@pytest.mark.parametrize("blocks", [1, 2, 4])
+def test_of_few_blocks_half_is_enough_too(blocks: int, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "REST_S", LONG_S)
+    with LiveSource(("eth0",), Engine(open_tap=partial(RingTap, blocks=blocks))) as source:
+        wire.send(*frames(1))
+        assert len(source.read(LONG_S) or []) == 1
+        wire.send(*frames(30, 1), *frames(60 * (blocks // 3), 31))  # in a block, of four in two
+        began_s = time.monotonic()
+        assert source.read(LONG_S)
+        assert time.monotonic() - began_s < LONG_S / 2
+        assert source.kernel_drops() == 0
+
+
+@needs_root
+def test_nobody_rests_behind_a_full_batch(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "REST_S", LONG_S)
+    with LiveSource(("eth0",), Engine(open_tap=partial(RingTap, blocks=8))) as source:
+        wire.send(*frames(1))
+        assert len(source.read(LONG_S) or []) == 1
+        wire.send(*frames(BATCH_PACKETS + 100, 1))  # eight blocks
+        time.sleep(0.3)
+        began_s = time.monotonic()
+        assert [len(source.read(LONG_S) or []) for _ in range(2)] == [BATCH_PACKETS, 100]
+        assert time.monotonic() - began_s < LONG_S / 2
+
+
+@needs_root
 def test_what_waits_already_and_what_several_interfaces_show_is_read_at_once(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,3 +211,15 @@ def test_what_waits_already_and_what_several_interfaces_show_is_read_at_once(
         wire.sender.call(send_frames, "eth1", tuple(frames(1, 7)))
         assert len(source.read(LONG_S) or []) == 1
         assert time.monotonic() - began_s < LONG_S / 2
+
+
+@needs_root
+@pytest.mark.parametrize("open_tap", [RingTap, PlainTap])
+def test_what_gathered_on_an_interface_that_is_gone_is_not_lost(open_tap: TapOpener, wire: Wire) -> None:
+    with LiveSource(("eth0",), Engine(open_tap=open_tap)) as source:
+        wire.send(*frames(3 * BATCH_PACKETS))
+        time.sleep(0.3)
+        wire.sensor.ip("link del eth0")
+        found = [packet.data for packet in drain(source)]
+        assert source.interfaces == ()
+        assert found == frames(3 * BATCH_PACKETS)

@@ -20,6 +20,7 @@ MAIN = """
 #include <stdlib.h>
 static unsigned long handed, asked;
 static uint64_t sum;
+static const char *spoken[] = {"com", "io", "n*.net", "e*.org", NULL};
 static int ask(void *context, enum kind kind, const char *name, uint32_t octets) {
     (void)context, (void)kind;
     asked++;
@@ -39,6 +40,9 @@ int main(int count, char **arguments) {
     struct host host = {NULL, ask, hand};
     unsigned long passed = 0, records = 0;
     prepare(s, (const uint64_t[2]){1, 2});
+    memset(&s->spoken, 0, sizeof s->spoken);
+    for (const char **name = spoken; *name; name++)
+        add_name(&s->spoken, *name, strlen(*name));
     for (int i = 1; i < count; i++) {
         FILE *file = fopen(arguments[i], "rb");
         uint32_t record[4];
