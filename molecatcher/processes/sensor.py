@@ -44,7 +44,6 @@ from sensor.attribution.seen_leases import SeenLeases
 from sensor.capture.engine import open_source
 from sensor.capture.interfaces import Choice
 from sensor.capture.listening import Listening
-from sensor.capture.live import BATCH_PACKETS
 from sensor.capture.namespaces import split_name
 from sensor.capture.screen import make_screen
 from sensor.detect import Detector
@@ -161,10 +160,9 @@ class Sensor:
         self._seen_leases.learn(message, split_name(interface)[0], now_ns)
 
     def _turn(self) -> None:
-        asked_ns = time.time_ns()
         packets = self.source.read(READ_TIMEOUT_S if self._is_quiet else REPORT_EVERY_S) or []
         now_ns = time.time_ns()
-        self._observe(packets, now_ns, time_read(packets, asked_ns))
+        self._observe(packets, now_ns, self.source.read_ns)
         if self._is_report_due():
             self.keep(self._report(now_ns))
         self.health.note_handled(packets[self.source.late :], time.time_ns())
@@ -174,7 +172,7 @@ class Sensor:
             self._beat(now_ns)
 
     def _observe(self, packets: Sequence[Packet], now_ns: int, read_ns: int) -> None:
-        """Gather what one batch shows, `read_ns` by `time_read`. Nothing that a packet holds may end the sensor."""
+        """Gather what one batch shows, all until `read_ns`. Nothing that a packet holds may end the sensor."""
         try:
             found = [*self.detector.feed_counted(packets, self.source.counts), *self.detector.advance(read_ns)]
             if found:
@@ -318,14 +316,6 @@ class Sensor:
             return False
         self._due[what] = now_s + every_s
         return True
-
-
-def time_read(packets: Sequence[Packet], asked_ns: int) -> int:
-    """Return until when everything was read, by a batch that was asked for at `asked_ns`.
-
-    While more waits than a batch holds, that is the time of its last packet: an answer that waits is not missing.
-    """
-    return packets[-1].ts_ns if len(packets) >= BATCH_PACKETS else asked_ns
 
 
 def by_packed_address(addresses: dict[str, tuple[str, str]]) -> dict[bytes, tuple[str, str]]:

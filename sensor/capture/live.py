@@ -74,7 +74,8 @@ class LiveSource:
 
     It owns the engine's filter and closes it, `namespaces` it does not. `counts` are of flows that ended, by the last
     `read`: behind how many of its packets, and what was counted of them instead of being handed out. Its first `late`
-    packets are older: the screen held them back until then.
+    packets are older: the screen held them back until then. All that came until `read_ns` was handed out or held back;
+    that is long ago while more waits than a `read` takes.
 
     Raises:
         CaptureError: AF_PACKET sockets may not be opened here.
@@ -86,6 +87,7 @@ class LiveSource:
     screen: Screen | None = None
     counts: list[tuple[int, Count]] = field(default_factory=list, init=False)
     late: int = field(default=0, init=False)
+    read_ns: int = field(default=0, init=False)
     _merge: Merge = field(default_factory=Merge, init=False)
     _copies: Copies = field(default_factory=Copies, init=False)
     _taps: dict[str, Tap] = field(default_factory=dict, init=False)
@@ -169,7 +171,7 @@ class LiveSource:
         """
         if not self._is_open:
             return None
-        end_s = time.monotonic() + timeout_s
+        self.read_ns, end_s = time.time_ns(), time.monotonic() + timeout_s
         self._rest(end_s)
         batch = self._read_once(0 if self._released else max(0, end_s - time.monotonic()))
         while not (batch or self._released) and (left_s := end_s - time.monotonic()) > 0:
@@ -271,18 +273,23 @@ class LiveSource:
     def _drain(self, taps: list[Tap], at_most: int = BATCH_PACKETS) -> list[Packet]:
         """Collect from `taps`, each up to its share of `at_most` packets."""
         batch: list[Packet] = []
+        share = max(1, at_most // max(1, len(taps)))
         for tap in taps:
+            full = len(batch) + share
             self._totals.fill_peak = max(self._totals.fill_peak, tap.fill())
             try:
-                tap.drain(batch, max(1, at_most // len(taps)))
+                tap.drain(batch, share)
             except OSError as error:
                 raise CaptureError(f"cannot read packets from {tap.interface}: {error.strerror}") from error
+            if len(batch) >= full:  # more may wait
+                self.read_ns = min(self.read_ns, batch[-1].ts_ns)
         return batch
 
     def _each_once(self, batch: list[Packet]) -> list[Packet]:
         """Return what is due of `batch` and of what waits, in the order of time and without copies."""
         self._merge.add(batch)
         packets = self._copies.leave_out(self._merge.take(time.time_ns(), BATCH_PACKETS))
+        self.read_ns = min(self.read_ns, self._merge.oldest_ns(self.read_ns))
         return self.screen.sift(packets) if self.screen is not None else packets
 
     def _shows(self, number: int, key: FlowKey) -> bool:

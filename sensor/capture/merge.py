@@ -52,6 +52,10 @@ class Merge:
         """Return the seconds until `take` has something, None if nothing waits."""
         return max(0.0, (self._waiting[0].ts_ns + HOLD_NS - now_ns) / 1e9) if self._waiting else None
 
+    def oldest_ns(self, default_ns: int) -> int:
+        """Return the time of the first packet that waits, `default_ns` if none does."""
+        return self._waiting[0].ts_ns if self._waiting else default_ns
+
     def _count_over(self) -> int:
         """Count the first packets that have to go for the rest to hold no more than `MAX_WAITING_OCTETS`."""
         over, octets = 0, self._octets

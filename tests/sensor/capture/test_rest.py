@@ -11,13 +11,14 @@ from functools import partial
 
 import pytest
 from cable import Wire, drain, open_wire, send_frames
-from frames import ACK, tcp
+from frames import ACK, ask, tcp
 from netns import needs_root
 
 from sensor.capture import live
 from sensor.capture.live import BATCH_PACKETS, Engine, LiveSource
 from sensor.capture.plain import PlainTap
 from sensor.capture.ring import RingTap, rest, rest_in_python
+from sensor.capture.screen import is_always, make_screen
 from sensor.capture.tap import TapOpener
 
 ENDS = ("10.0.0.2", 40000, "192.0.2.10", 443)
@@ -223,3 +224,30 @@ def test_what_gathered_on_an_interface_that_is_gone_is_not_lost(open_tap: TapOpe
         found = [packet.data for packet in drain(source)]
         assert source.interfaces == ()
         assert found == frames(3 * BATCH_PACKETS)
+
+
+@needs_root
+@pytest.mark.parametrize("is_screened", [False, True])
+@pytest.mark.parametrize("interfaces", [("eth0",), ("eth0", "eth1")])
+def test_until_when_all_was_read_is_said_also_while_more_waits_than_a_batch(
+    interfaces: tuple[str, ...], is_screened: bool, wire: Wire
+) -> None:
+    screen = make_screen() if is_screened else None
+    if screen is not None:
+        screen.follow([], ["example.net"])
+        screen.ask = is_always
+    wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
+    with LiveSource(interfaces, Engine(open_tap=RingTap), screen=screen) as source:
+        wire.send(*(ask(0, "www.example.org", ident=number).data for number in range(3 * BATCH_PACKETS)))
+        wire.send(frames(1)[0])
+        time.sleep(0.3)
+        found = source.read(0) or []
+        read_ns = [source.read_ns]
+        while not found or found[-1].data != frames(1)[0]:
+            found = source.read(0) or []
+            read_ns.append(source.read_ns)
+        assert all(until_ns < found[-1].ts_ns for until_ns in read_ns[:-1])
+        assert len(read_ns) > 1 or (is_screened and len(interfaces) == 1)
+        before_ns = time.time_ns()
+        assert source.read(0) == []
+        assert before_ns <= source.read_ns <= time.time_ns()
