@@ -217,12 +217,10 @@ static PyObject *screen_mark(PyObject *module, PyObject *arguments) {
 
 static void forget_names(struct screen *s) { memset(s->names, 0, sizeof s->names); }
 
-/* Add `names`, a sequence; None: all that there are. */
+/* Add `names`, a sequence; None, or one that cannot be added: all that there are. */
 static int speak_of(struct screen *s, PyObject *names) {
     PyObject *rows = names != Py_None ? PySequence_Fast(names, "names are needed, or None") : NULL;
     int failed = names != Py_None && rows == NULL;
-    if (names == Py_None)
-        memset(&s->spoken, 0xFF, sizeof s->spoken);
     for (Py_ssize_t i = 0; rows != NULL && i < PySequence_Fast_GET_SIZE(rows) && !failed; i++) {
         Py_ssize_t octets;
         const char *name = PyUnicode_AsUTF8AndSize(PySequence_Fast_GET_ITEM(rows, i), &octets);
@@ -230,6 +228,8 @@ static int speak_of(struct screen *s, PyObject *names) {
         if (!failed)
             add_name(&s->spoken, name, (size_t)octets);
     }
+    if (names == Py_None || failed)
+        memset(&s->spoken, 0xFF, sizeof s->spoken);
     Py_XDECREF(rows);
     return failed ? -1 : 0;
 }

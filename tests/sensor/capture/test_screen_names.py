@@ -110,9 +110,12 @@ def test_with_more_names_than_it_tells_apart_it_asks_about_all(tmp_path: Path) -
     assert asked_about(names, screen, tmp_path) == set(names)
 
 
-def test_names_that_are_no_text_are_refused() -> None:
-    with pytest.raises(TypeError):
-        Screen().follow([], [b"example.net"])  # type: ignore[list-item]
+@pytest.mark.parametrize("wrong", [b"example.net", "example\ud800.net"])
+def test_names_that_are_no_text_are_refused_and_all_are_asked_about_then(wrong: str, tmp_path: Path) -> None:
+    screen = Screen()
+    with pytest.raises((TypeError, UnicodeEncodeError)):
+        screen.follow([], ["example.net", wrong, "example.org"])
+    assert asked_about(["www.example.org"], screen, tmp_path) == {"www.example.org"}
 
 
 def near(names: Iterable[str], chance: random.Random) -> Iterator[str]:
