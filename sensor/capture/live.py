@@ -255,9 +255,9 @@ class LiveSource:
         return batch
 
     def _release(self) -> None:
-        """Take what the screen held back until now and does not hold any longer."""
+        """Take what the screen held back and does not hold any longer, by the time until which all was read."""
         if self.screen is not None:
-            self._released += self.screen.advance(time.time_ns())
+            self._released += self.screen.advance(self.read_ns)
 
     def _use_screen(self, before: list[Tap]) -> None:
         """Hold packets of a single interface back where they lie, those of several later (`_each_once`)."""

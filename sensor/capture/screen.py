@@ -9,7 +9,7 @@ Names that led a client to an address are still needed for flows that carry none
 name is from, say what was passed over (`sensor.correlate`).
 
 With one interface packets are held back where they lie in its ring or file; with several, `sift` does so once they
-are in order and each is there once. Memory is 15 MiB once all is used, an operation takes constant time, some 0.7 us a
+are in order and each is there once. Memory is 15 MiB once all is used, an operation takes constant time, some 0.5 us a
 packet with taking it out of the ring (bench/steps.py).
 """
 
