@@ -114,6 +114,7 @@ def ask(client: httpx.Client, expression: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is missing (apt-get install prometheus)")
 def test_every_panel_has_numbers_and_the_labels_that_its_legend_names(tmp_path: Path) -> None:
     with open_store(tmp_path / "events.db") as store:

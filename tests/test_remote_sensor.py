@@ -85,6 +85,7 @@ def make_sensor(installation: Installation, folder: Path) -> None:
     (folder / "token").write_text(token)
 
 
+@pytest.mark.full
 @pytest.mark.timeout(240)
 def test_the_policy_comes_from_the_api_and_stays_while_it_is_away(tmp_path: Path) -> None:
     pem, port = make_certificate(tmp_path, ["localhost"]), free_port()

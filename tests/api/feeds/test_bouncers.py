@@ -135,6 +135,7 @@ def test_the_firewall_bouncer_keeps_a_set_in_step(egress: Egress) -> None:
 
 
 @needs_custom_bouncer
+@pytest.mark.full
 def test_the_custom_bouncer_runs_a_program_for_each_change(egress: Egress) -> None:
     told = egress.folder / "told"
     told.write_text(f'#!/bin/sh\necho "$1 $2" >> {egress.folder}/said\n')

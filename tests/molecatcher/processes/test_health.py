@@ -103,7 +103,7 @@ def agent(src: str = "10.20.0.7") -> list[bytes]:
 
 
 @pytest.mark.usefixtures("stamped")
-@pytest.mark.parametrize("tap", SMALL)
+@pytest.mark.parametrize("tap", ["ring", pytest.param("plain", marks=pytest.mark.full)])
 def test_a_reader_that_stops_says_what_it_lost_where_and_how_late_it_is(
     wire: Wire, open_sensor: OpenSensor, tap: str
 ) -> None:
@@ -122,7 +122,7 @@ def test_a_reader_that_stops_says_what_it_lost_where_and_how_late_it_is(
     assert status.state(status.heartbeat_ns) is SensorState.LOSING
 
 
-@pytest.mark.parametrize("tap", [PlainTap, RingTap])
+@pytest.mark.parametrize("tap", [RingTap, pytest.param(PlainTap, marks=pytest.mark.full)])
 def test_a_sensor_that_keeps_up_says_nothing(wire: Wire, open_sensor: OpenSensor, tap: TapOpener) -> None:
     sensor = open_sensor(Engine(open_tap=tap))
     for start in range(0, 600, 100):
@@ -188,7 +188,7 @@ def test_what_waits_for_the_database_is_counted_on_disk_and_in_memory(open_senso
     assert status.state(status.heartbeat_ns) is SensorState.SPOOLING
 
 
-@pytest.mark.parametrize("tap", SMALL)
+@pytest.mark.parametrize("tap", ["ring", pytest.param("plain", marks=pytest.mark.full)])
 def test_findings_of_a_sensor_that_loses_packets_say_so(wire: Wire, open_sensor: OpenSensor, tap: str) -> None:
     sensor = open_sensor(Engine(open_tap=SMALL[tap]))
     wire.send(*agent())

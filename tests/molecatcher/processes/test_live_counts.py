@@ -63,7 +63,10 @@ def turn(sensor: Sensor, seconds: float) -> list[Event]:
     return sensor.store.events(EventFilter(), 10)
 
 
-@pytest.mark.parametrize("engine", ["flow-heads-ring", "flow-heads", "ring", "af-packet"])
+@pytest.mark.parametrize(
+    "engine",
+    ["flow-heads-ring", *(pytest.param(name, marks=pytest.mark.full) for name in ("flow-heads", "ring", "af-packet"))],
+)
 def test_a_bulk_tunnel_grows_while_it_lives(
     wire: Wire, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,7 @@ def test_bind_follows_a_running_program_and_keeps_its_zone_without_it(folder: Pa
             assert {name: resolves(secondary, name) for name in PASSED} == dict.fromkeys(PASSED, True)
 
 
+@pytest.mark.full
 def test_bind_with_a_key_of_a_profile_takes_the_zone_of_that(folder: Path) -> None:
     port, secondary, visited = free_port(), free_port(), "x.ngrok.app"
     configuration = printed(folder, port, secondary, "--profile", "strict")
