@@ -182,7 +182,7 @@ class Sensor:
             self._shed(error, len(packets), packets[0].data if packets else b"")
 
     def _is_report_due(self) -> bool:
-        """Tell whether to report: what is found first at once, a stream of it, and what comes with time, by 0.25 s."""
+        """Tell whether to report: what is found first at once, a stream of it and what comes with time after 0.25 s."""
         if self._gathered and (self._is_quiet or len(self._gathered) >= BATCH_EVENTS):
             self._due["report"] = 0.0
         return self._is_due("report", REPORT_EVERY_S)

@@ -10,9 +10,9 @@ With several interfaces their packets are put in the order of time, 0.12 s late 
 shows that another showed before is left out (sensor.copies); a single one is spared both. What the program counts
 instead of handing it out (sensor.capture.program_heads) is put where its last packet belongs.
 
-How a socket is read and filtered is the engine's business (sensor.capture.engine). A `read` takes one selector call
-(0.8 us) and hands out at most `BATCH_PACKETS`, shared evenly among the interfaces that have something, so one cannot
-starve another.
+How a socket is read and filtered is the engine's business (sensor.capture.engine). A `read` hands out at most
+`BATCH_PACKETS`, shared evenly among the interfaces that have something, so one cannot starve another, and besides what
+the screen had held of the same flows. Of a single interface the packets of a stream gather for `REST_S`.
 """
 
 import selectors
@@ -163,8 +163,8 @@ class LiveSource:
     def read(self, timeout_s: float) -> list[Packet] | None:
         """Return packets that came within `timeout_s` seconds, at most `BATCH_PACKETS`; None once closed.
 
-        With the last ones comes all that waits on an interface that is gone, however many these are.
-        The first after a quiet time at once, those of a stream, on a single interface, five times a second.
+        The first after a quiet time at once, those of a stream, on a single interface, five times a second. With the
+        last ones of an interface that is gone comes all that waits there, however much.
 
         Raises:
             CaptureError: A socket failed for a reason other than its interface.
