@@ -35,8 +35,8 @@ from api.context import ApiContext, CatalogueStatus, PolicyStatus
 from api.feeds import FeedFormat
 from api.serving.server import ApiServer, bind, parse_listen
 from api.serving.tls import Certificate
+from db.access.values import Token, TokenScope
 from db.store import open_store
-from db.values import Token, TokenScope
 from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot
 from rules.catalogue import Catalogue
 from rules.list_encoding import digest

@@ -25,7 +25,7 @@ from store import BUSY_SOURCE, SECOND_NS, T0_NS, make_events
 
 from api.app import create_app
 from api.serving.server import ApiServer, bind, parse_listen
-from db.engine import writing
+from db.sql.engine import writing
 from db.store import Store, open_store
 from rules.event import Event, rfc3339
 

@@ -6,10 +6,11 @@ those, so it loses what it had counted of events that retention removed before.
 
 from sqlalchemy import Connection, Select, delete, select
 
-from db import evidence, findings, sums
-from db.models import EventRow, FacetRow, FindingRow
-from db.sum_models import RollupRow
-from db.tally import FindingKey
+from db.events import evidence, sums
+from db.findings import findings
+from db.findings.tally import FindingKey
+from db.schema.models import EventRow, FacetRow, FindingRow
+from db.schema.sum_models import RollupRow
 
 EVENTS_A_TRANSACTION = 500
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]

@@ -23,13 +23,14 @@ from sqlalchemy import (
     update,
 )
 
-from db import evidence, history, parts
-from db.engine import reading, writing
-from db.models import DAYS_FROM, HOURS_FROM, EventRow, FacetRow, FindingRow, MetaRow, SensorRow, TokenRow
-from db.numbers import raise_number
-from db.sum_models import DailySumRow, FindingPartRow, RollupRow, SourceRow
-from db.sums import DAY_NS, SUMMED
-from db.workflow_models import ExceptionRow
+from db.events import evidence
+from db.events.sums import SUMMED
+from db.findings import history, parts
+from db.schema.models import DAYS_FROM, HOURS_FROM, EventRow, FacetRow, FindingRow, MetaRow, SensorRow, TokenRow
+from db.schema.numbers import raise_number
+from db.schema.sum_models import DAY_NS, DailySumRow, FindingPartRow, RollupRow, SourceRow
+from db.schema.workflow_models import ExceptionRow
+from db.sql.engine import reading, writing
 
 ROWS_A_TRANSACTION = 500
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]

@@ -11,31 +11,19 @@ from typing import Self
 
 from sqlalchemy import Engine, update
 
-from db import (
-    aggregates,
-    events,
-    evidence,
-    findings,
-    forgetting,
-    history,
-    pulls,
-    resolutions,
-    schema,
-    sensors,
-    sightings,
-    snapshots,
-)
-from db.access_store import AccessStore
-from db.answered import AnsweredStore
-from db.audit import ACT, Act
-from db.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
+from db import forgetting
+from db.access.audit import ACT, Act
+from db.access.store import AccessStore
 from db.errors import DbError
-from db.evidence import DEFAULT_EVIDENCE_LIMIT
-from db.models import WRITE_PROBE, MetaRow
-from db.output_store import OutputStore
-from db.policy_store import PolicyStore
+from db.events import aggregates, events, evidence, sensors, sightings
+from db.events.evidence import DEFAULT_EVIDENCE_LIMIT
+from db.findings import findings, history
+from db.lists import pulls, resolutions, snapshots
+from db.lists.values import PullRecord, Resolution, SnapshotRow
 from db.retention import RetentionStore
-from db.searches import SearchStore
+from db.schema import version
+from db.schema.models import WRITE_PROBE, MetaRow
+from db.sql.engine import DEFAULT_BUSY_TIMEOUT_MS, connect_engine, parse_location, reading, writing
 from db.values import (
     ALL_EVENTS,
     Aggregation,
@@ -44,18 +32,20 @@ from db.values import (
     EventFilter,
     EvidenceUsage,
     Finding,
+    FindingChange,
     FindingCursor,
     FindingFilter,
     FindingState,
     Group,
+    HistoryEntry,
     IngestedEvent,
     NameSighting,
-    PullRecord,
-    Resolution,
     ServiceCount,
-    SnapshotRow,
 )
-from db.workflow_values import FindingChange, HistoryEntry
+from db.workflow.answered import AnsweredStore
+from db.workflow.outputs import OutputStore
+from db.workflow.policy import PolicyStore
+from db.workflow.searches import SearchStore
 from rules.event import Event
 from rules.profiles import DEFAULT_PROFILE
 from rules.sensor_status import SensorStatus
@@ -80,7 +70,7 @@ def open_store(
     """
     engine = connect_engine(parse_location(url_or_path), busy_timeout_ms)
     try:
-        schema.upgrade(engine)
+        version.upgrade(engine)
     except DbError:
         engine.dispose()
         raise

@@ -1,4 +1,4 @@
-"""The values that go into and come out of the store, beside those of `rules`; times are nanoseconds since the epoch."""
+"""Events and findings as they go into and come out of the store, beside `rules.event`; times are nanoseconds."""
 
 from enum import StrEnum
 from typing import Self
@@ -7,7 +7,6 @@ import msgspec
 
 from rules.event import Event
 from rules.observation import Action, Evidence, FlowState
-from rules.profiles import DEFAULT_PROFILE
 from rules.verdict import Outcome, Role, Severity
 
 
@@ -223,91 +222,33 @@ class NameSighting(msgspec.Struct, frozen=True):
     evidence: frozenset[Evidence]
 
 
-class SnapshotRow(msgspec.Struct, frozen=True):
-    """One published list; `serial` counts up, for each list and profile, from the time of the first."""
+class EntryKind(StrEnum):
+    """What happened to a finding."""
 
-    list_name: str
-    serial: int
-    created_at_ns: int
-    digest: str
-    body: bytes
-    profile: str = DEFAULT_PROFILE
+    STATE = "state"
+    ASSIGNEE = "assignee"
+    COMMENT = "comment"
 
 
-class PullRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What one consumer pulled of one list in one profile and format.
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to a finding. `actor` "" is the program: seen again, excepted, the exception's end.
 
-    `consumer` is the token's name, empty without a token; `serial` the one that it was handed last (0: none), at
-    `changed_ns` for the first time; `status` that of its last pull; `pulls` counts those that were served.
+    `before` and `after` are states or assignees; `text` is a comment, or why.
     """
 
-    pull_id: str
-    token_id: str
-    consumer: str
-    address: str
-    user_agent: str
-    list_name: str
-    profile: str
-    format: str
-    serial: int
-    status: int
-    first_pull_ns: int
-    last_pull_ns: int
-    changed_ns: int
-    pulls: int
-    failures: int
+    entry_id: str
+    finding_id: str
+    at_ns: int
+    actor: str
+    kind: EntryKind
+    before: str | None = None
+    after: str | None = None
+    text: str = ""
 
 
-class Resolution(msgspec.Struct, frozen=True):
-    """The last good answer for a name.
+class FindingChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person does to a finding at once; what is unset stays. An `assignee` None is nobody."""
 
-    `resolved_at_ns` is when it was got (0: never), `ok` tells whether the newest try succeeded.
-    """
-
-    name: str
-    addresses: tuple[str, ...]
-    resolved_at_ns: int
-    ok: bool
-
-
-class TokenScope(StrEnum):
-    """What a token is for; it opens nothing else."""
-
-    FEEDS_READ = "feeds:read"
-    DECISIONS_READ = "decisions:read"
-    EVENTS_WRITE = "events:write"
-    SENSORS_ENROL = "sensors:enrol"
-    EVENTS_READ = "events:read"
-    EVIDENCE_READ = "evidence:read"
-    FINDINGS_WRITE = "findings:write"
-    POLICY_READ = "policy:read"
-    POLICY_WRITE = "policy:write"
-    METRICS_READ = "metrics:read"
-    AUDIT_READ = "audit:read"
-    ADMIN = "admin"
-
-
-SENSORS = frozenset({TokenScope.EVENTS_WRITE, TokenScope.SENSORS_ENROL})  # of tokens that may be bound to a sensor
-
-
-class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """Who a machine is and what it may do. `digest` and `previous_digest` are SHA-256 of the two secrets that are good.
-
-    `list_name`, `profile` and `sensor_id` bind it to one of each, None does not; `allowed` and `denied` are prefixes
-    that it may and may not come from (`allowed` empty: from anywhere else).
-    """
-
-    token_id: str
-    name: str
-    scopes: tuple[TokenScope, ...]
-    list_name: str | None = None
-    profile: str | None = None
-    sensor_id: str | None = None
-    allowed: tuple[str, ...] = ()
-    denied: tuple[str, ...] = ()
-    digest: bytes
-    previous_digest: bytes | None = None
-    created_at_ns: int
-    expires_at_ns: int | None = None
-    revoked_at_ns: int | None = None
-    last_used_ns: int | None = None
+    state: FindingState | msgspec.UnsetType = msgspec.UNSET
+    assignee: str | msgspec.UnsetType | None = msgspec.UNSET
+    comment: str = ""

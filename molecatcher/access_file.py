@@ -12,8 +12,8 @@ from api.access.config import AccessConfig, parse_access
 from api.errors import ApiError
 from api.serving.server import Reach, is_loopback_address, parse_listen
 from api.serving.tls import Certificate
-from db.access_values import AuditEntry
-from db.audit import digest_of
+from db.access.audit import digest_of
+from db.access.values import AuditEntry
 from db.errors import DbError
 from db.store import Store
 from molecatcher.errors import SetupError

@@ -5,7 +5,7 @@ import threading
 import structlog
 
 from db.errors import DbError
-from db.policy_store import PolicyStore
+from db.workflow.policy import PolicyStore
 from molecatcher.background import BackgroundLoop
 from rules.overlay import EMPTY, Overlay
 

@@ -18,9 +18,9 @@ from installation import wait_until
 from netns import needs_root
 from stand_ins import make_certificate
 
-from db.access_values import AuditFilter
+from db.access.values import AuditFilter, TokenScope
 from db.store import open_store
-from db.values import EventFilter, TokenScope
+from db.values import EventFilter
 
 pytestmark = needs_root
 PROGRAM = [sys.executable, "-m", "molecatcher"]

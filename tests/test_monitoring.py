@@ -24,8 +24,8 @@ from main_job import wait_for
 from api.access.config import AccessConfig
 from api.app import create_app
 from api.metrics import exposition
-from db.output_values import Output, OutputFilter, OutputKind
 from db.store import Store, open_store
+from db.workflow.output_values import Output, OutputFilter, OutputKind
 
 FOLDER = Path(__file__).parents[1] / "docs" / "monitoring"
 METRIC = re.compile(r"\bmolecatcher_[a-z_]+")

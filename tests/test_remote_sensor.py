@@ -23,11 +23,12 @@ from api.app import create_app
 from api.policy.sensor_rules import SensorRules
 from api.serving.server import ApiServer, ListenAddress, Reach, bind
 from api.serving.tls import Certificate
+from db.access.values import TokenScope
 from db.store import open_store
-from db.values import EventFilter, TokenScope
-from db.workflow_values import StoredDecision
+from db.values import EventFilter
+from db.workflow.values import StoredDecision
 from molecatcher.errors import SetupError
-from molecatcher.processes.remote_sink import sink_of
+from molecatcher.processes.sensor_parts import sink_of
 from molecatcher.settings import Settings
 from rules.verdict import Decision
 

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from api.access.addresses import client_address
 from api.access.principal import Principal, principal_of
 from api.serving.streaming import REQUEST_ID
-from db.access_values import ActorKind, AuditEntry, AuditOutcome
-from db.audit import MAX_TEXT, Act, digest_of
+from db.access.audit import MAX_TEXT, Act, digest_of
+from db.access.values import ActorKind, AuditEntry, AuditOutcome
 from db.store import Store
 
 ACT = "molecatcher.act"

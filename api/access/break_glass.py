@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from db.access_values import Account
+from db.access.values import Account
 
 ISSUER = "break-glass"
 PASSWORD_OCTETS = 18

@@ -12,7 +12,7 @@ from api.access.addresses import Network, is_within, parse_address, parse_networ
 from api.access.rates import Rates
 from api.access.table import ROLES, Area
 from api.errors import UnusableAccessConfig
-from db.access_values import AccessRole, Session
+from db.access.values import AccessRole, Session
 
 
 class AddressConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):

@@ -21,7 +21,7 @@ from api.problems import Kind, Problem
 from api.requests.forms import form_of
 from api.serving.slow_clients import PEER_CERTIFICATE
 from api.times import NS_PER_S
-from db.access_values import Session
+from db.access.values import Session
 from db.errors import DbError
 
 RETRY_AFTER_S = 30

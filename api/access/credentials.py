@@ -14,9 +14,9 @@ import structlog
 from api.access.addresses import Network, is_within, parse_address, parse_networks
 from api.access.secrets import Presented, digest_of, new_secret
 from api.times import NS_PER_S
+from db.access.values import Token, TokenScope
 from db.errors import DbError
 from db.store import Store
-from db.values import Token, TokenScope
 
 REFRESH_NS = NS_PER_S
 MAX_TOKENS = 10_000

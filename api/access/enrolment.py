@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from api.times import NS_PER_S
-from db.values import TokenScope
+from db.access.values import TokenScope
 
 DEFAULT_NS = 3600 * NS_PER_S
 LONGEST_NS = 24 * 3600 * NS_PER_S

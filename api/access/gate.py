@@ -20,9 +20,8 @@ from api.access.table import ACTIONS, DEEDS, Rule, rule_of
 from api.caller import SCOPE_KEY, Caller
 from api.problems import Kind, Problem
 from api.serving.streaming import ANSWER_HEADERS
-from db.access_values import ActorKind
+from db.access.values import ActorKind, Token
 from db.errors import DbError
-from db.values import Token
 from rules.profiles import DEFAULT_PROFILE
 
 SAFE_METHODS = ("GET", "HEAD")

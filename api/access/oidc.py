@@ -31,7 +31,7 @@ from api.access.config import OidcConfig, StepUpConfig
 from api.access.logout_token import MAX_TEXT, LogoutToken, read_logout_token
 from api.errors import RefusedSignIn, UnprovenSignIn
 from api.times import NS_PER_S
-from db.access_values import AccessRole
+from db.access.values import AccessRole
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 TIMEOUT_S = 10.0

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from api.access.table import Rule
-from db.access_values import AccessRole, ActorKind, Session
-from db.values import Token, TokenScope
+from db.access.values import AccessRole, ActorKind, Session, Token, TokenScope
 
 
 @dataclass(frozen=True, slots=True)

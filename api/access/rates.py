@@ -14,7 +14,7 @@ from limits import RateLimitItem, parse
 from api.access.addresses import parse_address
 from api.access.principal import Principal
 from api.problems import Kind, Problem
-from db.access_values import ActorKind
+from db.access.values import ActorKind
 
 MAX_KEYS = 4096
 OTHERS = "others"

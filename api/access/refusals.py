@@ -14,8 +14,8 @@ from starlette.requests import Request
 from api.access.audit import entry_of, keep
 from api.access.principal import Principal
 from api.times import NS_PER_S
-from db.access_values import AuditEntry, AuditOutcome
-from db.audit import MAX_TEXT
+from db.access.audit import MAX_TEXT
+from db.access.values import AuditEntry, AuditOutcome
 from db.errors import DbError
 from db.store import Store
 from rules.event import rfc3339

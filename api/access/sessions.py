@@ -14,8 +14,8 @@ from starlette.responses import Response
 from api.access.audit import access_file_entry, log_changes
 from api.access.config import SessionConfig
 from api.times import NS_PER_S
-from db.access_values import Session
-from db.audit import Act
+from db.access.audit import Act
+from db.access.values import Session
 from db.store import Store
 
 COOKIE = "__Host-molecatcher"

@@ -10,8 +10,7 @@ from enum import StrEnum
 
 from starlette.requests import Request
 
-from db.access_values import AccessRole
-from db.values import TokenScope
+from db.access.values import AccessRole, TokenScope
 
 ROLES = tuple(AccessRole)
 

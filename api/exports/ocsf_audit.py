@@ -3,7 +3,7 @@
 from typing import Final
 
 from api.exports.ocsf import OCSF_VERSION
-from db.access_values import ActorKind, AuditEntry, AuditOutcome
+from db.access.values import ActorKind, AuditEntry, AuditOutcome
 
 AUTHENTICATION: Final = 3002
 API_ACTIVITY: Final = 6003

@@ -16,9 +16,10 @@ from starlette.requests import Request
 
 from api.context import Snapshots
 from api.times import NS_PER_S
+from db.access.values import Token
 from db.errors import DbError
+from db.lists.values import PullRecord
 from db.store import Store
-from db.values import PullRecord, Token
 from rules.blocklist import ListName
 
 MAX_RECORDS = 10_000

@@ -19,9 +19,9 @@ from api.caller import caller_of
 from api.context import ApiContext
 from api.problems import Kind, Problem
 from api.serving.slow_clients import PEER_CERTIFICATE
-from db.access_values import ActorKind
+from db.access.values import ActorKind
 from db.errors import DbError
-from db.workflow_values import Answered
+from db.workflow.values import Answered
 
 HEADER = "Idempotency-Key"
 KEY = re.compile(r"[\x21-\x7e]{1,128}")

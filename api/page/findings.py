@@ -13,8 +13,7 @@ from api.page.templates import capitalized
 from api.policy.exceptions import exception_document, exceptions_of_file
 from api.times import DAY_NS, HOUR_NS
 from api.veil import Veil
-from db.values import Aggregation, Dimension, EventFilter, Finding, FindingFilter
-from db.workflow_values import HistoryEntry
+from db.values import Aggregation, Dimension, EventFilter, Finding, FindingFilter, HistoryEntry
 from rules.dissected import DissectedPacket
 from rules.event import Event
 from rules.observation import Kind

@@ -8,7 +8,7 @@ from api.context import ApiContext
 from api.feeds import FORMATS, FeedFormat, count_entries
 from api.feeds.listed import body_of, changes, entry_page, list_document
 from api.requests.parameters import EntryQuery
-from db.values import PullRecord, SnapshotRow
+from db.lists.values import PullRecord, SnapshotRow
 from rules.blocklist import AddressList, ListName, WithheldAddress
 from rules.profiles import DEFAULT_PROFILE
 

@@ -6,7 +6,7 @@ from api.context import ApiContext
 from api.page.sensor_cards import Health
 from api.page.templates import grouped
 from api.times import relative
-from db.output_values import DeadLetter, Output, OutputFilter, OutputKind, WebhookSource
+from db.workflow.output_values import DeadLetter, Output, OutputFilter, OutputKind, WebhookSource
 from rules.verdict import Severity
 
 LETTERS_SHOWN = 20

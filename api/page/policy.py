@@ -6,7 +6,7 @@ from api.context import ApiContext, PolicyStatus
 from api.policy.blocked import blocked_documents, never_blocked_documents
 from api.policy.exceptions import exception_document, exceptions_of_file
 from api.policy.sanctioned import ingress_documents
-from db.workflow_values import StoredDecision
+from db.workflow.values import StoredDecision
 from rules.service import CATEGORIES
 from rules.verdict import Decision
 

@@ -10,7 +10,7 @@ from api.caller import Caller
 from api.context import ApiContext
 from api.page.filters import filter_of
 from api.page.render import origin_of
-from db.workflow_values import SavedSearch, SearchedResource
+from db.workflow.values import SavedSearch, SearchedResource
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from api.context import ApiContext
 from api.documents import document
-from db.workflow_values import StoredBlocked
+from db.workflow.values import StoredBlocked
 from rules.errors import InvalidPolicy
 from rules.overlay import read_blocked, read_never_blocked
 from rules.policy import Blocked, PolicyOrigin

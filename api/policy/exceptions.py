@@ -2,7 +2,7 @@
 
 from api.context import ApiContext
 from api.documents import document
-from db.workflow_values import ExceptionStatus, StoredException
+from db.workflow.values import ExceptionStatus, StoredException
 from rules.policy import PolicyException, PolicyOrigin
 from rules.policy_who import TABLE_KEYS
 

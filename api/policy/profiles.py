@@ -5,7 +5,7 @@ from api.documents import document
 from api.feeds.listed import profile_document
 from api.policy.checks import require_profile
 from api.requests.bodies import ProfileBody
-from db.workflow_values import StoredProfile
+from db.workflow.values import StoredProfile
 from rules.list_effects import ListEffect
 from rules.profiles import BUILT_IN, Profile
 

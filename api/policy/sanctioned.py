@@ -2,7 +2,7 @@
 
 from api.context import ApiContext
 from api.documents import document
-from db.workflow_values import ExceptionStatus, StoredSanction
+from db.workflow.values import ExceptionStatus, StoredSanction
 from rules.policy import PolicyOrigin, Sanction
 
 

@@ -7,8 +7,8 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from api.requests.parameters import DEFAULT_LIMIT, MAX_LIMIT, EventFilterQuery, FindingQuery, ServiceId
-from db.values import FindingState
-from db.workflow_values import ExceptionStatus, FindingChange, SearchedResource
+from db.values import FindingChange, FindingState
+from db.workflow.values import ExceptionStatus, SearchedResource
 from rules.policy_draft import PolicyDraft
 from rules.policy_tables import BlockedTable, ExceptionTable, SanctionTable
 from rules.profiles import MOST_GROWTH, MOST_SHRINK, FindingUse, ProfileTable

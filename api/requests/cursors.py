@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from api.problems import Kind, Problem
-from db.access_values import AuditFilter
+from db.access.values import AuditFilter
 from db.values import EventFilter, FindingFilter
 
 SIGNATURE_OCTETS = 16

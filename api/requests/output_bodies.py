@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from api.requests.bodies import Body, ChangeBody, Person, Word
-from db.output_values import OutputFilter
+from db.workflow.output_values import OutputFilter
 from rules.verdict import Outcome, Severity
 
 MAX_URL = 2048

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api.context import ApiContext
 from api.documents import json_response
 from api.requests.cursors import CursorSigner, Position
-from db.access_values import AuditFilter
+from db.access.values import AuditFilter
 from db.values import EventFilter, FindingFilter
 
 Item = TypeVar("Item")

@@ -20,7 +20,7 @@ from api.requests.paging import RowPage, page_of
 from api.requests.parameters import Paging, Text, WindowQuery
 from api.schemas.access import AuditPage
 from api.serving.streaming import is_headers_only
-from db.access_values import AuditEntry, AuditFilter, AuditOutcome
+from db.access.values import AuditEntry, AuditFilter, AuditOutcome
 
 NDJSON = "application/x-ndjson"
 EXPORT_PAGE = 500

@@ -15,8 +15,8 @@ from api.policy.checks import require_blocked, require_never_blocked
 from api.problems import Kind, Problem
 from api.requests.bodies import BlockedBody
 from api.schemas.workflow import BlockedDocument, BlockedList
-from db.policy_store import MAX_BLOCKED
-from db.workflow_values import StoredBlocked
+from db.workflow.policy import MAX_BLOCKED
+from db.workflow.values import StoredBlocked
 from rules.event import uuid7
 
 router = APIRouter(tags=["lists"])

@@ -12,7 +12,7 @@ from api.feeds.pull_log import consumers_of
 from api.openapi import problems
 from api.requests.parameters import ConsumerQuery
 from api.schemas.lists import ConsumerPage
-from db.values import PullRecord
+from db.lists.values import PullRecord
 from rules.blocklist import ListName
 from rules.event import rfc3339
 

@@ -19,8 +19,7 @@ from api.feeds.decisions import DEFAULT_SCOPES, Decision, DecisionStream, Wanted
 from api.feeds.pull_log import Pulled, note_pull
 from api.openapi import problems
 from api.problems import FORBIDDEN, Kind, Problem
-from db.access_values import ActorKind
-from db.values import Token
+from db.access.values import ActorKind, Token
 from rules.blocklist import Body, ListName, Snapshot
 from rules.list_encoding import decode
 from rules.profiles import DEFAULT_PROFILE

@@ -14,7 +14,7 @@ from api.documents import json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
 from api.schemas.access import EnrolledDocument
-from db.values import Token, TokenScope
+from db.access.values import Token, TokenScope
 from rules.event import DEMONSTRATION
 
 router = APIRouter(tags=["sensors"])

@@ -16,8 +16,8 @@ from api.policy.exceptions import exception_document, exceptions_of_file
 from api.problems import Kind, Problem
 from api.requests.bodies import ExceptionBody, ExceptionQuery
 from api.schemas.workflow import ExceptionDocument, ExceptionPage
-from db.policy_store import MAX_EXCEPTIONS
-from db.workflow_values import ExceptionStatus, StoredException
+from db.workflow.policy import MAX_EXCEPTIONS
+from db.workflow.values import ExceptionStatus, StoredException
 from rules.event import uuid7
 
 router = APIRouter(tags=["exceptions"])

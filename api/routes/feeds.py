@@ -22,7 +22,7 @@ from api.openapi import problems
 from api.problems import Kind, Problem
 from api.requests.parameters import FeedQuery, ProfileName
 from api.serving.streaming import HEADERS_ONLY
-from db.values import Token
+from db.access.values import Token
 from rules.blocklist import ListName
 from rules.profiles import DEFAULT_PROFILE
 

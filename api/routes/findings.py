@@ -19,8 +19,7 @@ from api.schemas.events import FindingDocument, FindingPage
 from api.schemas.workflow import BulkDocument, HistoryPage
 from api.veil import Shown, Veil
 from db.errors import HistoryFull
-from db.values import Finding, FindingCursor
-from db.workflow_values import FindingChange
+from db.values import Finding, FindingChange, FindingCursor
 
 router = APIRouter(tags=["findings"])
 FindingId = Annotated[str, Path(max_length=64)]

@@ -19,8 +19,8 @@ from api.routes.findings import NO_FINDING
 from api.sealed import Seal
 from api.times import NS_PER_S
 from api.webhooks import is_authentic
-from db.access_values import ActorKind
-from db.workflow_values import Answered
+from db.access.values import ActorKind
+from db.workflow.values import Answered
 
 MAX_ID = 256
 NOT_AUTHENTIC = "Sign the webhook with the secret of this source, within five minutes (standardwebhooks.com)."

@@ -25,8 +25,8 @@ from api.schemas.outputs import (
 )
 from api.sealed import Seal
 from api.webhooks import new_secret
-from db.output_store import MAX_OUTPUTS, MAX_SOURCES
-from db.output_values import Output, OutputKind, WebhookSource
+from db.workflow.output_values import Output, OutputKind, WebhookSource
+from db.workflow.outputs import MAX_OUTPUTS, MAX_SOURCES
 from rules.event import uuid7
 
 router = APIRouter(tags=["outputs"])

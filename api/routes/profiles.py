@@ -16,7 +16,7 @@ from api.problems import Kind, Problem
 from api.requests.bodies import ProfileBody
 from api.schemas.lists import KnownProfileDocument, ProfileList
 from api.schemas.workflow import ProfilePreviewDocument
-from db.workflow_values import StoredProfile
+from db.workflow.values import StoredProfile
 
 router = APIRouter(tags=["lists"])
 ProfileName = Annotated[str, Path(max_length=64)]

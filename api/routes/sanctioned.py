@@ -15,8 +15,8 @@ from api.policy.sanctioned import ingress_document, ingress_documents
 from api.problems import Kind, Problem
 from api.requests.bodies import SanctionBody
 from api.schemas.workflow import IngressDocument, IngressList
-from db.policy_store import MAX_SANCTIONS
-from db.workflow_values import ExceptionStatus, StoredSanction
+from db.workflow.policy import MAX_SANCTIONS
+from db.workflow.values import ExceptionStatus, StoredSanction
 from rules.event import uuid7
 
 router = APIRouter(tags=["policy"])

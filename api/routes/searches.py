@@ -12,8 +12,8 @@ from api.openapi import problems
 from api.problems import Kind, Problem
 from api.requests.bodies import SearchBody
 from api.schemas.workflow import SearchDocument, SearchList
-from db.searches import MAX_SEARCHES
-from db.workflow_values import SavedSearch
+from db.workflow.searches import MAX_SEARCHES
+from db.workflow.values import SavedSearch
 from rules.event import uuid7
 
 router = APIRouter(tags=["searches"])

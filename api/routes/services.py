@@ -19,7 +19,7 @@ from api.schemas.services import ServiceList
 from api.schemas.workflow import DecisionDocument
 from api.times import DAY_NS
 from db.values import ServiceCount
-from db.workflow_values import StoredDecision
+from db.workflow.values import StoredDecision
 from rules.event import rfc3339
 from rules.policy import PolicyOrigin
 from rules.service import CATEGORIES

@@ -23,8 +23,8 @@ from api.dependencies import Context
 from api.errors import RefusedLogout, RefusedSignIn, UnprovenSignIn
 from api.problems import Kind, Problem
 from api.requests.forms import form_of
-from db.access_values import AccessRole, Account, ActorKind, AuditOutcome, Session
-from db.workflow_values import Answered
+from db.access.values import AccessRole, Account, ActorKind, AuditOutcome, Session
+from db.workflow.values import Answered
 
 NO_STORE = {"Cache-Control": "no-store"}
 FORBIDDEN, UNAUTHORIZED = 403, 401

@@ -22,7 +22,7 @@ from api.problems import Kind, Problem
 from api.requests.bodies import LINE, Person
 from api.requests.parameters import Time
 from api.schemas.access import NewTokenDocument, TokenDocument, TokenList
-from db.values import SENSORS, Token, TokenScope
+from db.access.values import SENSORS, Token, TokenScope
 from rules.blocklist import ListName
 from rules.event import DEMONSTRATION
 

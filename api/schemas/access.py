@@ -6,8 +6,7 @@ from datetime import datetime
 from pydantic import Field
 
 from api.schemas.document import TIME, Document
-from db.access_values import AccessRole, ActorKind, AuditOutcome
-from db.values import TokenScope
+from db.access.values import AccessRole, ActorKind, AuditOutcome, TokenScope
 from rules.blocklist import ListName
 
 

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from api.schemas.document import TIME, Document
 from api.schemas.events import EVENT_ID
 from api.schemas.workflow import ID
-from db.output_values import OutputKind
+from db.workflow.output_values import OutputKind
 from rules.verdict import Outcome, Severity
 
 

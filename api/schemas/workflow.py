@@ -6,8 +6,8 @@ from datetime import date, datetime
 from pydantic import Field
 
 from api.schemas.document import TIME, Document
-from db.values import FindingState
-from db.workflow_values import EntryKind, ExceptionStatus, SearchedResource
+from db.values import EntryKind, FindingState
+from db.workflow.values import ExceptionStatus, SearchedResource
 from rules.blocklist import ListName
 from rules.list_guards import Guard
 from rules.policy import PolicyOrigin

@@ -39,7 +39,7 @@ def create_break_glass(
     Example: molecatcher account create-break-glass
     """
     from api.access.break_glass import hash_of, new_password
-    from db.access_values import Account
+    from db.access.values import Account
     from molecatcher.commands.token import acting, open_state
 
     password = new_password()

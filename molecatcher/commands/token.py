@@ -13,8 +13,8 @@ import typer
 from molecatcher.commands.options import AllowOption, DenyOption, FormatOption
 
 if TYPE_CHECKING:
+    from db.access.values import Token, TokenScope
     from db.store import Store
-    from db.values import Token, TokenScope
 
 app = typer.Typer(
     name="token",
@@ -66,7 +66,7 @@ def create(
     """
     from api.access.credentials import MAX_TOKENS
     from api.access.secrets import digest_of, new_id, new_secret
-    from db.values import Token
+    from db.access.values import Token
     from molecatcher.errors import SetupError
 
     secret, now_ns = new_secret(), time.time_ns()
@@ -190,7 +190,7 @@ def _say_why_not_rotated(store: "Store", token: str) -> NoReturn:
 
 
 def _scopes(words: list[str]) -> "tuple[TokenScope, ...]":
-    from db.values import TokenScope
+    from db.access.values import TokenScope
 
     unknown = [word for word in words if word not in set(TokenScope)]
     if unknown:
@@ -228,7 +228,7 @@ def parse_prefixes(words: Sequence[str], option: str) -> tuple[str, ...]:
 
 
 def _sensor_id(word: str | None, scopes: "tuple[TokenScope, ...]") -> str | None:
-    from db.values import SENSORS
+    from db.access.values import SENSORS
     from rules.event import DEMONSTRATION
 
     if word is not None and SENSORS.isdisjoint(scopes):

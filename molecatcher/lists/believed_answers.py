@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 import structlog
 
-from db.values import Resolution
+from db.lists.values import Resolution
 from rules.blocklist import OWN_NETWORKS
 
 log = structlog.get_logger()

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
+from db.lists.values import Resolution
 from db.store import Store
-from db.values import Resolution
 from molecatcher.lists.believed_answers import believable, too_few, unresolved
 from molecatcher.names.resolve import NameResolver
 from molecatcher.shared_file import SharedFile

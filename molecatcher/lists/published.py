@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import msgspec
 import structlog
 
+from db.lists.values import SnapshotRow
 from db.store import Store
-from db.values import SnapshotRow
 from molecatcher.lists.list_files import ListFiles
 from rules.blocklist import AddressList, Body, ListName, Snapshot, count, first_serial
 from rules.list_changes import stamp

@@ -13,7 +13,7 @@ import dns.rdatatype
 import dns.resolver
 import structlog
 
-from db.values import Resolution
+from db.lists.values import Resolution
 from molecatcher.errors import SetupError
 from rules.names import fold
 

@@ -14,9 +14,9 @@ import structlog
 from api.errors import SealBroken
 from api.sealed import Seal
 from db.errors import DbError
-from db.output_values import DeadLetter, Output
 from db.store import Store
 from db.values import IngestedEvent
+from db.workflow.output_values import DeadLetter, Output
 from molecatcher.background import BackgroundLoop
 from molecatcher.outputs.errors import DeliveryFailed
 from molecatcher.outputs.senders import Means, send

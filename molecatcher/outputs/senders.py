@@ -14,7 +14,7 @@ import msgspec
 
 from api.exports import EXPORTS, ExportFormat
 from api.webhooks import signed_headers
-from db.output_values import Output, OutputKind
+from db.workflow.output_values import Output, OutputKind
 from molecatcher.outputs.errors import DeliveryFailed
 from molecatcher.outputs.http import post
 from molecatcher.outputs.judged import judged_by

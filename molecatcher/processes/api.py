@@ -15,8 +15,8 @@ from api.feeds import FORMATS
 from api.sealed import Seal
 from api.serving.server import ApiServer, bind, parse_listen
 from db.errors import DbError
-from db.output_store import MAX_DEAD
 from db.store import open_store
+from db.workflow.outputs import MAX_DEAD
 from molecatcher import __version__
 from molecatcher.access_file import LiveAccess, plan_listening
 from molecatcher.catalogue.folder import CatalogueFolder

@@ -24,7 +24,6 @@ from molecatcher.processes.collector import spare_collector
 from molecatcher.processes.delivery import Delivery
 from molecatcher.processes.health import Health, of_spool, of_tables
 from molecatcher.processes.notify import Notifier
-from molecatcher.processes.remote_sink import sink_of
 from molecatcher.processes.sensor_parts import (
     attributor_of,
     enter_namespaces,
@@ -33,6 +32,7 @@ from molecatcher.processes.sensor_parts import (
     limits_of,
     lock_name,
     open_spool,
+    sink_of,
     zone_questions,
 )
 from molecatcher.settings import Settings

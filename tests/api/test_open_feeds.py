@@ -20,7 +20,7 @@ from api.errors import RefusedListenAddress, UnusableCertificate
 from api.serving import slow_clients
 from api.serving.server import parse_listen
 from api.serving.tls import Certificate
-from db.values import TokenScope
+from db.access.values import TokenScope
 from molecatcher.errors import SetupError
 from molecatcher.processes.open_feeds import OpenFeeds, listen_openly
 from molecatcher.settings import Settings

@@ -5,8 +5,7 @@ from stored_events import T0_NS, make_event
 
 from db.retention import Aging
 from db.store import Store
-from db.values import Aggregation, Dimension, EventFilter, FindingFilter
-from db.workflow_values import FindingChange
+from db.values import Aggregation, Dimension, EventFilter, FindingChange, FindingFilter
 from rules.event import DEMONSTRATION
 
 HOUR_NS = 3600 * 10**9

@@ -6,7 +6,7 @@ import pytest
 from query_plans import statements
 from stored_events import T0_NS, make_event
 
-from db import parts
+from db.findings import parts
 from db.retention import Aging
 from db.store import open_store
 

@@ -19,9 +19,8 @@ from people import sign_in
 
 from api.access.config import AccessConfig
 from api.app import change_access, create_app
-from db.access_values import AccessRole, ActorKind, AuditFilter
+from db.access.values import AccessRole, ActorKind, AuditFilter, TokenScope
 from db.store import Store
-from db.values import TokenScope
 from molecatcher.access_file import LiveAccess, load_access
 from molecatcher.settings import Settings
 

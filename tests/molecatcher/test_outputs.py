@@ -19,8 +19,8 @@ from stored_events import make_event
 
 from api.sealed import Seal
 from api.webhooks import new_secret
-from db.output_values import Output, OutputFilter, OutputKind
 from db.store import Store
+from db.workflow.output_values import Output, OutputFilter, OutputKind
 from molecatcher.outputs.errors import DeliveryFailed, RefusedTarget
 from molecatcher.outputs.runner import GIVE_UP_NS, OutputRunner, Outputs
 from molecatcher.outputs.senders import Means

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from db.store import Store, open_store
 from db.values import FindingFilter, FindingState
-from db.workflow_values import ExceptionStatus, StoredBlocked, StoredDecision, StoredException
+from db.workflow.values import ExceptionStatus, StoredBlocked, StoredDecision, StoredException
 from molecatcher.live_rules import LiveRules
 from molecatcher.overlay import OverlayFollower
 from molecatcher.processes.sensor import Sensor

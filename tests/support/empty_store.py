@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from db.engine import DEFAULT_BUSY_TIMEOUT_MS
+from db.sql.engine import DEFAULT_BUSY_TIMEOUT_MS
 from db.store import Store, open_store
 
 

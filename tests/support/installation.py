@@ -14,8 +14,8 @@ from starlette.datastructures import Headers
 from api.access.secrets import digest_of, new_id, new_secret, written
 from api.caller import LOCAL, SCOPE_KEY, Caller
 from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDomain, ServiceRow
+from db.access.values import Token, TokenScope
 from db.store import Store
-from db.values import Token, TokenScope
 from molecatcher.recordings.dissection import dissect
 from rules.blocklist import AddressEntry, AddressList, Body, ListName, NameEntry, NameList, Scope, Snapshot, UrlList
 from rules.catalogue import load_catalogue

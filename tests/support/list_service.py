@@ -17,8 +17,8 @@ from api.feeds.pull_log import PullLog
 from api.serving.server import ApiServer, bind, parse_listen
 from api.zone.server import bind_both
 from db.errors import DbError
+from db.lists.values import SnapshotRow
 from db.store import open_store
-from db.values import SnapshotRow
 from molecatcher.lists.zone_keys import ZoneKeyFiles
 from molecatcher.processes.open_zone import OpenZone, ZoneListener
 from rules.blocklist import Body

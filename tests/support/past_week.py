@@ -9,8 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from db.store import Store
-from db.values import EventFilter, FindingFilter, FindingState
-from db.workflow_values import FindingChange
+from db.values import EventFilter, FindingChange, FindingFilter, FindingState
 from rules.event import Event, uuid7
 from rules.observation import FlowState
 from rules.verdict import Outcome, Role

@@ -5,7 +5,7 @@ from installation import SECOND_NS, Installation
 from api.access.break_glass import ISSUER
 from api.access.config import SessionConfig
 from api.access.sessions import COOKIE, Sessions, csrf_of
-from db.access_values import AccessRole, Session
+from db.access.values import AccessRole, Session
 
 
 def sign_in(installation: Installation, role: AccessRole, *, age_s: int = 0, acr: str = "") -> dict[str, str]:

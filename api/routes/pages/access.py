@@ -8,7 +8,7 @@ from api.dependencies import Context
 from api.page.filters import read_query
 from api.page.render import Section, render
 from api.routes.audit import AuditQuery, audit_page
-from db.values import TokenScope
+from db.access.values import TokenScope
 from rules.blocklist import ListName
 
 router = APIRouter()

@@ -20,7 +20,7 @@ from api.problems import Kind, Problem
 from api.requests.parameters import EventQuery
 from api.routes.events import NO_EVENT, NO_EVIDENCE, events_page
 from api.veil import Shown
-from db.workflow_values import SearchedResource
+from db.workflow.values import SearchedResource
 
 LATE_NS = 60_000_000_000  # what takes longer waited on its sensor's disk, or its clock is wrong
 NOT_FOR_YOU = "Packets are shown to analysts, whose looks are logged; your role is below that."

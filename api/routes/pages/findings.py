@@ -17,7 +17,7 @@ from api.problems import Kind, Problem
 from api.requests.parameters import FindingQuery
 from api.routes.findings import findings_page
 from api.veil import Shown
-from db.workflow_values import SearchedResource
+from db.workflow.values import SearchedResource
 
 router = APIRouter()
 

@@ -20,7 +20,7 @@ from api.access.config import AccessConfig, OidcConfig
 from api.access.logout_token import EVENT
 from api.access.sessions import digest_of
 from api.times import NS_PER_S
-from db.access_values import AccessRole, Session
+from db.access.values import AccessRole, Session
 
 KEY = ECKey.generate_key("P-256", {"kid": "1"})
 PATH = "/sign-in/back-channel-logout"

@@ -27,8 +27,7 @@ from api.problems import Problem
 from api.serving import slow_clients
 from api.serving.server import ApiServer, ListenAddress, Reach, bind
 from api.serving.tls import Certificate
-from db.access_values import AccessRole
-from db.values import TokenScope
+from db.access.values import AccessRole, TokenScope
 from molecatcher.access_file import plan_listening
 from molecatcher.errors import SetupError
 from molecatcher.settings import Settings

@@ -7,7 +7,7 @@ from installation import NOW_NS, SECOND_NS, Installation
 from api.access.secrets import digest_of, new_id, new_secret, written
 from api.feeds.collections import COLLECTION_IDS
 from api.feeds.formats.misp import EVENT_IDS
-from db.values import Token, TokenScope
+from db.access.values import Token, TokenScope
 from rules.blocklist import ListName
 
 NAMES, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_ADDRESSES

@@ -6,8 +6,7 @@ import pytest
 from installation import NOW_NS, SECOND_NS, Installation, add_token
 
 from api.access.secrets import new_id
-from db.access_values import AuditFilter, AuditOutcome
-from db.values import TokenScope
+from db.access.values import AuditFilter, AuditOutcome, TokenScope
 from rules.event import rfc3339
 
 SCOPES = (TokenScope.SENSORS_ENROL,)

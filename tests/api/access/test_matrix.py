@@ -14,8 +14,7 @@ from api.access.config import AccessConfig, LimitConfig
 from api.access.gate import SAFE_METHODS
 from api.access.table import ACTIONS, DEEDS, TABLE, Rule, require_complete
 from api.app import create_app, routes_of
-from db.access_values import AccessRole
-from db.values import TokenScope
+from db.access.values import AccessRole, TokenScope
 
 SECURITY = Path(__file__).parents[3] / "docs" / "security.md"
 PARTS = {

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from installation import Installation
 
-from db.access_values import AuditEntry, AuditFilter, AuditOutcome
+from db.access.values import AuditEntry, AuditFilter, AuditOutcome
 
 EXCEPTION = {"service": "devtunnels", "sources": ["10.20.0.0/16"], "owner": "it@example.com", "reason": "a pilot"}
 DECISION = {"decision": "monitor", "owner": "it@example.com", "reason": "two teams use it"}

@@ -5,7 +5,7 @@ import pytest
 from api.access.principal import Principal
 from api.access.rates import MAX_KEYS, Rates
 from api.problems import Kind, Problem
-from db.access_values import ActorKind
+from db.access.values import ActorKind
 
 SOMEBODY = "192.0.2.1"
 

@@ -10,10 +10,9 @@ from people import sign_in
 
 from api.access.config import AccessConfig
 from api.access.refusals import Refusals
-from db.access_values import AccessRole, ActorKind, AuditEntry, AuditFilter, AuditOutcome
-from db.audit import chained
+from db.access.audit import chained
+from db.access.values import AccessRole, ActorKind, AuditEntry, AuditFilter, AuditOutcome, TokenScope
 from db.errors import DbError
-from db.values import TokenScope
 
 BODY = {"name": "siem", "scopes": ["events:read"]}
 

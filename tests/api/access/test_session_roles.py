@@ -14,7 +14,7 @@ from people import sign_in
 from api.access.config import AccessConfig, MfaConfig, OidcConfig
 from api.access.sessions import COOKIE, Sessions
 from api.app import change_access, create_app
-from db.access_values import AccessRole, ActorKind, AuditFilter, Session
+from db.access.values import AccessRole, ActorKind, AuditFilter, Session
 
 OIDC = OidcConfig(
     issuer="https://id.example",

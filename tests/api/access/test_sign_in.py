@@ -20,7 +20,7 @@ from api.access.config import AccessConfig, MfaConfig, OidcConfig, StepUpConfig
 from api.access.oidc import local_target
 from api.access.sessions import COOKIE
 from api.app import create_app
-from db.access_values import AccessRole, Account, AuditFilter, AuditOutcome
+from db.access.values import AccessRole, Account, AuditFilter, AuditOutcome
 
 ALICE = {"sub": "u-1", "name": "alice@example.com", "groups": ["soc", "net-admins"], "amr": ["pwd", "mfa"]}
 ROLES = {"soc": AccessRole.ANALYST, "net-admins": AccessRole.ADMIN, "everyone": AccessRole.VIEWER}

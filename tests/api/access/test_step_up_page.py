@@ -10,7 +10,7 @@ from people import sign_in
 from selenium.webdriver.common.by import By
 
 from api.access.config import AccessConfig
-from db.access_values import AccessRole
+from db.access.values import AccessRole
 
 pytestmark = needs_chrome
 

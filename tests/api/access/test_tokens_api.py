@@ -6,9 +6,8 @@ from installation import SECOND_NS, Installation, add_token
 from people import sign_in
 
 from api.access.config import AccessConfig
-from db.access_values import AccessRole, AuditFilter, AuditOutcome
-from db.audit import chained
-from db.values import TokenScope
+from db.access.audit import chained
+from db.access.values import AccessRole, AuditFilter, AuditOutcome, TokenScope
 from rules.event import rfc3339
 
 BODY = {"name": "paloalto-berlin-1", "scopes": ["feeds:read"], "list": "unsanctioned-domains"}

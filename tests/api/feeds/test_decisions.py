@@ -6,7 +6,8 @@ from installation import NOW_NS, SECOND_NS, Installation, add_token, names_of, s
 
 from api.feeds import decisions
 from api.feeds.decisions import DecisionStream, Wanted
-from db.values import SnapshotRow, TokenScope
+from db.access.values import TokenScope
+from db.lists.values import SnapshotRow
 from rules.blocklist import AddressEntry, AddressList, Snapshot
 from rules.list_encoding import encode
 

@@ -9,7 +9,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from db.output_values import DeadLetter
+from db.workflow.output_values import DeadLetter
 
 pytestmark = needs_chrome
 See = Callable[[str], WebElement]

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from installation import NOW_NS, POLICY, SECOND_NS, Installation, names_of
 
-from db.values import SnapshotRow
+from db.lists.values import SnapshotRow
 from rules.blocklist import ListName
 from rules.event import DEMONSTRATION, EventReason, rfc3339
 from rules.list_encoding import digest, encode

@@ -9,7 +9,7 @@ from installation import NOW_NS, Eventually, Installation
 from selenium import webdriver
 from selenium.webdriver.remote.webelement import WebElement
 
-from db.workflow_values import SavedSearch, SearchedResource
+from db.workflow.values import SavedSearch, SearchedResource
 
 See = Callable[[str], WebElement]
 FILTER = "/findings?service=bore&severity=medium"

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from installation import NOW_NS, SECOND_NS, Installation
 
-from db.workflow_values import ExceptionStatus, StoredException
+from db.workflow.values import ExceptionStatus, StoredException
 from rules.observation import FlowState
 from rules.verdict import Outcome
 

@@ -12,8 +12,7 @@ from people import sign_in
 
 from api.access.config import AccessConfig
 from api.schemas.workflow import PreviewDocument
-from db.access_values import AccessRole, AuditFilter
-from db.values import TokenScope
+from db.access.values import AccessRole, AuditFilter, TokenScope
 from rules.event import EventReason
 from rules.list_building import build_names
 from rules.policy_reader import parse_policy

@@ -10,7 +10,7 @@ from installation import SECOND_NS, Installation, add_token
 from api.access.config import AccessConfig
 from api.policy.sensor_rules import SensorRules
 from api.schemas.sensors import SensorList
-from db.values import TokenScope
+from db.access.values import TokenScope
 
 PATH = "/v1/sensors/gateway-1/rules"
 

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.feeds.pull_log import Consumer, Pulled, PullLog
 from api.schemas.lists import ConsumerPage
-from db.values import SnapshotRow
+from db.lists.values import SnapshotRow
 from rules.blocklist import ListName
 from rules.list_encoding import encode
 

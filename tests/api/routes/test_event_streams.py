@@ -20,8 +20,7 @@ from api import tail
 from api.access.config import AccessConfig
 from api.routes import event_streams
 from api.schemas.events import AggregateDocument
-from db.access_values import AccessRole
-from db.values import TokenScope
+from db.access.values import AccessRole, TokenScope
 from rules.direction import Direction
 from rules.event import rfc3339, to_document
 from rules.observation import FlowState, Kind, Refusal

@@ -11,7 +11,7 @@ from installation import NOW_NS, SECOND_NS, Installation, add_token, event_of
 from api.app import create_app
 from api.routes import ingest
 from api.schemas.events import EventDocument
-from db.values import TokenScope
+from db.access.values import TokenScope
 from rules.direction import Direction
 from rules.event import Event, rfc3339
 from rules.observation import FlowState, Refusal

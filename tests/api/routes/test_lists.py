@@ -5,7 +5,7 @@ import pytest
 from installation import NOW_NS, Installation, names_of, snapshot_of
 
 from api.schemas.lists import DiffDocument, EntryPage, ListList, SnapshotList
-from db.values import SnapshotRow
+from db.lists.values import SnapshotRow
 from rules.blocklist import ListName
 from rules.event import rfc3339
 from rules.list_changes import stamp

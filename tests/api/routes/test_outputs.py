@@ -12,7 +12,7 @@ from installation import Installation
 from standardwebhooks.webhooks import Webhook
 
 from api.schemas.outputs import DeadLetterPage, OutputList
-from db.output_values import DeadLetter
+from db.workflow.output_values import DeadLetter
 
 WEBHOOK = {"name": "soar", "target": {"kind": "webhook", "url": "https://soar.example.com/hook"}}
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from api.access.break_glass import is_good
-from db.access_values import AuditFilter
+from db.access.values import AuditFilter
 from db.store import open_store
 
 

@@ -10,7 +10,7 @@ from netns import needs_root
 from typer.testing import CliRunner, Result
 
 from api.access.secrets import digest_of, parse
-from db.access_values import AuditFilter
+from db.access.values import AuditFilter
 from db.store import open_store
 from molecatcher.cli import app
 from molecatcher.logs import redact_tokens

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from api.zone.keys import tsig_key
-from db.access_values import AuditFilter
+from db.access.values import AuditFilter
 from db.store import open_store
 from molecatcher.cli import app
 from molecatcher.lists.zone_keys import ZoneKeyFiles

@@ -7,8 +7,7 @@ from observations import NOW_NS
 from publishing import CATALOGUE, DAY_NS, NAMES, SANCTION, Setting, policy
 
 from db.store import Store, open_store
-from db.values import FindingFilter, FindingState
-from db.workflow_values import FindingChange
+from db.values import FindingChange, FindingFilter, FindingState
 from rules.blocklist import ListName, NameList, Origin, UrlList, first_serial
 from rules.event import EventReason
 from rules.observation import Evidence

@@ -11,8 +11,8 @@ from publishing import ADDRESSES, CATALOGUE, DAY_NS, NAMES, PINNED, RECORDS, SAN
 from stored_events import make_event
 from structlog.testing import capture_logs
 
+from db.lists.values import SnapshotRow
 from db.store import Store, open_store
-from db.values import SnapshotRow
 from molecatcher.lists.published import PublishedLists
 from molecatcher.names.resolve import NameResolver
 from rules.address_building import names_to_resolve

@@ -12,7 +12,7 @@ import pytest
 from installation import event_of
 from servers import in_background
 
-from db.output_values import Output, OutputFilter, OutputKind
+from db.workflow.output_values import Output, OutputFilter, OutputKind
 from molecatcher.outputs.errors import DeliveryFailed
 from molecatcher.outputs.judged import judged_by
 from molecatcher.outputs.senders import Means, send

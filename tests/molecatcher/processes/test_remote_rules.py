@@ -20,8 +20,8 @@ from api.access.config import AccessConfig
 from api.app import create_app
 from api.context import ApiContext, CatalogueUpdate
 from api.serving.server import ApiServer, bind, parse_listen
-from db.values import TokenScope
-from db.workflow_values import ExceptionStatus, StoredSanction
+from db.access.values import TokenScope
+from db.workflow.values import ExceptionStatus, StoredSanction
 from molecatcher.catalogue.bundles import pack
 from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.catalogue.signatures import sign

@@ -11,11 +11,12 @@ from empty_store import empty_store
 from query_plans import statements
 from stored_events import SECOND_NS, T0_NS, make_event
 
-from db.engine import reading
+from db.access.values import Token, TokenScope
 from db.retention import ROWS_A_TRANSACTION, Aging
+from db.sql.engine import reading
 from db.store import Store
-from db.values import Aggregation, Dimension, EventFilter, FindingFilter, Metric, Token, TokenScope
-from db.workflow_values import ExceptionStatus, FindingChange, StoredException
+from db.values import Aggregation, Dimension, EventFilter, FindingChange, FindingFilter, Metric
+from db.workflow.values import ExceptionStatus, StoredException
 from molecatcher.settings import Settings
 from molecatcher.upkeep.retention import DAY_NS, Retention
 from rules.verdict import Severity

@@ -1,0 +1,1 @@
+"""What sensors report: events with their packets, written, found and counted; the heartbeats."""

@@ -1,0 +1,1 @@
+"""What events add up to: findings, kept up with the events, and their history."""

@@ -1,0 +1,1 @@
+"""What block lists leave in the store: published snapshots, who pulled them, answers for the names on them."""

@@ -1,0 +1,1 @@
+"""The tables, and how a file of an earlier version is brought to them."""

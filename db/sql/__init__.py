@@ -1,0 +1,1 @@
+"""How SQL is spoken, whatever the tables: the engine, statements made once, conditions."""
