@@ -44,15 +44,15 @@ def later_version(tmp_path: Path, failure: str = "") -> Path:
 
 
 def test_files_are_named_after_their_revisions() -> None:
-    script = ScriptDirectory(str(schema.MIGRATIONS))
-    assert schema._revisions(schema.MIGRATIONS) == [entry.revision for entry in script.walk_revisions()][::-1]
+    script = ScriptDirectory(str(version.MIGRATIONS))
+    assert version._revisions(version.MIGRATIONS) == [entry.revision for entry in script.walk_revisions()][::-1]
 
 
 def test_a_start_that_finds_the_schema_up_to_date_does_without_alembic(path: Path) -> None:
     program = (
         "import sys; from db.store import open_store; open_store(sys.argv[1]).close(); print('alembic' in sys.modules)"
     )
-    root = Path(schema.__file__).parent.parent
+    root = Path(version.__file__).parents[2]
     for is_needed in ("True\n", "False\n"):
         assert subprocess.check_output([sys.executable, "-c", program, str(path)], cwd=root, text=True) == is_needed
 
