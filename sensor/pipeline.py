@@ -45,10 +45,10 @@ class Limits:
     flows: int = 65_536
     half_open: int = 20_480
     head_octets: int = 16 << 20
-    dns_transactions: int = 16_384
+    dns_transactions: int = 12_288
     dns_shapes: int = 8_192
     told_pairs: int = 131_072
-    asked_names: int = 24_576
+    asked_names: int = 16_384
     fragmented_datagrams: int = 4096
     kept_octets: int = 2 << 20
 

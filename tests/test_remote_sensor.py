@@ -28,7 +28,7 @@ from db.store import open_store
 from db.values import EventFilter
 from db.workflow.values import StoredDecision
 from molecatcher.errors import SetupError
-from molecatcher.processes.remote_sink import sink_of
+from molecatcher.processes.sensor_parts import sink_of
 from molecatcher.settings import Settings
 from rules.values.verdict import Decision
 

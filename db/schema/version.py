@@ -6,49 +6,59 @@ together therefore upgrade once, and a process that dies half-way leaves the old
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, Engine, inspect, text
 
 from db.errors import StoreUnusable
 from db.sql.engine import reading, writing
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+HEAD = "head"
 
 
-def upgrade(engine: Engine, migrations: Path = MIGRATIONS, revision: str = "head") -> None:
+def upgrade(engine: Engine, migrations: Path = MIGRATIONS, revision: str = HEAD) -> None:
     """Bring the schema to `revision`.
 
     Raises:
         StoreUnusable: the file is another program's, or a newer version of this one wrote it.
         StoreUnavailable: it is locked, or the disk is full.
     """
-    config = Config()
-    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    script = ScriptDirectory.from_config(config)
+    revisions = _revisions(migrations)
+    wanted = revisions[-1] if revision == HEAD else revision
     with reading(engine) as connection:
-        found = _current_revision(connection, script)
-    if found == script.get_current_head():
-        return
+        if _current_revision(connection, revisions) == wanted:
+            return
     with writing(engine) as connection:
-        _current_revision(connection, script)
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        _current_revision(connection, revisions)
+        _migrate(connection, migrations, wanted)
 
 
-def _current_revision(connection: Connection, script: ScriptDirectory) -> str | None:
+def _revisions(migrations: Path) -> list[str]:
+    """Return the revisions that are known, the oldest first; `0001_first_schema.py` makes `mc0001`."""
+    return [f"mc{path.name.partition('_')[0]}" for path in sorted(migrations.glob("versions/*.py"))]
+
+
+def _current_revision(connection: Connection, revisions: list[str]) -> str | None:
     """Return the revision of the schema, None for an empty file."""
-    current = MigrationContext.configure(connection).get_current_revision()
+    tables = inspect(connection).get_table_names()
+    found = "SELECT version_num FROM alembic_version"
+    current: str | None = connection.scalar(text(found)) if "alembic_version" in tables else None
     path = connection.engine.url.database
-    if current is None and inspect(connection).get_table_names():
+    if current is None and tables:
         raise StoreUnusable(f"{path} is another program's database: name another file.")
-    known = {entry.revision for entry in script.walk_revisions()}
-    if current is not None and current not in known:
+    if current is not None and current not in revisions:
         raise StoreUnusable(
             f"The database {path} has schema {current}, which this version does not know: "
             "install the version of Molecatcher that wrote it, or a later one."
         )
     return current
+
+
+def _migrate(connection: Connection, migrations: Path, revision: str) -> None:
+    from alembic import command  # noqa: PLC0415 - 10 MiB, and nearly all starts find the schema up to date
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)

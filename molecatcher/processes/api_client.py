@@ -100,18 +100,16 @@ class ApiClient:
         return Answer(content, answer.headers)
 
 
-def client_of(settings: Settings) -> ApiClient | None:
-    """Return who asks the API of the settings, None where there is a database here instead.
+def client_of(settings: Settings, url: str) -> ApiClient:
+    """Return who asks the API at `url` with the token of the settings.
 
     Raises:
         SetupError: not an https address, or no token for it.
     """
-    if settings.api is None:
-        return None
-    require_safe(settings.api, "--api")
+    require_safe(url, "--api")
     if settings.token_file is None or not settings.token_file.is_file():
         raise SetupError("--api needs --token-file: `molecatcher enrol` or `molecatcher token create` makes a token")
-    return ApiClient(settings.api, settings.token_file, settings.api_ca)
+    return ApiClient(url, settings.token_file, settings.api_ca)
 
 
 def require_safe(url: str, option: str) -> None:

@@ -9,8 +9,7 @@ import msgspec
 
 from db.errors import StoreUnavailable
 from db.values import AppendResult, Rejected
-from molecatcher.processes.api_client import ApiClient, client_of
-from molecatcher.settings import Settings
+from molecatcher.processes.api_client import ApiClient
 from rules.values.event import Event
 from rules.values.sensor_status import SensorStatus
 
@@ -64,16 +63,6 @@ class RemoteSink:
             StoreUnavailable: it was not taken.
         """
         self._client.post(f"/v1/sensors/{status.sensor_id}/status", msgspec.json.encode(status), "application/json")
-
-
-def sink_of(settings: Settings) -> RemoteSink | None:
-    """Return where the settings send events, None for the database here.
-
-    Raises:
-        SetupError: not an https address, or no token for it.
-    """
-    client = client_of(settings)
-    return RemoteSink(client) if client else None
 
 
 def _bodies(batch: Sequence[Event]) -> Iterator[tuple[int, bytes]]:

@@ -24,7 +24,6 @@ from molecatcher.processes.collector import spare_collector
 from molecatcher.processes.delivery import Delivery
 from molecatcher.processes.health import Health, of_spool, of_tables
 from molecatcher.processes.notify import Notifier
-from molecatcher.processes.remote_sink import sink_of
 from molecatcher.processes.sensor_parts import (
     attributor_of,
     enter_namespaces,
@@ -33,6 +32,7 @@ from molecatcher.processes.sensor_parts import (
     limits_of,
     lock_name,
     open_spool,
+    sink_of,
     zone_questions,
 )
 from molecatcher.settings import Settings
@@ -132,7 +132,7 @@ class Sensor:
         self._due: dict[str, float] = {}
 
     def run(self, notifier: Notifier) -> None:
-        """Capture until told to stop; then report what is open and deliver what can be delivered at once."""
+        """Capture until told to stop; then report all that came and deliver what can be delivered at once."""
         self.delivery.start()
         self.overlay.start()
         log.info("sensor_started", sensor_id=self.sensor_id, engine=self.source.engine, version=__version__)
@@ -144,6 +144,8 @@ class Sensor:
                 self._turn()
                 if self.delivery.is_alive and self.overlay.is_alive:
                     notifier.alive()
+            for packets in self.source.read_rest():
+                self._handle(packets)
         finally:
             notifier.stopping()
             self._close()
@@ -160,16 +162,19 @@ class Sensor:
         self._seen_leases.learn(message, split_name(interface)[0], now_ns)
 
     def _turn(self) -> None:
-        packets = self.source.read(READ_TIMEOUT_S if self._is_quiet else REPORT_EVERY_S) or []
+        self._handle(self.source.read(READ_TIMEOUT_S if self._is_quiet else REPORT_EVERY_S) or [])
+        if self._is_due("housekeeping", HOUSEKEEPING_S):
+            self._keep_house()
+        if self._is_due("heartbeat", self.settings.heartbeat_s):
+            self._beat(time.time_ns())
+
+    def _handle(self, packets: Sequence[Packet]) -> None:
+        """Observe what was just read, and report if it is time."""
         now_ns = time.time_ns()
         self._observe(packets, now_ns, self.source.read_ns)
         if self._is_report_due():
             self.keep(self._report(now_ns))
         self.health.note_handled(packets[self.source.late :], time.time_ns())
-        if self._is_due("housekeeping", HOUSEKEEPING_S):
-            self._keep_house()
-        if self._is_due("heartbeat", self.settings.heartbeat_s):
-            self._beat(now_ns)
 
     def _observe(self, packets: Sequence[Packet], now_ns: int, read_ns: int) -> None:
         """Gather what one batch shows, all until `read_ns`. Nothing that a packet holds may end the sensor."""

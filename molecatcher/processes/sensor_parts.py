@@ -2,13 +2,12 @@
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.errors import SetupError
 from molecatcher.names.reverse_names import ReverseNames
 from molecatcher.names.zone_questions import ZoneQuestions
-from molecatcher.processes.api_client import client_of
-from molecatcher.processes.remote_rules import CatalogueTaker, RemoteRules
 from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
 from molecatcher.state import kept
@@ -20,6 +19,10 @@ from sensor.attribution.seen_leases import SeenLeases
 from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces
 from sensor.pipeline import Limits
 from sensor.spool import Spool
+
+if TYPE_CHECKING:
+    from molecatcher.processes.remote_rules import RemoteRules
+    from molecatcher.processes.remote_sink import RemoteSink
 
 
 def kept_sensor_id(settings: Settings) -> str:
@@ -48,13 +51,34 @@ def enter_namespaces(settings: Settings) -> Namespaces:
     return namespaces
 
 
-def followed_rules(settings: Settings, sensor_id: str, catalogue: CatalogueFolder) -> RemoteRules | None:
-    """Return what follows the rules of the API that events go to, None where the database is here."""
-    client = client_of(settings)
-    if client is None:
+def followed_rules(settings: Settings, sensor_id: str, catalogue: CatalogueFolder) -> "RemoteRules | None":
+    """Return what follows the rules of the API that events go to, None where the database is here.
+
+    Raises:
+        SetupError: not an https address, or no token for it.
+    """
+    if settings.api is None:
         return None
+    from molecatcher.processes.api_client import client_of  # noqa: PLC0415 - see `sink_of`
+    from molecatcher.processes.remote_rules import CatalogueTaker, RemoteRules  # noqa: PLC0415
+
+    client = client_of(settings, settings.api)
     taker = CatalogueTaker(client, f"/v1/sensors/{sensor_id}/catalogue", catalogue, settings.catalogue_key)
     return RemoteRules(client, sensor_id, settings.api_rules, taker)
+
+
+def sink_of(settings: Settings) -> "RemoteSink | None":
+    """Return where the settings send events, None for the database here.
+
+    Raises:
+        SetupError: not an https address, or no token for it.
+    """
+    if settings.api is None:
+        return None
+    from molecatcher.processes.api_client import client_of  # noqa: PLC0415 - TLS, HTTP: 5 MiB that few sensors need
+    from molecatcher.processes.remote_sink import RemoteSink  # noqa: PLC0415
+
+    return RemoteSink(client_of(settings, settings.api))
 
 
 def open_spool(settings: Settings) -> Spool:

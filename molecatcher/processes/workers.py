@@ -20,8 +20,7 @@ from molecatcher.processes import sensor as sensor_process
 from molecatcher.processes.child import Child, inherited_environment
 from molecatcher.processes.delivery import EventSink
 from molecatcher.processes.notify import Notifier
-from molecatcher.processes.remote_sink import sink_of
-from molecatcher.processes.sensor_parts import kept_sensor_id
+from molecatcher.processes.sensor_parts import kept_sensor_id, sink_of
 from molecatcher.processes.supervise import PROGRAM, Supervisor, as_environment
 from molecatcher.settings import Settings
 from molecatcher.state import claim

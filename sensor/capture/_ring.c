@@ -6,6 +6,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/if_packet.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -130,10 +131,10 @@ static int rest(const struct blocks *blocks, int epoll, Py_ssize_t most, int64_t
         struct timespec now;
         struct epoll_event event;
         clock_gettime(CLOCK_MONOTONIC, &now);
-        int64_t left = until - now.tv_sec * NS_TO_S - now.tv_nsec;
+        int64_t left = until - now.tv_sec * NS_TO_S - now.tv_nsec, left_ms = left / 1000000 + 1;
         if (left <= 0)
             break;
-        if (epoll_wait(epoll, &event, 1, (int)(left / 1000000 + 1)) < 0)
+        if (epoll_wait(epoll, &event, 1, left_ms < INT_MAX ? (int)left_ms : INT_MAX) < 0)
             return -1;
     }
     return 0;

@@ -9,6 +9,7 @@ import ctypes
 import socket
 import struct
 from itertools import chain
+from typing import Final
 
 SO_ATTACH_FILTER = 26
 SNAP_OCTETS = 262_144  # whole frames, 64 KiB GSO giants and most of BIG TCP
@@ -30,6 +31,7 @@ RETURN = 0x06  # BPF_RET | BPF_K
 PROTOCOL_OFFSET = 0xFFFFF000  # SKF_AD_OFF + SKF_AD_PROTOCOL: the EtherType that the kernel keeps beside the packet
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
+REJECT_ALL: Final[list[Instruction]] = [(RETURN, 0, 0, 0)]
 
 
 def ethernet_program(octets: int = SNAP_OCTETS, tcp_octets: int = SNAP_OCTETS) -> list[Instruction]:

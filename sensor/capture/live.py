@@ -5,6 +5,7 @@ there (sensor.capture.namespaces) and read here.
 
 An interface that goes down, disappears, is renamed or is made again is no error: interfaces are known by name, and a
 wanted name that exists is captured, from the link event that says so. A socket survives down and up, not its interface.
+One that is to be closed is read on until all that came to it could be read.
 
 With several interfaces their packets are put in the order of time, 0.12 s late (sensor.capture.merge), and what one
 shows that another showed before is left out (sensor.copies); a single one is spared both. What the program counts
@@ -18,7 +19,7 @@ the screen had held of the same flows. Of a single interface the packets of a st
 import selectors
 import time
 from bisect import bisect_right
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 from types import TracebackType
@@ -40,7 +41,7 @@ from sensor.flow import Count, Flow, FlowKey
 from sensor.packet import Packet
 
 BATCH_PACKETS = 512
-ALL_THAT_WAITS = 1 << 20  # on interfaces that are gone
+ALL_THAT_WAITS = 1 << 20  # in a socket that is to be closed
 REST_S = 0.2  # between two batches of a stream
 
 _in_time = attrgetter("ts_ns")
@@ -75,7 +76,7 @@ class LiveSource:
     It owns the engine's filter and closes it, `namespaces` it does not. `counts` are of flows that ended, by the last
     `read`: behind how many of its packets, and what was counted of them instead of being handed out. Its first `late`
     packets are older: the screen held them back until then. All that came until `read_ns` was handed out or held back;
-    that is long ago while more waits than a `read` takes.
+    that is long ago while on any interface more waits than a `read` takes.
 
     Raises:
         CaptureError: AF_PACKET sockets may not be opened here.
@@ -91,6 +92,7 @@ class LiveSource:
     _merge: Merge = field(default_factory=Merge, init=False)
     _copies: Copies = field(default_factory=Copies, init=False)
     _taps: dict[str, Tap] = field(default_factory=dict, init=False)
+    _leaving: dict[Tap, float] = field(default_factory=dict, init=False)  # until when what came to them may lie there
     _totals: _Totals = field(default_factory=_Totals, init=False)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector, init=False)
     _links: LinkWatchers = field(init=False)
@@ -156,7 +158,7 @@ class LiveSource:
             CaptureError: As `listen_on`.
         """
         for name in [name for name in self._taps if split_name(name)[0] in namespaces]:
-            self._close_tap(self._taps.pop(name))
+            self._leave(self._taps.pop(name))
         self._links.renew(namespaces)
         self._follow_links()
 
@@ -164,14 +166,14 @@ class LiveSource:
         """Return packets that came within `timeout_s` seconds, at most `BATCH_PACKETS`; None once closed.
 
         The first after a quiet time at once, those of a stream, on a single interface, five times a second. With the
-        last ones of an interface that is gone comes all that waits there, however much.
+        last ones of a socket that is to be closed comes all that waits there, however much.
 
         Raises:
             CaptureError: A socket failed for a reason other than its interface.
         """
         if not self._is_open:
             return None
-        self.read_ns, end_s = time.time_ns(), time.monotonic() + timeout_s
+        end_s = time.monotonic() + timeout_s
         self._rest(end_s)
         batch = self._read_once(0 if self._released else max(0, end_s - time.monotonic()))
         while not (batch or self._released) and (left_s := end_s - time.monotonic()) > 0:
@@ -184,6 +186,23 @@ class LiveSource:
         self.counts = placed(self.way.packet_filter.take_counts(self._shows), batch)
         return batch
 
+    def read_rest(self) -> Iterator[list[Packet]]:
+        """Let nothing more come, and yield what came until then, as `read` does, and what was held back.
+
+        Raises:
+            CaptureError: As `read`.
+        """
+        self.wanted, packets = (), list[Packet]()
+        end_s = time.monotonic() + max(self._lag_s(), REST_S)
+        for tap in self._open_taps():
+            tap.stop()
+        while packets or time.monotonic() < end_s:
+            packets = self.read(max(0.0, end_s - time.monotonic())) or []
+            yield packets
+        if self.screen is not None:
+            self._released += self.screen.advance(time.time_ns(), is_end=True)
+            yield self.read(0) or []
+
     def counters(self) -> SourceCounters:
         """Return the totals since the source was opened, on all interfaces."""
         if self._is_open:
@@ -193,7 +212,7 @@ class LiveSource:
         drops = {name: tap.count_drops() for name, tap in self._taps.items()}
         return SourceCounters(
             packets=self._totals.packets,
-            kernel_drops=self._totals.closed_drops + sum(drops.values()),
+            kernel_drops=self.kernel_drops(),
             filtered_packets=filtered.packets + screened.packets,
             filtered_octets=filtered.octets + screened.octets,
             flows_opened=filtered.flows_opened,
@@ -205,7 +224,7 @@ class LiveSource:
 
     def kernel_drops(self) -> int:
         """Return the drops since the source was opened, on all interfaces; takes one system call an interface."""
-        return self._totals.closed_drops + sum(tap.count_drops() for tap in self._taps.values())
+        return self._totals.closed_drops + sum(tap.count_drops() for tap in self._open_taps())
 
     def fill(self) -> float:
         """Return the share of the fullest ring or receive queue that waits to be read, 0 to 1."""
@@ -227,31 +246,49 @@ class LiveSource:
             return
         self.counters()
         self._is_open = False
-        for tap in self._taps.values():
+        for tap in self._open_taps():
             self._close_tap(tap)
-        self._taps = {}
+        self._taps, self._leaving = {}, {}
         self._selector.close()
         self._links.close()
         self.way.packet_filter.close()
 
+    def _open_taps(self) -> list[Tap]:
+        return [*self._taps.values(), *self._leaving]
+
+    def _lag_s(self) -> float:
+        return max((tap.lag_s for tap in self._open_taps()), default=0.0)
+
     def _rest(self, end_s: float) -> None:
         """Let packets gather behind some that were just handed out: to handle a few takes as long as to handle many."""
-        if len(self._taps) == 1 and not self._released:
-            for tap in self._taps.values():
+        if len(taps := self._open_taps()) == 1 and not self._released:
+            for tap in taps:
                 tap.rest(min(end_s, self._rests_until_s))
 
     def _read_once(self, timeout_s: float) -> list[Packet]:
         """Wait once for packets, links or the time of packets that wait, and return what is due."""
-        held_s = self._merge.wait_s(time.time_ns())
+        are_several, held_s = len(self._open_taps()) > 1, self._merge.wait_s(time.time_ns())
         ready = self._selector.select(timeout_s if held_s is None else min(timeout_s, held_s))
         taps = [key.data for key, _ in ready if key.data is not None]
+        self.read_ns = time.time_ns() - int(self._lag_s() * 1e9)
         self._release()  # before what is newer
-        batch = self._drain(taps)
+        batch = self._drain(taps) + self._part()
         if len(taps) < len(ready) and self._links.has_changed():
-            batch += self._drain([tap for tap in taps if not tap.bound_to()], ALL_THAT_WAITS)
             self._follow_links()
-        if len(self._taps) > 1 or self._merge:
+        if are_several or len(self._open_taps()) > 1 or self._merge:
             return self._each_once(batch)
+        return batch
+
+    def _part(self) -> list[Packet]:
+        """Close the sockets that nobody wants any more, once all that came to them can be read, and return that."""
+        parting = [tap for tap, until_s in self._leaving.items() if until_s <= time.monotonic()]
+        if not parting:
+            return []
+        taps, batch = self._open_taps(), self._drain(parting, ALL_THAT_WAITS)
+        for tap in parting:
+            del self._leaving[tap]
+            self._close_tap(tap)
+        self._use_screen(taps)
         return batch
 
     def _release(self) -> None:
@@ -263,7 +300,7 @@ class LiveSource:
         """Hold packets of a single interface back where they lie, those of several later (`_each_once`)."""
         if self.screen is None:
             return
-        taps = list(self._taps.values())
+        taps = self._open_taps()
         if before and before != taps:
             self._released += self.screen.advance(time.time_ns(), is_end=True)
         self.screen.number((tap.link_type, tap.interface) for tap in taps)
@@ -288,33 +325,34 @@ class LiveSource:
     def _each_once(self, batch: list[Packet]) -> list[Packet]:
         """Return what is due of `batch` and of what waits, in the order of time and without copies."""
         self._merge.add(batch)
-        packets = self._copies.leave_out(self._merge.take(time.time_ns(), BATCH_PACKETS))
+        packets = self._copies.leave_out(self._merge.take(time.time_ns(), BATCH_PACKETS, self.read_ns))
         self.read_ns = min(self.read_ns, self._merge.oldest_ns(self.read_ns))
         return self.screen.sift(packets) if self.screen is not None else packets
 
     def _shows(self, number: int, key: FlowKey) -> bool:
         """Tell whether packets of the direction `key` are taken from the socket `number`, and are no copies there."""
-        if len(self._taps) == 1:
+        if len(self._open_taps()) <= 1:
             return True
         first = self._copies.interface_of(key)
-        shown = [name for name, tap in self._taps.items() if tap.cut_off.socket == number]
+        shown = [tap.interface for tap in self._open_taps() if tap.cut_off.socket == number]
         return first is not None and (first in shown or first not in self._taps)
 
     def _follow_links(self) -> None:
         """Make the sockets those of the wanted interfaces that exist, keeping a socket whose interface was renamed."""
-        taps = list(self._taps.values())
+        before, taps = self._open_taps(), list(self._taps.values())
         self._taps = {}
         for tap in taps:
             bound_to = tap.bound_to()
-            tap.interface = full_name(split_name(tap.interface)[0], bound_to) if bound_to else tap.interface
-            if bound_to and tap.interface in self.wanted:
-                self._taps[tap.interface] = tap
+            name = full_name(split_name(tap.interface)[0], bound_to) if bound_to else ""
+            if name in self.wanted:
+                tap.interface = name
+                self._taps[name] = tap
             else:
-                self._close_tap(tap)
+                self._leave(tap)
         for name in self.wanted:
             if name not in self._taps:
                 self._open_tap(name)
-        self._use_screen(taps)
+        self._use_screen(before)
 
     def _open_tap(self, name: str) -> None:
         """Open the socket of an interface if it exists, inside its namespace."""
@@ -332,6 +370,11 @@ class LiveSource:
         self._taps[name] = tap
         self._selector.register(tap, selectors.EVENT_READ, tap)
         _log.info("interface_opened", interface=name, link_type=tap.link_type.name, shortfall=tap.shortfall)
+
+    def _leave(self, tap: Tap) -> None:
+        """Have one socket closed once all that came to it by now can be read."""
+        tap.stop()
+        self._leaving[tap] = time.monotonic() + tap.lag_s
 
     def _close_tap(self, tap: Tap) -> None:
         """Close one socket and keep its counter."""

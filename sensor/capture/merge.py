@@ -2,12 +2,13 @@
 
 A ring hands packets over up to 100 ms late, each interface's at its own time. They wait here for `HOLD_NS` after they
 were captured, so that what came first is handed out first: of a packet that several interfaces show, the original.
-When the program is further behind than that, the order is that within a batch.
+Those of an interface that is current wait longer while another's lie unread, as long as there is room.
 """
 
 from bisect import bisect_right
 from operator import attrgetter
 
+from sensor.flow import NEVER_NS
 from sensor.packet import Packet
 
 HOLD_NS = 120_000_000  # twice the time after which a ring's block is handed over, and some
@@ -34,12 +35,13 @@ class Merge:
             self._octets += sum(len(packet.data) for packet in packets)
             self._waiting.sort(key=_in_time)
 
-    def take(self, now_ns: int, at_most: int) -> list[Packet]:
+    def take(self, now_ns: int, at_most: int, read_ns: int = NEVER_NS) -> list[Packet]:
         """Return what waited long enough by `now_ns`, the clock that stamps packets; `at_most`, unless too many wait.
 
-        If the clock was set back, what it stamped before is not waited for.
+        What is newer than `read_ns`, until when all interfaces were read, waits on. If the clock was set back, what it
+        stamped before is not waited for.
         """
-        due = min(bisect_right(self._waiting, now_ns - HOLD_NS, key=_in_time), at_most)
+        due = min(bisect_right(self._waiting, min(now_ns - HOLD_NS, read_ns), key=_in_time), at_most)
         due = max(due, len(self._waiting) - MAX_WAITING, self._count_over())
         if self._waiting and self._waiting[-1].ts_ns > now_ns + HOLD_NS:
             due = len(self._waiting)

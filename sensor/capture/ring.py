@@ -30,6 +30,7 @@ BLOCKS = 64
 RING_SIZES: Final = (BLOCKS, 16, 4)
 UNFILTERED_BLOCKS = 4 * BLOCKS  # where the kernel cuts nothing off, all has to wait there while the program is busy
 RETIRE_MS = 50
+LATE_MS = 20  # that the kernel's clock may be
 
 PACKET_RX_RING = 5
 PACKET_VERSION = 10
@@ -115,6 +116,7 @@ class RingTap(PacketSocket):
         self._left = 0  # packets in it that were not read yet
         self._at = 0  # where the next of these begins
         super().__init__(interface, packet_filter, self._prepare)
+        self.lag_s = (2 * RETIRE_MS + LATE_MS) / 1000  # the kernel looks that often whether a block has packets
         try:
             self._ring = mmap.mmap(self.sock.fileno(), self._blocks * self._block_octets)
             self._filled = select.epoll()

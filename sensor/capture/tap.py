@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from sensor.capture import classic
 from sensor.capture.packet_filter import CutOff, SocketFilter
 from sensor.capture.screen import NOTHING_SCREENED, Screening
 from sensor.errors import CaptureError
@@ -20,6 +21,7 @@ SOL_PACKET = 263
 PACKET_STATISTICS = 6
 PACKET_IGNORE_OUTGOING = 23
 
+HANDED_ON_S = 0.001  # long after a packet was stamped it lies in its socket
 AMPLE = 0.5  # as long as no more waits than this share of what there is room for
 
 INTERFACE_GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ENETDOWN})
@@ -34,6 +36,7 @@ class Tap(Protocol):
     interface: str
     link_type: LinkType
     shortfall: str  # what it has not got of what it was to have, as a clause; empty if it has everything
+    lag_s: float  # a packet that came longer ago can be read
     cut_off: CutOff
     screening: Screening
 
@@ -53,6 +56,9 @@ class Tap(Protocol):
     def rest(self, until_s: float) -> None:
         """Wait for more packets until `until_s` by the monotonic clock, or as long as there is ample room for them."""
 
+    def stop(self) -> None:
+        """Let no more packets come; those that did can still be read."""
+
     def count_drops(self) -> int:
         """The drops of this socket since it was opened."""
 
@@ -69,7 +75,8 @@ TapOpener = Callable[[str, SocketFilter], Tap]
 class PacketSocket:
     """A packet socket that is bound to `interface` and filtered from its first packet on.
 
-    `shortfall` may be set to what the socket has not got of what it was to have, as a clause.
+    `shortfall` may be set to what the socket has not got of what it was to have, as a clause, `lag_s` to the time after
+    which a packet can be read.
 
     `prepare(sock)` is called before the filter is attached: ring and buffers are set up there.
 
@@ -85,6 +92,7 @@ class PacketSocket:
         self.link_type = LinkType.ETHERNET if has_ethernet else LinkType.RAW
         self.sock = socket.socket(socket.AF_PACKET, kind, 0)  # protocol 0: nothing is received before bind
         self.shortfall = ""
+        self.lag_s = HANDED_ON_S
         self.cut_off = packet_filter.cut_off()
         self.screening: Screening = NOTHING_SCREENED
         self._kernel_drops = 0
@@ -106,6 +114,10 @@ class PacketSocket:
         """Return the name that the interface has now, the empty string if it is gone."""
         name: str = self.sock.getsockname()[0]
         return name
+
+    def stop(self) -> None:
+        """Let no more packets come; those that did can still be read."""
+        classic.attach(self.sock, classic.REJECT_ALL)
 
     def count_drops(self) -> int:
         """Return the drops of this socket since it was opened; the kernel's own counter restarts when it is read."""

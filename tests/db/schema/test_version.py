@@ -9,6 +9,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 from stored_events import make_event, received
@@ -40,6 +41,20 @@ def later_version(tmp_path: Path, failure: str = "") -> Path:
     shutil.copytree(version.MIGRATIONS, migrations)
     (migrations / "versions" / "9999_later.py").write_text(NEXT_REVISION.format(failure=failure))
     return migrations
+
+
+def test_files_are_named_after_their_revisions() -> None:
+    script = ScriptDirectory(str(version.MIGRATIONS))
+    assert version._revisions(version.MIGRATIONS) == [entry.revision for entry in script.walk_revisions()][::-1]
+
+
+def test_a_start_that_finds_the_schema_up_to_date_does_without_alembic(path: Path) -> None:
+    program = (
+        "import sys; from db.store import open_store; open_store(sys.argv[1]).close(); print('alembic' in sys.modules)"
+    )
+    root = Path(version.__file__).parents[2]
+    for is_needed in ("True\n", "False\n"):
+        assert subprocess.check_output([sys.executable, "-c", program, str(path)], cwd=root, text=True) == is_needed
 
 
 def test_models_and_migrations_agree(path: Path) -> None:

@@ -20,6 +20,13 @@ def test_packets_come_out_in_the_order_of_time_once_they_waited() -> None:
     assert waiting.wait_s(HOLD_NS) is None
 
 
+def test_what_is_newer_than_what_was_read_of_all_waits_on() -> None:
+    waiting = Merge()
+    waiting.add([packet(10), packet(20), packet(30)])
+    assert waiting.take(HOLD_NS + 30, 9, 20) == [packet(10), packet(20)]
+    assert waiting.take(HOLD_NS + 30, 9, 30) == [packet(30)]
+
+
 def test_no_more_packets_wait_than_there_is_room_for() -> None:
     waiting = Merge()
     waiting.add([packet(number) for number in range(MAX_WAITING + 5)])

@@ -165,7 +165,7 @@ def test_a_namespace_that_is_made_again_is_entered_again(hosts: tuple[Host, Host
         assert source.interfaces == (wanted[1],)
         assert listening.has_changed()
         assert listening.choose().reason.endswith(f"the network namespace {one.namespace} is gone")
-        until(lambda: "one" not in other.run(["ip", "link"]).stdout)  # nobody keeps it alive
+        until(lambda: source.read(0) == [] and "one" not in other.run(["ip", "link"]).stdout)  # nobody keeps it alive
         subprocess.run(["ip", "netns", "add", one.namespace], check=True)
         network.cable(one, "eth0", other, "one")
         assert namespaces.follow() == {one.namespace}
