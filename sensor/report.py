@@ -15,7 +15,7 @@ from rules.classification.classify import ROLE_STRENGTH
 from rules.values.event import Event, Origin, duration_ms, make_event, uuid7, with_source
 from rules.values.observation import NO_TRAFFIC, FlowState, Kind, Observation, Traffic
 from rules.values.source import NOBODY, Source
-from rules.values.verdict import Verdict
+from rules.values.verdict import Outcome
 from sensor.detection import Detection
 from sensor.losses import Losses
 
@@ -28,8 +28,12 @@ MAX_WINDOWS = 6_144
 
 @dataclass(slots=True)
 class _Window:
-    """An event: its last report and what has been counted since; `traffic` sums that of its flows."""
+    """An event: its last report and what has been counted since; `traffic` sums that of its flows.
 
+    `identity` is what flows have that are counted here, if it is open to others.
+    """
+
+    identity: tuple[object, ...]
     event: Event
     opened_ns: int
     reported_ns: int
@@ -53,6 +57,11 @@ class _Window:
             max(total.last_ns, now.last_ns),
         )
 
+    def remove(self, carried: Traffic) -> None:
+        """Count a flow no longer, nor what it carried."""
+        self.count -= 1
+        self.add(self.first_packet_ns, carried, NO_TRAFFIC)
+
     def say_state(self, observation: Observation, before: Traffic) -> None:
         """Have the event say whether its newest traffic gets through: heard from the other end, or not any more."""
         is_heard = observation.traffic.octets_in > before.octets_in
@@ -69,7 +78,9 @@ class Reporter:
     """Aggregates detections of the same source, destination, service and name.
 
     By its name alone a flow may have a weaker role than by what it carries next, and reports leave in between. So flows
-    of any role make one event, which has the strongest and says what the newest flow with it does.
+    of any role make one event, which has the strongest and says what the newest flow with it does; one that is only
+    attempted changes nothing where others got through or were blocked. A flow that turns out to go to another name
+    takes its event along if that counts no other, else it leaves for one of that name.
 
     Windows and remembered flows are at most `max_windows` each. The oldest window is reported and closed when one more
     is needed; of the flow that was heard of least recently nothing more is counted (`sightings_evicted`).
@@ -167,8 +178,10 @@ class Reporter:
 
     def _take(self, detection: Detection, now_ns: int) -> list[Event]:
         observation = detection.observation
-        known = self._by_observation.get(observation.key)
         identity = _identity(detection)
+        known = self._by_observation.get(observation.key)
+        if known and known[0].event.dst_name != detection.verdict.dst_name:
+            known = self._rename(observation.key, *known, identity, now_ns)
         window = known[0] if known else self._windows.get(identity)
         if window is None:
             return self._open(detection, now_ns)
@@ -189,8 +202,9 @@ class Reporter:
         event = self._event(detection, self._make_id(detection))
         event = msgspec.structs.replace(event, sensor_loss=self._losses.around(event.first_seen_ns))
         first_ns = observation.observed_at_ns
-        window = _Window(event, now_ns, now_ns, 1, first_packet_ns=first_ns, last_seen_ns=event.last_seen_ns)
-        self._windows[_identity(detection)] = window
+        identity = _identity(detection)
+        window = _Window(identity, event, now_ns, now_ns, 1, first_packet_ns=first_ns, last_seen_ns=event.last_seen_ns)
+        self._windows[identity] = window
         self._remember(observation.key, window, detection)
         if event.kind is Kind.DNS and event.dst_name:
             self._lookups[event.src_ip, event.dst_name] = window
@@ -199,9 +213,25 @@ class Reporter:
         self.events += 1
         return [*reports, self._completed(event, detection)]
 
+    def _rename(
+        self, key: int, window: _Window, carried: Traffic, identity: tuple[object, ...], now_ns: int
+    ) -> tuple[_Window, Traffic] | None:
+        """Return where a flow goes on that turned out to have another name: its event if that is its alone, or None."""
+        if window.count > 1:
+            del self._by_observation[key]
+            window.remove(carried)
+            self._touch(window)
+            return None
+        if self._windows.get(window.identity) is window:
+            del self._windows[window.identity]
+            if identity not in self._windows:  # the order is that in which windows were opened
+                window.identity, window.opened_ns = identity, now_ns
+                self._windows[identity] = window
+        return window, carried
+
     def _restate(self, window: _Window, detection: Detection, now_ns: int) -> list[Event]:
         old = window.event
-        if window.count > 1 and _is_weaker(detection.verdict, old):
+        if window.count > 1 and _says_less(detection, old):
             return []
         new = self._event(detection, old.event_id)
         if window.source != NOBODY:
@@ -292,12 +322,20 @@ def _identity(detection: Detection) -> tuple[object, ...]:
     )
 
 
-def _is_weaker(verdict: Verdict, event: Event) -> bool:
-    """Tell whether one flow of an event shows a weaker role than another of its flows did."""
-    is_alike = (verdict.outcome, verdict.service) == (event.verdict, event.service)
-    return is_alike and ROLE_STRENGTH[verdict.role] < ROLE_STRENGTH[event.role]
+def _says_less(detection: Detection, event: Event) -> bool:
+    """Tell whether a flow of an event shows less than others of it: a suspicion, a weaker role, or no answer yet."""
+    observation, verdict = detection.observation, detection.verdict
+    if (verdict.outcome, event.verdict) == (Outcome.SUSPICIOUS, Outcome.UNSANCTIONED):
+        return True
+    if (verdict.outcome, verdict.service) != (event.verdict, event.service):
+        return False
+    if verdict.role is not event.role:
+        return ROLE_STRENGTH[verdict.role] < ROLE_STRENGTH[event.role]
+    is_open = observation.dns is None and observation.state is FlowState.ATTEMPTED
+    return is_open and event.state is not FlowState.ATTEMPTED
 
 
 def _statement(event: Event) -> tuple[object, ...]:
     """Return what an analyst would call news."""
-    return event.verdict, event.service, event.role, event.state, event.exception_id, len(event.reasons), event.severity
+    verdict = event.verdict, event.service, event.role, event.severity, event.exception_id, len(event.reasons)
+    return *verdict, event.dst_name, event.state

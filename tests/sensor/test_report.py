@@ -16,6 +16,7 @@ from sensor.report import Reporter
 CATALOGUE = load_catalogue()
 S = 1_000_000_000
 LISTED = "connect.ngrok-agent.com"
+NAMES = (LISTED, "tunnel.us.ngrok.com", "connect.us.ngrok-agent.com")
 
 
 def detect(observation: Observation) -> Detection:
@@ -130,6 +131,22 @@ def test_every_observation_is_counted_exactly_once(sightings: list[tuple[int, in
         reports += reporter.take([detect(hello(LISTED, key=key, src=f"10.0.0.{source}"))], now_ns)
     reports += reporter.flush()
     assert sum(event.count for event in stored(reports).values()) == len(sightings)
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from(NAMES), st.integers(0, 40)), min_size=1, max_size=60))
+def test_every_flow_is_counted_once_under_the_name_that_it_had_last(sightings: list[tuple[int, str, int]]) -> None:
+    reporter, reports, now_ns = Reporter(Origin("s"), window_ns=60 * S), [], NOW_NS
+    for revision, (key, name, pause) in enumerate(sightings):
+        now_ns += pause * S
+        reports += reporter.expire(now_ns)
+        seen = msgspec.structs.replace(hello(name, key=key), revision=revision, traffic=Traffic(revision, 0, 1, now_ns))
+        reports += reporter.take([detect(seen)], now_ns)
+    reports += reporter.flush()
+    last = {key: (name, revision) for revision, (key, name, _) in enumerate(sightings)}
+    for name in NAMES:
+        events = [event for event in stored(reports).values() if event.dst_name == name]
+        octets = [revision for named, revision in last.values() if named == name]
+        assert (sum(row.count for row in events), sum(row.bytes_out for row in events)) == (len(octets), sum(octets))
 
 
 def carried(observation: Observation, octets: int, packets: int, until_ns: int) -> Detection:
