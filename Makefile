@@ -30,7 +30,7 @@ run: setup ## Start sensor, API and page (ARGS="--interface eth0 ..." passes opt
 
 test: $(VENV)/.dev $(VENV)/.npm $(VENV)/.compiled user ## Run the tests (under 15 minutes on 2 cores)
 	$(BIN)/pytest -m "not full and not soak" $(or $(ARGS),$(SIDE_BY_SIDE))
-	$(if $(ARGS),,MOLECATCHER_PURE_PYTHON=1 $(BIN)/pytest $(SIDE_BY_SIDE) -m "not full and not soak" tests/rules tests/sensor/test_*.py tests/sensor/extract tests/test_captures.py)
+	$(if $(ARGS),,MOLECATCHER_PURE_PYTHON=1 $(BIN)/pytest $(SIDE_BY_SIDE) -m "not full and not soak" tests/rules tests/sensor/test_*.py tests/sensor/{decoding,detection,extract,flows,names,reporting} tests/sensor/capture/test_copies.py tests/test_captures.py)
 
 test-full: $(VENV)/.dev $(VENV)/.npm $(VENV)/.compiled user ## Run the long tests (under 60 minutes)
 	$(BIN)/pytest -m full $(or $(ARGS),$(SIDE_BY_SIDE))
@@ -116,7 +116,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml $(VENV)/.system
 	@touch $@
 
 # Half a minute where there is a compiler; tried again each time where there is none.
-$(VENV)/.compiled: setup.py $(wildcard rules/*.py rules/*/*.py sensor/*.py sensor/*/*.[cp]* sensor/capture/bpf/*.h) $(VENV)/.installed
+$(VENV)/.compiled: setup.py $(wildcard rules/*.py rules/*/*.py sensor/*.py sensor/*/*.[chp]* sensor/capture/bpf/*.h) $(VENV)/.installed
 	$(BIN)/python setup.py --quiet build_ext --inplace --force
 	@! ls sensor/pipeline.*.so >/dev/null 2>&1 || touch $@
 

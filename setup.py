@@ -20,26 +20,14 @@ from setuptools.errors import CCompilerError, ExecError, PlatformError
 COMPILED = (
     *(f"rules/classification/{name}.py" for name in ("classify", "ingress", "interest", "lies", "tells")),
     *(f"rules/matching/{name}.py" for name in ("matcher", "names")),
+    "sensor/pipeline.py",
+    *(f"sensor/decoding/{name}.py" for name in ("decode", "link")),
+    *(f"sensor/detection/{name}.py" for name in ("candidates", "clients", "detect")),
     *(
-        "sensor/candidates.py",
-        "sensor/clients.py",
-        "sensor/correlate.py",
-        "sensor/decode.py",
-        "sensor/detect.py",
-        "sensor/dns_shapes.py",
-        "sensor/dns_transactions.py",
-        "sensor/flow.py",
-        "sensor/flow_reader.py",
-        "sensor/half_open.py",
-        "sensor/kept_packets.py",
+        f"sensor/flows/{name}.py"
+        for name in ("flow", "half_open", "kept_packets", "reader", "reassembly", "report", "side_reading")
     ),
-    *(
-        "sensor/flow_report.py",
-        "sensor/link.py",
-        "sensor/pipeline.py",
-        "sensor/reassembly.py",
-        "sensor/side_reading.py",
-    ),
+    *(f"sensor/names/{name}.py" for name in ("correlate", "dns_shapes", "dns_transactions")),
     *(
         f"sensor/extract/{name}.py"
         for name in (

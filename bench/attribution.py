@@ -28,7 +28,7 @@ from rules.values.observation import FiveTuple, Transport
 from sensor.attribution.attributor import Attributor
 from sensor.capture.file import open_capture
 from sensor.capture.namespaces import Namespaces
-from sensor.detect import Detector
+from sensor.detection.detect import Detector
 from sensor.pipeline import Pipeline
 
 ROUNDS = 3

@@ -16,11 +16,11 @@ from rules.catalogue.catalogue import load_catalogue
 from rules.policy.policy import Policy
 from rules.policy.ruleset import Ruleset
 from rules.values.observation import Observation
-from sensor.clients import Clients
-from sensor.correlate import ToldNames
-from sensor.decode import Datagram, decode
-from sensor.detect import Detector
+from sensor.decoding.decode import Datagram, decode
+from sensor.detection.clients import Clients
+from sensor.detection.detect import Detector
 from sensor.extract.dns import DnsMessage, is_likely_dns, parse_message
+from sensor.names.correlate import ToldNames
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 

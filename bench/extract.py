@@ -19,13 +19,13 @@ from recordings import read_recording  # noqa: E402 - the same
 from scapy.layers.dns import DNS  # noqa: E402 - the same
 from scapy.layers.tls.record import TLS  # noqa: E402 - the same
 
-from sensor.dns_shapes import DnsShapes  # noqa: E402 - the same
 from sensor.errors import NeedMoreData  # noqa: E402 - the same
 from sensor.extract.dns import DnsMessage, is_likely_dns, parse_message  # noqa: E402 - the same
 from sensor.extract.handshake import read_handshake  # noqa: E402 - the same
 from sensor.extract.quic import QuicInitialReader  # noqa: E402 - the same
 from sensor.extract.stream import read_stream  # noqa: E402 - the same
 from sensor.extract.tls import read_client_hello  # noqa: E402 - the same
+from sensor.names.dns_shapes import DnsShapes  # noqa: E402 - the same
 
 ROUNDS = 5
 ROUND_SECONDS = 0.2

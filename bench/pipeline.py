@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sensor.capture.file import open_capture
-from sensor.decode import decode
+from sensor.decoding.decode import decode
 from sensor.packet import Packet
 from sensor.pipeline import Limits, Pipeline
 

@@ -35,13 +35,13 @@ from rules.catalogue.catalogue import load_catalogue
 from rules.classification.classify import classify
 from rules.policy.policy import Policy
 from rules.policy.ruleset import Ruleset
-from sensor.correlate import ToldNames
-from sensor.decode import Datagram, Segment, decode, read_plain
-from sensor.detect import Detector
+from sensor.decoding.decode import Datagram, Segment, decode, read_plain
+from sensor.detection.detect import Detector
 from sensor.errors import NeedMoreData
 from sensor.extract.dns import is_likely_dns, parse_message
 from sensor.extract.quic import QuicInitialReader
 from sensor.extract.stream import read_stream
+from sensor.names.correlate import ToldNames
 from sensor.packet import LinkType, Packet
 from sensor.pipeline import Pipeline
 

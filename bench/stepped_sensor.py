@@ -21,11 +21,11 @@ from molecatcher.processes import sensor as process
 from molecatcher.processes.health import Health
 from sensor.attribution.attributor import Attributor
 from sensor.capture.live import LiveSource
-from sensor.detect import Detector
-from sensor.gathered import Gathered
-from sensor.report import Reporter
-from sensor.spool import Spool
-from sensor.watch import Watch
+from sensor.detection.detect import Detector
+from sensor.detection.watch import Watch
+from sensor.reporting.gathered import Gathered
+from sensor.reporting.report import Reporter
+from sensor.reporting.spool import Spool
 
 REST = "rest"
 STEPS = (

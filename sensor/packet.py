@@ -1,8 +1,11 @@
-"""A captured packet and the link types it can have."""
+"""A captured packet, the link types it can have, and a time after all of them."""
 
 from enum import IntEnum
+from typing import Final
 
 import msgspec
+
+NEVER_NS: Final = (1 << 62) - 1 - 3_600_000_000_000  # compiled code holds it in a register, also with an hour added
 
 
 class LinkType(IntEnum):

@@ -12,20 +12,20 @@ from typing import Final
 
 from rules.values.observation import FiveTuple, Observation, Transport
 from sensor.capture.screen import Screen
-from sensor.correlate import ToldNames
 from sensor.counters import Counters
-from sensor.decode import Datagram, Decoded, Fragment, Segment, Unreachable, decode, decode_payload, read_plain
-from sensor.dns_shapes import DnsShapes
-from sensor.dns_transactions import ANSWER_WAIT_NS, DnsTransactions
+from sensor.decoding.decode import Datagram, Decoded, Fragment, Segment, Unreachable, decode, decode_payload, read_plain
+from sensor.decoding.fragments import FragmentTable
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.extract.dhcp import SERVER_PORT, DhcpMessage, is_likely_dhcp, read_dhcp
 from sensor.extract.dns import DnsMessage, is_likely_dns, parse_message
-from sensor.flow import NEVER_NS, SETTLE_NS, Count, Flow, FlowTable, flow_key
-from sensor.flow_reader import FlowReader
-from sensor.fragments import FragmentTable
-from sensor.half_open import HalfOpenTable
-from sensor.kept_packets import KeptPackets
-from sensor.packet import Packet
+from sensor.flows.flow import SETTLE_NS, Count, Flow, FlowTable, flow_key
+from sensor.flows.half_open import HalfOpenTable
+from sensor.flows.kept_packets import KeptPackets
+from sensor.flows.reader import FlowReader
+from sensor.names.correlate import ToldNames
+from sensor.names.dns_shapes import DnsShapes
+from sensor.names.dns_transactions import ANSWER_WAIT_NS, DnsTransactions
+from sensor.packet import NEVER_NS, Packet
 
 DNS_PORTS: Final = frozenset((53, 5353, 5355))  # DNS, multicast DNS (RFC 6762), LLMNR (RFC 4795)
 DNS_PORT: Final = 53

@@ -20,7 +20,7 @@ from rules.policy.ruleset import Ruleset
 from sensor.capture.file import open_capture
 from sensor.capture.heads import IS_COMPILED
 from sensor.capture.screen import Screen, make_screen
-from sensor.detect import Detector
+from sensor.detection.detect import Detector
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 

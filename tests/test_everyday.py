@@ -27,8 +27,8 @@ from rules.policy.ruleset import Ruleset
 from rules.values.event import Event
 from rules.values.observation import Observation
 from rules.values.verdict import Outcome
-from sensor.decode import Datagram, Segment
-from sensor.detect import Detector
+from sensor.decoding.decode import Datagram, Segment
+from sensor.detection.detect import Detector
 from sensor.pipeline import Pipeline
 
 pytestmark = [needs_root, pytest.mark.timeout(600)]

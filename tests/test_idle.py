@@ -15,12 +15,12 @@ from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
 from rules.values.observation import Evidence, Traffic
 from rules.values.verdict import Outcome, Role
-from sensor.candidates import LOOK_NS
-from sensor.decode import Segment, decode
-from sensor.detect import Detector
-from sensor.detection import Detection
-from sensor.flow import FlowKey, reverse_key
-from sensor.heartbeat import Heartbeat
+from sensor.decoding.decode import Segment, decode
+from sensor.detection.candidates import LOOK_NS
+from sensor.detection.detect import Detector
+from sensor.detection.detection import Detection
+from sensor.detection.heartbeat import Heartbeat
+from sensor.flows.flow import FlowKey, reverse_key
 from sensor.pipeline import Pipeline
 
 INGRESS = "connect.partner.example"

@@ -12,8 +12,8 @@ from rules.catalogue.catalogue import Catalogue, load_catalogue
 from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
 from rules.values.verdict import Outcome, Role, Severity
-from sensor.detect import Detector
-from sensor.detection import Detection
+from sensor.detection.detect import Detector
+from sensor.detection.detection import Detection
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 

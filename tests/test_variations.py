@@ -14,7 +14,7 @@ from rules.catalogue.catalogue import load_catalogue
 from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
 from rules.values.event import address_text
-from sensor.detect import Detector
+from sensor.detection.detect import Detector
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 

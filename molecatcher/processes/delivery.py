@@ -11,7 +11,7 @@ from db.errors import DbError
 from db.values import AppendResult
 from rules.values.event import Event
 from rules.values.sensor_status import SensorStatus
-from sensor.spool import Batch, Spool
+from sensor.reporting.spool import Batch, Spool
 
 log = structlog.get_logger()
 

@@ -11,11 +11,11 @@ from typing import Any
 from rules.values.event import Event
 from sensor.capture.live import LiveSource
 from sensor.counters import Counters
-from sensor.detect import Detector
-from sensor.losses import LEAD_NS, Losses
+from sensor.detection.detect import Detector
 from sensor.packet import Packet
-from sensor.report import Reporter
-from sensor.spool import Spool
+from sensor.reporting.losses import LEAD_NS, Losses
+from sensor.reporting.report import Reporter
+from sensor.reporting.spool import Spool
 
 NS_PER_MS = 1_000_000
 EVICTED = "_evicted"

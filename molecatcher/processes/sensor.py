@@ -46,14 +46,14 @@ from sensor.capture.interfaces import Choice
 from sensor.capture.listening import Listening
 from sensor.capture.namespaces import split_name
 from sensor.capture.screen import make_screen
-from sensor.detect import Detector
+from sensor.detection.detect import Detector
+from sensor.detection.watch import Watch
 from sensor.extract.dhcp import DhcpMessage
-from sensor.gathered import Gathered
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
-from sensor.report import Reporter
-from sensor.spool import SpoolFull
-from sensor.watch import Watch
+from sensor.reporting.gathered import Gathered
+from sensor.reporting.report import Reporter
+from sensor.reporting.spool import SpoolFull
 
 log = structlog.get_logger()
 

@@ -18,7 +18,7 @@ from sensor.attribution.leases import LeaseFiles
 from sensor.attribution.seen_leases import SeenLeases
 from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces
 from sensor.pipeline import Limits
-from sensor.spool import Spool
+from sensor.reporting.spool import Spool
 
 if TYPE_CHECKING:
     from molecatcher.processes.remote_rules import RemoteRules

@@ -9,11 +9,11 @@ from rules.classification.classify import classify
 from rules.policy.ruleset import Ruleset
 from rules.values.event import Event, Origin, uuid7
 from rules.values.observation import Observation
-from sensor.detection import Detection
+from sensor.detection.detection import Detection
 from sensor.errors import MalformedLogLine
 from sensor.proxy_log.observe import observe
 from sensor.proxy_log.read import read_line
-from sensor.report import WINDOW_NS, Reporter
+from sensor.reporting.report import WINDOW_NS, Reporter
 
 EXAMPLE_OCTETS = 80
 

@@ -15,14 +15,14 @@ from rules.policy.ruleset import Ruleset
 from rules.values.event import Event, Origin, make_event, uuid7
 from sensor.capture.file import CaptureFile, open_capture
 from sensor.capture.screen import Screen, make_screen
-from sensor.detect import Detector
-from sensor.detection import Detection
+from sensor.detection.detect import Detector
+from sensor.detection.detection import Detection
+from sensor.detection.watch import PERIOD_NS, Watch
 from sensor.errors import MalformedCapture
 from sensor.packet import Packet
 from sensor.pipeline import Limits, Pipeline
-from sensor.report import Reporter
-from sensor.settle import Settler
-from sensor.watch import PERIOD_NS, Watch
+from sensor.reporting.report import Reporter
+from sensor.reporting.settle import Settler
 
 if TYPE_CHECKING:
     from db.store import Store

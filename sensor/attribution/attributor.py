@@ -28,7 +28,7 @@ from sensor.attribution.routing import Routing
 from sensor.attribution.seen_leases import SeenLeases
 from sensor.attribution.sockets import SocketTable
 from sensor.capture.namespaces import Namespaces, split_name
-from sensor.detection import Detection
+from sensor.detection.detection import Detection
 
 MAX_QUESTIONS: Final = 1024
 MAX_ANSWERS: Final = 16_384

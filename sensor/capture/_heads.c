@@ -61,7 +61,7 @@ static int step(struct table *t, uint64_t slots, const uint8_t *file, struct wal
                  &w->counted);
 }
 
-/* What sensor.decode makes of a frame. */
+/* What sensor.decoding.decode makes of a frame. */
 struct carried {
     uint8_t key[36]; /* both addresses, both ports */
     uint32_t key_octets, body, captured, payload;
@@ -108,7 +108,7 @@ static int read_frame(Frame *frame, struct carried *carried) {
 }
 
 #ifndef HEADS_WITHOUT_PYTHON
-/* Fills in `wanted`, which must be zero, from a key as in sensor.flow; tells whether its source is the lower end. */
+/* Fills in `wanted`, which must be zero, from a key as in sensor.flows; tells whether its source is the lower end. */
 static int read_key(struct flow_key *wanted, const uint8_t *key, size_t octets, int is_udp) {
     uint8_t ends[2][16];
     for (int i = 0; i < 2; i++) {

@@ -1,7 +1,7 @@
 """Each packet of a file once, where several interfaces were recorded that carried the same ones; as live capture."""
 
+from sensor.capture.copies import Copies
 from sensor.capture.merge import HOLD_NS, Merge
-from sensor.copies import Copies
 from sensor.packet import Packet
 
 

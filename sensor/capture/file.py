@@ -11,9 +11,9 @@ from sensor.capture.pcap import FILE_HEADER_OCTETS, PcapRecords, format_of, link
 from sensor.capture.pcapng import SECTION_MAGIC, PcapngRecords
 from sensor.capture.plain_heads import PlainHeads
 from sensor.capture.screen import Screen
+from sensor.decoding.link import SUPPORTED_LINK_TYPES
 from sensor.errors import CaptureError, MalformedCapture
-from sensor.flow import Count, Flow
-from sensor.link import SUPPORTED_LINK_TYPES
+from sensor.flows.flow import Count, Flow
 from sensor.packet import LinkType, Packet
 
 BATCH_PACKETS = 512

@@ -8,7 +8,7 @@ from typing import Final
 
 from rules.values.observation import FiveTuple, Transport
 from sensor.capture.bpf_loader import BpfObject
-from sensor.flow import Flow
+from sensor.flows.flow import Flow
 
 SURE_NS = 1_000_000_000
 

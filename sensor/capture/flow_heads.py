@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from sensor.capture.bpf_loader import BpfObject
+from sensor.capture.copies import MOVED_NS
 from sensor.capture.flow_counts import FlowCounts
 from sensor.capture.limits import Limits
 from sensor.capture.packet_filter import NOTHING_CUT, CutOff, FilterCounters, Shows, SocketFilter
-from sensor.copies import MOVED_NS
-from sensor.flow import Count, Flow
+from sensor.flows.flow import Count, Flow
 from sensor.share import ALL, Share
 
 OBJECT = Path(__file__).with_name("bpf") / "flow_heads.bpf.o"

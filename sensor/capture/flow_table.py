@@ -8,7 +8,7 @@ import struct
 from typing import Final, NamedTuple, TypeAlias
 
 from sensor.capture.limits import LIMITS_OCTETS, Limits
-from sensor.flow import FlowKey
+from sensor.flows.flow import FlowKey
 
 CLOCK_STEP_NS: Final = 60_000_000_000
 

@@ -31,7 +31,7 @@ struct table_view {
     uint64_t slots;
 };
 
-/* The count of a flow behind so many packets: (packets, socket, key as in sensor.flow, octets each way, packets each way,
+/* The count of a flow behind so many packets: (packets, socket, key as in sensor.flows, octets each way, packets each way,
  * time of the last). */
 static int append_count(const struct handed_out *to, const struct slot *s) {
     uint8_t key[37];

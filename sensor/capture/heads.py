@@ -5,12 +5,13 @@ as long as the flow table's, or a clock that goes back begins a flow anew. A flo
 others gets another head: a full table costs time, never a detection. With a screen, what nothing can come of is held
 back, too (sensor.capture.screen).
 
-What does not pass is counted for its flow (`sensor.flow.Count`): handed out with the batch in which the flow begins
-anew or is forgotten, or taken for a flow that is asked about. So a flow carries the same whether all is read or not.
+What does not pass is counted for its flow (`sensor.flows.flow.Count`): handed out with the batch in which the flow
+begins anew or is forgotten, or taken for a flow that is asked about. So a flow carries the same whether all is read or
+not.
 
 The compiled part (`_heads.c`) is built at install where there is a compiler; without it `sensor.capture.plain_heads`
 passes over less, more slowly. Of what is not a pcap file with Ethernet frames every packet goes to the pipeline, which
-passes over quiet flows itself (`sensor.flow`). The detections are the same in each case.
+passes over quiet flows itself (`sensor.flows.flow`). The detections are the same in each case.
 
 The file is read, not mapped. Mapped, a file that is cut short meanwhile would end the process, and it costs twice as
 much: where one record begins is known only from the one before, so each waits for memory, while a copy runs ahead of
@@ -25,7 +26,7 @@ from sensor.capture.flow_table import CountRow, make_table
 from sensor.capture.pcap import FILE_HEADER_OCTETS, MAX_RECORD_OCTETS, PcapFormat
 from sensor.capture.screen import NOTHING_SCREENED, Screen
 from sensor.errors import MalformedCapture
-from sensor.flow import Count, Flow
+from sensor.flows.flow import Count, Flow
 from sensor.packet import LinkType, Packet
 
 try:

@@ -7,9 +7,10 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from sensor import fragments, reassembly
-from sensor.flow import TCP_IDLE_NS, UDP_IDLE_NS
-from sensor.side_reading import QUIC_HEAD_OCTETS, UDP_HEAD_OCTETS
+from sensor.decoding import fragments
+from sensor.flows import reassembly
+from sensor.flows.flow import TCP_IDLE_NS, UDP_IDLE_NS
+from sensor.flows.side_reading import QUIC_HEAD_OCTETS, UDP_HEAD_OCTETS
 
 _LIMITS: Final = struct.Struct("@QQIIIIIIII")  # struct limits
 LIMITS_OCTETS: Final[int] = _LIMITS.size

@@ -8,8 +8,8 @@ wanted name that exists is captured, from the link event that says so. A socket 
 One that is to be closed is read on until all that came to it could be read.
 
 With several interfaces their packets are put in the order of time, 0.12 s late (sensor.capture.merge), and what one
-shows that another showed before is left out (sensor.copies); a single one is spared both. What the program counts
-instead of handing it out (sensor.capture.program_heads) is put where its last packet belongs.
+shows that another showed before is left out (sensor.capture.copies); a single one is spared both. What the program
+counts instead of handing it out (sensor.capture.program_heads) is put where its last packet belongs.
 
 How a socket is read and filtered is the engine's business (sensor.capture.engine). A `read` hands out at most
 `BATCH_PACKETS`, shared evenly among the interfaces that have something, so one cannot starve another, and besides what
@@ -27,6 +27,7 @@ from typing import Self
 
 import structlog
 
+from sensor.capture.copies import Copies
 from sensor.capture.link_watcher import LinkWatchers
 from sensor.capture.merge import Merge
 from sensor.capture.namespaces import Namespaces, full_name, split_name
@@ -35,9 +36,8 @@ from sensor.capture.plain import PlainTap
 from sensor.capture.screen import NOTHING_SCREENED, Screen, ScreenTotals
 from sensor.capture.source import SourceCounters
 from sensor.capture.tap import INTERFACE_GONE, Tap, TapOpener, check_permission
-from sensor.copies import Copies
 from sensor.errors import CaptureError
-from sensor.flow import Count, Flow, FlowKey
+from sensor.flows.flow import Count, Flow, FlowKey
 from sensor.packet import Packet
 
 BATCH_PACKETS = 512

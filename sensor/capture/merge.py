@@ -8,8 +8,7 @@ Those of an interface that is current wait longer while another's lie unread, as
 from bisect import bisect_right
 from operator import attrgetter
 
-from sensor.flow import NEVER_NS
-from sensor.packet import Packet
+from sensor.packet import NEVER_NS, Packet
 
 HOLD_NS = 120_000_000  # twice the time after which a ring's block is handed over, and some
 MAX_WAITING = 8192

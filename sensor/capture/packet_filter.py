@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from sensor.capture import classic
 from sensor.capture.flow_table import CountRow
-from sensor.flow import Count, Flow, FlowKey
+from sensor.flows.flow import Count, Flow, FlowKey
 
 Shows: TypeAlias = Callable[[int, FlowKey], bool]
 

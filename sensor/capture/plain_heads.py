@@ -15,9 +15,9 @@ import struct
 from sensor.capture.chunks import ChunkReader
 from sensor.capture.pcap import FILE_HEADER_OCTETS, MAX_RECORD_OCTETS, PcapFormat
 from sensor.errors import MalformedCapture
-from sensor.flow import TCP_IDLE_NS, Count, Flow, reverse_key
+from sensor.flows.flow import TCP_IDLE_NS, Count, Flow, reverse_key
+from sensor.flows.reassembly import HEAD_OCTETS
 from sensor.packet import LinkType, Packet
-from sensor.reassembly import HEAD_OCTETS
 
 BATCH_RECORDS = 8192
 BATCH_HEADS = 256

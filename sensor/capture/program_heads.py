@@ -1,11 +1,12 @@
 """The flow-head policy in the program, for sockets that pass every IP packet: where the kernel may not be given it.
 
 What passes is written in bpf/flow_policy.h, as in the kernel and over files; `_ring.c` judges packets where they lie,
-so that only heads become objects of Python. The rest is counted for its flow (`sensor.flow.Count`): handed out when the
-flow begins anew or is displaced, or taken for a flow that is asked about.
+so that only heads become objects of Python. The rest is counted for its flow (`sensor.flows.flow.Count`): handed out
+when the flow begins anew or is displaced, or taken for a flow that is asked about.
 
 One table serves all sockets; each has its own entry of a flow that several show, and passes its own head of it. So
-`sensor.copies` sees them in the order of time and chooses the interface; what others counted of that flow is left out.
+`sensor.capture.copies` sees them in the order of time and chooses the interface; what others counted of that flow is
+left out.
 
 Cost: bench/live.py. The table takes 13 MiB once it is full.
 """
@@ -17,7 +18,7 @@ from sensor.capture import classic
 from sensor.capture.flow_table import CountRow, make_table, totals_of
 from sensor.capture.limits import Limits
 from sensor.capture.packet_filter import CutOff, FilterCounters, Shows, SocketFilter
-from sensor.flow import Count, Flow, reverse_key
+from sensor.flows.flow import Count, Flow, reverse_key
 
 with contextlib.suppress(ImportError):  # there was no compiler: nobody asks for this filter then
     from sensor.capture._heads import take

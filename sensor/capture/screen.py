@@ -6,7 +6,7 @@ what it would without a screen. Which names are of interest it asks `ask`, each 
 that the rules speak of (`follow`), as nearly all do.
 
 Names that led a client to an address are still needed for flows that carry none: `answers`, and `asked` for where a
-name is from, say what was passed over (`sensor.correlate`).
+name is from, say what was passed over (`sensor.names.correlate`).
 
 With one interface packets are held back where they lie in its ring or file; with several, `sift` does so once they
 are in order and each is there once. Memory is 15 MiB once all is used, an operation takes constant time, some 0.5 us a

@@ -139,7 +139,7 @@ static uint32_t read_record(struct dns *dns, const uint8_t *message, uint32_t en
 
 static int is_plain_type(uint32_t type) { return type == A || type == AAAA || type == HTTPS || type == PTR; }
 
-/* Tells whether a question for an address may carry data of a DNS tunnel (sensor.dns_shapes): it is long, or begins as those
+/* Tells whether a question for an address may carry data of a DNS tunnel (sensor.names.dns_shapes): it is long, or begins as those
  * that iodine and dnscat2 ask; dns2tcp's are not plain. */
 static int may_carry_data(const char *name, uint32_t octets) {
     return octets >= ORDINARY_OCTETS || name[0] == 'v' || name[0] == 'z' || (octets > 7 && !memcmp(name, "dnscat.", 7));

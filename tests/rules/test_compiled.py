@@ -47,7 +47,7 @@ def is_source(forms: str) -> list[bool]:
 
 def test_compiled_modules_are_taken_while_they_are_newer_than_their_sources(checkout: Path) -> None:
     assert is_source(python(FORMS, folder=checkout)) == [False] * 3
-    changed = checkout / "sensor" / "flow.py"
+    changed = checkout / "sensor" / "flows" / "flow.py"
     changed.touch()
     os.utime(changed, (changed.stat().st_mtime + 5,) * 2)
     forms = python(FORMS, folder=checkout)
@@ -65,7 +65,7 @@ def test_the_walk_over_files_is_taken_while_it_is_newer_than_its_sources(name: s
 
 def test_an_installed_package_does_not_compare_times(checkout: Path) -> None:
     (checkout / "pyproject.toml").unlink()
-    os.utime(checkout / "sensor" / "flow.py", (4_000_000_000,) * 2)
+    os.utime(checkout / "sensor" / "flows" / "flow.py", (4_000_000_000,) * 2)
     assert is_source(python(FORMS, folder=checkout)) == [False] * 3
 
 

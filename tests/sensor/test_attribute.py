@@ -13,8 +13,8 @@ from rules.policy.ruleset import Ruleset
 from rules.values.event import Event, Origin
 from rules.values.observation import FlowState, Kind, Observation
 from rules.values.source import Source
-from sensor.detection import Detection
-from sensor.report import Reporter
+from sensor.detection.detection import Detection
+from sensor.reporting.report import Reporter
 
 CATALOGUE = load_catalogue()
 LISTED = "connect.ngrok-agent.com"

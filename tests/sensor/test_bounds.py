@@ -24,9 +24,9 @@ from rules.policy.ruleset import Ruleset
 from rules.values.event import Origin
 from rules.values.observation import Evidence, Observation
 from sensor.capture.screen import IS_COMPILED
-from sensor.detect import Detector
+from sensor.detection.detect import Detector
 from sensor.pipeline import Limits, Pipeline
-from sensor.report import Reporter
+from sensor.reporting.report import Reporter
 
 SUPPORT = Path(__file__).parents[1] / "support"
 MAX_RESIDENT_KIB = 300 * 1024

@@ -12,7 +12,7 @@ from recordings import CAPTURES
 
 from rules.values.event import address_text
 from rules.values.observation import Evidence, FiveTuple, Indicator
-from sensor.decode import Segment, decode
+from sensor.decoding.decode import Segment, decode
 from sensor.packet import Packet
 
 NAMES = ["ngrok-py-sanctioned", "ngrok2-httpproxy", "ngrok2-default", "ssh-serveo", "benign-dns-udp-tcp", "localtunnel"]

@@ -10,7 +10,7 @@ from rules.catalogue.catalogue import load_catalogue
 from rules.policy.policy import Policy
 from rules.policy.ruleset import Ruleset
 from rules.values.observation import Evidence
-from sensor.detect import Detector
+from sensor.detection.detect import Detector
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 

@@ -9,7 +9,7 @@ from frames import read_packets
 from recordings import CAPTURES, recording_names
 
 from sensor import errors
-from sensor.link import SUPPORTED_LINK_TYPES
+from sensor.decoding.link import SUPPORTED_LINK_TYPES
 from sensor.packet import Packet
 from sensor.pipeline import Limits, Pipeline
 

@@ -13,7 +13,7 @@ from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
 from rules.values.verdict import Outcome
 from rules.values.zones import ZoneAnswer
-from sensor.detect import Detector
+from sensor.detection.detect import Detector
 from sensor.pipeline import Pipeline
 
 PCAPS = Path(__file__).parents[2] / "pcaps"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from netns import Host, Network
 
 from sensor.capture.live import LiveSource
-from sensor.flow import Count
+from sensor.flows.flow import Count
 from sensor.packet import Packet
 
 LARGEST_MTU = 65_535

@@ -19,7 +19,7 @@ from frames import Conversation, S, dns_answer, dns_query, read_packets, udp  # 
 from hellos import extension, hello_message, records, server_name, vector  # noqa: E402 - the same
 from initials import crypto, initial  # noqa: E402 - the same
 
-from sensor.decode import Segment, decode  # noqa: E402 - the same
+from sensor.decoding.decode import Segment, decode  # noqa: E402 - the same
 from sensor.packet import Packet  # noqa: E402 - the same
 
 CLIENT, RESOLVER, SERVER = "10.77.0.2", "10.77.0.1", "10.77.1.60"

@@ -14,8 +14,8 @@ from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
 from sensor.capture.file import open_capture
 from sensor.capture.screen import Screen
-from sensor.detect import Detector
-from sensor.detection import Detection
+from sensor.detection.detect import Detector
+from sensor.detection.detection import Detection
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 

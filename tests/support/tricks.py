@@ -33,7 +33,7 @@ from hellos import extension, hello_message, records, server_name, vector
 from initials import V2, crypto, initial
 from recordings import CAPTURES
 
-from sensor.decode import Datagram, decode
+from sensor.decoding.decode import Datagram, decode
 from sensor.packet import Packet
 
 AGENT = "connect.ngrok-agent.com"

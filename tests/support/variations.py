@@ -8,9 +8,9 @@ import msgspec
 from frames import packet
 from tricks import fragments
 
-from sensor.decode import Datagram, Segment, decode
+from sensor.decoding.decode import Datagram, Segment, decode
+from sensor.decoding.link import ETHERTYPE_IPV4, find_network_layer
 from sensor.errors import MalformedInput, NeedMoreData
-from sensor.link import ETHERTYPE_IPV4, find_network_layer
 from sensor.packet import LinkType, Packet
 
 SSH_PORT = 22

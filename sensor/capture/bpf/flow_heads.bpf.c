@@ -3,7 +3,7 @@
  * Passes the heads of flows to a packet socket and counts the rest: flow_policy.h in the kernel, with its flow table.
  *
  * Returned is how many octets of the packet the socket gets: 0 for none.
- * What another interface shows of a direction within `moved_ns` is a copy (sensor/copies.py): it does not pass.
+ * What another interface shows of a direction within `moved_ns` is a copy (sensor/capture/copies.py): it does not pass.
  *
  * The verifier checks programs without CAP_PERFMON more strictly: a pointer may not be moved by what depends on the path
  * taken. Therefore one branch a direction, with constant offsets and nothing that the compiler could merge.

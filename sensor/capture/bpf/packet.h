@@ -8,7 +8,7 @@
  *   __u32 octets_of(Frame *)                     how long the frame is on the wire
  * Everything else is the same in the kernel (flow_heads.bpf.c) and over files (../_heads.c).
  *
- * What sensor.link and sensor.decode call malformed is DAMAGED here: it passes, so that they see and count it.
+ * What sensor.decoding calls malformed is DAMAGED here: it passes, so that they see and count it.
  */
 #ifndef PACKET_H
 #define PACKET_H

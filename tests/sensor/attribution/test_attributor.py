@@ -11,7 +11,7 @@ from rules.values.source import Source
 from rules.values.verdict import UNKNOWN
 from sensor.attribution.attributor import Attributor
 from sensor.capture.namespaces import Namespaces
-from sensor.detection import Detection
+from sensor.detection.detection import Detection
 
 
 def seen(key: int, src: str, src_port: int = 40000, dst: str = "198.51.100.1", dst_port: int = 443) -> Observation:

@@ -26,7 +26,7 @@ from sensor.capture import heads
 from sensor.capture.file import open_capture
 from sensor.capture.flow_table import CountRow, make_table
 from sensor.capture.limits import Limits
-from sensor.decode import Datagram, Segment, decode, read_plain
+from sensor.decoding.decode import Datagram, Segment, decode, read_plain
 from sensor.packet import LinkType, Packet
 
 pytestmark = pytest.mark.skipif(not heads.IS_COMPILED, reason="there was no compiler at install")

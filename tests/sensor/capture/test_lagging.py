@@ -13,7 +13,7 @@ from sensor.capture.live import BATCH_PACKETS, Engine, LiveSource
 from sensor.capture.plain import PlainTap
 from sensor.capture.ring import RingTap
 from sensor.capture.tap import TapOpener
-from sensor.flow import SETTLE_NS
+from sensor.flows.flow import SETTLE_NS
 from sensor.pipeline import Pipeline
 
 pytestmark = needs_root

@@ -14,7 +14,7 @@ from rules.policy.policy import Policy
 from rules.policy.ruleset import Ruleset
 from rules.values.verdict import Outcome
 from sensor.capture.engine import open_source
-from sensor.detect import Detector
+from sensor.detection.detect import Detector
 from sensor.pipeline import Pipeline
 
 pytestmark = needs_root

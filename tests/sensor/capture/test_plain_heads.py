@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from sensor.capture.chunks import ChunkReader
 from sensor.capture.pcap import format_of
 from sensor.capture.plain_heads import PlainHeads
-from sensor.flow import Flow, reverse_key
+from sensor.flows.flow import Flow, reverse_key
+from sensor.flows.reassembly import HEAD_OCTETS
 from sensor.packet import Packet
-from sensor.reassembly import HEAD_OCTETS
 
 ENDS = [
     *((CLIENT, 40000, SERVER, 443), (SERVER, 443, CLIENT, 40000), (CLIENT, 40001, SERVER, 53)),

@@ -19,7 +19,7 @@ from sensor.capture.plain import PlainTap
 from sensor.capture.program_heads import ProgramHeads
 from sensor.capture.ring import RingTap, take
 from sensor.capture.tap import TapOpener
-from sensor.flow import Flow, flow_key
+from sensor.flows.flow import Flow, flow_key
 from sensor.packet import LinkType, Packet
 
 pytestmark = [needs_root, pytest.mark.skipif(not heads.IS_COMPILED, reason="there was no compiler at install")]

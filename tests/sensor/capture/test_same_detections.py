@@ -23,12 +23,12 @@ from sensor.capture.plain import IS_COMPILED, PlainTap
 from sensor.capture.program_heads import ProgramHeads
 from sensor.capture.ring import RingTap, take
 from sensor.capture.tap import TapOpener
-from sensor.detect import Detector
-from sensor.detection import Detection
-from sensor.flow import Count
+from sensor.detection.detect import Detector
+from sensor.detection.detection import Detection
+from sensor.detection.watch import Watch
+from sensor.flows.flow import Count
 from sensor.packet import LinkType, Packet
 from sensor.pipeline import Pipeline
-from sensor.watch import Watch
 
 pytestmark = needs_root
 

@@ -48,7 +48,7 @@ from sensor.capture.plain import PlainTap
 from sensor.capture.ring import RingTap
 from sensor.capture.screen import Asked, Screen
 from sensor.capture.tap import TapOpener
-from sensor.detect import Detector
+from sensor.detection.detect import Detector
 from sensor.packet import LinkType, Packet
 from sensor.pipeline import Pipeline
 

@@ -41,7 +41,7 @@ from screened import (
 
 from sensor.capture import screen as screens
 from sensor.capture.screen import Screen
-from sensor.detection import Detection
+from sensor.detection.detection import Detection
 from sensor.packet import Packet
 
 pytestmark = pytest.mark.skipif(not screens.IS_COMPILED, reason="there was no compiler at install")

@@ -16,7 +16,7 @@ from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
 from sensor.capture import screen as screens
 from sensor.capture.screen import Asked, Screen
-from sensor.detect import Detector
+from sensor.detection.detect import Detector
 from sensor.extract.dns import DnsMessage
 from sensor.extract.dns_tunnel import QueryType
 from sensor.pipeline import Pipeline

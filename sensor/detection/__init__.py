@@ -1,0 +1,1 @@
+"""Observations judged by the rules: detections with their packets, and what is remembered to judge later ones."""

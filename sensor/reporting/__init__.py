@@ -1,0 +1,1 @@
+"""Detections to events, and these on disk until the store has them."""
