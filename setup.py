@@ -15,10 +15,11 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
-# What reads and judges heads, by mypyc. Not among them: modules of values alone (see rules.value), and what runs once a
-# batch.
+# What reads and judges heads, by mypyc. Not among them: modules of values alone (see rules.values), and what runs
+# once a batch.
 COMPILED = (
-    *(f"rules/{name}.py" for name in ("classify", "ingress", "interest", "lies", "matcher", "names", "tells")),
+    *(f"rules/classification/{name}.py" for name in ("classify", "ingress", "interest", "lies", "tells")),
+    *(f"rules/matching/{name}.py" for name in ("matcher", "names")),
     *(
         "sensor/candidates.py",
         "sensor/clients.py",

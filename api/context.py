@@ -8,14 +8,14 @@ from typing import Protocol
 
 from db.access.audit import Act
 from db.store import Store
-from rules.blocklist import ListName, Snapshot
-from rules.dissected import DissectedPacket
-from rules.list_effects import ListEffect
-from rules.list_guards import HeldList
-from rules.policy import PolicyOrigin
-from rules.profiles import AGENTS_ONLY, DEFAULT_PROFILE, Profile
-from rules.ruleset import Ruleset
-from rules.verdict import Decision
+from rules.lists.blocklist import ListName, Snapshot
+from rules.lists.guards import HeldList
+from rules.policy.policy import PolicyOrigin
+from rules.policy.profiles import AGENTS_ONLY, DEFAULT_PROFILE, Profile
+from rules.policy.ruleset import Ruleset
+from rules.preview.list_effects import ListEffect
+from rules.values.dissected import DissectedPacket
+from rules.values.verdict import Decision
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from api.context import PolicyStatus
-from rules.event import rfc3339
+from rules.values.event import rfc3339
 
 
 def document(value: msgspec.Struct) -> dict[str, object]:

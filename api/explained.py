@@ -1,8 +1,8 @@
 """An event as a person is told of it."""
 
 from api.context import ApiContext
-from rules.event import Event
-from rules.explain import explain
+from rules.classification.explain import explain
+from rules.values.event import Event
 
 
 def explained(event: Event, context: ApiContext) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from api.context import ApiContext
 from api.feeds import count_entries
 from api.feeds.pull_log import ConsumerStates
 from api.times import NS_PER_S
-from rules.blocklist import ListName
-from rules.sensor_status import SensorState, SensorStatus
+from rules.lists.blocklist import ListName
+from rules.values.sensor_status import SensorState, SensorStatus
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 MS_PER_S = 1000

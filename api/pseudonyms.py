@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from db.values import Finding
-from rules.event import Event, EventReason
+from rules.values.event import Event, EventReason
 
 MAPPED = 0xFFFF << 32
 DIGEST_OCTETS = 10

@@ -18,7 +18,7 @@ from api.problems import Kind, Problem
 from api.veil import Veil
 from db.store import Store
 from db.values import EventFilter
-from rules.event import to_document
+from rules.values.event import to_document
 
 POLL_S = 1.0
 HEARTBEAT_S = 15.0

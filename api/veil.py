@@ -11,7 +11,7 @@ from api.caller import Who
 from api.problems import Kind, Problem
 from api.pseudonyms import Pseudonyms
 from db.values import Dimension, EventFilter, Finding, FindingFilter
-from rules.event import Event
+from rules.values.event import Event
 
 
 @dataclass(frozen=True, slots=True)

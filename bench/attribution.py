@@ -21,10 +21,10 @@ from pathlib import Path
 from mix import write_mix
 from veth import command, within
 
-from rules.catalogue import load_catalogue
-from rules.observation import FiveTuple, Transport
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.observation import FiveTuple, Transport
 from sensor.attribution.attributor import Attributor
 from sensor.capture.file import open_capture
 from sensor.capture.namespaces import Namespaces

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pipeline import best_cpu_s, read_all, write_capture
 
-from rules.catalogue import load_catalogue
-from rules.observation import Observation
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.observation import Observation
 from sensor.clients import Clients
 from sensor.correlate import ToldNames
 from sensor.decode import Datagram, decode

@@ -37,11 +37,11 @@ from api.serving.server import ApiServer, bind, parse_listen
 from api.serving.tls import Certificate
 from db.access.values import Token, TokenScope
 from db.store import open_store
-from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot
-from rules.catalogue import Catalogue
-from rules.list_encoding import digest
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import Catalogue
+from rules.lists.blocklist import ListName, NameEntry, NameList, Scope, Snapshot
+from rules.lists.encoding import digest
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
 
 PATH = "/feeds/unsanctioned-domains.txt"
 FIREWALLS = 1_000

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from rules.catalogue import Catalogue
-from rules.list_building import build_names, protected_names
-from rules.list_changes import stamp
-from rules.list_encoding import digest, encode
-from rules.list_guards import Spared, refusals
-from rules.policy import Policy
-from rules.service import Service, Trust
+from rules.catalogue.catalogue import Catalogue
+from rules.catalogue.service import Service, Trust
+from rules.lists.building import build_names, protected_names
+from rules.lists.changes import stamp
+from rules.lists.encoding import digest, encode
+from rules.lists.guards import Spared, refusals
+from rules.policy.policy import Policy
 
 SERVICES = 100
 MIB = 2**20

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from rules.matcher import NameTable
+from rules.matching.matcher import NameTable
 
 ROUNDS = 5
 LOOKUPS = 20_000

@@ -20,7 +20,7 @@ from pathlib import Path as File
 import conversations
 from wire import TCP, UDP, BulkFlow, Connection, Path
 
-from rules.catalogue import Catalogue, load_catalogue
+from rules.catalogue.catalogue import Catalogue, load_catalogue
 
 BULK_FLOWS = 1200
 FLOW_SEGMENTS = 900  # on average

@@ -27,7 +27,7 @@ from api.app import create_app
 from api.serving.server import ApiServer, bind, parse_listen
 from db.sql.engine import writing
 from db.store import Store, open_store
-from rules.event import Event, rfc3339
+from rules.values.event import Event, rfc3339
 
 SEED = 20_000
 TIMES = 15

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from functools import partial
 
 from molecatcher.recordings.ingest import Ingest
-from rules.catalogue import load_catalogue
-from rules.event import Origin
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Origin
 
 ROUNDS = 5
 LINES = 20_000

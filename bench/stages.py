@@ -31,10 +31,10 @@ from hellos import records
 from initials import crypto, initial
 from wire import ACK, TCP, UDP, Connection, Path, datagram
 
-from rules.catalogue import load_catalogue
-from rules.classify import classify
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.classification.classify import classify
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
 from sensor.correlate import ToldNames
 from sensor.decode import Datagram, Segment, decode, read_plain
 from sensor.detect import Detector
@@ -46,7 +46,7 @@ from sensor.packet import LinkType, Packet
 from sensor.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from rules.observation import Observation
+    from rules.values.observation import Observation
 
 ROUNDS = 5
 BATCH = 512

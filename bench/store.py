@@ -17,9 +17,9 @@ import msgspec
 
 from db.store import Store, open_store
 from db.values import EventCursor, EventFilter, FindingFilter
-from rules.event import Event, EventReason, uuid7
-from rules.observation import FlowState, Kind, Transport
-from rules.verdict import Outcome, Role, Severity
+from rules.values.event import Event, EventReason, uuid7
+from rules.values.observation import FlowState, Kind, Transport
+from rules.values.verdict import Outcome, Role, Severity
 
 T0_NS = 1_790_000_000_000_000_000
 SECOND_NS = 1_000_000_000

@@ -28,7 +28,7 @@ from api.zone.answers import Answers
 from api.zone.keys import Keyring
 from api.zone.policy_zone import PolicyZone
 from api.zone.server import ZoneServer, bind_both
-from rules.blocklist import NameEntry, Scope
+from rules.lists.blocklist import NameEntry, Scope
 
 ORIGIN = dns.name.from_text("molecatcher.rpz.")
 CHANGED = 10

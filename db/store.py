@@ -46,10 +46,10 @@ from db.workflow.answered import AnsweredStore
 from db.workflow.outputs import OutputStore
 from db.workflow.policy import PolicyStore
 from db.workflow.searches import SearchStore
-from rules.event import Event
-from rules.profiles import DEFAULT_PROFILE
-from rules.sensor_status import SensorStatus
-from rules.verdict import Outcome
+from rules.policy.profiles import DEFAULT_PROFILE
+from rules.values.event import Event
+from rules.values.sensor_status import SensorStatus
+from rules.values.verdict import Outcome
 
 
 def open_store(

@@ -1,13 +1,13 @@
-"""Events and findings as they go into and come out of the store, beside `rules.event`; times are nanoseconds."""
+"""Events and findings as they go into and come out of the store, beside `rules.values.event`; times are nanoseconds."""
 
 from enum import StrEnum
 from typing import Self
 
 import msgspec
 
-from rules.event import Event
-from rules.observation import Action, Evidence, FlowState
-from rules.verdict import Outcome, Role, Severity
+from rules.values.event import Event
+from rules.values.observation import Action, Evidence, FlowState
+from rules.values.verdict import Outcome, Role, Severity
 
 
 class FindingState(StrEnum):

@@ -9,12 +9,12 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from rules.catalogue import Catalogue
+from rules.catalogue.catalogue import Catalogue
 from rules.errors import InvalidCatalogue, InvalidPolicy
-from rules.overlay import EMPTY, Overlay, apply_overlay
-from rules.policy import Policy
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
+from rules.policy.overlay import EMPTY, Overlay, apply_overlay
+from rules.policy.policy import Policy
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ import structlog
 from db.errors import DbError
 from db.workflow.policy import PolicyStore
 from molecatcher.background import BackgroundLoop
-from rules.overlay import EMPTY, Overlay
+from rules.policy.overlay import EMPTY, Overlay
 
 log = structlog.get_logger()
 

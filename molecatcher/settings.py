@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from molecatcher.state import default_state
-from rules.event import Origin
+from rules.values.event import Origin
 from sensor.attribution.leases import DEFAULT_FILES
 from sensor.share import ALL, Share
 

@@ -13,7 +13,7 @@ from pathlib import Path
 PURE_PYTHON = "MOLECATCHER_PURE_PYTHON"
 
 _ROOT = Path(__file__).parents[1]
-_FOLDERS = ("rules", "sensor", "sensor/extract")
+_FOLDERS = ("rules/classification", "rules/matching", "sensor", "sensor/extract")
 _C_FOLDER = "sensor/capture"  # its compiled modules have no source in Python: plain_heads, ring and screen do without
 _C_MODULES = ("_heads", "_ring", "_screen")
 

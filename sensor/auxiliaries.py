@@ -5,7 +5,7 @@ Agents fetch those when they start, some before they dial.
 
 from collections import OrderedDict
 
-from rules.observation import Observation
+from rules.values.observation import Observation
 
 HOLD_NS = 60_000_000_000
 

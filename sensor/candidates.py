@@ -8,8 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
-from rules.observation import Observation
-from rules.verdict import Verdict
+from rules.values.observation import Observation
+from rules.values.verdict import Verdict
 from sensor.flow import Flow, is_over
 from sensor.heartbeat import Heartbeat
 

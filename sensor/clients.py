@@ -7,9 +7,9 @@ revocation lists, some before they dial and some after.
 from collections import OrderedDict
 from typing import Final
 
-from rules.names import ancestors
-from rules.observation import Beside, BesideKind, Observation
-from rules.verdict import Outcome, Role, Verdict
+from rules.matching.names import ancestors
+from rules.values.observation import Beside, BesideKind, Observation
+from rules.values.verdict import Outcome, Role, Verdict
 
 LATELY_NS = 600_000_000_000
 # An agent that was seen within a week explains what its client fetches for it: many stay connected for days, and ask

@@ -23,7 +23,7 @@ from collections import OrderedDict
 
 import msgspec
 
-from rules.observation import Transport
+from rules.values.observation import Transport
 from sensor.decode import Datagram, Decoded, Fragment, Segment, TcpFlag, decode, read_plain
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.flow import TCP_IDLE_NS, UDP_IDLE_NS, FlowKey, flow_key, reverse_key

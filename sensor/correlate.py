@@ -4,7 +4,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from typing import Final, Protocol
 
-from rules.observation import NameSource
+from rules.values.observation import NameSource
 from sensor.errors import MalformedInput
 from sensor.extract.dns import DnsMessage, parse_message
 

@@ -13,8 +13,8 @@ import struct
 from enum import IntEnum
 from typing import Final
 
-from rules.observation import FiveTuple, Transport
-from rules.value import State, Value
+from rules.values.observation import FiveTuple, Transport
+from rules.values.value import State, Value
 from sensor.errors import MalformedPacket, NeedMoreData
 from sensor.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, find_network_layer, require
 from sensor.packet import LinkType, Packet

@@ -5,14 +5,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from rules.classify import classify
-from rules.fallbacks import find_fallback
-from rules.ingress import BEATS_ENOUGH, ingress_name, is_candidate
-from rules.interest import Interest
-from rules.observation import Observation
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome, Role, Verdict
-from rules.zones import Zones
+from rules.classification.classify import classify
+from rules.classification.fallbacks import find_fallback
+from rules.classification.ingress import BEATS_ENOUGH, ingress_name, is_candidate
+from rules.classification.interest import Interest
+from rules.policy.ruleset import Ruleset
+from rules.values.observation import Observation
+from rules.values.verdict import Outcome, Role, Verdict
+from rules.values.zones import Zones
 from sensor.auxiliaries import Auxiliaries
 from sensor.candidates import LOOK_NS, Candidate, Candidates
 from sensor.capture.screen import Asked, Screen, ScreenTotals

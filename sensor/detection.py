@@ -2,9 +2,9 @@
 
 import msgspec
 
-from rules.event import NO_BASIS, Basis
-from rules.observation import Observation
-from rules.verdict import Verdict
+from rules.values.event import NO_BASIS, Basis
+from rules.values.observation import Observation
+from rules.values.verdict import Verdict
 
 
 class Detection(msgspec.Struct, frozen=True, gc=False):

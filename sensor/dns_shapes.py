@@ -11,7 +11,7 @@ from collections import OrderedDict
 from functools import lru_cache
 from typing import Final
 
-from rules.value import State
+from rules.values.value import State
 from sensor.extract.dns import DnsMessage
 from sensor.extract.dns_tunnel import DATA_TYPES, DNSCAT2_MARK, RARE_TYPES, dnscat2_session, recognise_program
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
-from rules.observation import (
+from rules.values.observation import (
     DnsTransaction,
     Evidence,
     FiveTuple,

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rules.observation import FiveTuple, FlowState, Indicator, Kind, Traffic, Transport
+from rules.values.observation import FiveTuple, FlowState, Indicator, Kind, Traffic, Transport
 from sensor.extract.stream import StreamFacts
 from sensor.packet import LinkType, Packet
 

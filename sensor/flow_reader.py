@@ -10,7 +10,7 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from rules.observation import FiveTuple, Observation, Transport
+from rules.values.observation import FiveTuple, Observation, Transport
 from sensor.correlate import ToldNames
 from sensor.counters import Counters
 from sensor.decode import Datagram, Segment, TcpFlag, Unreachable

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from rules.observation import Evidence, FlowState, Indicator, Kind, NameSource, Observation, Refusal
+from rules.values.observation import Evidence, FlowState, Indicator, Kind, NameSource, Observation, Refusal
 from sensor.correlate import ToldNames
 from sensor.flow import Flow, FlowHead, Report, Side
 

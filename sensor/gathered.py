@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from msgspec.structs import replace
 
-from rules.event import Event
+from rules.values.event import Event
 from sensor.detection import Detection
 from sensor.evidence import Chosen, choose_packets, write_evidence
 from sensor.pipeline import Pipeline

@@ -1,6 +1,6 @@
 """The beat of an idle agent: every ten seconds a little both ways, and nothing else."""
 
-from rules.observation import Traffic
+from rules.values.observation import Traffic
 
 BEAT_NS = 10_000_000_000
 TOLERANCE_NS = 1_500_000_000

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from itertools import count
 from typing import Final
 
-from rules.observation import FiveTuple, Observation, Transport
+from rules.values.observation import FiveTuple, Observation, Transport
 from sensor.capture.screen import Screen
 from sensor.correlate import ToldNames
 from sensor.counters import Counters

@@ -11,11 +11,11 @@ from heapq import heappop, heappush
 
 import msgspec
 
-from rules.classify import ROLE_STRENGTH
-from rules.event import Event, Origin, duration_ms, make_event, uuid7, with_source
-from rules.observation import NO_TRAFFIC, FlowState, Kind, Observation, Traffic
-from rules.source import NOBODY, Source
-from rules.verdict import Outcome
+from rules.classification.classify import ROLE_STRENGTH
+from rules.values.event import Event, Origin, duration_ms, make_event, uuid7, with_source
+from rules.values.observation import NO_TRAFFIC, FlowState, Kind, Observation, Traffic
+from rules.values.source import NOBODY, Source
+from rules.values.verdict import Outcome
 from sensor.detection import Detection
 from sensor.losses import Losses
 

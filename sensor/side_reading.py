@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from rules.observation import Evidence, Indicator, Kind
+from rules.values.observation import Evidence, Indicator, Kind
 from sensor.decode import Datagram, Segment, TcpFlag
 from sensor.errors import NeedMoreData
 from sensor.extract.handshake import read_handshake

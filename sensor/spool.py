@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from rules.event import Event
+from rules.values.event import Event
 from sensor.errors import SensorError
 from sensor.share import ALL, Share
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from rules.observation import FlowState, Observation, Traffic, Transport
+from rules.values.observation import FlowState, Observation, Traffic, Transport
 from sensor.detection import Detection
 from sensor.flow import Flow, is_over
 

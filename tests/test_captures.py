@@ -8,11 +8,11 @@ import pytest
 from observations import NOW_NS
 
 from molecatcher.recordings.replay import Replay
-from rules.catalogue import load_catalogue
-from rules.event import Event
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome, Role
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Event
+from rules.values.verdict import Outcome, Role
 
 PCAPS = Path(__file__).parents[1] / "pcaps"
 POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'

@@ -14,9 +14,9 @@ from traps_quiet import QUIET
 from traps_unseen import UNSEEN
 
 import sensor.capture.file
-from rules.catalogue import load_catalogue
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
 from sensor.capture.file import open_capture
 from sensor.capture.heads import IS_COMPILED
 from sensor.capture.screen import Screen, make_screen

@@ -21,12 +21,12 @@ from observations import NOW_NS
 from variations import ACK, SYN, transports
 
 from molecatcher.recordings.replay import Replay
-from rules.catalogue import Catalogue, load_catalogue
-from rules.event import Event
-from rules.observation import Observation
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome
+from rules.catalogue.catalogue import Catalogue, load_catalogue
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Event
+from rules.values.observation import Observation
+from rules.values.verdict import Outcome
 from sensor.decode import Datagram, Segment
 from sensor.detect import Detector
 from sensor.pipeline import Pipeline

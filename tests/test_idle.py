@@ -8,13 +8,13 @@ from observations import NOW_NS
 from recordings import CAPTURES
 from stand_ins import SERVER
 
-from rules.catalogue import load_catalogue
-from rules.ingress import BEATS_ENOUGH
-from rules.observation import Evidence, Traffic
-from rules.policy import Policy
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome, Role
+from rules.catalogue.catalogue import load_catalogue
+from rules.classification.ingress import BEATS_ENOUGH
+from rules.policy.policy import Policy
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
+from rules.values.observation import Evidence, Traffic
+from rules.values.verdict import Outcome, Role
 from sensor.candidates import LOOK_NS
 from sensor.decode import Segment, decode
 from sensor.detect import Detector

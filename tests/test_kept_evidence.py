@@ -9,11 +9,11 @@ import pytest
 from observations import NOW_NS
 
 from molecatcher.recordings.replay import Replay
-from rules.catalogue import load_catalogue
-from rules.event import Event
-from rules.observation import Evidence
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Event
+from rules.values.observation import Evidence
 from sensor.capture.file import open_capture
 
 PCAPS = Path(__file__).parents[1] / "pcaps"

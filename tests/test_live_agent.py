@@ -18,12 +18,12 @@ from main_job import BASE, open_folder, running, wait_for
 from netns import needs_root
 from stand_ins import CLIENT, GATEWAY, SERVER, Internet, get_json, internet, internet_behind_a_gateway, require_agent
 
-from rules.catalogue import load_catalogue
+from rules.catalogue.catalogue import load_catalogue
 from sensor.packet import Packet
 
 pytestmark = needs_root
 
-RULES = Path(__file__).parents[1] / "rules"
+CATALOGUE = Path(__file__).parents[1] / "rules" / "catalogue"
 LISTED, SANCTIONED = "connect.ngrok-agent.com", "tunnels.example.com"
 RECORDS = {LISTED: (SERVER,), SANCTIONED: (SERVER,)}
 POLICY = f'[[sanctioned]]\ndomain = "{SANCTIONED}"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'
@@ -260,8 +260,8 @@ def take_update(state: Path, version: str) -> None:
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True)
     subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
     source = state.parent / "rules"
-    shutil.copytree(RULES / "services", source / "services")
-    shared = (RULES / "shared_infrastructure.toml").read_text()
+    shutil.copytree(CATALOGUE / "services", source / "services")
+    shared = (CATALOGUE / "shared_infrastructure.toml").read_text()
     (source / "shared_infrastructure.toml").write_text(shared.replace(load_catalogue().version, version))
     steps: tuple[list[str | Path], ...] = (
         ["sign", source, "--key", private, "--output", bundle],

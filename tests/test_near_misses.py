@@ -8,10 +8,10 @@ from hellos import extension, hello_message, records, server_name, vector
 from near_misses import Oracle, names, spared, variants, visited
 from observations import NOW_NS
 
-from rules.catalogue import Catalogue, load_catalogue
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome, Role, Severity
+from rules.catalogue.catalogue import Catalogue, load_catalogue
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
+from rules.values.verdict import Outcome, Role, Severity
 from sensor.detect import Detector
 from sensor.detection import Detection
 from sensor.packet import Packet

@@ -30,7 +30,7 @@ from db.workflow.values import StoredDecision
 from molecatcher.errors import SetupError
 from molecatcher.processes.sensor_parts import sink_of
 from molecatcher.settings import Settings
-from rules.verdict import Decision
+from rules.values.verdict import Decision
 
 pytestmark = needs_root
 NAME = "connect.ngrok-agent.com"

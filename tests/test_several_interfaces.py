@@ -10,10 +10,10 @@ from recordings import CAPTURES
 from variations import clients, replaced, transports
 
 from molecatcher.recordings.replay import Replay
-from rules.catalogue import load_catalogue
-from rules.event import to_document
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import to_document
 from sensor.capture.file import open_capture
 from sensor.capture.pcapng_file import Commented, write_pcapng
 from sensor.packet import Packet

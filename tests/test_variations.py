@@ -10,10 +10,10 @@ from frames import read_packets
 from observations import NOW_NS
 from variations import Change
 
-from rules.catalogue import load_catalogue
-from rules.event import address_text
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import address_text
 from sensor.detect import Detector
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline

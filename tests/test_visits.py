@@ -10,12 +10,12 @@ from main_job import open_folder
 from netns import needs_root
 
 from molecatcher.recordings.replay import Replay
-from rules.catalogue import load_catalogue
-from rules.event import Event
-from rules.observation import Kind
-from rules.policy import Policy
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome, Role, Severity
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Event
+from rules.values.observation import Kind
+from rules.values.verdict import Outcome, Role, Severity
 
 pytestmark = [needs_root, pytest.mark.timeout(180)]
 

@@ -21,8 +21,8 @@ from variations import replaced
 
 from db.store import open_store
 from db.values import EventFilter
-from rules.event import to_document
-from rules.sensor_status import SensorStatus
+from rules.values.event import to_document
+from rules.values.sensor_status import SensorStatus
 from sensor.packet import LinkType
 
 pytestmark = [needs_root, pytest.mark.timeout(120)]

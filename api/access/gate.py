@@ -22,7 +22,7 @@ from api.problems import Kind, Problem
 from api.serving.streaming import ANSWER_HEADERS
 from db.access.values import ActorKind, Token
 from db.errors import DbError
-from rules.profiles import DEFAULT_PROFILE
+from rules.policy.profiles import DEFAULT_PROFILE
 
 SAFE_METHODS = ("GET", "HEAD")
 

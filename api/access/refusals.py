@@ -18,7 +18,7 @@ from db.access.audit import MAX_TEXT
 from db.access.values import AuditEntry, AuditOutcome
 from db.errors import DbError
 from db.store import Store
-from rules.event import rfc3339
+from rules.values.event import rfc3339
 
 MAX_SUMS = 4096
 SUMMED_NS = 60 * NS_PER_S

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from api.exports import cef, ecs, native, ocsf, spreadsheet
-from rules.event import Event
+from rules.values.event import Event
 
 
 class ExportFormat(StrEnum):

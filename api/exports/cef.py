@@ -1,8 +1,8 @@
 """Events in the Common Event Format (CEF 0), one a line, as ArcSight, QRadar and Sentinel read it."""
 
-from rules.direction import Direction
-from rules.event import Event
-from rules.verdict import Severity
+from rules.values.direction import Direction
+from rules.values.event import Event
+from rules.values.verdict import Severity
 
 SEVERITIES = {Severity.INFORMATIONAL: 1, Severity.LOW: 3, Severity.MEDIUM: 6, Severity.HIGH: 8}
 

@@ -5,9 +5,9 @@ from typing import Final
 import msgspec
 
 from api.exports.dns_names import rcode_name, type_name
-from rules.event import Event, rfc3339
-from rules.observation import Action, Kind
-from rules.verdict import Outcome, Severity
+from rules.values.event import Event, rfc3339
+from rules.values.observation import Action, Kind
+from rules.values.verdict import Outcome, Severity
 
 ECS_VERSION: Final = "8.11.0"
 SEVERITIES = {Severity.INFORMATIONAL: 10, Severity.LOW: 25, Severity.MEDIUM: 50, Severity.HIGH: 75}

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from rules.event import Event, to_document
+from rules.values.event import Event, to_document
 
 
 def write(event: Event, _version: str) -> bytes:

@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from api.exports.dns_names import type_name
-from rules.direction import Direction
-from rules.event import Event
-from rules.observation import Action, FlowState, Kind
-from rules.verdict import Outcome, Severity
+from rules.values.direction import Direction
+from rules.values.event import Event
+from rules.values.observation import Action, FlowState, Kind
+from rules.values.verdict import Outcome, Severity
 
 OCSF_VERSION: Final = "1.5.0"
 NETWORK_ACTIVITY: Final = 4001

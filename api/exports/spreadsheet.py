@@ -5,7 +5,7 @@ import io
 
 import msgspec
 
-from rules.event import APART, Event, to_document
+from rules.values.event import APART, Event, to_document
 
 COLUMNS = (*(name.removesuffix("_ns") for name in Event.__struct_fields__ if name not in APART), "action")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # OWASP, CSV injection

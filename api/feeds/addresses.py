@@ -5,7 +5,7 @@ import socket
 from typing import NamedTuple
 
 from api.errors import UnrenderableSnapshot
-from rules.blocklist import AddressList, Snapshot
+from rules.lists.blocklist import AddressList, Snapshot
 
 WIDEST_PREFIX = {4: 8, 6: 19}
 WHOLE = {4: 32, 6: 128}

@@ -7,8 +7,8 @@ from uuid import uuid5
 from api.context import Snapshots
 from api.errors import UnrenderableSnapshot
 from api.feeds.formats import stix
-from rules.blocklist import Entry, ListName, Snapshot, count
-from rules.profiles import DEFAULT_PROFILE
+from rules.lists.blocklist import Entry, ListName, Snapshot, count
+from rules.policy.profiles import DEFAULT_PROFILE
 
 MAX_OBJECTS = 200_000
 COLLECTION_IDS = {name: str(uuid5(stix.NAMESPACE, name.value)) for name in ListName}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from rules.blocklist import AddressList, Body, NameList, Scope, Snapshot
+from rules.lists.blocklist import AddressList, Body, NameList, Scope, Snapshot
 
 MAX_KEYS = 1024
 MAX_BODIES = 8

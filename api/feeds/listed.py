@@ -11,11 +11,11 @@ from api.context import ApiContext
 from api.feeds import FORMATS, count_entries
 from api.problems import Kind, Problem
 from api.requests.parameters import EntryQuery
-from rules.blocklist import AddressList, Body, Entry, ListName, NameEntry, NameList, Scope, UrlList
-from rules.event import rfc3339
-from rules.list_changes import differences
-from rules.list_encoding import decode
-from rules.profiles import DEFAULT_PROFILE, Profile
+from rules.lists.blocklist import AddressList, Body, Entry, ListName, NameEntry, NameList, Scope, UrlList
+from rules.lists.changes import differences
+from rules.lists.encoding import decode
+from rules.policy.profiles import DEFAULT_PROFILE, Profile
+from rules.values.event import rfc3339
 
 MAX_CHANGES = 10_000
 MAX_SPARED = 1_000

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from itertools import starmap
 
 from api.errors import UnrenderableSnapshot
-from rules.blocklist import NameEntry, NameList, Scope, Snapshot
-from rules.names import MAX_NAME_OCTETS, ancestors
+from rules.lists.blocklist import NameEntry, NameList, Scope, Snapshot
+from rules.matching.names import MAX_NAME_OCTETS, ancestors
 
-# As `rules.names.normalise` leaves a name: two labels at least, the last one not a number, as in an address.
+# As `rules.matching.names.normalise` leaves a name: two labels at least, the last one not a number, as in an address.
 _CANONICAL = re.compile(
     r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?!\d+\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 )

@@ -17,9 +17,19 @@ from api.context import Snapshots
 from api.errors import UnrenderableSnapshot
 from api.feeds.render import FeedFormat, count_entries, format_of, stream
 from api.times import NS_PER_S
-from rules.blocklist import AddressEntry, AddressList, Body, ListName, NameEntry, NameList, Scope, Snapshot, UrlList
-from rules.event import rfc3339
-from rules.profiles import DEFAULT_PROFILE
+from rules.lists.blocklist import (
+    AddressEntry,
+    AddressList,
+    Body,
+    ListName,
+    NameEntry,
+    NameList,
+    Scope,
+    Snapshot,
+    UrlList,
+)
+from rules.policy.profiles import DEFAULT_PROFILE
+from rules.values.event import rfc3339
 
 ETAG_DIGITS = 32
 GZIP_LEVEL = 4  # 0.3 s for a million names; 6 takes 1.7 s and 9 takes 13 s to save nothing

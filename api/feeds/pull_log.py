@@ -20,7 +20,7 @@ from db.access.values import Token
 from db.errors import DbError
 from db.lists.values import PullRecord
 from db.store import Store
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 MAX_RECORDS = 10_000
 LATELY_NS = 3600 * NS_PER_S

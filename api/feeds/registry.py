@@ -32,7 +32,7 @@ from api.feeds.formats import (
     zscaler,
 )
 from api.feeds.formats.base import FeedFormat, Format
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 REGISTRY: tuple[Format, ...] = (
     *(plain.NAMES, policy_zone.NAMES, plain.ADDRESSES, plain.URLS),

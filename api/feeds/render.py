@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from api.errors import UnrenderableSnapshot
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.registry import BY_FEED, FORMATS
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 __all__ = ["FORMATS", "FeedFormat", "count_entries", "format_of", "render", "stream"]
 

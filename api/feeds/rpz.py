@@ -12,8 +12,8 @@ from enum import Enum
 
 from api.errors import UnrenderableSnapshot
 from api.feeds.names import checked
-from rules.blocklist import NameEntry, NameList, Scope
-from rules.names import ancestors
+from rules.lists.blocklist import NameEntry, NameList, Scope
+from rules.matching.names import ancestors
 
 EXPLANATION = "response policy zone: blocked names answer NXDOMAIN, sanctioned names pass"
 PRIMARY = "localhost."

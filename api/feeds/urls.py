@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from api.errors import UnrenderableSnapshot
 from api.feeds.names import checked
-from rules.blocklist import NameEntry, Scope, Snapshot, UrlEntry, UrlList
+from rules.lists.blocklist import NameEntry, Scope, Snapshot, UrlEntry, UrlList
 
 _PATH = re.compile(r"/[!-~]*")
 

@@ -13,9 +13,9 @@ from api.page.render import asked
 from api.requests.parameters import WindowQuery
 from api.times import DAY_NS, HOUR_NS
 from db.values import FindingState
-from rules.event import rfc3339
-from rules.observation import FlowState
-from rules.verdict import Outcome, Role, Severity
+from rules.values.event import rfc3339
+from rules.values.observation import FlowState
+from rules.values.verdict import Outcome, Role, Severity
 
 Query = TypeVar("Query", bound=BaseModel)
 Choices = dict[str, tuple[str, type[StrEnum]]]

@@ -14,10 +14,10 @@ from api.policy.exceptions import exception_document, exceptions_of_file
 from api.times import DAY_NS, HOUR_NS
 from api.veil import Veil
 from db.values import Aggregation, Dimension, EventFilter, Finding, FindingFilter, HistoryEntry
-from rules.dissected import DissectedPacket
-from rules.event import Event
-from rules.observation import Kind
-from rules.verdict import Outcome
+from rules.values.dissected import DissectedPacket
+from rules.values.event import Event
+from rules.values.observation import Kind
+from rules.values.verdict import Outcome
 
 REPORTED = (Outcome.UNSANCTIONED, Outcome.SUSPICIOUS)
 MAX_EVENTS = 50

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from api.context import PolicyStatus
 from api.page.sensor_cards import SensorCard
 from api.page.templates import grouped
-from rules.event import DEMONSTRATION, Event
+from rules.values.event import DEMONSTRATION, Event
 
 
 @dataclass(frozen=True, slots=True)

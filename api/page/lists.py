@@ -9,8 +9,8 @@ from api.feeds import FORMATS, FeedFormat, count_entries
 from api.feeds.listed import body_of, changes, entry_page, list_document
 from api.requests.parameters import EntryQuery
 from db.lists.values import PullRecord, SnapshotRow
-from rules.blocklist import AddressList, ListName, WithheldAddress
-from rules.profiles import DEFAULT_PROFILE
+from rules.lists.blocklist import AddressList, ListName, WithheldAddress
+from rules.policy.profiles import DEFAULT_PROFILE
 
 Pulls = Sequence[tuple[PullRecord, int, bool]]  # each with the serial in force, and whether it is behind
 

@@ -7,7 +7,7 @@ from api.page.sensor_cards import Health
 from api.page.templates import grouped
 from api.times import relative
 from db.workflow.output_values import DeadLetter, Output, OutputFilter, OutputKind, WebhookSource
-from rules.verdict import Severity
+from rules.values.verdict import Severity
 
 LETTERS_SHOWN = 20
 NAMES = {

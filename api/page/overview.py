@@ -16,9 +16,9 @@ from api.policy.sensor_rules import SensorRules
 from api.times import HOUR_NS, NS_PER_S
 from api.veil import Veil
 from db.values import Aggregation, Dimension, EventFilter, FindingFilter, FindingState
-from rules.event import DEMONSTRATION, Event
-from rules.observation import FlowState
-from rules.verdict import Outcome
+from rules.values.event import DEMONSTRATION, Event
+from rules.values.observation import FlowState
+from rules.values.verdict import Outcome
 
 MINUTE_NS = 60 * NS_PER_S
 MINUTES = 60

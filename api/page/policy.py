@@ -7,8 +7,8 @@ from api.policy.blocked import blocked_documents, never_blocked_documents
 from api.policy.exceptions import exception_document, exceptions_of_file
 from api.policy.sanctioned import ingress_documents
 from db.workflow.values import StoredDecision
-from rules.service import CATEGORIES
-from rules.verdict import Decision
+from rules.catalogue.service import CATEGORIES
+from rules.values.verdict import Decision
 
 MAX_EXCEPTIONS_SHOWN = 200
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from api.context import ApiContext
 from api.policy.profiles import profile_documents
-from rules.blocklist import ListName, count
-from rules.profiles import FindingUse
-from rules.service import CATEGORIES, Trust
+from rules.catalogue.service import CATEGORIES, Trust
+from rules.lists.blocklist import ListName, count
+from rules.policy.profiles import FindingUse
 
 ROLES = (
     ("agent", "names that agents dial"),

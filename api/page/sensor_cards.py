@@ -7,7 +7,7 @@ from enum import StrEnum
 from api.page.templates import grouped
 from api.policy.sensor_rules import RulesState
 from api.times import duration, relative
-from rules.sensor_status import SensorState, SensorStatus
+from rules.values.sensor_status import SensorState, SensorStatus
 
 MS_PER_S = 1000
 HEARTBEAT_TURNS_OVER = 0.1  # of the filter's map

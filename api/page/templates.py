@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from api.static_files import asset_urls
 from api.times import NS_PER_S, relative
-from rules.event import rfc3339
+from rules.values.event import rfc3339
 
 _KEPT = "\n"
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")

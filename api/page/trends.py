@@ -10,7 +10,7 @@ from api.page.names import short_names
 from api.times import DAY_NS, HOUR_NS
 from api.veil import Veil
 from db.values import Aggregation, Dimension, EventFilter
-from rules.verdict import Outcome
+from rules.values.verdict import Outcome
 
 DAYS = 7
 INTERVAL_NS = 3 * HOUR_NS

@@ -4,8 +4,8 @@ from api.context import ApiContext
 from api.documents import document
 from db.workflow.values import StoredBlocked
 from rules.errors import InvalidPolicy
-from rules.overlay import read_blocked, read_never_blocked
-from rules.policy import Blocked, PolicyOrigin
+from rules.policy.overlay import read_blocked, read_never_blocked
+from rules.policy.policy import Blocked, PolicyOrigin
 
 
 def blocked_documents(context: ApiContext) -> list[dict[str, object]]:

@@ -5,8 +5,9 @@ Each raises `Problem` with the field that is wrong; `prefix` is where that field
 
 from api.problems import Kind, Problem
 from api.requests.bodies import BlockedBody, DraftBody, ExceptionBody, ProfileBody, SanctionBody
+from rules.catalogue.service import CATEGORIES
 from rules.errors import InvalidPolicy
-from rules.overlay import (
+from rules.policy.overlay import (
     is_shadowed,
     read_blocked,
     read_exception,
@@ -14,11 +15,10 @@ from rules.overlay import (
     read_profile,
     read_sanction,
 )
-from rules.policy import Blocked, PolicyOrigin, Sanction
-from rules.policy_draft import PolicyDraft
-from rules.profiles import BUILT_IN, MAX_PROFILES, Profile
-from rules.ruleset import Ruleset
-from rules.service import CATEGORIES
+from rules.policy.policy import Blocked, PolicyOrigin, Sanction
+from rules.policy.profiles import BUILT_IN, MAX_PROFILES, Profile
+from rules.policy.ruleset import Ruleset
+from rules.preview.draft import PolicyDraft
 
 SHADOWED = "The policy file has an exception for the same sources and service, which wins: change it there."
 KNOWN = "This entry is there already: remove it first, or change it in the policy file."

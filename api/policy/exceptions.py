@@ -3,8 +3,8 @@
 from api.context import ApiContext
 from api.documents import document
 from db.workflow.values import ExceptionStatus, StoredException
-from rules.policy import PolicyException, PolicyOrigin
-from rules.policy_who import TABLE_KEYS
+from rules.policy.policy import PolicyException, PolicyOrigin
+from rules.policy.who import TABLE_KEYS
 
 
 def exception_document(row: StoredException, context: ApiContext) -> dict[str, object]:

@@ -8,13 +8,13 @@ from api.requests.bodies import DraftBody
 from api.times import DAY_NS
 from api.veil import Veil
 from db.values import EventFilter, Finding, FindingFilter, FindingState
-from rules.event import Event
-from rules.list_effects import ListEffect
-from rules.overlay import apply_overlay
-from rules.policy_draft import cautions, file_part, with_draft
-from rules.reconsider import Judgement, judge_again
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome, Severity
+from rules.policy.overlay import apply_overlay
+from rules.policy.ruleset import Ruleset
+from rules.preview.draft import cautions, file_part, with_draft
+from rules.preview.list_effects import ListEffect
+from rules.preview.reconsider import Judgement, judge_again
+from rules.values.event import Event
+from rules.values.verdict import Outcome, Severity
 
 DAYS = 30
 MAX_FINDINGS = 200  # the newest of each state are looked at

@@ -6,8 +6,8 @@ from api.feeds.listed import profile_document
 from api.policy.checks import require_profile
 from api.requests.bodies import ProfileBody
 from db.workflow.values import StoredProfile
-from rules.list_effects import ListEffect
-from rules.profiles import BUILT_IN, Profile
+from rules.policy.profiles import BUILT_IN, Profile
+from rules.preview.list_effects import ListEffect
 
 NOBODY = dict.fromkeys(("owner", "reason", "changed_by", "changed_at"))
 

@@ -3,7 +3,7 @@
 from api.context import ApiContext
 from api.documents import document
 from db.workflow.values import ExceptionStatus, StoredSanction
-from rules.policy import PolicyOrigin, Sanction
+from rules.policy.policy import PolicyOrigin, Sanction
 
 
 def ingress_documents(context: ApiContext) -> list[dict[str, object]]:

@@ -7,8 +7,8 @@ from enum import StrEnum
 import msgspec
 
 from api.context import ApiContext
-from rules.sensor_status import SensorStatus
-from rules.shared_policy import as_overlay
+from rules.policy.shared import as_overlay
+from rules.values.sensor_status import SensorStatus
 
 BEHIND_AFTER_NS = 60_000_000_000  # sensors ask every ten seconds
 

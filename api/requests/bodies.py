@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from api.requests.parameters import DEFAULT_LIMIT, MAX_LIMIT, EventFilterQuery, FindingQuery, ServiceId
 from db.values import FindingChange, FindingState
 from db.workflow.values import ExceptionStatus, SearchedResource
-from rules.policy_draft import PolicyDraft
-from rules.policy_tables import BlockedTable, ExceptionTable, SanctionTable
-from rules.profiles import MOST_GROWTH, MOST_SHRINK, FindingUse, ProfileTable
-from rules.service import Trust
-from rules.verdict import Decision
+from rules.catalogue.service import Trust
+from rules.policy.profiles import MOST_GROWTH, MOST_SHRINK, FindingUse, ProfileTable
+from rules.policy.tables import BlockedTable, ExceptionTable, SanctionTable
+from rules.preview.draft import PolicyDraft
+from rules.values.verdict import Decision
 
 MAX_IDS = 500
 MAX_COMMENT = 4000

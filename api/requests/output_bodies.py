@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from api.requests.bodies import Body, ChangeBody, Person, Word
 from db.workflow.output_values import OutputFilter
-from rules.verdict import Outcome, Severity
+from rules.values.verdict import Outcome, Severity
 
 MAX_URL = 2048
 

@@ -22,11 +22,11 @@ from api.exports import ExportFormat
 from api.requests.cursors import MAX_CURSOR_LENGTH
 from api.times import DAY_NS, HOUR_NS, NS_PER_S, parse_rfc3339
 from db.values import Aggregation, Dimension, EventFilter, FindingFilter, FindingState, Metric
-from rules.names import MAX_NAME_OCTETS, fold
-from rules.observation import STATES, Action, FlowState
-from rules.profiles import DEFAULT_PROFILE
-from rules.urls import MAX_URL_OCTETS
-from rules.verdict import Outcome, Role, Severity
+from rules.matching.names import MAX_NAME_OCTETS, fold
+from rules.matching.urls import MAX_URL_OCTETS
+from rules.policy.profiles import DEFAULT_PROFILE
+from rules.values.observation import STATES, Action, FlowState
+from rules.values.verdict import Outcome, Role, Severity
 
 MAX_LIMIT = 500
 DEFAULT_LIMIT = 100

@@ -17,7 +17,7 @@ from api.requests.bodies import BlockedBody
 from api.schemas.workflow import BlockedDocument, BlockedList
 from db.workflow.policy import MAX_BLOCKED
 from db.workflow.values import StoredBlocked
-from rules.event import uuid7
+from rules.values.event import uuid7
 
 router = APIRouter(tags=["lists"])
 NO_ENTRY = "No entry that was made over the API has this id; the list of entries has their ids."

@@ -13,8 +13,8 @@ from api.openapi import problems
 from api.requests.parameters import ConsumerQuery
 from api.schemas.lists import ConsumerPage
 from db.lists.values import PullRecord
-from rules.blocklist import ListName
-from rules.event import rfc3339
+from rules.lists.blocklist import ListName
+from rules.values.event import rfc3339
 
 router = APIRouter(tags=["lists"])
 Wanted = Annotated[ConsumerQuery, Query()]

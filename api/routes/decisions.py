@@ -20,9 +20,9 @@ from api.feeds.pull_log import Pulled, note_pull
 from api.openapi import problems
 from api.problems import FORBIDDEN, Kind, Problem
 from db.access.values import ActorKind, Token
-from rules.blocklist import Body, ListName, Snapshot
-from rules.list_encoding import decode
-from rules.profiles import DEFAULT_PROFILE
+from rules.lists.blocklist import Body, ListName, Snapshot
+from rules.lists.encoding import decode
+from rules.policy.profiles import DEFAULT_PROFILE
 
 RETRY_AFTER_S = 30
 MAX_KEY = 256

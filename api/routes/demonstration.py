@@ -10,7 +10,7 @@ from api.openapi import problems
 from api.page.overview import KeptCounts
 from api.problems import Kind, Problem
 from api.schemas.health import DemonstrationDocument
-from rules.event import DEMONSTRATION
+from rules.values.event import DEMONSTRATION
 
 router = APIRouter(tags=["demonstration"])
 

@@ -15,7 +15,7 @@ from api.openapi import problems
 from api.problems import Kind, Problem
 from api.schemas.access import EnrolledDocument
 from db.access.values import Token, TokenScope
-from rules.event import DEMONSTRATION
+from rules.values.event import DEMONSTRATION
 
 router = APIRouter(tags=["sensors"])
 OTHER = "This enrolment token was made for another sensor: make one for this id, or for any."

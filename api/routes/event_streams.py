@@ -23,7 +23,7 @@ from api.tail import Wanted
 from api.times import DAY_NS
 from api.veil import Shown, Veil
 from db.values import EventCursor, EventFilter
-from rules.event import rfc3339
+from rules.values.event import rfc3339
 
 MAX_INTERVALS = 2000
 KNOWN_S = 10.0  # so long a stream goes on whose token or session has ended, and until its next frame

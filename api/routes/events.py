@@ -19,7 +19,7 @@ from api.schemas.events import EventDetail, EventPage
 from api.times import DAY_NS
 from api.veil import Shown, Veil
 from db.values import EventCursor
-from rules.event import Event, to_document
+from rules.values.event import Event, to_document
 
 router = APIRouter(tags=["events"])
 PCAP = "application/vnd.tcpdump.pcap"

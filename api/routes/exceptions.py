@@ -18,7 +18,7 @@ from api.requests.bodies import ExceptionBody, ExceptionQuery
 from api.schemas.workflow import ExceptionDocument, ExceptionPage
 from db.workflow.policy import MAX_EXCEPTIONS
 from db.workflow.values import ExceptionStatus, StoredException
-from rules.event import uuid7
+from rules.values.event import uuid7
 
 router = APIRouter(tags=["exceptions"])
 ExceptionId = Annotated[str, Path(max_length=64)]

@@ -23,8 +23,8 @@ from api.problems import Kind, Problem
 from api.requests.parameters import FeedQuery, ProfileName
 from api.serving.streaming import HEADERS_ONLY
 from db.access.values import Token
-from rules.blocklist import ListName
-from rules.profiles import DEFAULT_PROFILE
+from rules.lists.blocklist import ListName
+from rules.policy.profiles import DEFAULT_PROFILE
 
 RETRY_AFTER_S = 30
 MEDIA_TYPE = "text/plain; charset=utf-8"

@@ -14,7 +14,7 @@ from api.metrics import exposition
 from api.openapi import problems
 from api.problems import Kind, Problem
 from api.schemas.health import HealthDocument, ReadinessDocument
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 RETRY_AFTER_S = 10
 ACCESS_FILE = "access-file"

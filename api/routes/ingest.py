@@ -16,9 +16,9 @@ from api.documents import json_response
 from api.openapi import problems
 from api.problems import Kind, Problem
 from api.schemas.access import BatchDocument
-from rules.event import Event
-from rules.sensor_status import SensorStatus
-from rules.verdict import Outcome
+from rules.values.event import Event
+from rules.values.sensor_status import SensorStatus
+from rules.values.verdict import Outcome
 
 MAX_EVENTS = 5_000
 MAX_EVENT_OCTETS = 128 * 1024

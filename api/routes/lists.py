@@ -15,8 +15,8 @@ from api.openapi import problems
 from api.problems import Kind, Problem
 from api.requests.parameters import ConfirmBody, DiffQuery, EntryQuery, ProfileQuery
 from api.schemas.lists import DiffDocument, EntryPage, ListDocument, ListList, SnapshotList
-from rules.blocklist import ListName
-from rules.event import rfc3339
+from rules.lists.blocklist import ListName
+from rules.values.event import rfc3339
 
 router = APIRouter(tags=["lists"])
 Name = Annotated[ListName, Path(description="The list")]

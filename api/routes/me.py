@@ -10,7 +10,7 @@ from api.access.table import TABLE
 from api.documents import json_response
 from api.openapi import problems
 from api.schemas.access import MeDocument
-from rules.event import rfc3339
+from rules.values.event import rfc3339
 
 router = APIRouter(tags=["access"])
 

@@ -17,7 +17,7 @@ from api.feeds.formats.base import FeedFormat
 from api.feeds.pull_log import Pulled, note_pull
 from api.openapi import problems
 from api.problems import Kind, Problem
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 RETRY = {"Retry-After": "30"}
 ERRORS = problems(401, 403, 404, 422, 503)

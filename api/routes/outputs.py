@@ -27,7 +27,7 @@ from api.sealed import Seal
 from api.webhooks import new_secret
 from db.workflow.output_values import Output, OutputKind, WebhookSource
 from db.workflow.outputs import MAX_OUTPUTS, MAX_SOURCES
-from rules.event import uuid7
+from rules.values.event import uuid7
 
 router = APIRouter(tags=["outputs"])
 OutputId = Annotated[str, Path(max_length=64)]

@@ -17,7 +17,7 @@ from api.requests.bodies import SanctionBody
 from api.schemas.workflow import IngressDocument, IngressList
 from db.workflow.policy import MAX_SANCTIONS
 from db.workflow.values import ExceptionStatus, StoredSanction
-from rules.event import uuid7
+from rules.values.event import uuid7
 
 router = APIRouter(tags=["policy"])
 SanctionId = Annotated[str, Path(max_length=64)]

@@ -14,7 +14,7 @@ from api.requests.bodies import SearchBody
 from api.schemas.workflow import SearchDocument, SearchList
 from db.workflow.searches import MAX_SEARCHES
 from db.workflow.values import SavedSearch
-from rules.event import uuid7
+from rules.values.event import uuid7
 
 router = APIRouter(tags=["searches"])
 SearchId = Annotated[str, Path(max_length=64)]

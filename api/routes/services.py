@@ -20,9 +20,9 @@ from api.schemas.workflow import DecisionDocument
 from api.times import DAY_NS
 from db.values import ServiceCount
 from db.workflow.values import StoredDecision
-from rules.event import rfc3339
-from rules.policy import PolicyOrigin
-from rules.service import CATEGORIES
+from rules.catalogue.service import CATEGORIES
+from rules.policy.policy import PolicyOrigin
+from rules.values.event import rfc3339
 
 router = APIRouter(tags=["services"])
 ServicePath = Annotated[str, Path(max_length=64)]

@@ -23,8 +23,8 @@ from api.feeds.pull_log import Pulled, note_pull
 from api.openapi import problems
 from api.problems import Kind, Problem
 from api.requests.parameters import Time
-from rules.blocklist import ListName
-from rules.event import rfc3339
+from rules.lists.blocklist import ListName
+from rules.values.event import rfc3339
 
 MEDIA_TYPE = "application/taxii+json;version=2.1"
 ROOT = "/taxii2/lists/"

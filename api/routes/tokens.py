@@ -23,8 +23,8 @@ from api.requests.bodies import LINE, Person
 from api.requests.parameters import Time
 from api.schemas.access import NewTokenDocument, TokenDocument, TokenList
 from db.access.values import SENSORS, Token, TokenScope
-from rules.blocklist import ListName
-from rules.event import DEMONSTRATION
+from rules.lists.blocklist import ListName
+from rules.values.event import DEMONSTRATION
 
 MAX_PREFIXES = 64
 

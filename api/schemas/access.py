@@ -7,7 +7,7 @@ from pydantic import Field
 
 from api.schemas.document import TIME, Document
 from db.access.values import AccessRole, ActorKind, AuditOutcome, TokenScope
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 
 class MeDocument(Document):

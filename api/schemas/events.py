@@ -6,9 +6,9 @@ from pydantic import Field
 
 from api.schemas.document import POLICY_DIGEST, TIME, Document
 from db.values import FindingState, Metric
-from rules.direction import Direction
-from rules.observation import Action, FlowState, Kind, Refusal, Transport
-from rules.verdict import Outcome, Role, Severity
+from rules.values.direction import Direction
+from rules.values.observation import Action, FlowState, Kind, Refusal, Transport
+from rules.values.verdict import Outcome, Role, Severity
 
 EVENT_ID = "019ab1f0-8c00-7000-8000-00000000002a"
 

@@ -6,11 +6,11 @@ from typing import Literal
 from pydantic import Field
 
 from api.schemas.document import TIME, Document
-from rules.blocklist import EntryKind, ListName, Origin, Scope
-from rules.list_guards import Guard
-from rules.profiles import FindingUse
-from rules.service import Trust
-from rules.verdict import Role
+from rules.catalogue.service import Trust
+from rules.lists.blocklist import EntryKind, ListName, Origin, Scope
+from rules.lists.guards import Guard
+from rules.policy.profiles import FindingUse
+from rules.values.verdict import Role
 
 
 class RefusalDocument(Document):

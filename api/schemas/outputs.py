@@ -8,7 +8,7 @@ from api.schemas.document import TIME, Document
 from api.schemas.events import EVENT_ID
 from api.schemas.workflow import ID
 from db.workflow.output_values import OutputKind
-from rules.verdict import Outcome, Severity
+from rules.values.verdict import Outcome, Severity
 
 
 class FilterDocument(Document):

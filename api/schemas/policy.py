@@ -5,7 +5,7 @@ from datetime import date, datetime
 from pydantic import Field
 
 from api.schemas.document import POLICY_DIGEST, TIME, Document
-from rules.policy import PolicyOrigin
+from rules.policy.policy import PolicyOrigin
 
 
 class SanctionedDocument(Document):

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from api.policy.sensor_rules import RulesState
 from api.schemas.document import TIME, Document
-from rules.sensor_status import SensorState
+from rules.values.sensor_status import SensorState
 
 
 class SensorDocument(Document):

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from pydantic import Field
 
 from api.schemas.document import TIME, Document
-from rules.verdict import Decision
+from rules.values.verdict import Decision
 
 
 class SeenDocument(Document):

@@ -8,10 +8,10 @@ from pydantic import Field
 from api.schemas.document import TIME, Document
 from db.values import EntryKind, FindingState
 from db.workflow.values import ExceptionStatus, SearchedResource
-from rules.blocklist import ListName
-from rules.list_guards import Guard
-from rules.policy import PolicyOrigin
-from rules.verdict import Decision, Outcome, Role, Severity
+from rules.lists.blocklist import ListName
+from rules.lists.guards import Guard
+from rules.policy.policy import PolicyOrigin
+from rules.values.verdict import Decision, Outcome, Role, Severity
 
 ID = "019ab1f0-8c00-7000-8000-0000000000e1"
 

@@ -23,7 +23,7 @@ from api.feeds.rpz import PRIMARY, TTL_S, soa_text
 from api.zone.keys import Keyring
 from api.zone.messages import FUDGE_S, refuse_malformed, refuse_signature, transfer_messages
 from api.zone.policy_zone import PolicyZone, is_up_to_date
-from rules.blocklist import Snapshot
+from rules.lists.blocklist import Snapshot
 
 HEADER_OCTETS = 12
 TRANSFERS = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)

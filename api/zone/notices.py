@@ -20,7 +20,7 @@ import dns.tsig
 import structlog
 
 from api.feeds.rpz import TTL_S, soa_text
-from rules.profiles import DEFAULT_PROFILE
+from rules.policy.profiles import DEFAULT_PROFILE
 
 log = structlog.get_logger("api")
 

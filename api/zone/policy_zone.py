@@ -8,8 +8,8 @@ from itertools import chain
 from api.feeds.names import name_list
 from api.feeds.rpz import SERIAL_MODULUS
 from api.zone.records import Records, name_servers, pack, policies, soa
-from rules.blocklist import NameList, Snapshot
-from rules.profiles import DEFAULT_PROFILE
+from rules.lists.blocklist import NameList, Snapshot
+from rules.policy.profiles import DEFAULT_PROFILE
 
 MAX_DIFFERENCES = 8
 LEAST_OCTETS = 14  # of a record: a pointer and a label of two, type, class, TTL, length, a target of one

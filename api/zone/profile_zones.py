@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import dns.name
 
 from api.zone.policy_zone import PolicyZone
-from rules.profiles import DEFAULT_PROFILE
+from rules.policy.profiles import DEFAULT_PROFILE
 
 MAX_ORIGIN_OCTETS = 60  # `api.feeds.rpz` leaves so much of a name's 253 to the zone's own
 

@@ -13,7 +13,7 @@ import dns.rdataclass
 import dns.rdatatype
 
 from api.feeds.rpz import PRIMARY, TTL_S, Action, soa_text, zone_records
-from rules.blocklist import NameList
+from rules.lists.blocklist import NameList
 
 MESSAGE_OCTETS = 16_384  # of records in a message; RFC 1035 section 4.2.2 allows 65,535 in all
 ORIGIN = b"\xc0\x0c"  # a pointer to the question, which is the zone's name (RFC 1035 section 4.1.4)

@@ -8,7 +8,7 @@ from pathlib import Path
 from db.store import open_store
 from peers.live import Outcome, Receiver
 from peers.program import Ends, Program, Work, ends, first_line
-from rules.verdict import Outcome as Judged
+from rules.values.verdict import Outcome as Judged
 
 PROGRAM = str(Path(sys.executable).with_name("molecatcher"))
 WITHOUT = "import os; os.environ['MOLECATCHER_PURE_PYTHON'] = '1'; from molecatcher.cli import main; main()"

@@ -29,10 +29,10 @@ from db.sql.conditions import between
 from db.sql.engine import REFUSALS, upsert
 from db.sql.prepared import Values, savepoint, to_json, write_rows
 from db.values import AppendResult, EventCursor, EventFilter, Finding, IngestedEvent, Rejected
-from rules.event import Event
-from rules.names import is_address
-from rules.observation import Kind
-from rules.verdict import Outcome
+from rules.matching.names import is_address
+from rules.values.event import Event
+from rules.values.observation import Kind
+from rules.values.verdict import Outcome
 
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
 _FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]

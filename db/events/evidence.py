@@ -13,7 +13,7 @@ from db.schema.numbers import add_to_number, number
 from db.sql.engine import upsert
 from db.sql.prepared import Lookup, write_rows
 from db.values import EvidenceUsage
-from rules.event import Event
+from rules.values.event import Event
 
 DEFAULT_EVIDENCE_LIMIT = 256 << 20
 

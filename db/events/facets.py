@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, Connection, func, insert, literal_column, 
 from db.schema.models import FacetRow
 from db.sql.prepared import Lookup, execute, write_rows
 from db.values import EventFilter
-from rules.event import Event
-from rules.observation import action_of
+from rules.values.event import Event
+from rules.values.observation import action_of
 
 MAX_FACETS = 256  # more than these are read in the order of time: then what is asked for is not rare
 _FACETS = FacetRow.metadata.tables[FacetRow.__tablename__]

@@ -6,8 +6,8 @@ from db.schema.models import EventRow
 from db.sql.conditions import between, contains, equal, of_address
 from db.sql.networks import network_of
 from db.values import EventFilter
-from rules.names import fold, is_address
-from rules.observation import STATES, Action
+from rules.matching.names import fold, is_address
+from rules.values.observation import STATES, Action
 
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__].c
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select
 from db.schema.models import SensorRow
 from db.sql.engine import CLOCK_STEP_NS, upsert
 from db.sql.prepared import to_json, write_rows
-from rules.sensor_status import SensorStatus
+from rules.values.sensor_status import SensorStatus
 
 _SENSORS = SensorRow.metadata.tables[SensorRow.__tablename__]
 

@@ -5,8 +5,8 @@ from sqlalchemy import Connection, Text, and_, case, cast, func, select
 from db.events.filters import event_conditions
 from db.schema.models import EventRow, FindingRow
 from db.values import EventFilter, FindingState, NameSighting
-from rules.observation import Evidence
-from rules.verdict import Outcome, Role
+from rules.values.observation import Evidence
+from rules.values.verdict import Outcome, Role
 
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
 _FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__]

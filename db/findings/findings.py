@@ -17,7 +17,7 @@ from db.sql.conditions import between
 from db.sql.engine import upsert
 from db.sql.prepared import Lookup, write_rows
 from db.values import EntryKind, Finding, FindingChange, FindingCursor, FindingFilter, FindingState, HistoryEntry
-from rules.event import uuid7
+from rules.values.event import uuid7
 
 _EVENTS = EventRow.metadata.tables[EventRow.__tablename__]
 _FINDINGS = FindingRow.metadata.tables[FindingRow.__tablename__]

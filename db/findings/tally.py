@@ -14,8 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from db.values import Finding, FindingState
-from rules.observation import FlowState, Kind, Refusal
-from rules.verdict import Outcome, Severity
+from rules.values.observation import FlowState, Kind, Refusal
+from rules.values.verdict import Outcome, Severity
 
 _NAMESPACE = uuid.UUID("0192f0c1-6d0e-7c55-9a54-9d6d5f1c2ab7")
 _SEVERITIES = {name: rank for rank, name in enumerate(Severity)}

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from rules.profiles import DEFAULT_PROFILE
+from rules.policy.profiles import DEFAULT_PROFILE
 
 
 class SnapshotRow(msgspec.Struct, frozen=True):

@@ -33,7 +33,7 @@ class Base(DeclarativeBase):
 
 
 class EventRow(Base):
-    """One `rules.event.Event`, at its highest revision.
+    """One `rules.values.event.Event`, at its highest revision.
 
     `ingest_seq` is drawn anew for each revision while the writer holds the counter (`events.append`), so its order
     is the order of commits. The keyset indexes end in `event_id`, which makes every page a walk along one index; in

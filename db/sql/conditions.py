@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from sqlalchemy import ColumnElement, or_
 
 from db.sql.networks import in_network, network_of
-from rules.names import is_address
+from rules.matching.names import is_address
 
 
 def of_address(column: ColumnElement[str], text: str | None) -> list[ColumnElement[bool]]:

@@ -4,8 +4,8 @@ from enum import StrEnum
 
 import msgspec
 
-from rules.event import Event
-from rules.verdict import Outcome, Severity
+from rules.values.event import Event
+from rules.values.verdict import Outcome, Severity
 
 _RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 

@@ -19,8 +19,8 @@ from db.workflow.values import (
     StoredProfile,
     StoredSanction,
 )
-from rules.overlay import Overlay
-from rules.profiles import MAX_PROFILES
+from rules.policy.overlay import Overlay
+from rules.policy.profiles import MAX_PROFILES
 
 MAX_SANCTIONS = 1000
 MAX_EXCEPTIONS = 1000  # requested and active; ended ones leave with their retention

@@ -5,9 +5,9 @@ from enum import StrEnum
 
 import msgspec
 
-from rules.policy_tables import BlockedTable, ExceptionTable, SanctionTable
-from rules.profiles import ProfileTable
-from rules.verdict import Decision
+from rules.policy.profiles import ProfileTable
+from rules.policy.tables import BlockedTable, ExceptionTable, SanctionTable
+from rules.values.verdict import Decision
 
 
 class ExceptionStatus(StrEnum):

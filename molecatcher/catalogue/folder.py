@@ -18,7 +18,7 @@ import msgspec
 from molecatcher.catalogue.bundles import SIGNATURE_SUFFIX, unpack
 from molecatcher.errors import CatalogueError, FetchError
 from molecatcher.state import default_state, give, make_service_state
-from rules.catalogue import Catalogue, build_catalogue, load_catalogue, read_files, version_key
+from rules.catalogue.catalogue import Catalogue, build_catalogue, load_catalogue, read_files, version_key
 from rules.errors import InvalidCatalogue
 
 MAX_ADDITIONS, MAX_ADDITION_OCTETS = 1024, 1 << 20

@@ -15,12 +15,12 @@ from molecatcher.errors import SetupError
 from molecatcher.live_rules import LiveRules
 from molecatcher.names.resolve import NameResolver
 from molecatcher.settings import Settings
-from rules.address_building import build_addresses, names_to_resolve, names_to_spare
-from rules.blocklist import AddressList, Body, ListName, NameList, Snapshot
-from rules.list_building import build_names, build_urls
-from rules.list_encoding import digest
-from rules.profiles import DEFAULT_PROFILE, Profile
-from rules.ruleset import Ruleset
+from rules.lists.address_building import build_addresses, names_to_resolve, names_to_spare
+from rules.lists.blocklist import AddressList, Body, ListName, NameList, Snapshot
+from rules.lists.building import build_names, build_urls
+from rules.lists.encoding import digest
+from rules.policy.profiles import DEFAULT_PROFILE, Profile
+from rules.policy.ruleset import Ruleset
 
 SHORT_NAMES = {
     "domains": ListName.UNSANCTIONED_DOMAINS,

@@ -12,8 +12,8 @@ from molecatcher.commands.options import FormatOption
 
 if TYPE_CHECKING:
     from molecatcher.catalogue.folder import CatalogueFolder
-    from rules.catalogue import Catalogue
-    from rules.policy import Policy
+    from rules.catalogue.catalogue import Catalogue
+    from rules.policy.policy import Policy
 
 app = typer.Typer(
     name="catalogue",
@@ -135,7 +135,7 @@ def rollback(state: StateOption = None, catalogue_dir: AdditionsOption = None) -
 @app.command()
 def sign(
     source: Annotated[
-        Path, typer.Argument(metavar="DIR-or-FILE", help="A catalogue's folder (such as rules/), or a bundle")
+        Path, typer.Argument(metavar="DIR-or-FILE", help="A catalogue's folder (such as rules/catalogue/), or a bundle")
     ],
     *,
     key: Annotated[Path, typer.Option("--key", metavar="FILE", help="Private key (Ed25519, PEM)")],
@@ -147,12 +147,12 @@ def sign(
 
     Example: openssl genpkey -algorithm ed25519 -out private.pem && openssl pkey -in private.pem -pubout -out public.pem
 
-    Example: molecatcher catalogue sign rules/ --key private.pem --output catalogue.json
+    Example: molecatcher catalogue sign rules/catalogue/ --key private.pem --output catalogue.json
     """
     from molecatcher.catalogue.bundles import SIGNATURE_SUFFIX, pack, unpack
     from molecatcher.catalogue.signatures import sign as sign_octets
     from molecatcher.lists.fetch import replace_whole
-    from rules.catalogue import build_catalogue, read_files
+    from rules.catalogue.catalogue import build_catalogue, read_files
 
     is_folder = source.is_dir()
     octets = pack(read_files(source)) if is_folder else _fetched(str(source))
@@ -171,7 +171,7 @@ def verify(source: SourceArgument, *, key: KeyOption = None) -> None:
     from molecatcher.catalogue.fetch import read_signature
     from molecatcher.catalogue.signatures import verify as check
     from molecatcher.commands.tables import counted
-    from rules.catalogue import build_catalogue
+    from rules.catalogue.catalogue import build_catalogue
 
     public = _key(key)
     octets = _fetched(source)
@@ -201,10 +201,11 @@ def check_entries(
     Example: molecatcher catalogue test example-tunnel.toml --policy policy.toml
     """
     from molecatcher.commands.catalogue_tables import print_problems
-    from rules.catalogue_check import Level, check_catalogue
+    from rules.catalogue.check import Level, check_catalogue
 
     catalogue, only = _folder(state, catalogue_dir).load_with(files or [])
-    problems = check_catalogue(catalogue, _policy(policy, catalogue), time.time_ns(), only)
+    sanctions = _policy(policy, catalogue).active_sanctions(time.time_ns())
+    problems = check_catalogue(catalogue, (sanction.domain for sanction in sanctions), only)
     print_problems(problems, len(only) or len(catalogue.services), as_json=output == "json")
     sys.exit(1 if any(problem.level is Level.ERROR for problem in problems) else 0)
 
@@ -246,7 +247,7 @@ def _with_additions(folder: "CatalogueFolder", octets: bytes) -> "Catalogue":
 def _is_older(before: "Catalogue", after: "Catalogue", *, is_allowed: bool) -> bool:
     """Tell whether it is; refuse it unless that is allowed."""
     from molecatcher.errors import CatalogueError
-    from rules.catalogue import version_key
+    from rules.catalogue.catalogue import version_key
 
     is_older = version_key(after.version) < version_key(before.version)
     if is_older and not is_allowed:
@@ -260,7 +261,7 @@ def _policy(given: Path | None, catalogue: "Catalogue") -> "Policy":
     """Return the policy that is used, an empty one where there is none."""
     from molecatcher.live_rules import read_policy
     from molecatcher.settings import default_policy
-    from rules.policy import Policy
+    from rules.policy.policy import Policy
 
     named = os.environ.get("MOLECATCHER_POLICY")
     path = given or (Path(named) if named else default_policy())

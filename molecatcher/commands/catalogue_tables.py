@@ -10,9 +10,9 @@ from rich.text import Text
 
 from molecatcher.commands.tables import console, counted
 from molecatcher.errors import CatalogueError
-from rules.catalogue import Catalogue
-from rules.catalogue_check import Level, Problem
-from rules.catalogue_diff import Change, diff
+from rules.catalogue.catalogue import Catalogue
+from rules.catalogue.check import Level, Problem
+from rules.catalogue.diff import Change, diff
 
 _STYLES = {Level.ERROR: "bold red", Level.WARNING: "yellow"}
 

@@ -11,9 +11,9 @@ from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.commands.tables import console, counted, services_table
 from molecatcher.live_rules import read_policy
 from molecatcher.settings import Settings
-from rules.catalogue import Catalogue
-from rules.list_building import build_names
-from rules.policy import Policy
+from rules.catalogue.catalogue import Catalogue
+from rules.lists.building import build_names
+from rules.policy.policy import Policy
 
 
 def print_check(settings: Settings, *, as_json: bool, with_services: bool) -> None:

@@ -18,11 +18,11 @@ from molecatcher.commands.tables import STYLES, console, print_summary
 from molecatcher.errors import MolecatcherError
 from molecatcher.recordings.dissection import dissect
 from molecatcher.recordings.replay import Replay
-from rules.dissected import DissectedPacket
-from rules.event import Event, to_document
-from rules.explain import explain
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.classification.explain import explain
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.dissected import DissectedPacket
+from rules.values.event import Event, to_document
 
 MAX_EXPLAINED = 1000
 TABLE_COLUMNS = ("number", "time", "source", "destination", "verdict", "service", "packets")

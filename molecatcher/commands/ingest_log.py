@@ -27,9 +27,9 @@ from molecatcher.processes.notify import Notifier
 from molecatcher.recordings.ingest import Ingest, IngestSummary
 from molecatcher.recordings.log_follower import LogFollower, Position, read_whole
 from molecatcher.state import make_database, make_state
-from rules.event import Event, Origin, make_event, uuid7
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Event, Origin, make_event, uuid7
 
 if TYPE_CHECKING:
     from molecatcher.settings import Settings

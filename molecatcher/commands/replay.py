@@ -14,10 +14,10 @@ from molecatcher.commands.tables import print_detections, print_summary
 from molecatcher.processes.collector import spare_collector
 from molecatcher.recordings.replay import Replay
 from molecatcher.state import make_database
-from rules.catalogue import Catalogue
-from rules.event import Event
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import Catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Event
 from sensor.errors import CaptureError
 
 if TYPE_CHECKING:

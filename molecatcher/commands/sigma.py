@@ -8,7 +8,7 @@ from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.errors import SetupError
 from molecatcher.live_rules import LiveRules
 from molecatcher.settings import Settings
-from rules.sigma import sigma_rules
+from rules.catalogue.sigma import sigma_rules
 
 
 def write_rules(settings: Settings, output: Path | None) -> None:
@@ -19,7 +19,8 @@ def write_rules(settings: Settings, output: Path | None) -> None:
     """
     catalogue = CatalogueFolder(settings.state, settings.catalogue_dir).load()
     rules, now_ns = LiveRules(catalogue, settings.policy, time.time_ns).current, time.time_ns()
-    documents = list(sigma_rules(rules.catalogue, rules.policy, now_ns))
+    sanctioned = [sanction.domain for sanction in rules.policy.active_sanctions(now_ns)]
+    documents = list(sigma_rules(rules.catalogue, sanctioned))
     if output is None:
         sys.stdout.write("---\n".join(documents))
         return

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from molecatcher.recordings.replay import Summary
-from rules.catalogue import Catalogue
-from rules.event import Event, to_document
-from rules.observation import FlowState
-from rules.policy import Policy
-from rules.verdict import Outcome
+from rules.catalogue.catalogue import Catalogue
+from rules.policy.policy import Policy
+from rules.values.event import Event, to_document
+from rules.values.observation import FlowState
+from rules.values.verdict import Outcome
 
 STYLES = {Outcome.UNSANCTIONED: "bold red", Outcome.SUSPICIOUS: "yellow", Outcome.SANCTIONED: "green"}
 WIDTH_WITHOUT_TERMINAL = 120

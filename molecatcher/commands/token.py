@@ -199,7 +199,7 @@ def _scopes(words: list[str]) -> "tuple[TokenScope, ...]":
 
 
 def _list_name(word: str | None) -> str | None:
-    from rules.blocklist import ListName
+    from rules.lists.blocklist import ListName
 
     if word is not None and word not in set(ListName):
         raise typer.BadParameter(f"{word!r}: choose {', '.join(ListName)}", param_hint="--list")
@@ -208,7 +208,7 @@ def _list_name(word: str | None) -> str | None:
 
 def parse_profile(word: str | None) -> str | None:
     """Return the profile; whether it exists is the server's policy to say, so only its form is looked at."""
-    from rules.profiles import is_profile_name
+    from rules.policy.profiles import is_profile_name
 
     if word is not None and not is_profile_name(word):
         raise typer.BadParameter("give the name of a profile, such as strict", param_hint="--profile")
@@ -229,7 +229,7 @@ def parse_prefixes(words: Sequence[str], option: str) -> tuple[str, ...]:
 
 def _sensor_id(word: str | None, scopes: "tuple[TokenScope, ...]") -> str | None:
     from db.access.values import SENSORS
-    from rules.event import DEMONSTRATION
+    from rules.values.event import DEMONSTRATION
 
     if word is not None and SENSORS.isdisjoint(scopes):
         raise typer.BadParameter(

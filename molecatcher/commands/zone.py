@@ -168,7 +168,7 @@ def _print_configuration(key: "ZoneKey", settings: "Settings", server: str | Non
     from api.zone.profile_zones import zone_name
     from molecatcher.lists.resolver_configuration import configurations
     from molecatcher.processes.open_zone import zone_origin
-    from rules.profiles import DEFAULT_PROFILE
+    from rules.policy.profiles import DEFAULT_PROFILE
 
     where = parse_listen(server or settings.zone_listen or DEFAULT_SERVER, only_loopback=False)
     name = zone_name(zone_origin(settings.zone_name), key.profile or DEFAULT_PROFILE).to_text(omit_final_dot=True)

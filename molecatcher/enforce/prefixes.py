@@ -4,7 +4,7 @@ import ipaddress
 from pathlib import Path
 
 from molecatcher.errors import MolecatcherError
-from rules.policy import WIDEST
+from rules.policy.policy import WIDEST
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

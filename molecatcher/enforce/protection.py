@@ -9,7 +9,7 @@ from pathlib import Path
 from pyroute2 import IPRoute
 
 from molecatcher.enforce.prefixes import Network, UnusableList
-from rules.blocklist import OWN_NETWORKS
+from rules.lists.blocklist import OWN_NETWORKS
 
 RESOLVERS = Path("/etc/resolv.conf")
 

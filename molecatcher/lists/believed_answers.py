@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from db.lists.values import Resolution
-from rules.blocklist import OWN_NETWORKS
+from rules.lists.blocklist import OWN_NETWORKS
 
 log = structlog.get_logger()
 

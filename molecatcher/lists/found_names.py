@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from db.values import NameSighting
-from rules.list_building import FoundName
-from rules.observation import Evidence
-from rules.profiles import FindingUse
+from rules.lists.building import FoundName
+from rules.policy.profiles import FindingUse
+from rules.values.observation import Evidence
 
 BELIEVED_FOR_NS = 30 * 86_400 * 1_000_000_000
 _CERTAIN = {

@@ -7,15 +7,15 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from rules.blocklist import ListName, Snapshot
-from rules.list_encoding import decode, encode
-from rules.profiles import DEFAULT_PROFILE
+from rules.lists.blocklist import ListName, Snapshot
+from rules.lists.encoding import decode, encode
+from rules.policy.profiles import DEFAULT_PROFILE
 
 log = structlog.get_logger()
 
 
 class _Head(msgspec.Struct, frozen=True):
-    """The first line of a file; the list follows as `rules.list_encoding.encode` writes it."""
+    """The first line of a file; the list follows as `rules.lists.encoding.encode` writes it."""
 
     list_name: ListName
     serial: int

@@ -10,13 +10,13 @@ from db.store import Store
 from molecatcher.lists.believed_answers import believable, too_few, unresolved
 from molecatcher.names.resolve import NameResolver
 from molecatcher.shared_file import SharedFile
-from rules.address_building import agent_addresses, agent_names, build_addresses, names_to_resolve, names_to_spare
-from rules.blocklist import AddressList
-from rules.catalogue import Network
-from rules.list_building import is_among, protected_names
-from rules.profiles import Profile
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome
+from rules.catalogue.catalogue import Network
+from rules.lists.address_building import agent_addresses, agent_names, build_addresses, names_to_resolve, names_to_spare
+from rules.lists.blocklist import AddressList
+from rules.lists.building import is_among, protected_names
+from rules.policy.profiles import Profile
+from rules.policy.ruleset import Ruleset
+from rules.values.verdict import Outcome
 
 OBSERVED_FOR_NS = 30 * 86_400 * 1_000_000_000
 BELIEVED_ANSWER_NS = 7 * 86_400 * 1_000_000_000  # so long a name that cannot be resolved keeps its last addresses

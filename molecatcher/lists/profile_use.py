@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from db.errors import DbError
 from db.store import Store
-from rules.profiles import DEFAULT_PROFILE
+from rules.policy.profiles import DEFAULT_PROFILE
 
 UNASKED_NS = 7 * 86_400 * 1_000_000_000  # a profile that nobody asked for so long is not in use any more
 

@@ -23,13 +23,13 @@ from molecatcher.lists.profile_use import ProfileUse
 from molecatcher.lists.published import PublishedLists
 from molecatcher.names.resolve import NameResolver
 from molecatcher.shared_file import SharedFile
-from rules.blocklist import Body, ListName, NameList, Snapshot, UrlList
-from rules.list_building import build_names, build_urls, narrow_names, narrow_urls, protected_names
-from rules.list_changes import differences
-from rules.list_effects import ListEffect, list_effect
-from rules.list_guards import HeldList, Spared
-from rules.profiles import DEFAULT_PROFILE, FindingUse, Profile
-from rules.ruleset import Ruleset
+from rules.lists.blocklist import Body, ListName, NameList, Snapshot, UrlList
+from rules.lists.building import build_names, build_urls, narrow_names, narrow_urls, protected_names
+from rules.lists.changes import differences
+from rules.lists.guards import HeldList, Spared
+from rules.policy.profiles import DEFAULT_PROFILE, FindingUse, Profile
+from rules.policy.ruleset import Ruleset
+from rules.preview.list_effects import ListEffect, list_effect
 
 if TYPE_CHECKING:
     from db.values import NameSighting

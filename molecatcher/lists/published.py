@@ -12,11 +12,11 @@ import structlog
 from db.lists.values import SnapshotRow
 from db.store import Store
 from molecatcher.lists.list_files import ListFiles
-from rules.blocklist import AddressList, Body, ListName, Snapshot, count, first_serial
-from rules.list_changes import stamp
-from rules.list_encoding import decode, digest, encode
-from rules.list_guards import CONFIRMABLE, HeldList, Spared, refusals
-from rules.profiles import DEFAULT_PROFILE, Profile
+from rules.lists.blocklist import AddressList, Body, ListName, Snapshot, count, first_serial
+from rules.lists.changes import stamp
+from rules.lists.encoding import decode, digest, encode
+from rules.lists.guards import CONFIRMABLE, HeldList, Spared, refusals
+from rules.policy.profiles import DEFAULT_PROFILE, Profile
 
 log = structlog.get_logger()
 

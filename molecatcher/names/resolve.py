@@ -15,7 +15,7 @@ import structlog
 
 from db.lists.values import Resolution
 from molecatcher.errors import SetupError
-from rules.names import fold
+from rules.matching.names import fold
 
 log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ from dns.reversename import from_address
 
 from molecatcher.errors import SetupError
 from molecatcher.names.resolve import address_of, port_of
-from rules.names import fold
+from rules.matching.names import fold
 
 MAX_NAMES = 4096
 TIMEOUT_S = 1.0

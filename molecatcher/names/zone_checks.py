@@ -10,9 +10,9 @@ from dns.name import from_text
 from molecatcher.background import BackgroundLoop
 from molecatcher.names.resolve import NameResolver, NameServers
 from molecatcher.shared_file import SharedFile
-from rules.names import ancestors
-from rules.public_suffix import is_registry_suffix
-from rules.zones import ZoneAnswer
+from rules.matching.names import ancestors
+from rules.matching.public_suffix import is_registry_suffix
+from rules.values.zones import ZoneAnswer
 
 MAX_ANSWERS = 4096
 MAX_STEPS = 8  # labels above a registered domain that are asked for

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 from molecatcher.shared_file import SharedFile
-from rules.zones import ZoneAnswer
+from rules.values.zones import ZoneAnswer
 
 MAX_QUESTIONS = 256
 
@@ -11,7 +11,7 @@ MAX_QUESTIONS = 256
 class ZoneQuestions:
     """Answers by name, and the names that wait for one: 256 at most, the oldest goes and is counted in `shed`.
 
-    `find` and `news` are `rules.zones.Zones`; `exchange`, called twice a second, reads and writes the files.
+    `find` and `news` are `rules.values.zones.Zones`; `exchange`, called twice a second, reads and writes the files.
     """
 
     def __init__(self, questions: SharedFile[list[str]], answers: SharedFile[list[ZoneAnswer]]) -> None:

@@ -21,7 +21,7 @@ from molecatcher.background import BackgroundLoop
 from molecatcher.outputs.errors import DeliveryFailed
 from molecatcher.outputs.senders import Means, send
 from molecatcher.outputs.trial import trial_event
-from rules.event import Event, uuid7
+from rules.values.event import Event, uuid7
 
 log = structlog.get_logger()
 

@@ -19,8 +19,8 @@ from molecatcher.outputs.errors import DeliveryFailed
 from molecatcher.outputs.http import post
 from molecatcher.outputs.judged import judged_by
 from molecatcher.outputs.target import TargetGuard
-from rules.event import Event, rfc3339, to_document
-from rules.verdict import Severity
+from rules.values.event import Event, rfc3339, to_document
+from rules.values.verdict import Severity
 
 NS_PER_S = 1_000_000_000
 FACILITY_LOCAL0 = 16

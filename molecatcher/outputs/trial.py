@@ -1,8 +1,8 @@
 """An event to try an output with: everything that receives it can tell that nothing happened."""
 
-from rules.event import Event, EventReason, uuid7
-from rules.observation import FlowState, Kind, Transport
-from rules.verdict import Outcome, Role, Severity
+from rules.values.event import Event, EventReason, uuid7
+from rules.values.observation import FlowState, Kind, Transport
+from rules.values.verdict import Outcome, Role, Severity
 
 TRIAL = "trial"
 NAME = "trial.invalid"  # RFC 2606: no such name can be

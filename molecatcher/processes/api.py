@@ -45,8 +45,8 @@ from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept_secret
 from molecatcher.upkeep.exception_upkeep import ExceptionUpkeep
 from molecatcher.upkeep.retention import Retention
-from rules.blocklist import Snapshot
-from rules.zones import ZoneAnswer
+from rules.lists.blocklist import Snapshot
+from rules.values.zones import ZoneAnswer
 
 log = structlog.get_logger()
 

@@ -9,8 +9,8 @@ import structlog
 
 from db.errors import DbError
 from db.values import AppendResult
-from rules.event import Event
-from rules.sensor_status import SensorStatus
+from rules.values.event import Event
+from rules.values.sensor_status import SensorStatus
 from sensor.spool import Batch, Spool
 
 log = structlog.get_logger()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from rules.event import Event
+from rules.values.event import Event
 from sensor.capture.live import LiveSource
 from sensor.counters import Counters
 from sensor.detect import Detector

@@ -26,9 +26,9 @@ from molecatcher.errors import SetupError
 from molecatcher.lists.zone_keys import ZoneKeyFiles
 from molecatcher.processes.listener_thread import ListenerThread
 from molecatcher.settings import Settings
-from rules.blocklist import ListName, Snapshot
-from rules.list_encoding import decode
-from rules.profiles import DEFAULT_PROFILE
+from rules.lists.blocklist import ListName, Snapshot
+from rules.lists.encoding import decode
+from rules.policy.profiles import DEFAULT_PROFILE
 
 log = structlog.get_logger()
 

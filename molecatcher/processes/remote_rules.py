@@ -18,9 +18,9 @@ from molecatcher.catalogue.signatures import verify
 from molecatcher.errors import CatalogueError, FetchError
 from molecatcher.lists.fetch import replace_whole
 from molecatcher.processes.api_client import ApiClient
-from rules.catalogue import build_catalogue
+from rules.catalogue.catalogue import build_catalogue
 from rules.errors import InvalidCatalogue
-from rules.overlay import EMPTY, Overlay
+from rules.policy.overlay import EMPTY, Overlay
 
 log = structlog.get_logger()
 

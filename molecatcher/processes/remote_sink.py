@@ -10,8 +10,8 @@ import msgspec
 from db.errors import StoreUnavailable
 from db.values import AppendResult, Rejected
 from molecatcher.processes.api_client import ApiClient
-from rules.event import Event
-from rules.sensor_status import SensorStatus
+from rules.values.event import Event
+from rules.values.sensor_status import SensorStatus
 
 MAX_EVENTS = 5_000
 MAX_OCTETS = 4_900_000  # the API takes 5 MB

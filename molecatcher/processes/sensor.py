@@ -38,8 +38,8 @@ from molecatcher.processes.sensor_parts import (
 from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
 from molecatcher.state import claim, kept_secret
-from rules.event import Event
-from rules.sensor_status import SensorStatus
+from rules.values.event import Event
+from rules.values.sensor_status import SensorStatus
 from sensor.attribution.seen_leases import SeenLeases
 from sensor.capture.engine import open_source
 from sensor.capture.interfaces import Choice

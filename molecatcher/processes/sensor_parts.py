@@ -11,8 +11,8 @@ from molecatcher.names.zone_questions import ZoneQuestions
 from molecatcher.settings import Settings
 from molecatcher.shared_file import SharedFile
 from molecatcher.state import kept
-from rules.event import uuid7
-from rules.zones import ZoneAnswer
+from rules.values.event import uuid7
+from rules.values.zones import ZoneAnswer
 from sensor.attribution.attributor import Attributor
 from sensor.attribution.leases import LeaseFiles
 from sensor.attribution.seen_leases import SeenLeases

@@ -24,7 +24,7 @@ from molecatcher.processes.sensor_parts import kept_sensor_id, sink_of
 from molecatcher.processes.supervise import PROGRAM, Supervisor, as_environment
 from molecatcher.settings import Settings
 from molecatcher.state import claim
-from rules.sensor_status import SensorStatus, as_one
+from rules.values.sensor_status import SensorStatus, as_one
 from sensor.capture.engine import choose_engine
 
 log = structlog.get_logger()

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from db.store import Store
 from molecatcher.recordings.replay import Replay
-from rules.event import DEMONSTRATION, Event, uuid7
-from rules.ruleset import Ruleset
+from rules.policy.ruleset import Ruleset
+from rules.values.event import DEMONSTRATION, Event, uuid7
 
 RECORDING = Path(__file__).parents[2] / "pcaps" / "ngrok-py-default.pcap"
 TIMES = ("observed_at_ns", "first_seen_ns", "last_seen_ns")

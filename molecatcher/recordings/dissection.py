@@ -10,8 +10,8 @@ import warnings
 from itertools import islice
 from typing import Any
 
-from rules.dissected import DissectedPacket
-from rules.event import rfc3339
+from rules.values.dissected import DissectedPacket
+from rules.values.event import rfc3339
 
 MAX_PACKETS = 64
 MAX_LINES = 120

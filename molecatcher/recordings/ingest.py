@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from rules.classify import classify
-from rules.event import Event, Origin, uuid7
-from rules.observation import Observation
-from rules.ruleset import Ruleset
+from rules.classification.classify import classify
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Event, Origin, uuid7
+from rules.values.observation import Observation
 from sensor.detection import Detection
 from sensor.errors import MalformedLogLine
 from sensor.proxy_log.observe import observe

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from molecatcher.recordings.log_follower import BEGINNING_OCTETS
-from rules.event import Event, Origin, make_event, uuid7
-from rules.ruleset import Ruleset
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Event, Origin, make_event, uuid7
 from sensor.capture.file import CaptureFile, open_capture
 from sensor.capture.screen import Screen, make_screen
 from sensor.detect import Detector

@@ -6,9 +6,9 @@ import msgspec
 import structlog
 
 from db.store import Store
-from rules.event import Event, source_of
-from rules.policy import PolicyException
-from rules.ruleset import Ruleset
+from rules.policy.policy import PolicyException
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Event, source_of
 
 log = structlog.get_logger()
 

@@ -19,9 +19,9 @@ from typing import Final
 import structlog
 from msgspec.structs import asdict
 
-from rules.event import address_text
-from rules.observation import FiveTuple
-from rules.source import NOBODY, Source
+from rules.values.event import address_text
+from rules.values.observation import FiveTuple
+from rules.values.source import NOBODY, Source
 from sensor.attribution.leases import LeaseFiles
 from sensor.attribution.process_service import ProcessClient
 from sensor.attribution.routing import Routing

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from rules.source import Process
+from rules.values.source import Process
 from sensor.attribution.processes import ProcessTable
 from sensor.attribution.sockets import Socket
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from rules.source import Process
+from rules.values.source import Process
 from sensor.attribution.containers import container_of
 from sensor.attribution.redact import redact
 from sensor.attribution.sockets import Socket

@@ -11,7 +11,7 @@ from typing import Final
 from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
 from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETNEIGH, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWNEIGH, RTM_NEWROUTE
 
-from rules.event import address_text
+from rules.values.event import address_text
 
 MAX_NEIGHBOURS: Final = 65_536
 TIMEOUT_S: Final = 1.0

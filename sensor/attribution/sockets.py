@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from pyroute2.netlink import NETLINK_SOCK_DIAG, NLM_F_REQUEST
 from pyroute2.netlink.diag import SOCK_DIAG_BY_FAMILY, SS_ALL, SS_LISTEN
 
-from rules.observation import FiveTuple, Transport
+from rules.values.observation import FiveTuple, Transport
 
 ANY_COOKIE: Final = (1 << 64) - 1
 REPLY_OCTETS: Final = 8192

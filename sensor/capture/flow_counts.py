@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from rules.observation import FiveTuple, Transport
+from rules.values.observation import FiveTuple, Transport
 from sensor.capture.bpf_loader import BpfObject
 from sensor.flow import Flow
 

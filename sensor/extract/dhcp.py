@@ -4,7 +4,7 @@ import re
 from enum import IntEnum
 from typing import Final
 
-from rules.value import Value
+from rules.values.value import Value
 from sensor.errors import MalformedDhcp
 
 COOKIE: Final = b"\x63\x82\x53\x63"

@@ -9,7 +9,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
-from rules.value import State, Value
+from rules.values.value import State, Value
 from sensor.errors import MalformedDns, NeedMoreData
 
 MAX_RECORDS: Final = 256

@@ -7,7 +7,7 @@ datagrams cost one look-up by their first octet and one comparison (`bench/extra
 from collections.abc import Callable
 from typing import Final
 
-from rules.value import Value
+from rules.values.value import Value
 
 _WIREGUARD_INITIATION: Final = b"\x01\0\0\0"
 _INITIATION_OCTETS: Final = 148

@@ -7,7 +7,7 @@ import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from rules.value import Value
+from rules.values.value import Value
 from sensor.errors import MalformedHttp, NeedMoreData
 from sensor.extract.text import escape, fold_host
 

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from rules.observation import ClientHello
-from rules.value import Value
+from rules.values.observation import ClientHello
+from rules.values.value import Value
 from sensor.errors import MalformedQuic, MalformedTls, NeedMoreData
 from sensor.extract.tls import parse_client_hello
 

@@ -9,7 +9,7 @@ import struct
 from enum import IntEnum
 from typing import Final
 
-from rules.value import Value
+from rules.values.value import Value
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.extract.text import fold_host
 

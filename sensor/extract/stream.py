@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from rules.observation import ClientHello, Evidence, Indicator, Kind
-from rules.value import Value
+from rules.values.observation import ClientHello, Evidence, Indicator, Kind
+from rules.values.value import Value
 from sensor.errors import MalformedDns, MalformedInput, NeedMoreData
 from sensor.extract.dns import DnsMessage, is_likely_dns, may_become_dns, parse_message
 from sensor.extract.http import HttpRequest, read_request

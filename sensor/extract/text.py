@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Final
 
-from rules.names import MAX_NAME_OCTETS, fold
+from rules.matching.names import MAX_NAME_OCTETS, fold
 
 MAX_PORT_OCTETS: Final = 7  # a dot at the end and `:65535`
 _PLAIN: Final = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("\\"))

@@ -8,7 +8,7 @@ A hello of 1.7 kB costs about 20 us, a third of it the fingerprint (`bench/extra
 from functools import lru_cache
 from typing import Final
 
-from rules.observation import ClientHello
+from rules.values.observation import ClientHello
 from sensor.errors import MalformedTls, NeedMoreData
 from sensor.extract.ja4 import GREASE, ExtensionType, ja4
 from sensor.extract.text import escape, fold_host

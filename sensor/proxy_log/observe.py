@@ -1,6 +1,6 @@
 """A proxy's record as the observation of a flow through it."""
 
-from rules.observation import (
+from rules.values.observation import (
     Evidence,
     FiveTuple,
     FlowState,

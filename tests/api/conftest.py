@@ -15,8 +15,8 @@ from servers import running
 
 from api.app import create_app
 from api.serving.server import ApiServer, bind, parse_listen
-from rules.blocklist import NameList, Snapshot
-from rules.event import Event
+from rules.lists.blocklist import NameList, Snapshot
+from rules.values.event import Event
 
 
 @pytest.fixture

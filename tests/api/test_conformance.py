@@ -11,7 +11,7 @@ import httpx
 import pytest
 from installation import Installation, add_token, names_of
 
-from rules.blocklist import UrlList
+from rules.lists.blocklist import UrlList
 
 LEFT_OUT = (
     "/v1/events/stream",  # never ends

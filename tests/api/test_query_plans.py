@@ -5,9 +5,9 @@ import pytest
 from installation import NOW_NS, SECOND_NS, Installation
 from query_plans import plans, statements
 
-from rules.event import rfc3339
-from rules.observation import FlowState
-from rules.verdict import Outcome
+from rules.values.event import rfc3339
+from rules.values.observation import FlowState
+from rules.values.verdict import Outcome
 
 IN_ORDER = "SCAN events USING INDEX ix_events_observed_at_ns_event_id"  # the newest first, up to the limit
 EVENTS_OR_THEIR_INDEXES = ("SCAN events", "SCAN each_facet")

@@ -6,7 +6,7 @@ from stored_events import T0_NS, make_event
 from db.retention import Aging
 from db.store import Store
 from db.values import Aggregation, Dimension, EventFilter, FindingChange, FindingFilter
-from rules.event import DEMONSTRATION
+from rules.values.event import DEMONSTRATION
 
 HOUR_NS = 3600 * 10**9
 

@@ -6,7 +6,7 @@ from observations import NOW_NS
 from structlog.testing import capture_logs
 
 from molecatcher.live_rules import LiveRules
-from rules.catalogue import Catalogue, load_catalogue
+from rules.catalogue.catalogue import Catalogue, load_catalogue
 from rules.errors import InvalidPolicy
 
 SANCTION = '[[sanctioned]]\ndomain = "{}"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'

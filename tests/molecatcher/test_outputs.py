@@ -25,7 +25,7 @@ from molecatcher.outputs.errors import DeliveryFailed, RefusedTarget
 from molecatcher.outputs.runner import GIVE_UP_NS, OutputRunner, Outputs
 from molecatcher.outputs.senders import Means
 from molecatcher.outputs.target import TargetGuard
-from rules.verdict import Outcome, Severity
+from rules.values.verdict import Outcome, Severity
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 SEAL = Seal(bytes(32))

@@ -20,9 +20,9 @@ from molecatcher.overlay import OverlayFollower
 from molecatcher.processes.sensor import Sensor
 from molecatcher.settings import Settings
 from molecatcher.upkeep.exception_upkeep import ExceptionUpkeep
-from rules.catalogue import load_catalogue
-from rules.policy import day_of
-from rules.verdict import Decision
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import day_of
+from rules.values.verdict import Decision
 
 NOW_NS = time.time_ns()
 CATALOGUE = load_catalogue()

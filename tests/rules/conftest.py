@@ -1,6 +1,6 @@
 import pytest
 
-from rules.catalogue import Catalogue, load_catalogue
+from rules.catalogue.catalogue import Catalogue, load_catalogue
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,15 @@ import pytest
 from mix import write_mix
 
 import rules.compiled
-import rules.names
+import rules.matching.names
 
 ROOT = Path(rules.compiled.__file__).parents[1]
-IS_COMPILED = (ROOT / "rules" / f"names{EXTENSION_SUFFIXES[0]}").exists()
+IS_COMPILED = (ROOT / "rules" / "matching" / f"names{EXTENSION_SUFFIXES[0]}").exists()
 FORMS = """
-import rules.names, sensor.capture.heads, sensor.extract.tls, sensor.pipeline
-print(sensor.capture.heads.IS_COMPILED, rules.names.__file__, sensor.extract.tls.__file__, sensor.pipeline.__file__)
+import sensor.extract.tls, sensor.pipeline
+from rules.matching import names
+from sensor.capture import heads
+print(heads.IS_COMPILED, names.__file__, sensor.extract.tls.__file__, sensor.pipeline.__file__)
 """
 REPLAY = "from molecatcher.cli import main; main()"
 

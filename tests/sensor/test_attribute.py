@@ -6,13 +6,13 @@ import pytest
 from msgspec.structs import replace
 from observations import NOW_NS, hello, lookup
 
-from rules.catalogue import load_catalogue
-from rules.classify import classify
-from rules.event import Event, Origin
-from rules.observation import FlowState, Kind, Observation
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
-from rules.source import Source
+from rules.catalogue.catalogue import load_catalogue
+from rules.classification.classify import classify
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Event, Origin
+from rules.values.observation import FlowState, Kind, Observation
+from rules.values.source import Source
 from sensor.detection import Detection
 from sensor.report import Reporter
 

@@ -4,10 +4,10 @@ import pytest
 from frames import CLIENT, RESOLVER, S, dns_query, udp
 from observations import NOW_NS, hello
 
-from rules.catalogue import load_catalogue
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome, Role, Severity
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
+from rules.values.verdict import Outcome, Role, Severity
 from sensor.auxiliaries import HOLD_NS, Auxiliaries
 from sensor.clients import SANCTIONED_NS
 from sensor.detect import Detector

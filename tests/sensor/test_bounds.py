@@ -18,11 +18,11 @@ from floods import Clock
 from main_job import open_folder
 from netns import Network
 
-from rules.catalogue import load_catalogue
-from rules.event import Origin
-from rules.observation import Evidence, Observation
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Origin
+from rules.values.observation import Evidence, Observation
 from sensor.capture.screen import IS_COMPILED
 from sensor.detect import Detector
 from sensor.pipeline import Limits, Pipeline

@@ -1,7 +1,7 @@
 from observations import NOW_NS, hello
 
-from rules.observation import Observation
-from rules.verdict import UNKNOWN
+from rules.values.observation import Observation
+from rules.values.verdict import UNKNOWN
 from sensor.candidates import LATELY_NS, MAX_OF_CLIENT, Candidate, Candidates
 
 

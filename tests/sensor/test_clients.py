@@ -1,7 +1,7 @@
 from observations import NOW_NS, hello
 
-from rules.observation import Beside, BesideKind, Observation
-from rules.verdict import Outcome, Role, Verdict
+from rules.values.observation import Beside, BesideKind, Observation
+from rules.values.verdict import Outcome, Role, Verdict
 from sensor.clients import LATELY_NS, MAX_BESIDE, MAX_ZONES, Clients
 
 CRL = "crl.ngrok-agent.com"

@@ -1,6 +1,6 @@
 from frames import CLIENT, SERVER, S, packed
 
-from rules.observation import NameSource
+from rules.values.observation import NameSource
 from sensor.correlate import MAX_CHAINS, MAX_NAMES, WATCH_NS, AskedNames, ToldNames
 from sensor.extract.dns import DnsMessage
 

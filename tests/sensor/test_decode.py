@@ -19,7 +19,7 @@ from scapy.layers.ppp import PPP, PPPoE
 from scapy.packet import Packet as ScapyPacket
 from scapy.packet import Raw
 
-from rules.observation import Transport
+from rules.values.observation import Transport
 from sensor.decode import Datagram, Decoded, Fragment, Segment, Unreachable, decode
 from sensor.errors import MalformedPacket, NeedMoreData
 from sensor.link import SUPPORTED_LINK_TYPES

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import CAPTURES
 
-from rules.event import address_text
-from rules.observation import Evidence, FiveTuple, Indicator
+from rules.values.event import address_text
+from rules.values.observation import Evidence, FiveTuple, Indicator
 from sensor.decode import Segment, decode
 from sensor.packet import Packet
 

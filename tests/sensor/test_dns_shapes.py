@@ -4,7 +4,7 @@ import hashlib
 import pytest
 from frames import CLIENT, MS, S, ask, dns_answer, dns_query, packed, replay, tell
 
-from rules.observation import Evidence, Indicator
+from rules.values.observation import Evidence, Indicator
 from sensor.dns_shapes import WINDOW_NS, DnsShapes
 from sensor.extract.dns import DnsMessage, parse_message
 from sensor.extract.dns_tunnel import QueryType

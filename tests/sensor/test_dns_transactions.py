@@ -1,7 +1,7 @@
 import pytest
 from frames import CLIENT, MS, RESOLVER, Conversation, S, ask, dns_answer, dns_query, packed, replay, tell, told, udp
 
-from rules.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Refusal, Transport
+from rules.values.observation import DnsTransaction, Evidence, FiveTuple, FlowState, Indicator, Kind, Refusal, Transport
 from sensor.pipeline import Limits, Pipeline
 from sensor.reassembly import HEAD_OCTETS
 

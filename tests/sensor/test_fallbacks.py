@@ -6,10 +6,10 @@ import pytest
 from frames import CLIENT, RESOLVER, S, dns_query, read_packets, udp
 from observations import NOW_NS
 
-from rules.catalogue import load_catalogue
-from rules.observation import Evidence
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.observation import Evidence
 from sensor.detect import Detector
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline

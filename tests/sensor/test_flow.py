@@ -1,6 +1,6 @@
 from frames import ACK, CLIENT, FIN, RST, SERVER, SYN, S, packed, tcp, udp
 
-from rules.observation import FiveTuple, Transport
+from rules.values.observation import FiveTuple, Transport
 from sensor.flow import TCP_IDLE_NS, UDP_IDLE_NS, Flow, FlowHead, FlowTable, flow_key, reverse_key
 
 V6_CLIENT, V6_SERVER = "2001:db8::2", "2001:db8::10"

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from frames import ACK, CLIENT, MS, RST, SERVER, SYN, S, tcp, told
 from hellos import hello_message, records, server_name
 
-from rules.catalogue import load_catalogue
-from rules.event import Event, Origin
-from rules.observation import FlowState, Kind
-from rules.policy import Policy
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Event, Origin
+from rules.values.observation import FlowState, Kind
+from rules.values.verdict import Outcome
 from sensor.detect import Detector
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline

@@ -19,7 +19,7 @@ from frames import (
 from hellos import hello_message, records, server_name
 from initials import crypto, initial
 
-from rules.observation import Evidence, Indicator
+from rules.values.observation import Evidence, Indicator
 from sensor.pipeline import Limits, Pipeline
 
 NAME = "agent.example"

@@ -6,7 +6,7 @@ from scapy.layers.inet import IP, UDP, fragment
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from rules.observation import Evidence, Indicator
+from rules.values.observation import Evidence, Indicator
 from sensor.decode import Fragment
 from sensor.errors import MalformedPacket
 from sensor.fragments import HEAD_OCTETS, FragmentTable

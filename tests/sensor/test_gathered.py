@@ -5,11 +5,11 @@ from frames import read_packets
 from msgspec.structs import replace
 from observations import hello
 
-from rules.catalogue import load_catalogue
-from rules.event import Event, Origin
-from rules.policy import Policy
-from rules.ruleset import Ruleset
-from rules.verdict import UNKNOWN, Role
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Event, Origin
+from rules.values.verdict import UNKNOWN, Role
 from sensor.detect import Detector
 from sensor.detection import Detection
 from sensor.gathered import Gathered

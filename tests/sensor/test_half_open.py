@@ -1,7 +1,7 @@
 import pytest
 from frames import ACK, CLIENT, MS, PSH, RST, SERVER, SYN, Conversation, S, packed, packet, replay, tcp, told
 
-from rules.observation import FlowState
+from rules.values.observation import FlowState
 from sensor.flow import NEVER_NS
 from sensor.half_open import HalfOpen, HalfOpenTable
 from sensor.pipeline import Limits, Pipeline

@@ -1,6 +1,6 @@
 import pytest
 
-from rules.observation import Traffic
+from rules.values.observation import Traffic
 from sensor.heartbeat import Heartbeat
 
 S = 1_000_000_000

@@ -27,7 +27,7 @@ from frames import (
 from hellos import hello_message, records, server_name
 from initials import crypto, initial
 
-from rules.observation import Evidence, FlowState, Indicator, Kind, NameSource, Observation, Refusal, Transport
+from rules.values.observation import Evidence, FlowState, Indicator, Kind, NameSource, Observation, Refusal, Transport
 from sensor.flow_reader import FLOW_HEAD_OCTETS
 from sensor.packet import Packet
 from sensor.pipeline import Limits, Pipeline

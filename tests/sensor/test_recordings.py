@@ -9,8 +9,8 @@ from frames import last_revisions, packet, read_packets, replay
 from msgspec.structs import replace
 from recordings import CAPTURES, recording_names
 
-from rules.event import address_text
-from rules.observation import Evidence, FlowState, Observation
+from rules.values.event import address_text
+from rules.values.observation import Evidence, FlowState, Observation
 from sensor.packet import LinkType, Packet
 from sensor.pipeline import Pipeline
 

@@ -3,12 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from observations import NOW_NS, flow, hello, lookup
 
-from rules.catalogue import load_catalogue
-from rules.classify import classify
-from rules.event import Event, Origin
-from rules.observation import Evidence, FlowState, Observation, Traffic
-from rules.policy import Policy
-from rules.verdict import Role
+from rules.catalogue.catalogue import load_catalogue
+from rules.classification.classify import classify
+from rules.policy.policy import Policy
+from rules.values.event import Event, Origin
+from rules.values.observation import Evidence, FlowState, Observation, Traffic
+from rules.values.verdict import Role
 from sensor.detection import Detection
 from sensor.losses import Losses
 from sensor.report import Reporter

@@ -1,10 +1,10 @@
 import msgspec
 from observations import NOW_NS, hello
 
-from rules.catalogue import load_catalogue
-from rules.classify import classify
-from rules.observation import FlowState
-from rules.policy import Policy
+from rules.catalogue.catalogue import load_catalogue
+from rules.classification.classify import classify
+from rules.policy.policy import Policy
+from rules.values.observation import FlowState
 from sensor.detection import Detection
 from sensor.settle import HORIZON_NS, Settler
 

@@ -1,11 +1,11 @@
 from frames import ACK, CLIENT, FIN, SERVER, SYN, S, tcp
 from msgspec.structs import replace
 
-from rules.catalogue import load_catalogue
-from rules.event import Origin
-from rules.observation import Action, FlowState
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Origin
+from rules.values.observation import Action, FlowState
 from sensor.detect import Detector
 from sensor.detection import Detection
 from sensor.flow import Flow

@@ -8,11 +8,11 @@ from observations import NOW_NS
 
 from molecatcher.names.zone_questions import ZoneQuestions
 from molecatcher.shared_file import SharedFile
-from rules.catalogue import load_catalogue
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome
-from rules.zones import ZoneAnswer
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
+from rules.values.verdict import Outcome
+from rules.values.zones import ZoneAnswer
 from sensor.detect import Detector
 from sensor.pipeline import Pipeline
 

@@ -20,10 +20,10 @@ from main_job import wait_for
 
 from molecatcher.errors import FetchError
 from molecatcher.lists.fetch import Pull
-from rules.blocklist import NameEntry, NameList, Scope
-from rules.catalogue import load_catalogue
-from rules.list_building import build_names
-from rules.policy_reader import parse_policy
+from rules.catalogue.catalogue import load_catalogue
+from rules.lists.blocklist import NameEntry, NameList, Scope
+from rules.lists.building import build_names
+from rules.policy.reader import parse_policy
 
 NOW_NS = 1_795_460_400_000_000_000
 SANCTIONED = ("tunnels.example.com", "acme.nport.link")  # the second lies below a listed name

@@ -8,7 +8,7 @@ from typing import Any
 from installation import wait_until
 from list_service import ListService
 
-from rules.blocklist import AddressList, NameList
+from rules.lists.blocklist import AddressList, NameList
 
 LOOKS = 30
 Judgement = Mapping[str, bool | None]

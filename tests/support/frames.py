@@ -4,7 +4,7 @@ import ipaddress
 import struct
 from collections.abc import Iterable
 
-from rules.observation import Observation
+from rules.values.observation import Observation
 from sensor.capture.file import open_capture
 from sensor.packet import LinkType, Packet
 from sensor.pipeline import Limits, Pipeline

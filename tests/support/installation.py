@@ -17,19 +17,29 @@ from api.context import ApiContext, CatalogueStatus, PolicyStatus, SanctionedDom
 from db.access.values import Token, TokenScope
 from db.store import Store
 from molecatcher.recordings.dissection import dissect
-from rules.blocklist import AddressEntry, AddressList, Body, ListName, NameEntry, NameList, Scope, Snapshot, UrlList
-from rules.catalogue import load_catalogue
-from rules.event import Event, EventReason, uuid7
-from rules.list_effects import ListEffect
-from rules.list_encoding import digest
-from rules.list_guards import HeldList
-from rules.observation import FlowState, Kind, Transport
-from rules.overlay import apply_overlay
-from rules.policy import Policy
-from rules.profiles import AGENTS_ONLY, DEFAULT_PROFILE, STRICT, Profile
-from rules.ruleset import Ruleset
-from rules.sensor_status import SensorStatus
-from rules.verdict import Decision, Outcome, Role, Severity
+from rules.catalogue.catalogue import load_catalogue
+from rules.lists.blocklist import (
+    AddressEntry,
+    AddressList,
+    Body,
+    ListName,
+    NameEntry,
+    NameList,
+    Scope,
+    Snapshot,
+    UrlList,
+)
+from rules.lists.encoding import digest
+from rules.lists.guards import HeldList
+from rules.policy.overlay import apply_overlay
+from rules.policy.policy import Policy
+from rules.policy.profiles import AGENTS_ONLY, DEFAULT_PROFILE, STRICT, Profile
+from rules.policy.ruleset import Ruleset
+from rules.preview.list_effects import ListEffect
+from rules.values.event import Event, EventReason, uuid7
+from rules.values.observation import FlowState, Kind, Transport
+from rules.values.sensor_status import SensorStatus
+from rules.values.verdict import Decision, Outcome, Role, Severity
 
 Eventually = Callable[[Callable[[], object]], None]
 NOW_NS = 1_795_460_400_000_000_000  # 2026-11-23T19:00:00Z

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from rules.blocklist import (
+from rules.lists.blocklist import (
     AddressEntry,
     AddressList,
     Body,

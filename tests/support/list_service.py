@@ -21,8 +21,8 @@ from db.lists.values import SnapshotRow
 from db.store import open_store
 from molecatcher.lists.zone_keys import ZoneKeyFiles
 from molecatcher.processes.open_zone import OpenZone, ZoneListener
-from rules.blocklist import Body
-from rules.list_encoding import encode
+from rules.lists.blocklist import Body
+from rules.lists.encoding import encode
 
 HEARD = ("notified", "notify_given_up", "cut")
 

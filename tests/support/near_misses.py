@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from rules.catalogue import Catalogue
-from rules.matcher import EXACT_MARK, is_pattern
-from rules.public_suffix import is_registry_suffix
-from rules.service import ListKind
+from rules.catalogue.catalogue import Catalogue
+from rules.catalogue.service import ListKind
+from rules.matching.matcher import EXACT_MARK, is_pattern
+from rules.matching.public_suffix import is_registry_suffix
 
 
 class Oracle:

@@ -2,8 +2,8 @@
 
 import ipaddress
 
-from rules.names import fold
-from rules.observation import (
+from rules.matching.names import fold
+from rules.values.observation import (
     ClientHello,
     DnsTransaction,
     Evidence,

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from db.store import Store
 from db.values import EventFilter, FindingChange, FindingFilter, FindingState
-from rules.event import Event, uuid7
-from rules.observation import FlowState
-from rules.verdict import Outcome, Role
+from rules.values.event import Event, uuid7
+from rules.values.observation import FlowState
+from rules.values.verdict import Outcome, Role
 
 COUNT = 1500
 HOSTS = 46

@@ -12,11 +12,11 @@ from molecatcher.lists.list_files import ListFiles
 from molecatcher.lists.publish import Publisher
 from molecatcher.names.resolve import NameResolver
 from molecatcher.shared_file import SharedFile
-from rules.blocklist import AddressList, ListName
-from rules.catalogue import load_catalogue
-from rules.policy import Policy
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.lists.blocklist import AddressList, ListName
+from rules.policy.policy import Policy
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
 
 CATALOGUE = load_catalogue()
 SANCTION = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'

@@ -16,7 +16,7 @@ from frames import last_revisions, read_packets, replay
 from main_job import open_folder
 from recordings import CAPTURES
 
-from rules.observation import Observation, Transport
+from rules.values.observation import Observation, Transport
 
 KEPT = {
     "apt": ("benign-apt", "apt-get", ("apt-get", "--version")),

@@ -9,9 +9,9 @@ from crafted import write_pcap
 from frames import Conversation, S
 from hellos import records
 
-from rules.catalogue import load_catalogue
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
 from sensor.capture.file import open_capture
 from sensor.capture.screen import Screen
 from sensor.detect import Detector

@@ -6,7 +6,7 @@ from pathlib import Path
 from stored_events import make_event
 
 from db.store import open_store
-from rules.event import Event
+from rules.values.event import Event
 
 
 def batch_events(batch: int, size: int) -> list[Event]:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from rules.event import Event, EventReason
-from rules.observation import FlowState, Kind, Transport
-from rules.verdict import Outcome, Role, Severity
+from rules.values.event import Event, EventReason
+from rules.values.observation import FlowState, Kind, Transport
+from rules.values.verdict import Outcome, Role, Severity
 
 T0_NS = 1_790_000_000_000_000_000
 SECOND_NS = 1_000_000_000

@@ -18,7 +18,7 @@ from api.zone.keys import Keyring, ZoneKey, tsig_key
 from api.zone.notices import Target
 from api.zone.policy_zone import PolicyZone
 from api.zone.server import ZoneServer, bind_both
-from rules.blocklist import NameList, Snapshot
+from rules.lists.blocklist import NameList, Snapshot
 
 ORIGIN = dns.name.from_text("molecatcher.rpz.")
 KEY = ZoneKey(name="bind-berlin", secret=b64encode(b"a secret for tests alone").decode())

@@ -6,7 +6,7 @@ A rule group of Network Firewall has a capacity of 30,000: for a list, names x p
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.plain import name_lines
 from api.feeds.formats.squid import acl_lines
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 CAPACITY, PROTOCOLS = 30_000, 2
 MAX_NAMES = (CAPACITY - PROTOCOLS) // PROTOCOLS

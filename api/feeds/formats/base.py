@@ -10,9 +10,9 @@ from enum import StrEnum
 from itertools import chain
 
 from api.errors import UnrenderableSnapshot
-from rules.blocklist import ListName, NameList, Snapshot, count
-from rules.event import rfc3339
-from rules.profiles import DEFAULT_PROFILE
+from rules.lists.blocklist import ListName, NameList, Snapshot, count
+from rules.policy.profiles import DEFAULT_PROFILE
+from rules.values.event import rfc3339
 
 TEXT = "text/plain; charset=utf-8"
 CHUNK_LINES = 4096

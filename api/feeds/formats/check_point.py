@@ -7,7 +7,7 @@ from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.plain import address_lines, name_lines
 from api.feeds.names import blocked_names
 from api.feeds.urls import patterns, url_entries
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 RATING = "high,high,AB,Molecatcher"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 CATEGORY = "proxy"
 

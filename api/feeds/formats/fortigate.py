@@ -3,7 +3,7 @@
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.plain import address_lines, name_lines
 from api.feeds.urls import url_lines
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 MAX_LINES = 128_000
 MAX_LINE_OCTETS = 4_000

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.names import blocked_names
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 
 def host_lines(snapshot: Snapshot) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 SETS = {4: ("molecatcher4", "inet"), 6: ("molecatcher6", "inet6")}
 MAX_ELEMENTS = 1_000_000  # part of a set's identity: it cannot follow the list's size

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 CHAIN = "MOLECATCHER"
 MAX_LINES = 10_000

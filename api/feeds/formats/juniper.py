@@ -6,7 +6,7 @@ import tarfile
 
 from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 MEMBER = "molecatcher.txt"
 NS_PER_S = 1_000_000_000

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 PATHS = {4: "/ip firewall address-list", 6: "/ipv6 firewall address-list"}
 LIST = "molecatcher"

@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.stix import added_ns, entries
 from api.feeds.formats.table import divided
-from rules.blocklist import Entry, EntryKind, ListName, NameEntry, Scope, Snapshot, UrlEntry
+from rules.lists.blocklist import Entry, EntryKind, ListName, NameEntry, Scope, Snapshot, UrlEntry
 
 NAMESPACE = UUID("4e3c7d0a-6a70-5f0f-8d1e-b7e6f6a6c2d4")
 EVENT_IDS = {name: str(uuid5(NAMESPACE, name.value)) for name in ListName}

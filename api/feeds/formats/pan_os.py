@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.plain import address_lines, name_lines
 from api.feeds.urls import url_lines
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 MAX_LINES = 50_000
 MAX_NAME_OCTETS, MAX_URL_OCTETS = 255, 254

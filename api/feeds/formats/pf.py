@@ -2,7 +2,7 @@
 
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.plain import address_lines
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 MAX_LINES = 200_000  # half of the default room for table entries: a reload holds the old table beside the new one
 

@@ -6,7 +6,7 @@ from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.names import blocked_names
 from api.feeds.urls import url_lines
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 
 def name_lines(snapshot: Snapshot) -> Iterator[str]:

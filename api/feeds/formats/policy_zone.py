@@ -3,7 +3,7 @@
 from api.feeds import rpz
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.names import name_list
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 
 def zone_lines(snapshot: Snapshot) -> list[str]:

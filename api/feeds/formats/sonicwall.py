@@ -2,7 +2,7 @@
 
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.plain import address_lines, bare_name_lines
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 NAMES = Format(
     extension=FeedFormat.SONICWALL,

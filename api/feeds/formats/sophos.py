@@ -6,7 +6,7 @@ from api.errors import UnrenderableSnapshot
 from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.plain import bare_name_lines
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 WIDEST_PREFIX = 24
 

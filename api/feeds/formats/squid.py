@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.names import blocked_names
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 
 def acl_lines(snapshot: Snapshot) -> Iterator[str]:

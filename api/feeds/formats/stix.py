@@ -13,8 +13,8 @@ from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.table import divided
 from api.feeds.names import blocked_entries
 from api.feeds.urls import url_entries
-from rules.blocklist import AddressEntry, Entry, ListName, NameEntry, NameList, Scope, Snapshot, UrlEntry, UrlList
-from rules.event import rfc3339
+from rules.lists.blocklist import AddressEntry, Entry, ListName, NameEntry, NameList, Scope, Snapshot, UrlEntry, UrlList
+from rules.values.event import rfc3339
 
 NAMESPACE = UUID("c9c15aa5-8f0c-5f0e-9d57-2a6b7b6c9f10")
 MEDIA_TYPE = "application/stix+json;version=2.1"

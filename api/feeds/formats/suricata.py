@@ -11,8 +11,8 @@ from zlib import crc32
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.plain import bare_name_lines
 from api.feeds.names import exempted_names
-from rules.blocklist import ListName, Snapshot
-from rules.names import ancestors
+from rules.lists.blocklist import ListName, Snapshot
+from rules.matching.names import ancestors
 
 BUFFERS = {"dns": "dns.query", "tls": "tls.sni"}
 FIRST_SID, SIDS = 3_000_000_000, 1_000_000_000

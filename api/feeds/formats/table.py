@@ -7,8 +7,8 @@ from api.feeds.addresses import address_list, prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.names import blocked_entries
 from api.feeds.urls import patterns, url_entries
-from rules.blocklist import Entry, ListName, NameList, Snapshot, UrlList
-from rules.event import rfc3339
+from rules.lists.blocklist import Entry, ListName, NameList, Snapshot, UrlList
+from rules.values.event import rfc3339
 
 ORIGIN = "service,source,first_listed,role,expires"
 

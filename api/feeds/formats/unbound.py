@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.names import exempted_names
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 
 def zone_lines(snapshot: Snapshot) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from api.feeds.addresses import prefixes
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.names import blocked_names
-from rules.blocklist import ListName, Snapshot
+from rules.lists.blocklist import ListName, Snapshot
 
 FIELDS = "#fields\tindicator\tindicator_type\tmeta.source\tmeta.desc"
 

@@ -2,7 +2,7 @@
 
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.formats.squid import acl_lines
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 MAX_LINE_OCTETS = 1_024
 

@@ -9,7 +9,7 @@ from api.page.filters import read_query
 from api.page.render import Section, render
 from api.routes.audit import AuditQuery, audit_page
 from db.access.values import TokenScope
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 router = APIRouter()
 

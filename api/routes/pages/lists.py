@@ -12,7 +12,7 @@ from api.page.filters import read_query
 from api.page.lists import Pulls, list_cards, make_list_page
 from api.page.render import Section, origin_of, render, with_query
 from api.requests.parameters import EntryQuery
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 router = APIRouter()
 

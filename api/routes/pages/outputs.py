@@ -7,7 +7,7 @@ from starlette.responses import HTMLResponse
 from api.dependencies import Context
 from api.page.outputs import make_outputs
 from api.page.render import Section, render
-from rules.verdict import Outcome, Severity
+from rules.values.verdict import Outcome, Severity
 
 router = APIRouter()
 

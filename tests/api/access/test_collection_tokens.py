@@ -8,7 +8,7 @@ from api.access.secrets import digest_of, new_id, new_secret, written
 from api.feeds.collections import COLLECTION_IDS
 from api.feeds.formats.misp import EVENT_IDS
 from db.access.values import Token, TokenScope
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 NAMES, ADDRESSES = ListName.UNSANCTIONED_DOMAINS, ListName.UNSANCTIONED_ADDRESSES
 ALL = ["/taxii2/", "/taxii2/lists/", "/taxii2/lists/collections/", "/misp/manifest.json", "/misp/hashes.csv"]

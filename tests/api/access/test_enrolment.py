@@ -7,7 +7,7 @@ from installation import NOW_NS, SECOND_NS, Installation, add_token
 
 from api.access.secrets import new_id
 from db.access.values import AuditFilter, AuditOutcome, TokenScope
-from rules.event import rfc3339
+from rules.values.event import rfc3339
 
 SCOPES = (TokenScope.SENSORS_ENROL,)
 BODY = {"sensor_id": "gateway-9", "hostname": "gateway.example.com"}

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from api.access.credentials import Credentials
 from api.access.presented import presented_token
 from api.access.secrets import digest_of, new_id, new_secret, parse, written
-from rules.profiles import DEFAULT_PROFILE
+from rules.policy.profiles import DEFAULT_PROFILE
 
 NAMES, ADDRESSES = "/feeds/unsanctioned-domains.txt", "/feeds/unsanctioned-addresses.txt"
 

@@ -8,7 +8,7 @@ from people import sign_in
 from api.access.config import AccessConfig
 from db.access.audit import chained
 from db.access.values import AccessRole, AuditFilter, AuditOutcome, TokenScope
-from rules.event import rfc3339
+from rules.values.event import rfc3339
 
 BODY = {"name": "paloalto-berlin-1", "scopes": ["feeds:read"], "list": "unsanctioned-domains"}
 

@@ -16,11 +16,11 @@ from list_service import serving_lists
 from netns import Host, Network, needs_root
 
 from api.feeds import FeedFormat, render
-from rules.address_building import build_addresses
-from rules.blocklist import AddressList
-from rules.catalogue import Catalogue
-from rules.policy import Policy, Sanction
-from rules.service import Service, Trust
+from rules.catalogue.catalogue import Catalogue
+from rules.catalogue.service import Service, Trust
+from rules.lists.address_building import build_addresses
+from rules.lists.blocklist import AddressList
+from rules.policy.policy import Policy, Sanction
 
 pytestmark = needs_root
 LISTED, SANCTIONED, ADDED = ("3.0.0.7", "2600::7"), ("3.0.0.8", "2600::8"), ("3.0.0.9", "2600::9")

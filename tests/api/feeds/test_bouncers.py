@@ -12,7 +12,7 @@ from following import Judgement, Reader, State, follow
 from list_service import ListService, serving_lists
 from netns import Host, Network, needs_root
 
-from rules.blocklist import AddressEntry, AddressList
+from rules.lists.blocklist import AddressEntry, AddressList
 
 needs_firewall_bouncer = pytest.mark.skipif(
     shutil.which("crowdsec-firewall-bouncer") is None, reason="apt-get install crowdsec-firewall-bouncer"

@@ -8,8 +8,8 @@ from api.feeds import decisions
 from api.feeds.decisions import DecisionStream, Wanted
 from db.access.values import TokenScope
 from db.lists.values import SnapshotRow
-from rules.blocklist import AddressEntry, AddressList, Snapshot
-from rules.list_encoding import encode
+from rules.lists.blocklist import AddressEntry, AddressList, Snapshot
+from rules.lists.encoding import encode
 
 STREAM = "/v1/decisions/stream"
 KEY = {"X-Api-Key": "secret"}

@@ -13,12 +13,12 @@ from installation import NOW_NS, snapshot_of
 from api.errors import UnrenderableSnapshot
 from api.feeds.formats.base import FeedFormat, Format
 from api.feeds.registry import REGISTRY
-from rules.address_building import build_addresses
-from rules.blocklist import AddressEntry, AddressList, Body, ListName, NameEntry, NameList, Scope, UrlList
-from rules.catalogue import Catalogue
-from rules.list_building import build_names, build_urls, protected_names
-from rules.policy import Policy, Sanction
-from rules.service import Service, Trust
+from rules.catalogue.catalogue import Catalogue
+from rules.catalogue.service import Service, Trust
+from rules.lists.address_building import build_addresses
+from rules.lists.blocklist import AddressEntry, AddressList, Body, ListName, NameEntry, NameList, Scope, UrlList
+from rules.lists.building import build_names, build_urls, protected_names
+from rules.policy.policy import Policy, Sanction
 
 
 def file_name(feed: Format) -> str:

@@ -12,7 +12,7 @@ from api.feeds.formats.base import Format
 from api.feeds.publication import Publication
 from api.feeds.registry import REGISTRY
 from api.feeds.render import FeedFormat
-from rules.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope, UrlList
+from rules.lists.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope, UrlList
 
 TXT, RPZ = "/feeds/unsanctioned-domains.txt", "/feeds/unsanctioned-domains.rpz"
 ADDRESSES = "/feeds/unsanctioned-addresses.txt"

@@ -10,8 +10,8 @@ from installation import Installation, names_of, snapshot_of
 
 from api.feeds.publication import Publication
 from api.feeds.render import FeedFormat
-from rules.blocklist import AddressList, ListName, NameList, Snapshot
-from rules.profiles import DEFAULT_PROFILE
+from rules.lists.blocklist import AddressList, ListName, NameList, Snapshot
+from rules.policy.profiles import DEFAULT_PROFILE
 
 TXT, ADDRESSES = "/feeds/unsanctioned-domains.txt", "/feeds/unsanctioned-addresses.txt"
 

@@ -5,7 +5,7 @@ import pytest
 
 from api.errors import UnrenderableSnapshot
 from api.feeds import FORMATS, FeedFormat, render
-from rules.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope, Snapshot
+from rules.lists.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope, Snapshot
 
 
 @pytest.fixture

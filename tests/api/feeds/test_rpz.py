@@ -9,8 +9,8 @@ from policy_zone import Zone
 
 from api.errors import UnrenderableSnapshot
 from api.feeds import FeedFormat, render
-from rules.blocklist import NameEntry, NameList, Scope, Snapshot
-from rules.names import is_at_or_below
+from rules.lists.blocklist import NameEntry, NameList, Scope, Snapshot
+from rules.matching.names import is_at_or_below
 
 
 def expected(name: str, body: NameList) -> str:

@@ -29,14 +29,14 @@ from api.feeds.decisions import decisions
 from api.feeds.formats.base import Format
 from api.feeds.registry import REGISTRY
 from api.feeds.rpz import soa_text
-from rules.address_building import build_addresses
-from rules.blocklist import AddressList, Body, ListName, NameList
-from rules.catalogue import Catalogue
-from rules.list_building import FoundName, build_names, build_urls
-from rules.policy import Blocked, Policy, Sanction
-from rules.profiles import Profile
-from rules.service import Service, Trust
-from rules.verdict import Decision, Role
+from rules.catalogue.catalogue import Catalogue
+from rules.catalogue.service import Service, Trust
+from rules.lists.address_building import build_addresses
+from rules.lists.blocklist import AddressList, Body, ListName, NameList
+from rules.lists.building import FoundName, build_names, build_urls
+from rules.policy.policy import Blocked, Policy, Sanction
+from rules.policy.profiles import Profile
+from rules.values.verdict import Decision, Role
 
 TODAY = date(2026, 11, 23)
 LATER_NS = NOW_NS + 86_400 * 10**9
@@ -242,6 +242,6 @@ def without_protection(*_arguments: object) -> dict[str, object]:
     ],
 )
 def test_these_tests_would_notice(test: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rules.list_building.protected_names", without_protection)
+    monkeypatch.setattr("rules.lists.building.protected_names", without_protection)
     with pytest.raises(AssertionError, match="blocks"):
         test()

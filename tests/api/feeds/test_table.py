@@ -8,7 +8,7 @@ from installation import NOW_NS, SECOND_NS, snapshot_of
 
 from api.errors import UnrenderableSnapshot
 from api.feeds import FeedFormat, render
-from rules.blocklist import AddressEntry, AddressList, NameEntry, NameList, Origin, Scope
+from rules.lists.blocklist import AddressEntry, AddressList, NameEntry, NameList, Origin, Scope
 
 ENTRY = NameEntry(
     "a.example",

@@ -11,7 +11,7 @@ from installation import NOW_NS, Installation, snapshot_of
 
 from api.feeds import FeedFormat, render
 from api.feeds.collections import COLLECTION_IDS
-from rules.blocklist import AddressEntry, AddressList, Body, ListName, UrlEntry, UrlList
+from rules.lists.blocklist import AddressEntry, AddressList, Body, ListName, UrlEntry, UrlList
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -14,7 +14,7 @@ from feed_programs import unbound, upstream
 from installation import Eventually, Installation
 
 from api.feeds import FeedFormat, render
-from rules.blocklist import NameList, Snapshot
+from rules.lists.blocklist import NameList, Snapshot
 
 Resolver = Callable[[str], AbstractContextManager[Callable[[str], int]]]
 UNBOUND = shutil.which("unbound", path="/usr/sbin:/usr/bin:/sbin:/bin")

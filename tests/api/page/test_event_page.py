@@ -6,11 +6,11 @@ import pytest
 from installation import NOW_NS, SECOND_NS, Installation
 
 from molecatcher.recordings.replay import Replay
-from rules.catalogue import load_catalogue
-from rules.direction import Direction
-from rules.event import Event, EventReason
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.direction import Direction
+from rules.values.event import Event, EventReason
 
 AGENT = Path(__file__).parents[3] / "pcaps" / "ngrok-py-default.pcap"
 

@@ -12,9 +12,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from rules.event import EventReason
-from rules.observation import FlowState, Kind
-from rules.verdict import Outcome, Role, Severity
+from rules.values.event import EventReason
+from rules.values.observation import FlowState, Kind
+from rules.values.verdict import Outcome, Role, Severity
 
 See = Callable[[str], WebElement]
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>.example"

@@ -8,12 +8,12 @@ import pytest
 from installation import NOW_NS, POLICY, SECOND_NS, Installation, names_of
 
 from db.lists.values import SnapshotRow
-from rules.blocklist import ListName
-from rules.event import DEMONSTRATION, EventReason, rfc3339
-from rules.list_encoding import digest, encode
-from rules.list_guards import Guard, HeldList, Refusal
-from rules.observation import FlowState, Kind
-from rules.verdict import Outcome, Role, Severity
+from rules.lists.blocklist import ListName
+from rules.lists.encoding import digest, encode
+from rules.lists.guards import Guard, HeldList, Refusal
+from rules.values.event import DEMONSTRATION, EventReason, rfc3339
+from rules.values.observation import FlowState, Kind
+from rules.values.verdict import Outcome, Role, Severity
 
 HOSTILE = "<script>alert(1)</script>"
 SECTIONS = ("/", "/findings", "/events", "/services", "/lists", "/sensors", "/policy", "/outputs", "/tokens", "/audit")

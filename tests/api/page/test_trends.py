@@ -9,8 +9,8 @@ import pytest
 from installation import NOW_NS, SECOND_NS, Installation
 
 from db.workflow.values import ExceptionStatus, StoredException
-from rules.observation import FlowState
-from rules.verdict import Outcome
+from rules.values.observation import FlowState
+from rules.values.verdict import Outcome
 
 HOUR_NS = 3600 * SECOND_NS
 

@@ -13,11 +13,11 @@ from people import sign_in
 from api.access.config import AccessConfig
 from api.schemas.workflow import PreviewDocument
 from db.access.values import AccessRole, AuditFilter, TokenScope
-from rules.event import EventReason
-from rules.list_building import build_names
-from rules.policy_reader import parse_policy
-from rules.reconsider import judge_again
-from rules.verdict import Outcome, Severity
+from rules.lists.building import build_names
+from rules.policy.reader import parse_policy
+from rules.preview.reconsider import judge_again
+from rules.values.event import EventReason
+from rules.values.verdict import Outcome, Severity
 
 WHO = {"owner": "platform@example.com", "reason": "team tenant"}
 INGRESS = {"domain": "tunnels.partner.example", "service": "ngrok"} | WHO

@@ -8,8 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.feeds.pull_log import Consumer, Pulled, PullLog
 from api.schemas.lists import ConsumerPage
 from db.lists.values import SnapshotRow
-from rules.blocklist import ListName
-from rules.list_encoding import encode
+from rules.lists.blocklist import ListName
+from rules.lists.encoding import encode
 
 DOMAINS = "/feeds/unsanctioned-domains.txt"
 CONSUMERS = "/v1/lists/unsanctioned-domains/consumers"

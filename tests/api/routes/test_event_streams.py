@@ -21,10 +21,10 @@ from api.access.config import AccessConfig
 from api.routes import event_streams
 from api.schemas.events import AggregateDocument
 from db.access.values import AccessRole, TokenScope
-from rules.direction import Direction
-from rules.event import rfc3339, to_document
-from rules.observation import FlowState, Kind, Refusal
-from rules.verdict import Outcome, Severity
+from rules.values.direction import Direction
+from rules.values.event import rfc3339, to_document
+from rules.values.observation import FlowState, Kind, Refusal
+from rules.values.verdict import Outcome, Severity
 
 HOUR_NS = 3600 * SECOND_NS
 

@@ -6,9 +6,9 @@ import pytest
 from installation import Installation
 
 from api.schemas.events import EventDetail, EventPage
-from rules.event import Event, rfc3339, to_document
-from rules.observation import FlowState
-from rules.verdict import Outcome, Role, Severity
+from rules.values.event import Event, rfc3339, to_document
+from rules.values.observation import FlowState
+from rules.values.verdict import Outcome, Role, Severity
 
 HOUR_NS = 3600 * 10**9
 SECOND_NS = 10**9

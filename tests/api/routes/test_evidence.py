@@ -3,7 +3,7 @@ from collections.abc import Callable
 import httpx
 from installation import Installation
 
-from rules.event import Event
+from rules.values.event import Event
 
 PACKETS = b"\x0a\x0d\x0d\x0a" + bytes(60)
 

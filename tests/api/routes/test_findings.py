@@ -3,9 +3,9 @@ import pytest
 from installation import Installation
 
 from api.schemas.events import FindingPage
-from rules.event import rfc3339
-from rules.observation import FlowState
-from rules.verdict import Role, Severity
+from rules.values.event import rfc3339
+from rules.values.observation import FlowState
+from rules.values.verdict import Role, Severity
 
 DAY_NS = 86_400 * 10**9
 

@@ -12,9 +12,9 @@ from api.app import create_app
 from api.routes import ingest
 from api.schemas.events import EventDocument
 from db.access.values import TokenScope
-from rules.direction import Direction
-from rules.event import Event, rfc3339
-from rules.observation import FlowState, Refusal
+from rules.values.direction import Direction
+from rules.values.event import Event, rfc3339
+from rules.values.observation import FlowState, Refusal
 
 BATCH = "/v1/events:batch"
 

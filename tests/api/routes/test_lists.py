@@ -6,11 +6,11 @@ from installation import NOW_NS, Installation, names_of, snapshot_of
 
 from api.schemas.lists import DiffDocument, EntryPage, ListList, SnapshotList
 from db.lists.values import SnapshotRow
-from rules.blocklist import ListName
-from rules.event import rfc3339
-from rules.list_changes import stamp
-from rules.list_encoding import encode
-from rules.list_guards import Guard, HeldList, Refusal
+from rules.lists.blocklist import ListName
+from rules.lists.changes import stamp
+from rules.lists.encoding import encode
+from rules.lists.guards import Guard, HeldList, Refusal
+from rules.values.event import rfc3339
 
 DIGEST = "ab" * 32
 DOMAINS = "/v1/lists/unsanctioned-domains"

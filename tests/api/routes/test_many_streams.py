@@ -18,7 +18,7 @@ from installation import NOW_NS, event_of, wait_until
 
 from api.serving.streaming import STALLED_S
 from db.store import Store, open_store
-from rules.event import Event
+from rules.values.event import Event
 
 STREAMS = 1000
 STALLED = 100  # of them

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from installation import Installation
 
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 
 def test_the_manifest_leads_to_every_event(installation: Installation, client: httpx.Client) -> None:

@@ -18,10 +18,10 @@ from api.access.config import AccessConfig
 from api.app import create_app
 from api.schemas.lists import ProfileList
 from api.schemas.workflow import ProfilePreviewDocument
-from rules.list_building import build_names
-from rules.policy_reader import parse_policy
-from rules.profiles import MAX_PROFILES
-from rules.verdict import Role
+from rules.lists.building import build_names
+from rules.policy.profiles import MAX_PROFILES
+from rules.policy.reader import parse_policy
+from rules.values.verdict import Role
 
 See = Callable[[str], WebElement]
 WHO = {"owner": "netops@example.com", "reason": "small firewalls"}

@@ -9,7 +9,7 @@ from api.schemas.health import HealthDocument, ReadinessDocument
 from api.schemas.policy import PolicyDocument
 from api.schemas.sensors import SensorList
 from api.schemas.services import ServiceList
-from rules.blocklist import ListName
+from rules.lists.blocklist import ListName
 
 
 def samples(client: httpx.Client) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

@@ -8,7 +8,7 @@ import pytest
 from installation import NOW_NS, SECOND_NS, Installation
 
 from api.feeds.collections import COLLECTION_IDS
-from rules.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope
+from rules.lists.blocklist import AddressEntry, AddressList, ListName, NameEntry, NameList, Scope
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

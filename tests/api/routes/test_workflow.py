@@ -9,10 +9,10 @@ from installation import NOW_NS, Installation
 
 from api.middleware.idempotency import CREDENTIALS, asker
 from api.schemas.workflow import BlockedList, ExceptionPage, HistoryPage, SearchList
-from rules.event import rfc3339
-from rules.list_building import build_names
-from rules.policy_reader import parse_policy
-from rules.verdict import Decision
+from rules.lists.building import build_names
+from rules.policy.reader import parse_policy
+from rules.values.event import rfc3339
+from rules.values.verdict import Decision
 
 DAY_NS = 86_400 * 10**9
 EXCEPTION = {

@@ -23,8 +23,8 @@ from api.feeds.rpz import soa_text
 from api.zone.answers import Answers, Transfer
 from api.zone.keys import Keyring, ZoneKey
 from api.zone.policy_zone import PolicyZone
-from rules.blocklist import NameEntry, NameList, Scope
-from rules.profiles import DEFAULT_PROFILE
+from rules.lists.blocklist import NameEntry, NameList, Scope
+from rules.policy.profiles import DEFAULT_PROFILE
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 HERE, ELSEWHERE = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("192.0.2.7")

@@ -15,7 +15,7 @@ from api.zone.answers import Answers, Transfer
 from api.zone.keys import Keyring
 from api.zone.policy_zone import PolicyZone
 from api.zone.profile_zones import ProfileZones, zone_name
-from rules.blocklist import Snapshot
+from rules.lists.blocklist import Snapshot
 
 ELSEWHERE = ipaddress.ip_address("192.0.2.7")
 BODIES = {"agents-only": names_of("agent.example"), "strict": names_of("agent.example visitor.example")}

@@ -18,7 +18,7 @@ from api.serving.server import parse_listen
 from api.zone import notices, server
 from api.zone.notices import Target
 from api.zone.server import ZoneServer, bind_both
-from rules.blocklist import NameEntry, NameList, Scope
+from rules.lists.blocklist import NameEntry, NameList, Scope
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from stored_events import SECOND_NS, T0_NS, make_event
 from db.events.aggregates import sums_for
 from db.store import Store, open_store
 from db.values import Aggregation, Dimension, EventFilter, Group, Metric, ServiceCount
-from rules.event import Event
-from rules.observation import FlowState
-from rules.verdict import Outcome
+from rules.values.event import Event
+from rules.values.observation import FlowState
+from rules.values.verdict import Outcome
 
 MINUTE_NS = 60 * SECOND_NS
 HOUR_NS = 60 * MINUTE_NS

@@ -13,10 +13,10 @@ from stored_events import SECOND_NS, T0_NS, event_id, make_event, received
 from db.findings import parts
 from db.store import Store, open_store
 from db.values import AppendResult, EventFilter, Finding, FindingFilter, FindingState
-from rules.direction import Direction
-from rules.event import APART, Event
-from rules.observation import FlowState, Kind, Refusal
-from rules.verdict import Outcome, Role, Severity
+from rules.values.direction import Direction
+from rules.values.event import APART, Event
+from rules.values.observation import FlowState, Kind, Refusal
+from rules.values.verdict import Outcome, Role, Severity
 
 SEVERITIES = list(Severity)
 

@@ -18,8 +18,8 @@ from db.schema import version
 from db.sql.engine import connect_engine, parse_location, writing
 from db.store import Store, open_store
 from db.values import Aggregation, Dimension, EventFilter, Group, Metric
-from rules.event import DEMONSTRATION, Event
-from rules.verdict import Role
+from rules.values.event import DEMONSTRATION, Event
+from rules.values.verdict import Role
 
 HOUR_NS = 3600 * SECOND_NS
 DAY_NS = 24 * HOUR_NS

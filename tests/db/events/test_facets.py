@@ -17,9 +17,9 @@ from db.schema import version
 from db.sql.engine import connect_engine, parse_location, writing
 from db.store import Store, open_store
 from db.values import Aggregation, Dimension, EventCursor, EventFilter, Metric
-from rules.direction import Direction
-from rules.observation import Action, FlowState, Refusal
-from rules.verdict import Outcome, Role, Severity
+from rules.values.direction import Direction
+from rules.values.observation import Action, FlowState, Refusal
+from rules.values.verdict import Outcome, Role, Severity
 
 HOUR_NS = 3600 * SECOND_NS
 VERDICTS = (Outcome.SANCTIONED, Outcome.UNSANCTIONED, Outcome.SUSPICIOUS)

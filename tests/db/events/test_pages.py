@@ -8,9 +8,9 @@ from stored_events import SECOND_NS, T0_NS, make_event
 
 from db.store import Store, open_store
 from db.values import EventCursor, EventFilter, FindingCursor, FindingFilter, FindingState
-from rules.event import Event
-from rules.observation import FlowState, Kind
-from rules.verdict import Outcome, Role, Severity
+from rules.values.event import Event
+from rules.values.observation import FlowState, Kind
+from rules.values.verdict import Outcome, Role, Severity
 
 SERVICES = ["ngrok", "frp", "chisel", "cloudflared", None]
 VERDICTS = [Outcome.SANCTIONED, Outcome.UNSANCTIONED, Outcome.SUSPICIOUS]

@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 
 from db.store import Store
-from rules.sensor_status import SensorStatus
+from rules.values.sensor_status import SensorStatus
 
 S = 1_000_000_000
 

@@ -5,8 +5,8 @@ from stored_events import SECOND_NS, T0_NS, make_event
 from db.sql.engine import reading
 from db.store import Store
 from db.values import Finding, FindingChange, FindingCursor, FindingFilter, FindingState
-from rules.observation import FlowState, Kind
-from rules.verdict import Outcome, Role, Severity
+from rules.values.observation import FlowState, Kind
+from rules.values.verdict import Outcome, Role, Severity
 
 LATER_NS = T0_NS + 100 * SECOND_NS
 

@@ -12,8 +12,8 @@ from db.retention import Aging
 from db.sql.engine import reading
 from db.store import Store
 from db.values import Finding, FindingChange, FindingFilter, FindingState
-from rules.event import DEMONSTRATION, Event
-from rules.verdict import Outcome, Role
+from rules.values.event import DEMONSTRATION, Event
+from rules.values.verdict import Outcome, Role
 
 STEP_NS = 30 * SECOND_NS
 DAY_NS = 86_400 * SECOND_NS

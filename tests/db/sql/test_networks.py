@@ -14,8 +14,8 @@ from db.sql.engine import reading
 from db.sql.networks import Network, bounds, in_network
 from db.store import Store
 from db.values import Aggregation, EventCursor, EventFilter, FindingFilter
-from rules.event import Event
-from rules.verdict import Outcome
+from rules.values.event import Event
+from rules.values.verdict import Outcome
 
 GROUPS = st.lists(st.sampled_from([0, 0, 0, 1, 0xDB8, 0x2001, 0xFFFF]), min_size=8, max_size=8)
 IPV6 = GROUPS.map(lambda groups: ipaddress.IPv6Address(b"".join(group.to_bytes(2) for group in groups)))

@@ -10,7 +10,7 @@ from molecatcher.catalogue.bundles import pack
 from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.errors import CatalogueError
 from molecatcher.live_rules import LiveRules
-from rules.catalogue import SHARED_FILE, load_catalogue, read_files
+from rules.catalogue.catalogue import SHARED_FILE, load_catalogue, read_files
 from rules.errors import InvalidCatalogue
 
 ADDED = 'extends = "ngrok"\n[add]\nagent_domains = ["dial.vendor.example"]\n'

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from servers import in_background
 
-from rules.catalogue import load_catalogue
+from rules.catalogue.catalogue import load_catalogue
 
-RULES = Path(__file__).parents[3] / "rules"
+CATALOGUE = Path(__file__).parents[3] / "rules" / "catalogue"
 SHIPPED = load_catalogue().version
 
 
@@ -44,8 +44,8 @@ def newer(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(folder: Path, keys: Path, version: str) -> Path:
     source = folder / "rules"
-    shutil.copytree(RULES / "services", source / "services")
-    shared = (RULES / "shared_infrastructure.toml").read_text().replace(SHIPPED, version)
+    shutil.copytree(CATALOGUE / "services", source / "services")
+    shared = (CATALOGUE / "shared_infrastructure.toml").read_text().replace(SHIPPED, version)
     (source / "shared_infrastructure.toml").write_text(shared)
     (source / "services" / "horizon.toml").unlink()
     ngrok = source / "services" / "ngrok.toml"
@@ -251,7 +251,7 @@ def test_entries_are_tested_before_they_are_added(tmp_path: Path) -> None:
 
 def test_additions_are_in_what_other_commands_use(tmp_path: Path) -> None:
     (tmp_path / "partner.toml").write_text('extends = "ngrok"\n[add]\nagent_domains = ["tunnels.example.com"]\n')
-    capture = RULES.parent / "pcaps" / "ngrok-py-sanctioned.pcap"
+    capture = CATALOGUE.parents[1] / "pcaps" / "ngrok-py-sanctioned.pcap"
     argv = [sys.executable, "-m", "molecatcher", "replay", str(capture), "--format", "json"]
     settings = os.environ | {"MOLECATCHER_CATALOGUE_DIR": str(tmp_path), "MOLECATCHER_STATE": str(tmp_path / "state")}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True, env=settings)

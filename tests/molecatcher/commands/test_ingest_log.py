@@ -19,7 +19,7 @@ from proxies import ask, echo_server, haproxy, squid
 
 from db.store import open_store
 from db.values import EventFilter
-from rules.event import Event
+from rules.values.event import Event
 
 LISTED, SANCTIONED, DENIED, OTHER = "connect.ngrok-agent.com", "eu.tunnels.example.com", "serveo.net", "www.example.org"
 POLICY = '[[sanctioned]]\ndomain = "tunnels.example.com"\nservice = "ngrok"\nowner = "o"\nreason = "r"\n'

@@ -9,8 +9,8 @@ from publishing import CATALOGUE, setting
 
 from db.store import Store
 from molecatcher.names.resolve import NameResolver
-from rules.address_building import names_to_resolve
-from rules.policy import Policy
+from rules.lists.address_building import names_to_resolve
+from rules.policy.policy import Policy
 
 LISTED = sorted(names_to_resolve(CATALOGUE, Policy(), NOW_NS))
 

@@ -22,9 +22,9 @@ from api.zone.policy_zone import is_up_to_date
 from molecatcher.lists.list_files import ListFiles
 from molecatcher.lists.published import PublishedLists
 from molecatcher.lists.resolver_configuration import configurations
-from rules.blocklist import ListName, Snapshot
-from rules.list_guards import Spared
-from rules.profiles import AGENTS_ONLY
+from rules.lists.blocklist import ListName, Snapshot
+from rules.lists.guards import Spared
+from rules.policy.profiles import AGENTS_ONLY
 
 NAMES = ListName.UNSANCTIONED_DOMAINS
 S = 1_000_000_000

@@ -8,11 +8,11 @@ from publishing import CATALOGUE, DAY_NS, NAMES, SANCTION, Setting, policy
 
 from db.store import Store, open_store
 from db.values import FindingChange, FindingFilter, FindingState
-from rules.blocklist import ListName, NameList, Origin, UrlList, first_serial
-from rules.event import EventReason
-from rules.observation import Evidence
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome, Role
+from rules.lists.blocklist import ListName, NameList, Origin, UrlList, first_serial
+from rules.policy.ruleset import Ruleset
+from rules.values.event import EventReason
+from rules.values.observation import Evidence
+from rules.values.verdict import Outcome, Role
 
 CERTAIN = '[[profile]]\nname = "certain"\nfindings = "certain"\n'
 NOBODY = "127.0.0.1#9"

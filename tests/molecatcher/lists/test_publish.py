@@ -15,12 +15,12 @@ from db.lists.values import SnapshotRow
 from db.store import Store, open_store
 from molecatcher.lists.published import PublishedLists
 from molecatcher.names.resolve import NameResolver
-from rules.address_building import names_to_resolve
-from rules.blocklist import AddressList, ListName, NameList
-from rules.list_guards import Guard
-from rules.policy import Policy
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome
+from rules.lists.address_building import names_to_resolve
+from rules.lists.blocklist import AddressList, ListName, NameList
+from rules.lists.guards import Guard
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.verdict import Outcome
 
 
 def test_both_families_are_resolved_and_published(tmp_path: Path, store: Store) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 from db.store import open_store
 from molecatcher.lists.list_files import ListFiles
 from molecatcher.lists.published import LONGEST_PREPARATION_S, PublishedLists
-from rules.blocklist import ListName, NameEntry, NameList, Scope, Snapshot, first_serial
-from rules.list_guards import Guard, Spared
-from rules.profiles import AGENTS_ONLY, STRICT
+from rules.lists.blocklist import ListName, NameEntry, NameList, Scope, Snapshot, first_serial
+from rules.lists.guards import Guard, Spared
+from rules.policy.profiles import AGENTS_ONLY, STRICT
 
 NAMES = ListName.UNSANCTIONED_DOMAINS
 NOW_NS = 1_900_000_000_000_000_000

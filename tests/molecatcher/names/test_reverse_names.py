@@ -6,8 +6,8 @@ from installation import wait_until
 from observations import hello
 
 from molecatcher.names.reverse_names import HOLDS_S, MAX_NAMES, REST_S, ReverseNames
-from rules.source import Source
-from rules.verdict import UNKNOWN
+from rules.values.source import Source
+from rules.values.verdict import UNKNOWN
 from sensor.attribution.attributor import Attributor
 from sensor.capture.namespaces import Namespaces
 from sensor.detection import Detection

@@ -11,7 +11,7 @@ from molecatcher.names.resolve import NameResolver
 from molecatcher.names.zone_checks import FAILED_S, NO_ZONE_S, ZoneChecks
 from molecatcher.names.zone_questions import MAX_QUESTIONS, ZoneQuestions
 from molecatcher.shared_file import SharedFile
-from rules.zones import ZoneAnswer
+from rules.values.zones import ZoneAnswer
 
 NAME, SERVERS = "a.tunnels.myblog.net", ("ns1.ngrok-dns.com", "ns2.ngrok-dns.com")
 DELEGATION = "\n".join(f'  local-data: "tunnels.myblog.net. 600 IN NS {name}."' for name in SERVERS)

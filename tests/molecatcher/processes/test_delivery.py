@@ -14,7 +14,7 @@ from stored_events import make_event
 from db.store import Store
 from db.values import EventFilter
 from molecatcher.processes.delivery import MOST_EVENTS, REST_S, Delivery
-from rules.sensor_status import SensorStatus
+from rules.values.sensor_status import SensorStatus
 from sensor.spool import Spool
 
 STATUS = SensorStatus(sensor_id="s", version="0", hostname="h", started_at_ns=1, heartbeat_ns=2)

@@ -18,7 +18,7 @@ from stored_events import make_event
 from db.values import Finding, FindingFilter
 from molecatcher.processes.sensor import Sensor
 from molecatcher.settings import Settings
-from rules.sensor_status import SensorState, SensorStatus
+from rules.values.sensor_status import SensorState, SensorStatus
 from sensor.capture.flow_heads import FlowHeads
 from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource

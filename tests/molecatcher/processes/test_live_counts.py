@@ -14,7 +14,7 @@ from db.store import open_store
 from db.values import EventFilter, FindingFilter
 from molecatcher.processes.sensor import Sensor
 from molecatcher.settings import Settings
-from rules.event import Event
+from rules.values.event import Event
 from sensor.capture.flow_heads import FlowHeads
 from sensor.errors import BpfUnavailable
 

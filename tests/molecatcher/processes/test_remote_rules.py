@@ -29,9 +29,9 @@ from molecatcher.errors import FetchError
 from molecatcher.live_rules import LiveRules
 from molecatcher.processes.api_client import ApiClient
 from molecatcher.processes.remote_rules import CatalogueTaker, RemoteRules
-from rules.catalogue import load_catalogue, read_files
-from rules.overlay import Overlay
-from rules.policy_reader import parse_policy
+from rules.catalogue.catalogue import load_catalogue, read_files
+from rules.policy.overlay import Overlay
+from rules.policy.reader import parse_policy
 
 SENSOR = "sensor-1"
 FILE = '[[sanctioned]]\ndomain = "file.example"\nservice = "ngrok"\nowner = "o"\nreason = "{}"\n'

@@ -3,11 +3,11 @@ from pathlib import Path
 from db.store import open_store
 from db.values import EventFilter, FindingFilter
 from molecatcher.recordings.demonstration import RECORDING, SOURCE, Demonstration
-from rules.catalogue import load_catalogue
-from rules.event import DEMONSTRATION
-from rules.policy import Policy
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome, Role
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import DEMONSTRATION
+from rules.values.verdict import Outcome, Role
 
 NOW_NS = 1_900_000_000_000_000_000
 HOUR_NS = 3600 * 10**9

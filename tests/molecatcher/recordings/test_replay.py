@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from db.store import Store, open_store
 from db.values import EventFilter, FindingFilter
 from molecatcher.recordings.replay import Replay
-from rules.catalogue import load_catalogue
-from rules.event import Event
-from rules.policy import Policy
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
-from rules.verdict import Outcome
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Event
+from rules.values.verdict import Outcome
 
 PCAPS = Path(__file__).parents[3] / "pcaps"
 RECORDING = PCAPS / "ngrok-py-default.pcap"

@@ -19,7 +19,7 @@ from db.values import Aggregation, Dimension, EventFilter, FindingChange, Findin
 from db.workflow.values import ExceptionStatus, StoredException
 from molecatcher.settings import Settings
 from molecatcher.upkeep.retention import DAY_NS, Retention
-from rules.verdict import Severity
+from rules.values.verdict import Severity
 
 NOW_NS = T0_NS + 1000 * DAY_NS
 COLUMNS = {

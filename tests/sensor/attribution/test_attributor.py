@@ -6,9 +6,9 @@ from installation import wait_until
 from msgspec.structs import replace
 from observations import hello
 
-from rules.observation import Observation
-from rules.source import Source
-from rules.verdict import UNKNOWN
+from rules.values.observation import Observation
+from rules.values.source import Source
+from rules.values.verdict import UNKNOWN
 from sensor.attribution.attributor import Attributor
 from sensor.capture.namespaces import Namespaces
 from sensor.detection import Detection

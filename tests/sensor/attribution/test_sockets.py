@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import pytest
 from netns import Network, needs_root
 
-from rules.observation import FiveTuple, Transport
+from rules.values.observation import FiveTuple, Transport
 from sensor.attribution.sockets import Socket, SocketTable
 
 FAMILIES = pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from frames import dns_answer, dns_query, last_revisions
 from hellos import hello_message, records, server_name
 from netns import Host, Network, needs_root
 
-from rules.observation import Kind, Observation
+from rules.values.observation import Kind, Observation
 from sensor.capture.engine import choose_engine
 from sensor.capture.flow_counts import count_key
 from sensor.capture.flow_heads import FlowHeads

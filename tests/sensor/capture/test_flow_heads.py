@@ -10,7 +10,7 @@ from cable import Wire, drain, open_wire
 from frames import ACK, FIN, PSH, RST, SYN, dns_query, frame, packed, tcp, udp
 from netns import needs_root
 
-from rules.observation import FiveTuple, Transport
+from rules.values.observation import FiveTuple, Transport
 from sensor.capture.flow_counts import FlowCount, count_key
 from sensor.capture.flow_heads import FlowHeads
 from sensor.capture.limits import Limits

@@ -6,7 +6,7 @@ from cable import drain, open_wire
 from floods import Clock
 from netns import needs_root
 
-from rules.observation import Evidence
+from rules.values.observation import Evidence
 from sensor.capture.flow_heads import FlowHeads
 from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource

@@ -19,9 +19,9 @@ from recordings import CAPTURES, recording_names
 import molecatcher.recordings.replay
 import sensor.capture.file
 from molecatcher.recordings.replay import Replay, Summary
-from rules.catalogue import load_catalogue
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
 from sensor.capture import heads
 from sensor.capture.file import open_capture
 from sensor.capture.flow_table import CountRow, make_table

@@ -8,7 +8,7 @@ from cable import Wire, drain, open_wire, send_frames
 from frames import ACK, CLIENT, SERVER, SYN, tcp, told
 from netns import needs_root
 
-from rules.observation import FlowState
+from rules.values.observation import FlowState
 from sensor.capture.live import BATCH_PACKETS, Engine, LiveSource
 from sensor.capture.plain import PlainTap
 from sensor.capture.ring import RingTap

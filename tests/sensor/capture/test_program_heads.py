@@ -9,7 +9,7 @@ from cable import Wire, drain, drain_counted, open_wire, send_frames
 from frames import ACK, FIN, SYN, S, packed, tcp, udp
 from netns import needs_root
 
-from rules.observation import Transport
+from rules.values.observation import Transport
 from sensor.capture import heads
 from sensor.capture.classic import HEAD_SNAP_OCTETS
 from sensor.capture.flow_table import make_table

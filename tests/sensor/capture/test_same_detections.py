@@ -11,10 +11,10 @@ from netns import needs_root
 from observations import NOW_NS
 from recordings import CAPTURES, recording_names
 
-from rules.catalogue import load_catalogue
-from rules.event import Origin, make_event, to_document
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
+from rules.values.event import Origin, make_event, to_document
 from sensor.capture.flow_heads import FlowHeads
 from sensor.capture.limits import Limits
 from sensor.capture.live import Engine, LiveSource

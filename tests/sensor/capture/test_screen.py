@@ -34,9 +34,9 @@ from traps_quiet import QUIET
 
 import molecatcher.recordings.replay
 from molecatcher.recordings.replay import Replay
-from rules.observation import NameSource
-from rules.policy import Policy
-from rules.ruleset import Ruleset
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from rules.values.observation import NameSource
 from sensor.capture import screen as screens
 from sensor.capture.engine import open_source
 from sensor.capture.file import open_capture

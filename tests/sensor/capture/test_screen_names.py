@@ -10,10 +10,10 @@ from damage import changed
 from frames import MS, S, ask, packed, told
 from screened import LISTED, POLICY, RULES, greeting, through
 
-from rules.catalogue import load_catalogue
-from rules.interest import Interest
-from rules.policy_reader import parse_policy
-from rules.ruleset import Ruleset
+from rules.catalogue.catalogue import load_catalogue
+from rules.classification.interest import Interest
+from rules.policy.reader import parse_policy
+from rules.policy.ruleset import Ruleset
 from sensor.capture import screen as screens
 from sensor.capture.screen import Asked, Screen
 from sensor.detect import Detector

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from initials import V1, V2, crypto, initial, initial_keys
 from recordings import Recording
 
-from rules.observation import ClientHello
+from rules.values.observation import ClientHello
 from sensor.errors import MalformedQuic, NeedMoreData
 from sensor.extract import quic
 from sensor.extract.quic import MAX_CRYPTO_OCTETS, QuicInitialReader, is_quic_initial

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recordings import Recording
 
-from rules.observation import Evidence, Indicator, Kind
+from rules.values.observation import Evidence, Indicator, Kind
 from sensor.errors import NeedMoreData
 from sensor.extract.stream import StreamFacts, read_stream
 

@@ -10,7 +10,7 @@ from sensor.errors import MalformedTls, NeedMoreData
 from sensor.extract.tls import parse_client_hello, read_client_hello
 
 if TYPE_CHECKING:
-    from rules.observation import ClientHello
+    from rules.values.observation import ClientHello
 
 ALPN = extension(16, vector(2, vector(1, b"h2") + vector(1, b"http/1.1")))
 VERSIONS = extension(43, vector(1, b"\x0a\x0a\x03\x04\x03\x03"))

@@ -1,6 +1,6 @@
 import pytest
 
-from rules.observation import Evidence
+from rules.values.observation import Evidence
 from sensor.errors import NeedMoreData
 from sensor.extract.stream import read_stream
 

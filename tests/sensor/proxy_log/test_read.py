@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rules.observation import Refusal
+from rules.values.observation import Refusal
 from sensor.errors import MalformedLogLine
 from sensor.proxy_log.observe import observe
 from sensor.proxy_log.read import read_line

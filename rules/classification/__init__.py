@@ -1,0 +1,1 @@
+"""The verdict on an observation: what is a tunnel, whether it is sanctioned, how sure that is, in words."""

@@ -1,0 +1,1 @@
+"""Block lists: made of catalogue, policy and findings, compared, guarded, encoded."""
