@@ -63,7 +63,12 @@ class _Window:
         self.add(self.first_packet_ns, carried, NO_TRAFFIC)
 
     def say_state(self, observation: Observation, before: Traffic) -> None:
-        """Have the event say whether its newest traffic gets through: heard from the other end, or not any more."""
+        """Have the event say whether its newest traffic gets through: heard from the other end, or not any more.
+
+        Of a flow that never was heard, its first report said all.
+        """
+        if not observation.traffic.octets_in:
+            return
         is_heard = observation.traffic.octets_in > before.octets_in
         state = FlowState.LIVE if is_heard else FlowState.BLOCKED
         if observation.state is state is not self.event.state:

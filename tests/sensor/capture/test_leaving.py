@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from cable import Wire, drain, open_wire
+from cable import Wire, drain, open_wire, send_frames
 from frames import ACK, SYN, tcp
 from hellos import hello_message, records, server_name
 from netns import needs_root
@@ -80,6 +80,18 @@ def test_what_had_come_before_is_handed_out(
         change(wire, source)
         assert [packet.data for packet in drain(source, 3 * RETIRE_MS / 1000)] == sent
         assert source.kernel_drops() == 0
+
+
+@pytest.mark.parametrize("open_tap", [RingTap, PlainTap])
+def test_it_is_also_where_another_interface_stays(open_tap: TapOpener, wire: Wire) -> None:
+    wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
+    sent = list(frames(SENT))
+    with LiveSource(("eth0", "eth1"), Engine(open_tap=open_tap)) as source:
+        wire.send(*sent)
+        wire.sensor.ip("link delete eth0")
+        wire.sender.call(send_frames, "eth1", tuple(opening(1)))
+        assert [packet.data for packet in drain(source, 3 * RETIRE_MS / 1000)] == [*sent, *opening(1)]
+        assert source.interfaces == ("eth1",)
 
 
 @pytest.mark.parametrize("open_tap", [RingTap, PlainTap])

@@ -76,6 +76,7 @@ def report(*connections: Iterable[Packet]) -> list[Event]:
     for packet in sorted((row for rows in connections for row in rows), key=lambda row: row.ts_ns):
         for found in (detector.advance(packet.ts_ns), detector.feed([packet])):
             reports += reporter.take(found, packet.ts_ns)
+        reporter.update(detector.watch.look(packet.ts_ns))
     reports += reporter.take(detector.advance(END_NS), END_NS)
     return [*reports, *reporter.flush()]
 
@@ -120,6 +121,11 @@ def test_one_of_several_leaves_their_event_with_what_it_carried() -> None:
 
 def test_a_suspicion_does_not_take_the_place_of_what_is_known_of_another_flow() -> None:
     assert said(report(TOLD, late(1, 1), silence(2, 10))) == [(*LIVE_ONE, 2)]
+
+
+def test_what_is_live_stays_so_while_another_flow_that_never_was_tries_again() -> None:
+    again = [row for after_s in (0, 1, 3, 7, 15, 31) for row in silence(2, 10 + after_s)]
+    assert said(report(TOLD, late(1, 1), again)) == [(*LIVE_ONE, 2)]
 
 
 def test_what_is_live_stays_so_while_another_flow_is_only_attempted_and_it_is_no_news() -> None:
