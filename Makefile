@@ -116,7 +116,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml $(VENV)/.system
 	@touch $@
 
 # Half a minute where there is a compiler; tried again each time where there is none.
-$(VENV)/.compiled: setup.py $(wildcard rules/*.py rules/*/*.py sensor/*.py sensor/*/*.py sensor/capture/*.[ch] sensor/capture/bpf/*.h) $(VENV)/.installed
+$(VENV)/.compiled: setup.py $(wildcard rules/*.py rules/*/*.py sensor/*.py sensor/*/*.py sensor/capture/*/*.py sensor/capture/*/*.[ch]) $(VENV)/.installed
 	$(BIN)/python setup.py --quiet build_ext --inplace --force
 	@! ls sensor/pipeline.*.so >/dev/null 2>&1 || touch $@
 

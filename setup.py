@@ -36,6 +36,7 @@ COMPILED = (
         )
     ),
 )
+C_PARTS = tuple(f"sensor/capture/compiled/{name}" for name in ("_heads", "_ring", "_screen"))
 STARTED_S = time.time()
 HEADERS = sorted(map(str, Path("sensor/capture").rglob("*.h")))
 COMMANDS = {"bdist_wheel", "build_ext", "editable_wheel"}
@@ -68,10 +69,8 @@ def extensions() -> list[Extension]:
         return []
     from mypyc.build import mypycify  # noqa: PLC0415 - slow to import, and most commands build nothing
 
-    heads = Extension("sensor.capture._heads", ["sensor/capture/_heads.c"], depends=HEADERS)
-    ring = Extension("sensor.capture._ring", ["sensor/capture/_ring.c"], depends=HEADERS)
-    screen = Extension("sensor.capture._screen", ["sensor/capture/_screen.c"], depends=HEADERS)
-    return [heads, ring, screen, *mypycify(list(COMPILED), opt_level="2", group_name="rules.heads")]
+    parts = [Extension(path.replace("/", "."), [f"{path}.c"], depends=HEADERS) for path in C_PARTS]
+    return [*parts, *mypycify(list(COMPILED), opt_level="2", group_name="rules.heads")]
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": AllOrNothing})

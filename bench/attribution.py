@@ -26,8 +26,8 @@ from rules.policy.policy import Policy
 from rules.policy.ruleset import Ruleset
 from rules.values.observation import FiveTuple, Transport
 from sensor.attribution.attributor import Attributor
-from sensor.capture.file import open_capture
-from sensor.capture.namespaces import Namespaces
+from sensor.capture.live.namespaces import Namespaces
+from sensor.capture.offline.file import open_capture
 from sensor.detection.detect import Detector
 from sensor.pipeline import Pipeline
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sensor.capture.file import open_capture
+from sensor.capture.offline.file import open_capture
 from sensor.decoding.decode import decode
 from sensor.packet import Packet
 from sensor.pipeline import Limits, Pipeline

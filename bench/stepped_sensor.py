@@ -20,7 +20,7 @@ from molecatcher.overlay import OverlayFollower
 from molecatcher.processes import sensor as process
 from molecatcher.processes.health import Health
 from sensor.attribution.attributor import Attributor
-from sensor.capture.live import LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.detection.detect import Detector
 from sensor.detection.watch import Watch
 from sensor.reporting.gathered import Gathered

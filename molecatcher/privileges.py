@@ -18,7 +18,7 @@ import structlog
 
 from molecatcher.errors import SetupError
 from molecatcher.settings import Settings
-from sensor.capture.namespaces import named_namespaces
+from sensor.capture.live.namespaces import named_namespaces
 
 log = structlog.get_logger()
 

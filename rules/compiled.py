@@ -17,7 +17,7 @@ _FOLDERS = (
     *("rules/classification", "rules/matching", "sensor"),
     *(f"sensor/{name}" for name in ("decoding", "detection", "extract", "flows", "names")),
 )
-_C_FOLDER = "sensor/capture"  # its compiled modules have no source in Python: plain_heads, ring and screen do without
+_C_FOLDER = "sensor/capture/compiled"  # no sources in Python: plain_heads, ring and screen do without
 _C_MODULES = ("_heads", "_ring", "_screen")
 
 
@@ -46,7 +46,7 @@ def _is_stale() -> bool:
 def _is_c_stale() -> bool:
     folder = _ROOT / _C_FOLDER
     compiled_ns = min(_modified_ns(folder / f"{name}{EXTENSION_SUFFIXES[0]}") for name in _C_MODULES)
-    sources = (*folder.glob("*.[ch]"), *(folder / "bpf").glob("*.h"))
+    sources = (*folder.glob("*.[ch]"), *(folder.parent / "bpf").glob("*.h"))
     return any(_modified_ns(path) > compiled_ns for path in sources)
 
 

@@ -13,12 +13,12 @@ from traps import DETECTED
 from traps_quiet import QUIET
 from traps_unseen import UNSEEN
 
-import sensor.capture.file
+import sensor.capture.offline.file
 from rules.catalogue.catalogue import load_catalogue
 from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
-from sensor.capture.file import open_capture
-from sensor.capture.heads import IS_COMPILED
+from sensor.capture.offline.file import open_capture
+from sensor.capture.offline.heads import IS_COMPILED
 from sensor.capture.screen import Screen, make_screen
 from sensor.detection.detect import Detector
 from sensor.packet import Packet
@@ -64,7 +64,7 @@ def test_a_trap_gives_the_verdicts_that_the_documentation_says(trap: Trap) -> No
 def test_it_gives_the_same_where_only_heads_of_flows_are_read(
     trap: Trap, is_compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensor.capture.file, "IS_COMPILED", is_compiled)
+    monkeypatch.setattr(sensor.capture.offline.file, "IS_COMPILED", is_compiled)
     write_pcap(tmp_path / "trap.pcap", trap.packets())
     found = verdicts(heads(tmp_path / "trap.pcap"), trap.pin)
     assert set(found) == trap.expected

@@ -14,7 +14,7 @@ from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
 from rules.values.event import Event
 from rules.values.observation import Evidence
-from sensor.capture.file import open_capture
+from sensor.capture.offline.file import open_capture
 
 PCAPS = Path(__file__).parents[1] / "pcaps"
 NAMES = sorted(path.stem for path in PCAPS.glob("*.pcap"))

@@ -14,8 +14,8 @@ from rules.catalogue.catalogue import load_catalogue
 from rules.policy.policy import Policy
 from rules.policy.ruleset import Ruleset
 from rules.values.event import to_document
-from sensor.capture.file import open_capture
-from sensor.capture.pcapng_file import Commented, write_pcapng
+from sensor.capture.offline.file import open_capture
+from sensor.capture.offline.pcapng_file import Commented, write_pcapng
 from sensor.packet import Packet
 
 NAMES = ["ngrok-py-default", "ngrok2-default", "cf2025-token-quic", "ipv6-ngrok2", "dns-iodine-txt", "benign-chromium"]

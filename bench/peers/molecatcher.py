@@ -16,12 +16,12 @@ WITHOUT = "import os; os.environ['MOLECATCHER_PURE_PYTHON'] = '1'; from molecatc
 FALL_BACKS = ("flow-heads", "ring", "af-packet")
 FORCED = """
 import sys
-from sensor.capture import engine
-from sensor.capture.flow_heads import FlowHeads
-from sensor.capture.live import Engine
-from sensor.capture.plain import PlainTap
-from sensor.capture.program_heads import ProgramHeads
-from sensor.capture.ring import open_ring
+from sensor.capture.live import engine
+from sensor.capture.filter.flow_heads import FlowHeads
+from sensor.capture.live.live import Engine
+from sensor.capture.live.plain import PlainTap
+from sensor.capture.filter.program_heads import ProgramHeads
+from sensor.capture.live.ring import open_ring
 ways = {
     "flow-heads": lambda: (FlowHeads(), PlainTap),
     "ring": lambda: (ProgramHeads(), open_ring),

@@ -11,7 +11,7 @@ from rich.text import Text
 from molecatcher.catalogue.folder import CatalogueFolder
 from molecatcher.commands.tables import console, counted
 from rules.errors import InvalidCatalogue
-from sensor.capture.probe import Probe, probe_host
+from sensor.capture.live.probe import Probe, probe_host
 
 ESSENTIAL = frozenset({"packet sockets"})  # without the others capture is slower, or waits
 

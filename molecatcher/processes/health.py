@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from rules.values.event import Event
-from sensor.capture.live import LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.counters import Counters
 from sensor.detection.detect import Detector
 from sensor.packet import Packet

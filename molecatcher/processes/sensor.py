@@ -41,10 +41,10 @@ from molecatcher.state import claim, kept_secret
 from rules.values.event import Event
 from rules.values.sensor_status import SensorStatus
 from sensor.attribution.seen_leases import SeenLeases
-from sensor.capture.engine import open_source
-from sensor.capture.interfaces import Choice
-from sensor.capture.listening import Listening
-from sensor.capture.namespaces import split_name
+from sensor.capture.live.engine import open_source
+from sensor.capture.live.interfaces import Choice
+from sensor.capture.live.listening import Listening
+from sensor.capture.live.namespaces import split_name
 from sensor.capture.screen import make_screen
 from sensor.detection.detect import Detector
 from sensor.detection.watch import Watch

@@ -16,7 +16,7 @@ from rules.values.zones import ZoneAnswer
 from sensor.attribution.attributor import Attributor
 from sensor.attribution.leases import LeaseFiles
 from sensor.attribution.seen_leases import SeenLeases
-from sensor.capture.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces
+from sensor.capture.live.namespaces import TO_ENTER, Namespaces, give_up, named_namespaces
 from sensor.pipeline import Limits
 from sensor.reporting.spool import Spool
 

@@ -31,7 +31,7 @@ from molecatcher.privileges import (
 from molecatcher.processes.child import Child, inherited_environment
 from molecatcher.processes.notify import Notifier
 from molecatcher.settings import Settings
-from sensor.capture.tap import check_permission
+from sensor.capture.live.tap import check_permission
 
 log = structlog.get_logger()
 

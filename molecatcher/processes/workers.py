@@ -25,7 +25,7 @@ from molecatcher.processes.supervise import PROGRAM, Supervisor, as_environment
 from molecatcher.settings import Settings
 from molecatcher.state import claim
 from rules.values.sensor_status import SensorStatus, as_one
-from sensor.capture.engine import choose_engine
+from sensor.capture.live.engine import choose_engine
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from molecatcher.recordings.log_follower import BEGINNING_OCTETS
 from rules.policy.ruleset import Ruleset
 from rules.values.event import Event, Origin, make_event, uuid7
-from sensor.capture.file import CaptureFile, open_capture
+from sensor.capture.offline.file import CaptureFile, open_capture
 from sensor.capture.screen import Screen, make_screen
 from sensor.detection.detect import Detector
 from sensor.detection.detection import Detection

@@ -27,7 +27,7 @@ from sensor.attribution.process_service import ProcessClient
 from sensor.attribution.routing import Routing
 from sensor.attribution.seen_leases import SeenLeases
 from sensor.attribution.sockets import SocketTable
-from sensor.capture.namespaces import Namespaces, split_name
+from sensor.capture.live.namespaces import Namespaces, split_name
 from sensor.detection.detection import Detection
 
 MAX_QUESTIONS: Final = 1024

@@ -23,7 +23,18 @@ from typing import NamedTuple
 from sensor.packet import Packet
 
 try:
-    from sensor.capture._screen import advance, answers, ask_again, asked, follow, mark, prepare, sift, size, totals
+    from sensor.capture.compiled._screen import (
+        advance,
+        answers,
+        ask_again,
+        asked,
+        follow,
+        mark,
+        prepare,
+        sift,
+        size,
+        totals,
+    )
 except ImportError:  # there was no compiler
     IS_COMPILED = False
 else:

@@ -20,7 +20,7 @@ from sensor.errors import MalformedPacket, NeedMoreData
 from sensor.packet import LinkType, Packet
 
 try:
-    from sensor.capture._heads import read
+    from sensor.capture.compiled._heads import read
 except ImportError:  # there was no compiler
     read = None  # type: ignore[assignment]
 

@@ -4,7 +4,7 @@ Its own packets come first in the search, then those by which the same client wa
 made itself known as an agent's (what it did beside it). Secrets in clear text are blanked (`redaction`).
 """
 
-from sensor.capture.pcapng_file import Commented, write_pcapng
+from sensor.capture.offline.pcapng_file import Commented, write_pcapng
 from sensor.detection.detection import Detection
 from sensor.detection.redaction import redact
 from sensor.packet import Packet

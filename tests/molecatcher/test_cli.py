@@ -13,7 +13,7 @@ import pytest
 from api.feeds.registry import REGISTRY
 from db.store import open_store
 from db.values import EventFilter
-from sensor.capture.pcapng_file import Commented, write_pcapng
+from sensor.capture.offline.pcapng_file import Commented, write_pcapng
 from sensor.packet import Packet
 
 PCAPS = Path(__file__).parents[2] / "pcaps"

@@ -37,8 +37,8 @@ pytestmark = [
 
 RECEIVE = """
 import structlog, sys, time
-from sensor.capture.engine import open_source
-from sensor.capture.interfaces import choose_interfaces
+from sensor.capture.live.engine import open_source
+from sensor.capture.live.interfaces import choose_interfaces
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 choice = choose_interfaces()
 with open_source(choice.interfaces) as source:
@@ -150,7 +150,7 @@ def test_that_user_captures_in_a_namespace(capabilities: tuple[str, ...]) -> Non
 
 
 def test_without_the_capability_one_sentence_says_what_to_do() -> None:
-    code = "from sensor.capture.live import LiveSource; LiveSource(('eth0',))"
+    code = "from sensor.capture.live.live import LiveSource; LiveSource(('eth0',))"
     done = subprocess.run(
         as_user(USER, [sys.executable, "-c", code]), capture_output=True, text=True, check=False, cwd="/"
     )

@@ -16,7 +16,7 @@ IS_COMPILED = (ROOT / "rules" / "matching" / f"names{EXTENSION_SUFFIXES[0]}").ex
 FORMS = """
 import sensor.extract.tls, sensor.pipeline
 from rules.matching import names
-from sensor.capture import heads
+from sensor.capture.offline import heads
 print(heads.IS_COMPILED, names.__file__, sensor.extract.tls.__file__, sensor.pipeline.__file__)
 """
 REPLAY = "from molecatcher.cli import main; main()"
@@ -55,7 +55,7 @@ def test_compiled_modules_are_taken_while_they_are_newer_than_their_sources(chec
     assert forms.startswith("True")  # the walk over capture files does not depend on them
 
 
-@pytest.mark.parametrize("name", ["bpf/flow_policy.h", "screen_flows.h"])
+@pytest.mark.parametrize("name", ["bpf/flow_policy.h", "compiled/screen_flows.h"])
 def test_the_walk_over_files_is_taken_while_it_is_newer_than_its_sources(name: str, checkout: Path) -> None:
     os.utime(checkout / "sensor" / "capture" / name, (4_000_000_000,) * 2)
     forms = python(FORMS, folder=checkout)

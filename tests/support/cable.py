@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from netns import Host, Network
 
-from sensor.capture.live import LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.flows.flow import Count
 from sensor.packet import Packet
 

@@ -21,9 +21,9 @@ from msgspec.structs import replace
 from molecatcher.logs import configure_logging
 from molecatcher.processes.sensor import Sensor
 from molecatcher.settings import Settings
-from sensor.capture.live import BATCH_PACKETS, LiveSource
-from sensor.capture.packet_filter import NOTHING_CUT
-from sensor.capture.ring import take
+from sensor.capture.filter.packet_filter import NOTHING_CUT
+from sensor.capture.live.live import BATCH_PACKETS, LiveSource
+from sensor.capture.live.ring import take
 from sensor.packet import LinkType, Packet
 
 SPOOL_MIB = 16

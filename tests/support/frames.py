@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterable
 
 from rules.values.observation import Observation
-from sensor.capture.file import open_capture
+from sensor.capture.offline.file import open_capture
 from sensor.packet import LinkType, Packet
 from sensor.pipeline import Limits, Pipeline
 

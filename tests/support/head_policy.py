@@ -3,8 +3,8 @@
 import struct
 from dataclasses import dataclass, field
 
-from sensor.capture.flow_table import CLOCK_STEP_NS
-from sensor.capture.limits import Limits
+from sensor.capture.filter.flow_table import CLOCK_STEP_NS
+from sensor.capture.filter.limits import Limits
 
 TAGS = (0x8100, 0x88A8, 0x9100)
 EXTENSIONS = (0, 43, 44, 51, 60)

@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 from typing import Self
 
-from sensor.capture.bpf_loader import open_libbpf
-from sensor.capture.flow_heads import OBJECT, FlowHeads
-from sensor.capture.limits import Limits
+from sensor.capture.filter.bpf_loader import open_libbpf
+from sensor.capture.filter.flow_heads import OBJECT, FlowHeads
+from sensor.capture.filter.limits import Limits
 from sensor.share import ALL, Share
 
 # The kernel takes an Ethernet header off before it runs a socket filter; the frame that the filter sees lies behind.

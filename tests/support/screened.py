@@ -12,7 +12,7 @@ from hellos import records
 from rules.catalogue.catalogue import load_catalogue
 from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
-from sensor.capture.file import open_capture
+from sensor.capture.offline.file import open_capture
 from sensor.capture.screen import Screen
 from sensor.detection.detect import Detector
 from sensor.detection.detection import Detection

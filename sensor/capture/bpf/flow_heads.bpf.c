@@ -73,7 +73,7 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
-/* sensor/capture/flow_heads.py writes these once, before a socket has the program. */
+/* sensor/capture/filter/flow_heads.py writes these once, before a socket has the program. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

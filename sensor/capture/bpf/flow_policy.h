@@ -39,7 +39,7 @@
 #define DNS_SHORTEST 17
 #define MOST_SPENT 0xFFFF
 
-/* sensor/capture/limits.py packs these. */
+/* sensor/capture/filter/limits.py packs these. */
 struct limits {
 	__u64 tcp_idle_ns;
 	__u64 udp_idle_ns;

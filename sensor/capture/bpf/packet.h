@@ -6,9 +6,9 @@
  *   Frame                                        the type of what holds a frame
  *   int load(Frame *, __u32 at, void *, __u32)   copies octets from `at`; not 0 if they are not all there
  *   __u32 octets_of(Frame *)                     how long the frame is on the wire
- * Everything else is the same in the kernel (flow_heads.bpf.c) and over files (../_heads.c).
+ * Everything else is the same in the kernel (flow_heads.bpf.c) and over files (../compiled/_heads.c).
  *
- * What sensor.decoding calls malformed is DAMAGED here: it passes, so that they see and count it.
+ * What sensor.decoding calls malformed is DAMAGED here: it passes, so that it sees and counts it.
  */
 #ifndef PACKET_H
 #define PACKET_H

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molecatcher.recordings.dissection import MAX_LINE, MAX_LINES, dissect
-from sensor.capture.pcapng_file import Commented, write_pcapng
+from sensor.capture.offline.pcapng_file import Commented, write_pcapng
 from sensor.packet import LinkType, Packet
 
 PCAPS = Path(__file__).parents[3] / "pcaps"

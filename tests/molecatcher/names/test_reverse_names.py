@@ -9,7 +9,7 @@ from molecatcher.names.reverse_names import HOLDS_S, MAX_NAMES, REST_S, ReverseN
 from rules.values.source import Source
 from rules.values.verdict import UNKNOWN
 from sensor.attribution.attributor import Attributor
-from sensor.capture.namespaces import Namespaces
+from sensor.capture.live.namespaces import Namespaces
 from sensor.detection.detection import Detection
 
 PTR = '  local-data-ptr: "10.20.0.7 60 Laptop-7.Corp.example"\n  local-data-ptr: "2001:db8::7 60 laptop-7.corp.example"'

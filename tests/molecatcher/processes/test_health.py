@@ -19,14 +19,14 @@ from db.values import Finding, FindingFilter
 from molecatcher.processes.sensor import Sensor
 from molecatcher.settings import Settings
 from rules.values.sensor_status import SensorState, SensorStatus
-from sensor.capture.flow_heads import FlowHeads
-from sensor.capture.limits import Limits
-from sensor.capture.live import Engine, LiveSource
-from sensor.capture.packet_filter import EveryIpPacket, PacketFilter
-from sensor.capture.plain import IS_COMPILED, PlainTap
-from sensor.capture.program_heads import ProgramHeads
-from sensor.capture.ring import RingTap
-from sensor.capture.tap import TapOpener
+from sensor.capture.filter.flow_heads import FlowHeads
+from sensor.capture.filter.limits import Limits
+from sensor.capture.filter.packet_filter import EveryIpPacket, PacketFilter
+from sensor.capture.filter.program_heads import ProgramHeads
+from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.plain import IS_COMPILED, PlainTap
+from sensor.capture.live.ring import RingTap
+from sensor.capture.live.tap import TapOpener
 from sensor.pipeline import Limits as PipelineLimits
 
 if TYPE_CHECKING:

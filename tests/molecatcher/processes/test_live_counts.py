@@ -15,7 +15,7 @@ from db.values import EventFilter, FindingFilter
 from molecatcher.processes.sensor import Sensor
 from molecatcher.settings import Settings
 from rules.values.event import Event
-from sensor.capture.flow_heads import FlowHeads
+from sensor.capture.filter.flow_heads import FlowHeads
 from sensor.errors import BpfUnavailable
 
 pytestmark = needs_root
@@ -71,9 +71,9 @@ def test_a_bulk_tunnel_grows_while_it_lives(
     wire: Wire, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if engine in {"ring", "af-packet"}:
-        monkeypatch.setattr("sensor.capture.engine.FlowHeads", unavailable)
+        monkeypatch.setattr("sensor.capture.live.engine.FlowHeads", unavailable)
     if engine in {"flow-heads", "af-packet"}:
-        monkeypatch.setattr("sensor.capture.engine.PACKET_RX_RING", 250)
+        monkeypatch.setattr("sensor.capture.live.engine.PACKET_RX_RING", 250)
     settings = Settings(state=tmp_path, interface=("eth0",), policy=None, window_s=0.5, update_s=0.6)
     sensor = Sensor(settings)
     assert sensor.source.engine == engine

@@ -13,7 +13,7 @@ from db.values import EventFilter
 from molecatcher.processes.notify import Notifier
 from molecatcher.processes.sensor import Sensor
 from molecatcher.settings import Settings
-from sensor.capture.live import BATCH_PACKETS
+from sensor.capture.live.live import BATCH_PACKETS
 
 pytestmark = needs_root
 

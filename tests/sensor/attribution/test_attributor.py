@@ -10,7 +10,7 @@ from rules.values.observation import Observation
 from rules.values.source import Source
 from rules.values.verdict import UNKNOWN
 from sensor.attribution.attributor import Attributor
-from sensor.capture.namespaces import Namespaces
+from sensor.capture.live.namespaces import Namespaces
 from sensor.detection.detection import Detection
 
 

@@ -15,14 +15,14 @@ from rules.catalogue.catalogue import load_catalogue
 from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
 from rules.values.event import Origin, make_event, to_document
-from sensor.capture.flow_heads import FlowHeads
-from sensor.capture.limits import Limits
-from sensor.capture.live import Engine, LiveSource
-from sensor.capture.packet_filter import NOTHING_CUT, EveryIpPacket, PacketFilter
-from sensor.capture.plain import IS_COMPILED, PlainTap
-from sensor.capture.program_heads import ProgramHeads
-from sensor.capture.ring import RingTap, take
-from sensor.capture.tap import TapOpener
+from sensor.capture.filter.flow_heads import FlowHeads
+from sensor.capture.filter.limits import Limits
+from sensor.capture.filter.packet_filter import NOTHING_CUT, EveryIpPacket, PacketFilter
+from sensor.capture.filter.program_heads import ProgramHeads
+from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.plain import IS_COMPILED, PlainTap
+from sensor.capture.live.ring import RingTap, take
+from sensor.capture.live.tap import TapOpener
 from sensor.detection.detect import Detector
 from sensor.detection.detection import Detection
 from sensor.detection.watch import Watch

@@ -38,23 +38,23 @@ from rules.policy.policy import Policy
 from rules.policy.ruleset import Ruleset
 from rules.values.observation import NameSource
 from sensor.capture import screen as screens
-from sensor.capture.engine import open_source
-from sensor.capture.file import open_capture
-from sensor.capture.flow_heads import FlowHeads
-from sensor.capture.limits import Limits
-from sensor.capture.live import Engine, LiveSource
-from sensor.capture.pcapng_file import Commented, write_pcapng
-from sensor.capture.plain import PlainTap
-from sensor.capture.ring import RingTap
+from sensor.capture.filter.flow_heads import FlowHeads
+from sensor.capture.filter.limits import Limits
+from sensor.capture.live.engine import open_source
+from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.plain import PlainTap
+from sensor.capture.live.ring import RingTap
+from sensor.capture.live.tap import TapOpener
+from sensor.capture.offline.file import open_capture
+from sensor.capture.offline.pcapng_file import Commented, write_pcapng
 from sensor.capture.screen import Asked, Screen
-from sensor.capture.tap import TapOpener
 from sensor.detection.detect import Detector
 from sensor.packet import LinkType, Packet
 from sensor.pipeline import Pipeline
 
 pytestmark = pytest.mark.skipif(not screens.IS_COMPILED, reason="there was no compiler at install")
 if screens.IS_COMPILED:
-    from sensor.capture._screen import totals
+    from sensor.capture.compiled._screen import totals
 
 
 def events(path: Path) -> list[dict[str, object]]:

@@ -1,0 +1,1 @@
+"""Packets of capture files: pcap and pcapng, whole or their flow heads; and how a few of them are written."""

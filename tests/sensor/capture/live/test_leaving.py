@@ -1,0 +1,140 @@
+"""What came to an interface before nobody listened there any more is handed out."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from cable import Wire, drain, open_wire, send_frames
+from frames import ACK, SYN, tcp
+from hellos import hello_message, records, server_name
+from netns import needs_root
+
+from sensor.capture.live import ring
+from sensor.capture.live.live import BATCH_PACKETS, Engine, LiveSource
+from sensor.capture.live.namespaces import Namespaces
+from sensor.capture.live.plain import PlainTap
+from sensor.capture.live.ring import RingTap
+from sensor.capture.live.tap import TapOpener
+from sensor.capture.screen import IS_COMPILED, make_screen
+
+pytestmark = needs_root
+
+ENDS = ("10.0.0.2", 40000, "192.0.2.10", 443)
+RETIRE_MS = 250  # longer than any of these changes takes
+SENT = 3 * BATCH_PACKETS
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    monkeypatch.setattr(ring, "RETIRE_MS", RETIRE_MS)
+    with open_wire() as cable:
+        yield cable
+
+
+def frames(count: int, first: int = 0) -> tuple[bytes, ...]:
+    return tuple(tcp(0, ENDS, (1400 * number, 1, ACK), bytes(1400)).data for number in range(first, first + count))
+
+
+def opening(port: int) -> list[bytes]:
+    """A connection whose hello is not whole yet."""
+    ends = ("10.0.0.3", port, "192.0.2.10", 443)
+    hello = records(hello_message(server_name(b"www.example.org")))
+    return [tcp(0, ends, (1, 0, SYN)).data, tcp(0, ends, (2, 1, ACK), hello[:-20]).data]
+
+
+def delete(wire: Wire, _source: LiveSource) -> None:
+    wire.sensor.ip("link delete eth0")
+
+
+def take_down(wire: Wire, _source: LiveSource) -> None:
+    wire.sensor.ip("link set eth0 down")
+
+
+def rename(wire: Wire, _source: LiveSource) -> None:
+    wire.sensor.ip("link set eth0 name wan0")
+
+
+def replace(wire: Wire, _source: LiveSource) -> None:
+    wire.sensor.ip("link set eth0 name wan0")
+    wire.network.cable(wire.sensor, "eth0", wire.sender, "eth9")
+
+
+def listen_elsewhere(_wire: Wire, source: LiveSource) -> None:
+    source.listen_on(("lo",))
+
+
+def listen_nowhere(_wire: Wire, source: LiveSource) -> None:
+    source.listen_on(())
+
+
+CHANGES = [delete, take_down, rename, replace, listen_elsewhere, listen_nowhere]
+
+
+@pytest.mark.parametrize("open_tap", [RingTap, PlainTap])
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_had_come_before_is_handed_out(
+    change: Callable[[Wire, LiveSource], None], open_tap: TapOpener, wire: Wire
+) -> None:
+    sent = list(frames(SENT))
+    with LiveSource(("eth0",), Engine(open_tap=open_tap)) as source:
+        wire.send(*sent)
+        change(wire, source)
+        assert [packet.data for packet in drain(source, 3 * RETIRE_MS / 1000)] == sent
+        assert source.kernel_drops() == 0
+
+
+@pytest.mark.parametrize("open_tap", [RingTap, PlainTap])
+def test_it_is_also_where_another_interface_stays(open_tap: TapOpener, wire: Wire) -> None:
+    wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
+    sent = list(frames(SENT))
+    with LiveSource(("eth0", "eth1"), Engine(open_tap=open_tap)) as source:
+        wire.send(*sent)
+        wire.sensor.ip("link delete eth0")
+        wire.sender.call(send_frames, "eth1", tuple(opening(1)))
+        assert [packet.data for packet in drain(source, 3 * RETIRE_MS / 1000)] == [*sent, *opening(1)]
+        assert source.interfaces == ("eth1",)
+
+
+@pytest.mark.parametrize("open_tap", [RingTap, PlainTap])
+def test_what_had_come_in_a_namespace_before_it_was_left_is_handed_out(open_tap: TapOpener, wire: Wire) -> None:
+    sent = list(frames(SENT))
+    namespaces = Namespaces(wire.sensor.namespace)
+    with LiveSource((f"{wire.sensor.namespace}/eth0",), Engine(open_tap=open_tap), namespaces) as source:
+        wire.send(*sent)
+        source.renew({wire.sensor.namespace})
+        assert [packet.data for packet in drain(source, 3 * RETIRE_MS / 1000)] == sent
+        wire.send(*frames(1, 7))
+        assert [packet.data for packet in drain(source, 3 * RETIRE_MS / 1000)] == list(frames(1, 7))
+    namespaces.close()
+
+
+@pytest.mark.parametrize("open_tap", [RingTap, PlainTap])
+def test_what_comes_later_is_not(open_tap: TapOpener, wire: Wire) -> None:
+    with LiveSource(("eth0",), Engine(open_tap=open_tap)) as source:
+        wire.send(*frames(1))
+        source.listen_on(())
+        wire.send(*frames(1, 1))
+        assert source.interfaces == ()
+        assert [packet.data for packet in drain(source, 3 * RETIRE_MS / 1000)] == list(frames(1))
+        assert source.fill() == 0
+
+
+@pytest.mark.parametrize("interfaces", [("eth0",), ("eth0", "eth1")])
+@pytest.mark.parametrize("open_tap", [RingTap, PlainTap])
+def test_the_rest_is_all_that_came(open_tap: TapOpener, interfaces: tuple[str, ...], wire: Wire) -> None:
+    wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
+    with LiveSource(interfaces, Engine(open_tap=open_tap)) as source:
+        wire.send(*frames(SENT))
+        assert [packet.data for batch in source.read_rest() for packet in batch] == list(frames(SENT))
+        assert source.counters().packets == SENT
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="there was no compiler at install")
+def test_the_rest_is_also_what_was_held_back(wire: Wire) -> None:
+    screen = make_screen()
+    assert screen is not None
+    screen.follow([], ["example.net"])
+    with LiveSource(("eth0",), Engine(open_tap=RingTap), screen=screen) as source:
+        wire.send(*opening(1), *frames(1))
+        assert [packet.data for packet in source.read(2 * RETIRE_MS / 1000) or []] == list(frames(1))
+        wire.send(*opening(2))
+        assert [packet.data for batch in source.read_rest() for packet in batch] == [*opening(1), *opening(2)]

@@ -1,0 +1,402 @@
+import random
+import shutil
+import socket
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from frames import ACK, CLIENT, FIN, RESOLVER, SERVER, SYN, S, dns_query, frame, read_packets, tcp, udp
+from head_policy import HeadPolicy
+from hellos import hello_message, records, server_name
+from hypothesis import given
+from hypothesis import strategies as st
+from mix import write_mix
+from recordings import CAPTURES, recording_names
+
+import molecatcher.recordings.replay
+import sensor.capture.compiled
+import sensor.capture.offline.file
+from molecatcher.recordings.replay import Replay, Summary
+from rules.catalogue.catalogue import load_catalogue
+from rules.policy.policy import Policy
+from rules.policy.ruleset import Ruleset
+from sensor.capture.filter.flow_table import CountRow, make_table
+from sensor.capture.filter.limits import Limits
+from sensor.capture.offline import heads
+from sensor.capture.offline.file import open_capture
+from sensor.decoding.decode import Datagram, Segment, decode, read_plain
+from sensor.packet import LinkType, Packet
+
+pytestmark = pytest.mark.skipif(not heads.IS_COMPILED, reason="there was no compiler at install")
+
+WEB = (CLIENT, 40000, SERVER, 443)
+BACK = (SERVER, 443, CLIENT, 40000)
+HELLO = records(hello_message(server_name(b"connect.ngrok-agent.com")))
+if heads.IS_COMPILED:
+    from sensor.capture.compiled._heads import take
+    from sensor.capture.compiled._heads import walk as walk_records
+
+SOURCE = Path(sensor.capture.compiled.__file__).with_name("_heads.c")
+MAIN = """
+#define HEADS_WITHOUT_PYTHON
+#include "_heads.c"
+#include <stdio.h>
+#include <stdlib.h>
+static uint8_t *slurp(const char *path, uint64_t *octets) {
+    FILE *file = fopen(path, "rb");
+    if (file == NULL || fseek(file, 0, SEEK_END))
+        exit(2);
+    *octets = (uint64_t)ftell(file);
+    uint8_t *all = malloc(*octets ? *octets : 1);
+    rewind(file);
+    if (fread(all, 1, *octets, file) != *octets)
+        exit(2);
+    fclose(file);
+    return all;
+}
+int main(int count, char **arguments) {
+    for (int i = 2; i < count; i++) {
+        uint64_t room, octets;
+        uint8_t *table = slurp(arguments[1], &room), *file = slurp(arguments[i], &octets);
+        struct walk w = {.at = 24, .end = octets, .header = 16, .fraction = 1};
+        Frame frame;
+        int64_t ts;
+        struct carried carried;
+        unsigned long heads = 0, plain = 0;
+        int passes = 0;
+        while (octets >= 24 && passes >= 0) {
+            w.is_back = 0;
+            passes = step((struct table *)table, slots_of(table, room), file, &w, &frame, &ts);
+            if (passes >= 0)
+                read_link(&frame, LINKTYPE_RAW, &(struct packet){0});
+            if (passes >= 0)
+                plain += read_frame(&frame, &carried) && carried.captured <= frame.captured;
+            heads += passes > 0;
+            passes = w.is_back ? 0 : passes;
+        }
+        printf("%u %lu %lu\\n", w.packets, heads, plain);
+        free(table);
+        free(file);
+    }
+    return 0;
+}
+"""
+
+
+def capture(packets: list[Packet]) -> bytes:
+    rows = [struct.pack("<IIII", *divmod(row.ts_ns, S), len(row.data), row.wire_octets) + row.data for row in packets]
+    return struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, 1) + b"".join(rows)
+
+
+def walk(packets: list[Packet], flows: int = 1024) -> list[Packet]:
+    content, table, at, is_back = capture(packets), make_table(Limits(flows=flows)), 24, True
+    rows: list[Packet] = []
+    while is_back:
+        at, _, _, _, is_back = take_records(table, content, (at, len(content)), rows, [])
+    return rows
+
+
+def take_records(
+    table: bytearray,
+    content: bytes,
+    window: tuple[int, int],
+    rows: list[Packet],
+    counts: list[CountRow],
+    *,
+    header: int = 16,
+) -> tuple[int, int, int, bool, bool]:
+    """Take all records of a window in one walk."""
+    return walk_records(table, content, *window, rows, counts, Packet, 1 << 20, 1 << 20, header, 1, False)
+
+
+def by_policy(packets: list[Packet]) -> list[Packet]:
+    policy = HeadPolicy()
+    judged = [(row, policy.octets(row.ts_ns, row.data, row.wire_octets)) for row in packets]
+    return [
+        Packet(row.ts_ns, row.link_type, row.data[:octets], row.wire_octets) for row, octets in judged if octets != 0
+    ]
+
+
+def passed(packets: list[Packet]) -> list[bool]:
+    """Whether each passes; the two policies must agree."""
+    rows = walk(packets)
+    assert rows == by_policy(packets)
+    kept = iter(rows)
+    following = next(kept, None)
+    answer = []
+    for row in packets:
+        answer.append(following is not None and is_head_of(following, row))
+        if answer[-1]:
+            following = next(kept, None)
+    return answer
+
+
+def is_head_of(head: Packet, row: Packet) -> bool:
+    return row.data.startswith(head.data) and (row.ts_ns, row.wire_octets) == (head.ts_ns, head.wire_octets)
+
+
+def replayed(path: str) -> tuple[list[dict[str, object]], Summary]:
+    replay = Replay(Ruleset(load_catalogue(), Policy()))
+    rows = [msgspec.structs.asdict(event) for event in replay.play(path)]
+    return [{key: value for key, value in row.items() if key != "event_id"} for row in rows], replay.summary
+
+
+def check_same(path: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Compare what is detected with the compiled part, without it, and when nothing is passed over."""
+    compiled = replayed(path)
+    monkeypatch.setattr(sensor.capture.offline.file, "IS_COMPILED", False)
+    assert replayed(path) == compiled
+    monkeypatch.setattr(molecatcher.recordings.replay, "open_capture", lambda path, **_: open_capture(path))
+    assert replayed(path) == compiled
+    return len(compiled[0])
+
+
+@pytest.mark.parametrize("name", recording_names())
+def test_a_recording_says_the_same_without_the_compiled_part(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_same(str(CAPTURES / f"{name}.pcap"), monkeypatch)
+
+
+def test_the_mix_says_the_same_without_the_compiled_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mix.pcap"
+    truth = write_mix(path, 60_000)
+    for is_compiled in (True, False):
+        monkeypatch.setattr(sensor.capture.offline.file, "IS_COMPILED", is_compiled)
+        with open_capture(str(path), heads_only=True) as source:
+            while source.read() is not None:
+                pass
+            assert source.passed_over > truth.packets // 2
+    monkeypatch.setattr(sensor.capture.offline.file, "IS_COMPILED", True)
+    assert check_same(str(path), monkeypatch) == len(truth.tunnels) == 200
+
+
+def stream(ts_ns: int, segments: int, ends: tuple[str, int, str, int] = WEB) -> list[Packet]:
+    return [tcp(ts_ns, ends, (1000 + 1400 * number, 1, ACK), bytes(1400)) for number in range(segments)]
+
+
+def test_the_first_octets_of_each_direction_pass() -> None:
+    sent = stream(S, 5) + stream(S, 5, BACK)
+    assert passed(sent) == [True, True, True, False, False] * 2
+
+
+def test_syn_fin_and_the_first_acknowledgements_pass() -> None:
+    bulk = stream(S, 4)
+    acknowledgement, fin, syn = (tcp(S, WEB, (999, 1, flags), b"") for flags in (ACK, FIN | ACK, SYN))
+    assert passed([syn, *[acknowledgement] * 3]) == [True, True, True, False]
+    assert passed([*bulk, fin]) == [True, True, True, False, True]
+    assert passed([*bulk, syn, *bulk])[4:] == [True, True, True, True, False]
+
+
+def test_only_the_head_of_a_giant_passes() -> None:
+    giant = tcp(S, WEB, (1, 1, ACK), bytes(60_000))
+    (head,) = walk([giant])
+    assert (head.data, head.wire_octets) == (giant.data[: 54 + 4096], len(giant.data))
+
+
+def test_dns_passes_on_any_port_and_other_udp_up_to_its_budget() -> None:
+    bulk = [udp(S, (CLIENT, 5000, SERVER, 4000), b"\x01" * 1000)] * 3
+    asked = [udp(S, (CLIENT, 5000, RESOLVER, port), dns_query("example.com")) for port in (53, 5300)] * 40
+    quic = [udp(S, (CLIENT, 5001, SERVER, 443), b"\xc0" * 1200)] * 12
+    assert passed(bulk + asked + quic) == [True, True, False] + [True] * 80 + [True] * 10 + [False] * 2
+
+
+def test_a_pause_and_another_capture_begin_anew() -> None:
+    day = 86_400 * S
+    assert passed(stream(2 * day, 4) + stream(3 * day, 4) + stream(day, 4)) == [True, True, True, False] * 3
+
+
+def test_without_the_compiled_part_they_begin_anew_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensor.capture.offline.file, "IS_COMPILED", False)
+    bulk = [tcp(0, WEB, (1, 1, ACK), bytes(1400))] * 4 + [tcp(0, BACK, (1, 1, ACK))] * 2
+    syn = [tcp(0, BACK, (1, 1, SYN))]
+    turns = [bulk + syn, bulk, bulk, bulk]
+    times = [9_000 * S, 9_001 * S, 20_000 * S, 10_000 * S]  # a SYN, a pause, an earlier capture
+    rows = [Packet(at, 1, row.data, row.wire_octets) for at, turn in zip(times, turns, strict=True) for row in turn]
+    path = tmp_path / "turns.pcap"
+    path.write_bytes(capture(rows))
+    with open_capture(str(path), heads_only=True) as source:
+        passing: list[Packet] = []
+        while (batch := source.read()) is not None:
+            passing += batch
+        assert [row.ts_ns for row in passing] == [
+            at for at, n in zip(times, (6, 5, 5, 5), strict=True) for _ in range(n)
+        ]
+        assert source.passed_over == len(rows) - 21
+        assert source.read() is None
+
+
+def test_only_the_head_of_other_protocols_and_fragmented_datagrams_passes() -> None:
+    tunnel = Packet(S, LinkType.ETHERNET, (data := frame(47, CLIENT, SERVER, bytes(100))), len(data))
+    assert passed([tunnel] * 4) == [True, True, False, False]
+    whole = frame(17, CLIENT, SERVER, bytes(64))
+    pieces = [whole[:20] + struct.pack(">H", 0x2000 | at // 8) + whole[22:] for at in (0, 4088, 4096, 8000)]
+    assert passed([Packet(S, LinkType.ETHERNET, data, len(data)) for data in pieces]) == [True, True, False, False]
+
+
+def test_a_full_table_loses_nothing() -> None:
+    flows = [[tcp(S, (CLIENT, 1024 + n, SERVER, 443), (1, 1, ACK), bytes(1400))] * 3 for n in range(300)]
+    in_turns = [row for turn in zip(*flows, strict=True) for row in turn]
+    assert walk(in_turns, flows=8) == in_turns
+
+
+def test_a_window_outside_the_buffer_is_refused() -> None:
+    for at, end, header in ((0, 9, 16), (-1, 4, 16), (5, 4, 16), (0, 8, 8)):
+        with pytest.raises(ValueError, match="window"):
+            take_records(make_table(Limits(flows=8)), bytes(8), (at, end), [], [], header=header)
+    with pytest.raises(ValueError, match="table"):
+        take_records(bytearray(64), bytes(8), (0, 8), [], [])
+
+
+def recorded() -> list[Packet]:
+    rows: list[Packet] = []
+    for name in (
+        "benign-dns-udp-tcp",
+        "link-qinq-ngrok-py-sanctioned",
+        "ipv6-ngrok2",
+        "cf2025-token-quic",
+        "ssh-serveo",
+    ):
+        rows += read_packets(str(CAPTURES / f"{name}.pcap"))[:60]
+    return [row for row in rows if row.link_type == LinkType.ETHERNET]
+
+
+RECORDED = recorded()
+
+
+def mutated(chance: random.Random, row: Packet) -> Packet:
+    data = bytearray(row.data)
+    for _ in range(chance.randrange(4)):
+        data[chance.randrange(min(len(data), 90))] = chance.choice((0, 1, 6, 17, 43, 44, 51, 0x45, 0x60, 0x81, 0xFF))
+    cut = bytes(data[: chance.choice((len(data), len(data), chance.randrange(len(data) + 1)))])
+    return Packet(
+        row.ts_ns, LinkType.ETHERNET, cut, len(cut) if chance.random() < 0.5 else max(row.wire_octets, len(cut))
+    )
+
+
+@given(st.integers(0, 2**32))
+def test_damaged_packets_are_judged_as_the_policy_says(seed: int) -> None:
+    chance = random.Random(seed)
+    rows = [mutated(chance, chance.choice(RECORDED)) for _ in range(60)]
+    assert walk(rows) == by_policy(rows)
+
+
+@given(st.integers(0, 2**32))
+def test_damaged_packets_are_read_as_python_reads_them(seed: int) -> None:
+    chance = random.Random(seed)
+    for row in [mutated(chance, chance.choice(RECORDED)) for _ in range(60)]:
+        plain = read_plain(row)
+        if plain is not None:
+            assert parts(plain) == parts(decode(row))
+
+
+def test_whole_packets_are_read_without_python() -> None:
+    assert all(read_plain(row) is not None for row in RECORDED if isinstance(decode(row), Segment | Datagram))
+
+
+def test_ipv6_with_addresses_of_ipv4_stays_ipv6() -> None:
+    addresses = [bytes(10) + b"\xff\xff" + socket.inet_aton(address) for address in ("69.1.2.3", "69.4.5.6")]
+    transport = tcp(S, WEB, (1, 1, ACK), b"data").data[34:]
+    header = b"\x60\0\0\0" + struct.pack(">HBB", len(transport), 6, 64) + b"".join(addresses)
+    data = bytes(12) + b"\x86\xdd" + header + transport
+    row = Packet(S, LinkType.ETHERNET, data, len(data))
+    assert parts(read_plain(row) or decode(row)) == parts(decode(row))
+    assert parts(decode(row))[1][0] == addresses[0]
+
+
+def parts(found: object) -> tuple[Any, ...]:
+    assert isinstance(found, Segment | Datagram)
+    numbers = (found.key, found.seq, found.ack, found.flags) if isinstance(found, Segment) else ()
+    return found.ts_ns, found.ends, found.payload, found.wire_payload_octets, *numbers
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_nothing_is_read_out_of_bounds(tmp_path: Path) -> None:
+    program, main, table = tmp_path / "walk", tmp_path / "main.c", tmp_path / "table"
+    main.write_text(MAIN)
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command = ["gcc", "-g", "-O1", "-Wall", "-Wextra", *sanitizers, f"-I{SOURCE.parent}", str(main), "-o", str(program)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    if built.returncode and "libasan" in built.stderr:
+        pytest.skip("this gcc has no sanitizers")
+    assert not built.returncode, built.stderr
+    table.write_bytes(make_table(Limits(flows=1024)))
+    chance = random.Random(5)
+    files, counts = [], []
+    for number in range(400):
+        rows = [mutated(chance, chance.choice(RECORDED)) for _ in range(40)]
+        content = bytearray(capture(rows))
+        if number % 2:  # the file itself is damaged as well
+            content[chance.randrange(24, len(content))] = chance.randrange(256)
+            content = content[: chance.randrange(len(content))]
+        files.append(tmp_path / f"{number}.pcap")
+        files[-1].write_bytes(content)
+        plain = sum(read_plain(row) is not None for row in rows)
+        counts.append(f"{len(rows)} {len(by_policy(rows))} {plain}" if not number % 2 else None)
+    done = subprocess.run([str(program), str(table), *map(str, files)], capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    for line, expected in zip(done.stdout.splitlines(), counts, strict=True):
+        assert expected in (None, line)
+
+
+def in_file(tmp_path: Path, packets: list[Packet]) -> str:
+    path = tmp_path / "carried.pcap"
+    path.write_bytes(capture(packets))
+    return str(path)
+
+
+def tunnel(start_ns: int, isn: int, segments: int, *, ends: bool = True) -> list[Packet]:
+    """A flow to a listed name that sends `segments` segments of 1,000 octets."""
+    rows = [
+        tcp(start_ns, WEB, (isn, 0, SYN)),
+        tcp(start_ns, BACK, (isn + 9, isn + 1, SYN | ACK)),
+        tcp(start_ns, WEB, (isn + 1, isn + 10, ACK), HELLO),
+        tcp(start_ns, BACK, (isn + 10, isn + 2, ACK), b"\x16\x03\x03" + bytes(100)),
+    ]
+    at = isn + 1 + len(HELLO)
+    rows += [tcp(start_ns + n * S, WEB, (at + n * 1000, isn + 10, ACK), bytes(1000)) for n in range(segments)]
+    rows += [tcp(start_ns + n * S, BACK, (isn + 113, at + n * 1000, ACK)) for n in range(segments)]
+    if ends:
+        rows += [tcp(rows[-1].ts_ns, way, (9, 9, FIN | ACK)) for way in (WEB, BACK)]
+    return sorted(rows, key=lambda row: row.ts_ns)
+
+
+def of_each(packets: list[Packet]) -> tuple[int, int, int, int]:
+    out = sum(row.wire_octets for row in packets if row.data[26:30] == socket.inet_aton(CLIENT))
+    total = sum(row.wire_octets for row in packets)
+    return out, total - out, len(packets), (packets[-1].ts_ns - packets[0].ts_ns) // 1_000_000
+
+
+def check_carried(path: str, flows: list[list[Packet]], monkeypatch: pytest.MonkeyPatch) -> None:
+    check_same(path, monkeypatch)
+    monkeypatch.undo()
+    rows, _ = replayed(path)
+    found = [tuple(row[name] for name in ("bytes_out", "bytes_in", "packets", "duration_ms")) for row in rows]
+    assert sorted(found) == sorted(of_each(flow) for flow in flows)
+
+
+def test_a_detection_says_what_all_of_its_flow_carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = tunnel(S, 1000, 2000)
+    check_carried(in_file(tmp_path, flow), [flow], monkeypatch)
+
+
+def test_flows_of_one_five_tuple_are_counted_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flows = [tunnel(S, 1000, 30, ends=False), tunnel(60 * S, 90_000_000, 50), tunnel(9000 * S, 7, 40)]
+    check_carried(in_file(tmp_path, [row for flow in flows for row in flow]), flows, monkeypatch)
+
+
+def test_another_capture_behind_is_counted_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flows = [tunnel(90_000 * S, 1000, 30, ends=False), tunnel(S, 1000, 50, ends=False)]
+    check_carried(in_file(tmp_path, [row for flow in flows for row in flow]), flows, monkeypatch)
+
+
+def test_what_was_counted_of_a_flow_that_loses_its_place_is_handed_out() -> None:
+    flows = [tunnel(S, 1000, 20, ends=False)]
+    others = [tcp(30 * S, (CLIENT, port, SERVER, 80), (1, 1, ACK), bytes(10)) for port in range(2000, 2032)]
+    content, table = capture(flows[0] + others), make_table(Limits(flows=8))
+    counts: list[CountRow] = []
+    take_records(table, content, (24, len(content)), [], counts)
+    passing = sum(row in flows[0] for row in walk(flows[0]))
+    assert sum(row[5] + row[6] for row in counts) == len(flows[0]) - passing
+    assert take(table, counts[0][2]) == []
