@@ -130,7 +130,8 @@ UNSEEN = (
     ),
     Trap(
         "GRE, IP in IP, 6to4",
-        "only the outer packet is read. Remedy: listen before the gateway that wraps",
+        "only the outer packet is read. Remedy: listen before the gateway that wraps, or on an interface that unwraps "
+        "([capture.md](capture.md#what-a-mirror-delivers))",
         lambda: [
             *t.encapsulated(t.dialled(t.AGENT), 4),
             *t.encapsulated(t.dialled(t.AGENT), 47, b"\0\0\x08\0"),

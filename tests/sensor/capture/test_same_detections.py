@@ -38,10 +38,13 @@ LIMITS = Limits(flows=4096)
 ENGINES: dict[str, tuple[Callable[[], PacketFilter], TapOpener]] = {
     "flow-heads-ring": (partial(FlowHeads, LIMITS), RingTap),
     "flow-heads": (partial(FlowHeads, LIMITS), PlainTap),
-    "ring": (partial(ProgramHeads, LIMITS), RingTap),
-    "af-packet": (partial(ProgramHeads, LIMITS), PlainTap),
     "every-packet": (EveryIpPacket, RingTap),
 }
+if IS_COMPILED:
+    ENGINES |= {
+        "ring": (partial(ProgramHeads, LIMITS), RingTap),
+        "af-packet": (partial(ProgramHeads, LIMITS), PlainTap),
+    }
 BEATS = ("ngrok-idle", "ngrok2-idle")
 TAGS = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
 STRIPPED = (b"\x81\x00", b"\x88\xa8")  # the kernel takes these off
