@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from sensor.capture.filter.classic import HEAD_SNAP_OCTETS, SNAP_OCTETS
 from sensor.capture.live.live import BATCH_PACKETS, Engine, LiveSource
-from sensor.capture.live.plain import IS_COMPILED, SO_TIMESTAMPNS, PlainTap, _stamp
+from sensor.capture.live.plain import IS_COMPILED, PlainTap
 from sensor.capture.live.ring import RingTap
 from sensor.capture.live.tap import TapOpener
 from sensor.packet import LinkType, Packet
@@ -51,23 +51,6 @@ TAPS: dict[str, tuple[TapOpener, TapOpener]] = {
     "plain": (PlainTap, partial(PlainTap, buffer_octets=64 * 1024)),
     "ring": (RingTap, partial(RingTap, blocks=1)),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def stamped() -> Iterator[None]:
-    """The kernel stamps packets at their arrival: it begins to some time after the first socket of the host asked."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        sock.bind(("127.0.0.1", 0))
-        for _ in range(500):
-            sock.sendto(b"", sock.getsockname())
-            time.sleep(0.01)
-            before_ns = time.time_ns()
-            if _stamp(sock.recvmsg(1, 64)[1]) < before_ns:
-                break
-        else:
-            pytest.fail("the kernel stamps no packets")
-        yield
 
 
 @pytest.fixture(params=TAPS)
