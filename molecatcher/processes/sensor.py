@@ -57,12 +57,12 @@ from sensor.reporting.spool import SpoolFull
 
 log = structlog.get_logger()
 
-READ_TIMEOUT_S = 0.5  # where nothing comes, so that nothing is done more often
+READ_TIMEOUT_S = 0.5  # so that where nothing comes nothing is done more often
 HOUSEKEEPING_S = 0.5
 COMPLAIN_EVERY_S = 60.0
 MAX_PENDING_EVENTS = 2_000
 BATCH_EVENTS = 500
-REPORT_EVERY_S = 0.25  # two syncs a file of the spool cost more than what is in it
+REPORT_EVERY_S = 0.5  # two syncs a file of the spool cost more than what is in it
 LOOKS_AN_UPDATE = 3
 EXAMPLE_OCTETS = 54  # headers: what follows may be somebody's password
 NS_PER_S = 1_000_000_000
@@ -162,7 +162,7 @@ class Sensor:
         self._seen_leases.learn(message, split_name(interface)[0], now_ns)
 
     def _turn(self) -> None:
-        self._handle(self.source.read(READ_TIMEOUT_S if self._is_quiet else REPORT_EVERY_S) or [])
+        self._handle(self.source.read(READ_TIMEOUT_S) or [])
         if self._is_due("housekeeping", HOUSEKEEPING_S):
             self._keep_house()
         if self._is_due("heartbeat", self.settings.heartbeat_s):
@@ -187,7 +187,7 @@ class Sensor:
             self._shed(error, len(packets), packets[0].data if packets else b"")
 
     def _is_report_due(self) -> bool:
-        """Tell whether to report: what is found first at once, a stream of it and what comes with time after 0.25 s."""
+        """Tell whether to report: what is found first at once, a stream of it and what comes with time twice a second."""
         if self._gathered and (self._is_quiet or len(self._gathered) >= BATCH_EVENTS):
             self._due["report"] = 0.0
         return self._is_due("report", REPORT_EVERY_S)

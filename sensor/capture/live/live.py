@@ -42,7 +42,7 @@ from sensor.packet import Packet
 
 BATCH_PACKETS = 512
 ALL_THAT_WAITS = 1 << 20  # in a socket that is to be closed
-REST_S = 0.2  # between two batches of a stream
+REST_S = 0.25  # between two batches of a stream
 
 _in_time = attrgetter("ts_ns")
 _log = structlog.get_logger(__name__)
@@ -165,7 +165,7 @@ class LiveSource:
     def read(self, timeout_s: float) -> list[Packet] | None:
         """Return packets that came within `timeout_s` seconds, at most `BATCH_PACKETS`; None once closed.
 
-        The first after a quiet time at once, those of a stream, on a single interface, five times a second. With the
+        The first after a quiet time at once, those of a stream, on a single interface, four times a second. With the
         last ones of a socket that is to be closed comes all that waits there, however much.
 
         Raises:
