@@ -187,7 +187,7 @@ class Sensor:
             self._shed(error, len(packets), packets[0].data if packets else b"")
 
     def _is_report_due(self) -> bool:
-        """Tell whether to report: what is found first at once, a stream of it and what comes with time twice a second."""
+        """Tell whether to report: what is found first at once, a stream of it and what time brings twice a second."""
         if self._gathered and (self._is_quiet or len(self._gathered) >= BATCH_EVENTS):
             self._due["report"] = 0.0
         return self._is_due("report", REPORT_EVERY_S)
