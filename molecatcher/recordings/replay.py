@@ -174,5 +174,5 @@ def _event_id(beginning: bytes, detection: Detection) -> str:
     observation, verdict = detection.observation, detection.verdict
     asked = (observation.dns.qname, observation.dns.qtype) if observation.dns else ()
     flow = (observation.kind, observation.observed_at_ns, observation.five_tuple, asked)
-    said = (beginning, flow, verdict.outcome, verdict.service, verdict.role)
+    said = (beginning, flow, verdict.outcome, verdict.service, verdict.role, verdict.dst_name)
     return uuid7(observation.observed_at_ns, int.from_bytes(sha256(repr(said).encode()).digest()))

@@ -43,6 +43,8 @@ from sensor.packet import Packet
 BATCH_PACKETS = 512
 ALL_THAT_WAITS = 1 << 20  # in a socket that is to be closed
 REST_S = 0.25  # between two batches of a stream
+NAP_S = 0.01  # while what is left waits for its turn
+MOST_REST_S = 5.0  # that reading what is left may take, when it is to end
 
 _in_time = attrgetter("ts_ns")
 _log = structlog.get_logger(__name__)
@@ -192,16 +194,19 @@ class LiveSource:
         Raises:
             CaptureError: As `read`.
         """
-        self.wanted, packets = (), list[Packet]()
+        self.wanted = ()
         end_s = time.monotonic() + max(self._lag_s(), REST_S)
         for tap in self._open_taps():
             tap.stop()
-        while packets or time.monotonic() < end_s:
-            packets = self.read(max(0.0, end_s - time.monotonic())) or []
-            yield packets
+        while (left_s := end_s - time.monotonic()) > 0 or (self._has_more() and left_s > -MOST_REST_S):
+            yield self.read(max(NAP_S, left_s)) or []
         if self.screen is not None:
             self._released += self.screen.advance(time.time_ns(), is_end=True)
             yield self.read(0) or []
+
+    def _has_more(self) -> bool:
+        """Tell whether packets wait to be read; those of a `read` may all have been held back, or been copies."""
+        return bool(self._merge) or any(key.data is not None for key, _ in self._selector.select(0))
 
     def counters(self) -> SourceCounters:
         """Return the totals since the source was opened, on all interfaces."""

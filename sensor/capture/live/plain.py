@@ -30,7 +30,7 @@ KERNEL_BUFFER_OCTETS = 32 * 1024 * 1024
 AT_ONCE = 64
 SLOT_OCTETS = classic.HEAD_SNAP_OCTETS + 64  # and a packet's header
 ROOM = 1 << 20  # in the batch: what was received has to be taken, with all that the screen held of the same flows
-MOST_RECEIVED = 65_536  # a read; about as many wait at most
+MOST_RECEIVED = 131_072  # a read; 64 MiB hold fewer
 
 NAP_S = 0.01  # in which 32 MiB are not filled by what a core can send
 

@@ -1,5 +1,6 @@
 """A packet socket on one interface: what all ways of reading it have in common."""
 
+import contextlib
 import errno
 import fcntl
 import socket
@@ -116,8 +117,9 @@ class PacketSocket:
         return name
 
     def stop(self) -> None:
-        """Let no more packets come; those that did can still be read."""
-        classic.attach(self.sock, classic.REJECT_ALL)
+        """Let no more packets come, unless the kernel has no memory for that; those that did can still be read."""
+        with contextlib.suppress(OSError):
+            classic.attach(self.sock, classic.REJECT_ALL)
 
     def count_drops(self) -> int:
         """Return the drops of this socket since it was opened; the kernel's own counter restarts when it is read."""

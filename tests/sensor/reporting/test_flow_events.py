@@ -10,6 +10,7 @@ from rules.policy.policy import Policy
 from rules.policy.ruleset import Ruleset
 from rules.values.event import Event, Origin
 from rules.values.observation import FlowState, Kind
+from rules.values.source import Source
 from rules.values.verdict import Outcome
 from sensor.detection.detect import Detector
 from sensor.packet import Packet
@@ -95,6 +96,23 @@ TOLD, TOLD_LATER = told(ONE, at_ns=0), told(OTHER, at_ns=5 * S)
 
 def test_a_flow_that_turns_out_to_go_elsewhere_takes_its_event_along() -> None:
     assert said(report(TOLD, TOLD_LATER, late(1, 1, OTHER))) == [(*LIVE_OTHER, 1)]
+
+
+def test_an_exception_for_where_it_was_taken_to_go_stays_behind() -> None:
+    detector, reporter = Detector(Pipeline(), lambda: RULES), Reporter(Origin("s"))
+    found = [*detector.feed([*TOLD, *silence(1, 1), *TOLD_LATER]), *detector.advance(6 * S)]
+    reporter.take(found, 6 * S)
+    key = next(row.observation.key for row in found if row.observation.dns is None)
+    answers = [(key, Source(uid=7, user="alice"))]
+    known = reporter.attribute(answers, lambda _event, _source: "alice's", 6 * S)
+    excepted = next(row for row in known if row.kind is not Kind.DNS)
+    assert (excepted.dst_name, excepted.exception_id) == (ONE, "alice's")
+    reports = reporter.take(detector.feed(segments(1, S + LATE_NS, hello(OTHER), REPLY)), 9 * S)
+    last = max(
+        (row for row in [*reports, *reporter.flush()] if row.event_id == excepted.event_id),
+        key=lambda row: row.revision,
+    )
+    assert (last.dst_name, last.src_user, last.exception_id) == (OTHER, "alice", None)
 
 
 def test_later_flows_to_where_it_was_taken_to_go_are_not_counted_there() -> None:

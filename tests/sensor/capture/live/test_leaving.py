@@ -8,7 +8,7 @@ from frames import ACK, SYN, tcp
 from hellos import hello_message, records, server_name
 from netns import needs_root
 
-from sensor.capture.live import ring
+from sensor.capture.live import live, ring
 from sensor.capture.live.live import BATCH_PACKETS, Engine, LiveSource
 from sensor.capture.live.namespaces import Namespaces
 from sensor.capture.live.plain import PlainTap
@@ -92,6 +92,17 @@ def test_it_is_also_where_another_interface_stays(open_tap: TapOpener, wire: Wir
         wire.sender.call(send_frames, "eth1", tuple(opening(1)))
         assert [packet.data for packet in drain(source, 3 * RETIRE_MS / 1000)] == [*sent, *opening(1)]
         assert source.interfaces == ("eth1",)
+
+
+def test_at_the_end_what_lies_behind_copies_is_read_too(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "REST_S", 0.0)
+    wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
+    sent = frames(4 * BATCH_PACKETS)
+    with LiveSource(("eth0", "eth1"), Engine(open_tap=PlainTap)) as source:
+        wire.send(*sent)
+        wire.sender.call(send_frames, "eth1", (*sent, *opening(1)))
+        found = [packet.data for batch in source.read_rest() for packet in batch]
+    assert found == [*sent, *opening(1)]
 
 
 @pytest.mark.parametrize("open_tap", [RingTap, PlainTap])
