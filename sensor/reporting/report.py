@@ -239,8 +239,8 @@ class Reporter:
         if window.count > 1 and _says_less(detection, old):
             return []
         new = self._event(detection, old.event_id)
-        if (new.service, new.dst_name) != (old.service, old.dst_name):
-            window.exception_id = None  # it was for what the flow was taken for
+        if new.service != old.service:
+            window.exception_id = None  # it was for the service that the flow was taken to use
         if window.source != NOBODY:
             excepted = new.exception_id or window.exception_id
             new = msgspec.structs.replace(with_source(new, window.source), exception_id=excepted)

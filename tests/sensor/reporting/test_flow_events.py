@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import pytest
 from frames import ACK, CLIENT, MS, RST, SERVER, SYN, S, tcp, told
 from hellos import hello_message, records, server_name
 
@@ -18,6 +19,7 @@ from sensor.pipeline import Pipeline
 from sensor.reporting.report import Reporter
 
 ONE, OTHER = "connect.ngrok-agent.com", "tunnel.us.ngrok.com"
+OTHERS = "region1.v2.argotunnel.com"  # of another service
 PROXY = "10.0.0.9"
 REPLY = b"\x16\x03\x03\x00\x7a" + bytes(122)
 LATE_NS = 7 * S  # the third time that a SYN is sent: the flow was reported as blocked by then
@@ -98,21 +100,22 @@ def test_a_flow_that_turns_out_to_go_elsewhere_takes_its_event_along() -> None:
     assert said(report(TOLD, TOLD_LATER, late(1, 1, OTHER))) == [(*LIVE_OTHER, 1)]
 
 
-def test_an_exception_for_where_it_was_taken_to_go_stays_behind() -> None:
+@pytest.mark.parametrize(("name", "exception"), [(OTHER, "alice's"), (OTHERS, None)])
+def test_an_exception_goes_along_to_another_name_of_its_service_alone(name: str, exception: str | None) -> None:
     detector, reporter = Detector(Pipeline(), lambda: RULES), Reporter(Origin("s"))
-    found = [*detector.feed([*TOLD, *silence(1, 1), *TOLD_LATER]), *detector.advance(6 * S)]
+    found = [*detector.feed([*TOLD, *silence(1, 1), *told(name, at_ns=5 * S)]), *detector.advance(6 * S)]
     reporter.take(found, 6 * S)
     key = next(row.observation.key for row in found if row.observation.dns is None)
     answers = [(key, Source(uid=7, user="alice"))]
     known = reporter.attribute(answers, lambda _event, _source: "alice's", 6 * S)
     excepted = next(row for row in known if row.kind is not Kind.DNS)
     assert (excepted.dst_name, excepted.exception_id) == (ONE, "alice's")
-    reports = reporter.take(detector.feed(segments(1, S + LATE_NS, hello(OTHER), REPLY)), 9 * S)
+    reports = reporter.take(detector.feed(segments(1, S + LATE_NS, hello(name), REPLY)), 9 * S)
     last = max(
         (row for row in [*reports, *reporter.flush()] if row.event_id == excepted.event_id),
         key=lambda row: row.revision,
     )
-    assert (last.dst_name, last.src_user, last.exception_id) == (OTHER, "alice", None)
+    assert (last.dst_name, last.src_user, last.exception_id) == (name, "alice", exception)
 
 
 def test_later_flows_to_where_it_was_taken_to_go_are_not_counted_there() -> None:
