@@ -17,7 +17,7 @@ _FOLDERS = (
     *("rules/classification", "rules/matching", "sensor"),
     *(f"sensor/{name}" for name in ("decoding", "detection", "extract", "flows", "names")),
 )
-_C_FOLDER = "sensor/capture/compiled"  # no sources in Python: plain_heads, ring and screen do without
+_C_FOLDER = "sensor/capture/compiled"  # no sources in Python: plain_heads, ring and screening do without
 _C_MODULES = ("_heads", "_ring", "_screen")
 
 

@@ -11,7 +11,7 @@ from itertools import count
 from typing import Final
 
 from rules.values.observation import FiveTuple, Observation, Transport
-from sensor.capture.screen import Screen
+from sensor.capture.screening.screen import Screen
 from sensor.counters import Counters
 from sensor.decoding.decode import Datagram, Decoded, Fragment, Segment, Unreachable, decode, decode_payload, read_plain
 from sensor.decoding.fragments import FragmentTable

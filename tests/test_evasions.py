@@ -8,6 +8,7 @@ import pytest
 import tricks
 from crafted import write_pcap
 from observations import NOW_NS
+from screened import SCREENS
 from trap import Trap, Verdict
 from traps import DETECTED
 from traps_quiet import QUIET
@@ -19,7 +20,7 @@ from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
 from sensor.capture.offline.file import open_capture
 from sensor.capture.offline.heads import IS_COMPILED
-from sensor.capture.screen import Screen, make_screen
+from sensor.capture.screening.screen import Screen
 from sensor.detection.detect import Detector
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
@@ -71,11 +72,11 @@ def test_it_gives_the_same_where_only_heads_of_flows_are_read(
     assert trap.verdicts in (0, len(found))
 
 
-@COMPILED
+@pytest.mark.parametrize("new_screen", SCREENS)
 @pytest.mark.parametrize("trap", [pytest.param(row, id=row.name) for row in EVERY])
-def test_it_gives_the_same_behind_a_screen(trap: Trap, tmp_path: Path) -> None:
+def test_it_gives_the_same_behind_a_screen(trap: Trap, new_screen: type[Screen], tmp_path: Path) -> None:
     write_pcap(tmp_path / "trap.pcap", trap.packets())
-    screen = make_screen()
+    screen = new_screen()
     found = verdicts(heads(tmp_path / "trap.pcap", screen), trap.pin, screen)
     assert set(found) == trap.expected
     assert trap.verdicts in (0, len(found))

@@ -45,7 +45,7 @@ from sensor.capture.live.engine import open_source
 from sensor.capture.live.interfaces import Choice
 from sensor.capture.live.listening import Listening
 from sensor.capture.live.namespaces import split_name
-from sensor.capture.screen import make_screen
+from sensor.capture.screening.choice import make_screen
 from sensor.detection.detect import Detector
 from sensor.detection.watch import Watch
 from sensor.extract.dhcp import DhcpMessage
@@ -102,8 +102,7 @@ class Sensor:
         self.listening = Listening(self.namespaces, settings.interface, settings.netns)
         self.choice = self.listening.choose()
         screen = make_screen()
-        if screen is not None:
-            screen.occupy()
+        screen.occupy()
         self.source = open_source(
             self.choice.interfaces, namespaces=self.namespaces, share=settings.share, screen=screen
         )

@@ -14,7 +14,8 @@ from molecatcher.recordings.log_follower import BEGINNING_OCTETS
 from rules.policy.ruleset import Ruleset
 from rules.values.event import Event, Origin, make_event, uuid7
 from sensor.capture.offline.file import CaptureFile, open_capture
-from sensor.capture.screen import Screen, make_screen
+from sensor.capture.screening.choice import make_screen
+from sensor.capture.screening.screen import Screen
 from sensor.detection.detect import Detector
 from sensor.detection.detection import Detection
 from sensor.detection.watch import PERIOD_NS, Watch

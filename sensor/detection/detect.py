@@ -13,7 +13,7 @@ from rules.policy.ruleset import Ruleset
 from rules.values.observation import Observation
 from rules.values.verdict import Outcome, Role, Verdict
 from rules.values.zones import Zones
-from sensor.capture.screen import Asked, Screen, ScreenTotals
+from sensor.capture.screening.screen import Asked, Screen, ScreenTotals
 from sensor.detection.auxiliaries import Auxiliaries
 from sensor.detection.candidates import LOOK_NS, Candidate, Candidates
 from sensor.detection.clients import Clients

@@ -31,7 +31,7 @@ _Told = tuple[Chain, int]  # and when the answer expires in nanoseconds
 
 
 class PassedOver(Protocol):
-    """What is known of DNS messages that were not read (sensor.capture.screen)."""
+    """What is known of DNS messages that were not read (sensor.capture.screening)."""
 
     def answers(self, client: bytes, address: bytes, now_ns: int) -> list[tuple[int, bytes]]:
         """Take out those that led `client` to `address` by `now_ns`, with their times, the oldest first."""

@@ -23,7 +23,6 @@ from rules.policy.policy import Policy
 from rules.policy.ruleset import Ruleset
 from rules.values.event import Origin
 from rules.values.observation import Evidence, Observation
-from sensor.capture.screen import IS_COMPILED
 from sensor.detection.detect import Detector
 from sensor.pipeline import Limits, Pipeline
 from sensor.reporting.report import Reporter
@@ -31,7 +30,7 @@ from sensor.reporting.report import Reporter
 SUPPORT = Path(__file__).parents[1] / "support"
 MAX_RESIDENT_KIB = 300 * 1024
 FLOOD_TIMEOUT_S = 400
-SCREENED = ("screened-dns", "screened-half_hellos", "screened-syns") if IS_COMPILED else ()
+SCREENED = ("screened-dns", "screened-half_hellos", "screened-syns")
 SMALL = Limits(
     flows=200, half_open=100, head_octets=1 << 20, dns_transactions=100, told_pairs=50, fragmented_datagrams=20
 )
@@ -149,13 +148,7 @@ def flood(size: int, *names: str, interfaces: str = "lo", enter: Sequence[str] =
         (1_000_000, ["detections"], 0, ["windows_evicted", "spool_overflow"]),
         (50_000, ["quic"], 0, ["reassembly_evicted"]),
         (100_000, ["fragments"], 0, ["fragments_evicted"]),
-        pytest.param(
-            500_000,
-            [*SCREENED],
-            3,
-            ["screen_evicted"],
-            marks=pytest.mark.skipif(not IS_COMPILED, reason="there was no compiler at install"),
-        ),
+        (500_000, [*SCREENED], 3, ["screen_evicted"]),
         (
             100_000,
             [*SCREENED, "dns", "flows", "tunnels", "detections", "half_hellos", "quic", "fragments", "syns"],

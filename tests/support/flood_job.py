@@ -24,6 +24,7 @@ from molecatcher.settings import Settings
 from sensor.capture.filter.packet_filter import NOTHING_CUT
 from sensor.capture.live.live import BATCH_PACKETS, LiveSource
 from sensor.capture.live.ring import take
+from sensor.capture.screening.compiled import CompiledScreen
 from sensor.packet import LinkType, Packet
 
 SPOOL_MIB = 16
@@ -59,8 +60,10 @@ def each_once(source: LiveSource, batch: list[Packet], interfaces: tuple[str, ..
 
 def behind_screen(source: LiveSource, batch: list[Packet]) -> list[Packet]:
     """What the sensor's screen lets through of `batch`."""
-    rows: list[Packet] = []
     assert source.screen is not None
+    if not isinstance(source.screen, CompiledScreen):
+        return source.screen.sift(batch)
+    rows: list[Packet] = []
     for row in batch:
         header = _HEADER.pack(0, *divmod(row.ts_ns, S), len(row.data), row.wire_octets, 0, _HEADER.size)
         screening = *NOTHING_CUT, *source.screen.parts

@@ -10,7 +10,7 @@ from sensor.packet import Packet
 # forgotten: behind how many heads, from which socket (0), key as in sensor.flows, octets from its source and from the
 # other end, packets from each, time of the last. Answers the offset behind the last record, how many records there
 # were, the time of the last one, whether the next record is damaged, and whether it begins all flows anew. What
-# `screen` holds back by what `ask` says (sensor.capture.screen) is not handed out, or later.
+# `screen` holds back by what `ask` says (sensor.capture.screening.compiled) is not handed out, or later.
 def walk(
     table: bytearray,
     window: bytearray | bytes,

@@ -9,7 +9,7 @@ from sensor.packet import Packet
 # Takes the next packets of a ring, of which the first begins at `at`: `packets` at most, and until it has appended
 # `room` of them to `found`, each made by `make(time, link type, frame, octets on the wire, interface)`. With a `table`
 # it appends only what the policy lets pass, and to `counts` those of flows that begin anew or were displaced; `socket`
-# is the number of whose packets these are. What `screen` holds back by what `ask` says (sensor.capture.screen) is
+# is the number of whose packets these are. What `screen` holds back by what `ask` says (sensor.capture.screening) is
 # appended later, if at all. Answers where the next packet begins and how many were taken. ValueError: one lies outside.
 def take(
     ring: mmap | bytes | bytearray,

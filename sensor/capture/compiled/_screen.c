@@ -1,4 +1,4 @@
-/* What the screen (screen.h) holds and remembers, for Python (sensor.capture.screen). */
+/* What the screen (screen.h) holds and remembers, for Python (sensor.capture.screening.compiled). */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include "handed_out.h"

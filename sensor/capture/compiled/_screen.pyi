@@ -1,4 +1,4 @@
-# The compiled part of sensor.capture.screen; the screen lies in a buffer of `size()` octets.
+# The compiled part of sensor.capture.screening.compiled; the screen lies in a buffer of `size()` octets.
 from collections.abc import Callable, Sequence
 from mmap import mmap
 
@@ -49,5 +49,5 @@ def ask_again(screen: mmap, names: Sequence[str] | None, /) -> None: ...
 # `ask_again`, no others from now on; None: every name.
 def follow(screen: mmap, ends: bytes, names: Sequence[str] | None, /) -> None: ...
 
-# As sensor.capture.screen.ScreenTotals.
+# As sensor.capture.screening.screen.ScreenTotals.
 def totals(screen: mmap, /) -> tuple[int, int, int, int, int, int, int]: ...

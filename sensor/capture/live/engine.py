@@ -35,7 +35,7 @@ from sensor.capture.live.ring import (
     ring_sizes,
 )
 from sensor.capture.live.tap import SOL_PACKET, TapOpener, check_permission
-from sensor.capture.screen import Screen
+from sensor.capture.screening.screen import Screen
 from sensor.errors import BpfUnavailable, CaptureError
 from sensor.share import ALL, Share
 

@@ -35,7 +35,8 @@ from sensor.capture.live.namespaces import Namespaces, full_name, split_name
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.tap import INTERFACE_GONE, Tap, TapOpener, check_permission
 from sensor.capture.merge import Merge
-from sensor.capture.screen import NOTHING_SCREENED, Screen, ScreenTotals
+from sensor.capture.screening.compiled import NOTHING_SCREENED, CompiledScreen
+from sensor.capture.screening.screen import Screen, ScreenTotals
 from sensor.errors import CaptureError
 from sensor.flows.flow import Count, Flow, FlowKey
 from sensor.packet import Packet
@@ -281,8 +282,10 @@ class LiveSource:
         if len(taps) < len(ready) and self._links.has_changed():
             self._follow_links()
         if are_several or len(self._open_taps()) > 1 or self._merge:
-            return self._each_once(batch)
-        return batch
+            batch = self._each_once(batch)
+        elif self._screen_in_place() is not None:
+            return batch
+        return self.screen.sift(batch) if self.screen is not None else batch
 
     def _part(self) -> list[Packet]:
         """Close the sockets that nobody wants any more, once all that came to them can be read, and return that."""
@@ -302,15 +305,20 @@ class LiveSource:
             self._released += self.screen.advance(self.read_ns)
 
     def _use_screen(self, before: list[Tap]) -> None:
-        """Hold packets of a single interface back where they lie, those of several later (`_each_once`)."""
+        """Hold packets of a single interface back where they lie, if it can be, others once they are in order."""
         if self.screen is None:
             return
         taps = self._open_taps()
         if before and before != taps:
             self._released += self.screen.advance(time.time_ns(), is_end=True)
         self.screen.number((tap.link_type, tap.interface) for tap in taps)
+        screen = self._screen_in_place()
         for tap in taps:
-            tap.screening = self.screen.parts if len(taps) == 1 else NOTHING_SCREENED
+            tap.screening = screen.parts if screen is not None else NOTHING_SCREENED
+
+    def _screen_in_place(self) -> CompiledScreen | None:
+        """Return the screen if it holds packets back where they lie."""
+        return self.screen if isinstance(self.screen, CompiledScreen) and len(self._open_taps()) == 1 else None
 
     def _drain(self, taps: list[Tap], at_most: int = BATCH_PACKETS) -> list[Packet]:
         """Collect from `taps`, each up to its share of `at_most` packets."""
@@ -332,7 +340,7 @@ class LiveSource:
         self._merge.add(batch)
         packets = self._copies.leave_out(self._merge.take(time.time_ns(), BATCH_PACKETS, self.read_ns))
         self.read_ns = min(self.read_ns, self._merge.oldest_ns(self.read_ns))
-        return self.screen.sift(packets) if self.screen is not None else packets
+        return packets
 
     def _shows(self, number: int, key: FlowKey) -> bool:
         """Tell whether packets of the direction `key` are taken from the socket `number`, and are no copies there."""

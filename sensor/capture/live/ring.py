@@ -21,7 +21,7 @@ from sensor.capture.filter.flow_table import CountRow
 from sensor.capture.filter.packet_filter import SocketFilter
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.tap import AMPLE, INTERFACE_GONE, SOL_PACKET, PacketSocket, Tap
-from sensor.capture.screen import Ask, is_always
+from sensor.capture.screening.screen import Ask, is_always
 from sensor.packet import Packet
 
 BLOCK_OCTETS = 128 * 1024  # one takes the largest packet, 64 KiB

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from sensor.capture.filter import classic
 from sensor.capture.filter.packet_filter import CutOff, SocketFilter
-from sensor.capture.screen import NOTHING_SCREENED, Screening
+from sensor.capture.screening.compiled import NOTHING_SCREENED, Screening
 from sensor.errors import CaptureError
 from sensor.packet import LinkType, Packet
 

@@ -10,7 +10,8 @@ from sensor.capture.offline.heads import IS_COMPILED, HeadRecords
 from sensor.capture.offline.pcap import FILE_HEADER_OCTETS, PcapRecords, format_of, link_type_of
 from sensor.capture.offline.pcapng import SECTION_MAGIC, PcapngRecords
 from sensor.capture.offline.plain_heads import PlainHeads
-from sensor.capture.screen import Screen
+from sensor.capture.screening.compiled import CompiledScreen
+from sensor.capture.screening.screen import Screen
 from sensor.decoding.link import SUPPORTED_LINK_TYPES
 from sensor.errors import CaptureError, MalformedCapture
 from sensor.flows.flow import Count, Flow
@@ -32,12 +33,13 @@ class CaptureFile:
         self, chunks: ChunkReader, records: Records, *, each_once: bool = False, screen: Screen | None = None
     ) -> None:
         self.last_ns = 0
-        self._screen = screen if not isinstance(records, HeadRecords) else None
+        self._screen = screen if not _is_screened_in_place(records, screen) else None
         self._each_once = EachOnce() if each_once and isinstance(records, PcapngRecords) else None
         self._chunks = chunks
         self._records = records
         self._packets = iter(() if isinstance(records, HeadRecords | PlainHeads) else records)
         self._failure: MalformedCapture | None = None
+        self._counts: list[tuple[int, Count]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +79,7 @@ class CaptureFile:
     @property
     def counts(self) -> list[tuple[int, Count]]:
         """Return what was counted of flows that ended within the last batch, with how many packets came before."""
-        return self._records.counts if isinstance(self._records, HeadRecords | PlainHeads) else []
+        return self._counts
 
     @property
     def is_back(self) -> bool:
@@ -99,9 +101,7 @@ class CaptureFile:
             CaptureError: the device fails.
         """
         if isinstance(self._records, HeadRecords | PlainHeads):
-            heads = self._records.read()
-            self.last_ns = self._records.last_ns
-            return heads
+            return self._read_heads(self._records)
         batch, is_end = self._next_batch()
         if self._each_once is not None and (self._has_several_interfaces() or self._each_once):
             batch = self._each_once.take(batch, BATCH_PACKETS, is_end=is_end)
@@ -116,6 +116,26 @@ class CaptureFile:
             failure, self._failure = self._failure, None
             raise failure
         return None
+
+    def _read_heads(self, records: HeadRecords | PlainHeads) -> list[Packet] | None:
+        heads = records.read()
+        self.last_ns, self._counts = records.last_ns, records.counts
+        if self._screen is None:
+            return heads
+        released = self._screen.advance(self.last_ns, is_end=True) if heads is None else self._sift(self._screen, heads)
+        return released if released or heads is not None else None
+
+    def _sift(self, screen: Screen, heads: list[Packet]) -> list[Packet]:
+        """Return what is not held back of the heads, with what was counted at its places among them."""
+        found: list[Packet] = []
+        counts, at = [], 0
+        for place, counted in self._counts:
+            found += screen.sift(heads[at:place])
+            counts.append((len(found), counted))
+            at = place
+        found += screen.sift(heads[at:])
+        self._counts = counts
+        return found + screen.advance(self.last_ns, is_end=self.is_back)
 
     def close(self) -> None:
         """Close the file."""
@@ -165,5 +185,11 @@ def _recognise(chunks: ChunkReader, path: str, screen: Screen | None, *, heads_o
     if file_format is None:
         raise CaptureError(f"{path} is not a pcap or pcapng file; convert it first, for example with editcap")
     if heads_only and link_type_of(head, file_format) == LinkType.ETHERNET:
-        return HeadRecords(chunks, head, file_format, screen) if IS_COMPILED else PlainHeads(chunks, head, file_format)
+        if not IS_COMPILED:
+            return PlainHeads(chunks, head, file_format)
+        return HeadRecords(chunks, head, file_format, screen if isinstance(screen, CompiledScreen) else None)
     return PcapRecords(chunks, head, file_format)
+
+
+def _is_screened_in_place(records: Records, screen: Screen | None) -> bool:
+    return isinstance(records, HeadRecords) and isinstance(screen, CompiledScreen)

@@ -3,7 +3,7 @@
 What passes is written in bpf/flow_policy.h, as for live capture; also whatever the walk does not know. A SYN, a pause
 as long as the flow table's, or a clock that goes back begins a flow anew. A flow that lost its place in the table to
 others gets another head: a full table costs time, never a detection. With a screen, what nothing can come of is held
-back, too (sensor.capture.screen).
+back, too (sensor.capture.screening).
 
 What does not pass is counted for its flow (`sensor.flows.flow.Count`): handed out with the batch in which the flow
 begins anew or is forgotten, or taken for a flow that is asked about. So a flow carries the same whether all is read or
@@ -24,7 +24,7 @@ Cost by bench/offline.py: 0.13 us a packet, half of it to copy the file. The tab
 from sensor.capture.filter.flow_table import CountRow, make_table
 from sensor.capture.offline.chunks import ChunkReader
 from sensor.capture.offline.pcap import FILE_HEADER_OCTETS, MAX_RECORD_OCTETS, PcapFormat
-from sensor.capture.screen import NOTHING_SCREENED, Screen
+from sensor.capture.screening.compiled import NOTHING_SCREENED, CompiledScreen
 from sensor.errors import MalformedCapture
 from sensor.flows.flow import Count, Flow
 from sensor.packet import LinkType, Packet
@@ -50,7 +50,9 @@ class HeadRecords:
     number of heads that came before; with `is_back` the next batch begins all flows anew.
     """
 
-    def __init__(self, chunks: ChunkReader, head: bytes, file_format: PcapFormat, screen: Screen | None = None) -> None:
+    def __init__(
+        self, chunks: ChunkReader, head: bytes, file_format: PcapFormat, screen: CompiledScreen | None = None
+    ) -> None:
         self.truncated = False
         self.passed_over = 0
         self.last_ns = 0

@@ -1,4 +1,3 @@
-import mmap
 import random
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from screened import (
     handed_out,
     hello,
     is_listed,
+    new_screen,
     nothing,
     said,
     ssh,
@@ -37,7 +37,6 @@ from molecatcher.recordings.replay import Replay
 from rules.policy.policy import Policy
 from rules.policy.ruleset import Ruleset
 from rules.values.observation import NameSource
-from sensor.capture import screen as screens
 from sensor.capture.filter.flow_heads import FlowHeads
 from sensor.capture.filter.limits import Limits
 from sensor.capture.live.engine import open_source
@@ -47,14 +46,12 @@ from sensor.capture.live.ring import RingTap
 from sensor.capture.live.tap import TapOpener
 from sensor.capture.offline.file import open_capture
 from sensor.capture.offline.pcapng_file import Commented, write_pcapng
-from sensor.capture.screen import Asked, Screen
+from sensor.capture.screening.screen import Asked
 from sensor.detection.detect import Detector
 from sensor.packet import LinkType, Packet
 from sensor.pipeline import Pipeline
 
-pytestmark = pytest.mark.skipif(not screens.IS_COMPILED, reason="there was no compiler at install")
-if screens.IS_COMPILED:
-    from sensor.capture.compiled._screen import totals
+pytestmark = pytest.mark.usefixtures("each_screen")
 
 
 def events(path: Path) -> list[dict[str, object]]:
@@ -95,7 +92,7 @@ def test_of_a_mix_hardly_anything_is_handed_out_and_nothing_is_missed(
     found = events(path)
     assert len(found) == len(truth.tunnels) == 200
     assert found == events_without(path, monkeypatch)
-    screen = Screen()
+    screen = new_screen()
     detected(path, screen)
     with open_capture(str(path), heads_only=True) as source:
         heads = sum(map(len, iter(source.read, None)))
@@ -112,7 +109,7 @@ def test_whatever_happens_to_packets_no_detection_is_lost_by_a_screen(seed: int,
         packets += [Packet(row.ts_ns + shift_ns, row.link_type, row.data, row.wire_octets) for row in rows]
     path = tmp_path / "changed.pcap"
     write_pcap(path, sorted(packets, key=lambda row: row.ts_ns))
-    assert said(detected(path, None)) <= said(detected(path, Screen()))
+    assert said(detected(path, None)) <= said(detected(path, new_screen()))
 
 
 def test_look_ups_and_connections_of_no_interest_are_passed_over_and_counted(tmp_path: Path) -> None:
@@ -209,7 +206,7 @@ def test_a_name_that_was_passed_over_is_found_for_a_flow_that_carries_none(tmp_p
     look_ups = [*told("alias.example.org", at_ns=S), *told("ssh.example.org", at_ns=2 * S)]
     path = tmp_path / "ssh.pcap"
     write_pcap(path, [*look_ups, *ssh(start_ns=3 * S)])
-    screen = Screen()
+    screen = new_screen()
     found = detected(path, screen)[-1].observation
     assert screen.totals().lookups == 2
     assert found.told == (("ssh.example.org",), ("alias.example.org",))
@@ -225,7 +222,7 @@ def test_two_look_ups_with_the_same_number_are_handed_out(tmp_path: Path) -> Non
 def test_what_was_passed_over_counts_as_told_when_it_came(tmp_path: Path) -> None:
     path = tmp_path / "told.pcap"
     write_pcap(path, [*told("older.example.org", at_ns=S), *told(LISTED, at_ns=2 * S), *ssh(start_ns=3 * S)])
-    last = detected(path, Screen())[-1].observation
+    last = detected(path, new_screen())[-1].observation
     assert last.told == ((LISTED,), ("older.example.org",))
     assert last.told == detected(path, None)[-1].observation.told
 
@@ -239,7 +236,7 @@ def test_a_name_that_is_told_again_and_again_was_told_at_each_of_these_times(tmp
         talk = Conversation((CLIENT, 50_000 + number, SERVER, 443), start_ns=start_ns + 100 * MS)
         packets += [*talk.open(), *talk.send(hello("www.example.org")), *talk.answer(SERVER_HELLO)]
     write_pcap(path, packets)
-    screen = Screen()
+    screen = new_screen()
     assert said(detected(path, screen)) == said(detected(path, None))
     assert screen.totals().lookups == 4
 
@@ -266,7 +263,7 @@ def test_of_answers_only_those_are_told_that_had_come(tmp_path: Path) -> None:
 
 def test_other_rules_are_followed_at_once(tmp_path: Path) -> None:
     rules = [Ruleset(RULES.catalogue, Policy()), RULES]
-    screen = Screen()
+    screen = new_screen()
     detector = Detector(Pipeline(screen=screen), lambda: rules[0])
     assert not screen.ask(Asked.NAME, "us.tunnels.example.com")
     rules.reverse()
@@ -276,7 +273,7 @@ def test_other_rules_are_followed_at_once(tmp_path: Path) -> None:
 
 
 def test_names_below_a_domain_that_a_dns_tunnel_uses_are_of_interest_from_then_on() -> None:
-    screen = Screen()
+    screen = new_screen()
     detector = Detector(Pipeline(screen=screen), lambda: RULES)
     assert not screen.ask(Asked.QUESTION, "a.t.example.org")
     path = CAPTURES / "dns-iodine-txt.pcap"
@@ -340,14 +337,12 @@ def test_what_cannot_be_judged_is_handed_out_whole(tmp_path: Path) -> None:
     assert handed_out(packets, fail, tmp_path) == packets
 
 
-def test_no_screen_takes_a_buffer_of_another_size_or_a_wrong_address() -> None:
-    screen = Screen()
+def test_no_screen_takes_a_wrong_address() -> None:
+    screen = new_screen()
     with pytest.raises(ValueError, match="no packed address"):
         screen.mark(b"one", CLIENT_OCTETS)
     with pytest.raises(ValueError, match="no packed address"):
         screen.answers(CLIENT_OCTETS, b"", S)
-    with pytest.raises(ValueError, match="another size"):
-        totals(mmap.mmap(-1, 4096))
 
 
 @pytest.fixture
@@ -359,7 +354,7 @@ def wire() -> Iterator[Wire]:
 
 @needs_root
 def test_live_a_tunnel_is_handed_out_at_once_and_nothing_else(wire: Wire) -> None:
-    screen = Screen()
+    screen = new_screen()
     screen.ask = is_listed
     dull, tunnel = [*told("www.example.org"), *greeting("other.example.org")], told(LISTED)
     with open_source(["eth0"], Limits(flows=1024), screen=screen) as source:
@@ -376,7 +371,7 @@ def test_live_a_tunnel_is_handed_out_at_once_and_nothing_else(wire: Wire) -> Non
 
 @needs_root
 def test_live_what_was_held_comes_before_what_is_newer_and_is_told_apart(wire: Wire) -> None:
-    screen = Screen()
+    screen = new_screen()
     packets = Conversation().open()
     with open_source(["eth0"], Limits(flows=1024), screen=screen) as source:
         screen.ask = is_listed
@@ -396,7 +391,7 @@ def test_live_what_was_held_comes_before_what_is_newer_and_is_told_apart(wire: W
 @needs_root
 @pytest.mark.parametrize("open_tap", [PlainTap, RingTap])
 def test_live_of_flows_that_are_handed_out_at_the_same_time_every_packet_comes(open_tap: TapOpener, wire: Wire) -> None:
-    screen = Screen()
+    screen = new_screen()
     screen.ask = is_listed
     talks = [Conversation((CLIENT, 40_000 + number, SERVER, 443)) for number in range(20)]
     packets = [row for rows in zip(*(talk.open() for talk in talks), strict=True) for row in rows]
@@ -412,7 +407,7 @@ def test_live_of_flows_that_are_handed_out_at_the_same_time_every_packet_comes(o
 
 @needs_root
 def test_live_what_is_held_is_handed_out_when_a_second_interface_comes(wire: Wire) -> None:
-    screen = Screen()
+    screen = new_screen()
     talk = Conversation()
     packets = [*talk.open(), *talk.send(hello(is_split=True))[:1]]
     with open_source(["eth0"], Limits(flows=1024), screen=screen) as source:
@@ -427,7 +422,7 @@ def test_live_what_is_held_is_handed_out_when_a_second_interface_comes(wire: Wir
 
 @needs_root
 def test_live_packets_of_several_interfaces_are_held_back_too_and_handed_out_with_their_own(wire: Wire) -> None:
-    screen = Screen()
+    screen = new_screen()
     screen.ask = is_listed
     talk = Conversation()
     packets = [*talk.open(), *talk.send(hello(LISTED))]

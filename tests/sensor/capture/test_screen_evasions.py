@@ -33,18 +33,17 @@ from screened import (
     handed_out,
     hello,
     is_listed,
+    new_screen,
     nothing,
     said,
     ssh,
     through,
 )
 
-from sensor.capture import screen as screens
-from sensor.capture.screen import Screen
 from sensor.detection.detection import Detection
 from sensor.packet import Packet
 
-pytestmark = pytest.mark.skipif(not screens.IS_COMPILED, reason="there was no compiler at install")
+pytestmark = pytest.mark.usefixtures("each_screen")
 
 IDLE_NS = 100 * S
 
@@ -65,7 +64,7 @@ def assert_alike(packets: list[Packet], tmp_path: Path) -> None:
     write_pcap(path, sorted(packets, key=lambda row: row.ts_ns))
     without = told_of(detected(path, None))
     assert without
-    assert told_of(detected(path, Screen())) == without
+    assert told_of(detected(path, new_screen())) == without
 
 
 def slow_hello(name: str) -> list[Packet]:
@@ -135,7 +134,7 @@ def test_a_server_that_lets_a_dull_hello_wait_for_a_minute_is_seen(tmp_path: Pat
         packets = [*begun, *lookup, *talk.answer(BANNER)]
         path = tmp_path / "late.pcap"
         write_pcap(path, sorted(packets, key=lambda row: row.ts_ns))
-        assert said(detected(path, Screen())) == said(detected(path, None)) != set()
+        assert said(detected(path, new_screen())) == said(detected(path, None)) != set()
 
 
 def test_a_hello_before_the_look_up_that_leads_there_is_no_tunnel(tmp_path: Path) -> None:
@@ -143,7 +142,7 @@ def test_a_hello_before_the_look_up_that_leads_there_is_no_tunnel(tmp_path: Path
     begun = [*talk.open(), *talk.send(hello())]
     path = tmp_path / "before.pcap"
     write_pcap(path, [*begun, *told(LISTED, at_ns=10 * S), *told("other.example", "192.0.2.99", at_ns=IDLE_NS)])
-    found = detected(path, Screen())
+    found = detected(path, new_screen())
     assert [row.observation.dns is not None for row in found] == [True] * len(found)
     assert said(found) == said(detected(path, None)) != set()
 
@@ -172,7 +171,7 @@ def test_fragments_do_not_overtake_the_hello_that_they_go_on_with(tmp_path: Path
     packets = [*opening, first, *decoy, *fragments(last), *told("www.example.org", at_ns=9 * S)]
     path = tmp_path / "fragments.pcap"
     write_pcap(path, packets)
-    assert said(detected(path, Screen())) == said(detected(path, None)) != set()
+    assert said(detected(path, new_screen())) == said(detected(path, None)) != set()
 
 
 def fragments(row: Packet) -> list[Packet]:

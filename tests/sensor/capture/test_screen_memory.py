@@ -9,7 +9,7 @@ from frames import S
 from traps import DETECTED
 from traps_quiet import QUIET
 
-from sensor.capture import screen as screens
+from sensor.capture import compiled
 from sensor.packet import LinkType, Packet
 
 MAIN = """
@@ -75,7 +75,7 @@ def test_nothing_is_read_out_of_bounds_and_every_packet_is_handed_out_or_counted
     program, main = tmp_path / "screen", tmp_path / "main.c"
     main.write_text(MAIN)
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    include = Path(screens.__file__).with_name("compiled")
+    include = Path(compiled.__file__).parent
     flags = ["-g", "-O1", "-Wall", "-Wextra", "-Wno-unused-function", f"-I{include}"]
     command = ["gcc", *flags, *sanitizers, str(main), "-o", str(program)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)

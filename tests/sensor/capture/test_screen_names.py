@@ -7,43 +7,22 @@ from pathlib import Path
 
 import pytest
 from damage import changed
-from frames import MS, S, ask, packed, told
-from screened import LISTED, POLICY, RULES, greeting, through
+from frames import S, packed, told
+from screened import LISTED, POLICY, RULES, Listener, asked_about, greeting, new_screen, through
 
 from rules.catalogue.catalogue import load_catalogue
 from rules.classification.interest import Interest
 from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
-from sensor.capture import screen as screens
-from sensor.capture.screen import Asked, Screen
+from sensor.capture.screening.screen import Asked
 from sensor.detection.detect import Detector
 from sensor.extract.dns import DnsMessage
 from sensor.extract.dns_tunnel import QueryType
 from sensor.pipeline import Pipeline
 
-pytestmark = pytest.mark.skipif(not screens.IS_COMPILED, reason="there was no compiler at install")
+pytestmark = pytest.mark.usefixtures("each_screen")
 
 LETTERS = string.ascii_lowercase + string.digits + "-_"
-
-
-class Listener:
-    """What a screen asks about."""
-
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-
-    def __call__(self, kind: int, name: str) -> bool:
-        if kind != Asked.PROTOCOL:
-            self.names.add(name)
-        return False
-
-
-def asked_about(names: Iterable[str], screen: Screen, folder: Path) -> set[str]:
-    """Which of `names`, asked for one after the other, the screen asks about."""
-    listener = Listener()
-    lookups = [ask(S + number * MS, name, port=1024 + number % 60_000) for number, name in enumerate(names)]
-    through(lookups, listener, folder, screen)
-    return listener.names
 
 
 @pytest.mark.parametrize(
@@ -72,13 +51,13 @@ def asked_about(names: Iterable[str], screen: Screen, folder: Path) -> set[str]:
 def test_asked_about_is_what_the_rules_speak_of_and_what_may_carry_data(
     name: str, is_asked: bool, tmp_path: Path
 ) -> None:
-    screen = Screen()
+    screen = new_screen()
     screen.follow([], ["example.net", "f*.com"])
     assert asked_about([name], screen, tmp_path) == ({name} if is_asked else set())
 
 
 def test_a_name_that_somebody_says_hello_to_may_be_as_long_as_it_likes(tmp_path: Path) -> None:
-    screen, listener = Screen(), Listener()
+    screen, listener = new_screen(), Listener()
     screen.follow([], ["example.net"])
     packets = [
         row for number in range(1, 4) for row in greeting(f"{'v' * 20 * number}.example.org", start_ns=number * S)
@@ -91,7 +70,7 @@ def test_more_names_are_asked_about_once_more_are_spoken_of_and_only_the_new_one
     tmp_path: Path,
 ) -> None:
     names = ["a.example.net", "b.example.org", "c.example.com"]
-    screen = Screen()
+    screen = new_screen()
     assert asked_about(names, screen, tmp_path) == set(names)  # until somebody says what the rules speak of
     screen.follow([], ["example.net"])
     assert asked_about(names, screen, tmp_path) == {"a.example.net"}
@@ -101,21 +80,6 @@ def test_more_names_are_asked_about_once_more_are_spoken_of_and_only_the_new_one
     assert asked_about(names, screen, tmp_path) == {"c.example.com"}
     screen.follow([])
     assert asked_about(names, screen, tmp_path) == set(names)
-
-
-def test_with_more_names_than_it_tells_apart_it_asks_about_all(tmp_path: Path) -> None:
-    screen = Screen()
-    screen.follow([], [f"{number}.example.net" for number in range(1_000_000)])
-    names = [f"www.{number}.example.org" for number in range(100)]
-    assert asked_about(names, screen, tmp_path) == set(names)
-
-
-@pytest.mark.parametrize("wrong", [b"example.net", "example\ud800.net"])
-def test_names_that_are_no_text_are_refused_and_all_are_asked_about_then(wrong: str, tmp_path: Path) -> None:
-    screen = Screen()
-    with pytest.raises((TypeError, UnicodeEncodeError)):
-        screen.follow([], ["example.net", wrong, "example.org"])
-    assert asked_about(["www.example.org"], screen, tmp_path) == {"www.example.org"}
 
 
 def near(names: Iterable[str], chance: random.Random) -> Iterator[str]:
@@ -139,7 +103,7 @@ def test_whatever_is_not_asked_about_the_rules_do_not_speak_of(seed: int, tmp_pa
     catalogue = load_catalogue()
     policy = parse_policy(POLICY, "policy.toml", catalogue, S)
     rules = Ruleset(catalogue, policy)
-    screen = Screen()
+    screen = new_screen()
     pipeline = Pipeline(screen=screen)
     detector = Detector(pipeline, lambda: rules)
     for query in ("vaaaakar2qe.t1.dnstun.example", "paaaa.dnscat.x.co.uk"):
@@ -167,7 +131,7 @@ def test_a_sanctioned_name_is_spoken_of() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_hostile_names_are_read_within_their_bounds(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
-    screen = Screen()
+    screen = new_screen()
     screen.follow([], ["example.net", "f*.com", LISTED])
     packets = [*told(LISTED, at_ns=S), *told("f.com", at_ns=2 * S), *greeting("x.example.net", start_ns=3 * S)]
     through(sorted(changed(packets * 5, chance), key=lambda row: row.ts_ns), Listener(), tmp_path, screen)

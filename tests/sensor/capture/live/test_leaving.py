@@ -14,7 +14,7 @@ from sensor.capture.live.namespaces import Namespaces
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.ring import RingTap
 from sensor.capture.live.tap import TapOpener
-from sensor.capture.screen import IS_COMPILED, make_screen
+from sensor.capture.screening.choice import make_screen
 
 pytestmark = needs_root
 
@@ -139,10 +139,8 @@ def test_the_rest_is_all_that_came(open_tap: TapOpener, interfaces: tuple[str, .
         assert source.counters().packets == SENT
 
 
-@pytest.mark.skipif(not IS_COMPILED, reason="there was no compiler at install")
 def test_the_rest_is_also_what_was_held_back(wire: Wire) -> None:
     screen = make_screen()
-    assert screen is not None
     screen.follow([], ["example.net"])
     with LiveSource(("eth0",), Engine(open_tap=RingTap), screen=screen) as source:
         wire.send(*opening(1), *frames(1))

@@ -19,7 +19,8 @@ from sensor.capture.live.live import BATCH_PACKETS, Engine, LiveSource
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.ring import LATE_MS, RETIRE_MS, RingTap, rest, rest_in_python
 from sensor.capture.live.tap import TapOpener
-from sensor.capture.screen import is_always, make_screen
+from sensor.capture.screening.choice import make_screen
+from sensor.capture.screening.screen import is_always
 
 ENDS = ("10.0.0.2", 40000, "192.0.2.10", 443)
 OCTETS = 4096  # of a block
