@@ -18,7 +18,7 @@ SAMPLE_GROWTH = 8  # times as many windows lie before the next sample
 MOST_WINDOWS = 4096  # from one sample to the next
 WORTH_COMPILING = 0.02  # of the records more; it takes 10 ms
 
-SECOND = 1  # groups: the seconds of all records, and the key of the first in each form of a frame
+SECOND = 1  # groups: the seconds of all records, and the key of the first in each of its forms (`_FORMS`)
 _GROUPS_A_FORM = 5 + MOST_RECORDS - 1  # the key, its four parts, and an empty one for each further record
 KEYS = tuple(2 + form * _GROUPS_A_FORM for form in range(3))
 
@@ -26,9 +26,14 @@ _HEADER_OCTETS = 16
 _ADDRESSES_OCTETS = 12  # of Ethernet
 _TCP = rb"\x06"
 _TAG = rb"\x81\x00.."
+_TAG_OCTETS = 4
 _IPV4 = rb"\x08\x00\x45.{5}+[\x00\x40]\x00." + _TCP + rb".."  # without options, no fragment
 _IPV6 = rb"\x86\xdd\x60.{5}+" + _TCP + rb"."
-_FORMS = ((_IPV4, 14, 4), (_IPV6, 10, 16), (_TAG + _IPV4, 18, 4))  # with octets until the addresses, and of one
+_FORMS = (  # with octets until the addresses, and of one
+    (_IPV4, 14, 4),
+    (_IPV6, 10, 16),
+    (_TAG + _IPV4, _TAG_OCTETS + 14, 4),
+)
 _TO_FLAGS = rb".{9}+"
 _TO_FLAGS_OCTETS = 10  # and flags
 _FLAGS = b"[" + b"".join(b"\\x%02x" % flags for flags in range(256) if not flags & 0x07) + b"]"  # no FIN, SYN, RST

@@ -13,19 +13,17 @@ the screen has passed over, 0.5 us of what is counted, 1 us of what is in no bur
 import re
 import struct
 from collections.abc import Container
-from typing import TYPE_CHECKING
 
 from sensor.capture.offline.bursts import KEYS, SECOND, Bursts
 from sensor.capture.offline.chunks import ChunkReader
 from sensor.capture.offline.directions import SECOND_NS, Direction, Directions
 from sensor.capture.offline.pcap import FILE_HEADER_OCTETS, MAX_RECORD_OCTETS, PcapFormat
+from sensor.capture.screening.plain import PlainScreen
+from sensor.capture.screening.screen import Screen
 from sensor.errors import MalformedCapture
 from sensor.flows.flow import TCP_IDLE_NS, Count, Flow, FlowKey, reverse_key
 from sensor.flows.reassembly import HEAD_OCTETS
 from sensor.packet import LinkType, Packet
-
-if TYPE_CHECKING:
-    from sensor.capture.screening.plain import PlainScreen
 
 BATCH_RECORDS = 16_384
 BATCH_HEADS = 256
@@ -36,12 +34,14 @@ SLICE_S = 3
 _TCP = 6
 _FIN_SYN_RST = 0x07
 _SYN = 0x02
-_TAG = b"\x81\x00"
+_TYPE_IPV4 = 0x0800
+_TYPE_IPV6 = 0x86DD
+_TYPE_TAG = 0x8100
 _TAG_OCTETS = 4
-_IPV4 = b"\x08\x00\x45"
-_IPV6 = b"\x86\xdd\x60"
-_IPV4_FLAGS_AT = 47
-_IPV6_FLAGS_AT = 67
+_IPV4_FIRST = 0x45  # octet: version, and the length of the header without options
+_IPV6_FIRST = 0x60  # octet: version, and half of the traffic class
+_IPV4_LEAST = 48  # octets of a frame, TCP flags included
+_IPV6_LEAST = 68
 _IPV4_KEY_AT = 26
 _IPV6_KEY_AT = 22
 _IPV4_KEY_OCTETS = 12
@@ -50,9 +50,9 @@ _FRAGMENT_BITS = 0xBFFF  # all but "don't fragment"
 _CLOCK_STEP_S = 60
 _IDLE_S = TCP_IDLE_NS // SECOND_NS
 _ETHERNET = int(LinkType.ETHERNET)
-# Of a frame: length, fragment, protocol, addresses and ports, data offset, TCP flags.
-_read_ipv4 = struct.Struct(">16xH2xHxB2x12s8xBB").unpack_from
-_read_ipv6 = struct.Struct(">18xHBx36s8xBB").unpack_from  # the same but for the fragment
+# Of a frame: type, version, length, fragment, protocol, addresses and ports, data offset, TCP flags.
+_read_ipv4 = struct.Struct(">12xHBxH2xHxB2x12s8xBB").unpack_from
+_read_ipv6 = struct.Struct(">14xB3xHBx36s8xBB").unpack_from  # the same but for type and fragment
 _read_ipv4_octets = struct.Struct(">16xH28xB").unpack_from  # length, data offset
 _read_ipv6_octets = struct.Struct(">18xH46xB").unpack_from
 
@@ -62,9 +62,7 @@ Segment = tuple[FlowKey, int, int]  # with its flags and how many octets it carr
 class PlainHeads:
     """As `sensor.capture.offline.heads.HeadRecords`."""
 
-    def __init__(
-        self, chunks: ChunkReader, head: bytes, file_format: PcapFormat, screen: "PlainScreen | None" = None
-    ) -> None:
+    def __init__(self, chunks: ChunkReader, head: bytes, file_format: PcapFormat, screen: Screen | None = None) -> None:
         self.truncated = False
         self.passed_over = 0
         self.last_ns = 0
@@ -77,7 +75,7 @@ class PlainHeads:
         self._window[: len(head)] = head
         self._at, self._end, self._consumed = FILE_HEADER_OCTETS, len(head), 0
         self._screen = screen
-        self._passed: Container[FlowKey] = screen.passed if screen is not None else frozenset()
+        self._passed: Container[FlowKey] = screen.passed if isinstance(screen, PlainScreen) else frozenset()
         self._directions = Directions(file_format.fraction_ns)
         self._bursts = Bursts(file_format)
         self._picked: list[Packet] = []  # not yet through the screen
@@ -146,15 +144,15 @@ class PlainHeads:
 
     def _walk(self, until_s: int) -> int:
         """Return how many records of the window were taken, some 512 at most, up to one from `until_s` on."""
-        window, at, end, match, records_in = self._window, self._at, self._end, self._bursts.match, self._bursts.records
-        ipv4_key, ipv6_key, tagged_key = KEYS
-        passed = self._passed
+        window, at, end, match = self._window, self._at, self._end, self._bursts.match
+        ipv4, ipv6, tagged = KEYS
+        records_in, passed, second = self._bursts.records, self._passed, self._second_octets
         taken, last = 0, at
         while taken < WALK_RECORDS:
             burst = match(window, at, end)
-            if burst is not None and burst[SECOND] == self._second_octets:
-                if (burst[ipv4_key] or burst[ipv6_key] or burst[tagged_key]) in passed:
-                    taken += records_in[burst.lastindex or 0]
+            if burst is not None and burst[SECOND] == second:
+                if (burst[ipv4] or burst[ipv6] or burst[tagged]) in passed:
+                    taken += records_in[burst.lastindex]  # type: ignore[index]  # it has groups
                     last, at = at, burst.end()
                     continue
                 records, stop = self._count_burst(burst)
@@ -167,6 +165,7 @@ class PlainHeads:
                 break
             taken += 1
             last, at = at, stop
+            second = self._second_octets
             if self._second >= until_s:
                 break
         if taken:
@@ -243,7 +242,7 @@ class PlainHeads:
 
     def _forget(self, now_s: int) -> None:
         self._hand_out(self._directions.forget())
-        if self._screen is not None:
+        if isinstance(self._screen, PlainScreen):
             self._screen.forget_flows()
         self._until_s = now_s + _IDLE_S
 
@@ -262,19 +261,23 @@ _NOBODY = Direction()  # of connections that the screen has passed over: nobody 
 
 def _read_segment(window: bytearray, frame: int, stop: int) -> Segment | None:
     """Return what a frame carries if it is a plain TCP segment."""
-    kind = window[frame + 12 : frame + 15]
-    if kind.startswith(_TAG):
-        frame += _TAG_OCTETS
-        kind = window[frame + 12 : frame + 15]
-    fragment = 0
-    if kind == _IPV4 and frame + _IPV4_FLAGS_AT < stop:
-        octets, fragment, protocol, key, offset, flags = _read_ipv4(window, frame)
-        octets -= _IPV4_HEADER_OCTETS
-    elif kind == _IPV6 and frame + _IPV6_FLAGS_AT < stop:
-        octets, protocol, key, offset, flags = _read_ipv6(window, frame)
-    else:
+    captured = stop - frame
+    if captured < _IPV4_LEAST:
         return None
-    if protocol != _TCP or fragment & _FRAGMENT_BITS:
+    kind, first, octets, fragment, protocol, key, offset, flags = _read_ipv4(window, frame)
+    if kind == _TYPE_TAG and captured >= _IPV4_LEAST + _TAG_OCTETS:
+        frame += _TAG_OCTETS
+        captured -= _TAG_OCTETS
+        kind, first, octets, fragment, protocol, key, offset, flags = _read_ipv4(window, frame)
+    if kind == _TYPE_IPV4:
+        if first != _IPV4_FIRST or protocol != _TCP or fragment & _FRAGMENT_BITS:
+            return None
+        octets -= _IPV4_HEADER_OCTETS
+    elif kind == _TYPE_IPV6 and captured >= _IPV6_LEAST:
+        first, octets, protocol, key, offset, flags = _read_ipv6(window, frame)
+        if first != _IPV6_FIRST or protocol != _TCP:
+            return None
+    else:
         return None
     return key, flags, octets - (offset >> 4) * 4
 

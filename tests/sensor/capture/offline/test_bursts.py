@@ -49,16 +49,16 @@ def starts_in(content: bytes, file_format: PcapFormat) -> dict[int, int]:
 
 
 def expected_of(packets: list[Packet]) -> Found:
-    """Return the bursts of plain segments without SYN, FIN or RST; a tag, and IPv6 in it, are forms of their own."""
+    """Return the bursts of plain segments without SYN, FIN or RST; a tag makes another form, over IPv6 none."""
     found: Found = []
     before: tuple[bytes, bytes, int] | None = None
     for row in packets:
         segment = read_segment(row.data)
-        form = row.data[12:15] if row.data[12:14] != b"\x81\x00" else row.data[12:14] + row.data[16:19]
-        if segment is None or segment[1] & 7 or form == b"\x81\x00\x86\xdd\x60":
+        if segment is None or segment[1] & 7 or row.data[12:17:4] == b"\x81\x86":
             before = None
             continue
-        key, now = segment[0], (segment[0], form, row.ts_ns // S)
+        key = segment[0]
+        now = key, row.data[12:14], row.ts_ns // S
         keys = (key, reverse_key(key))
         if before is not None and now[1:] == before[1:] and found[-1][0] in keys and found[-1][1] < MOST_RECORDS:
             found[-1] = (found[-1][0], found[-1][1] + 1)
