@@ -83,6 +83,7 @@ class PlainHeads:
         self._second = 0  # of the last record
         self._second_octets = b""
         self._until_s = 0  # then no direction is known any longer
+        self._failure: MalformedCapture | None = None  # to be told once all before it was handed out
 
     def read(self) -> list[Packet] | None:
         """Return the heads among the next records, perhaps none, or None at the end. Some 256 heads end a batch.
@@ -92,7 +93,7 @@ class PlainHeads:
             CaptureError: the device fails.
         """
         self._heads, self.counts = [], []
-        taken, damaged, until_s = 0, 0, self._second + SLICE_S
+        taken, until_s = 0, self._second + SLICE_S
         while taken < BATCH_RECORDS and len(self._heads) < BATCH_HEADS and self._second < until_s:
             records = self._walk(until_s)
             taken += records
@@ -101,15 +102,16 @@ class PlainHeads:
                 self._forget(self._second)
             if records:
                 continue
-            damaged = self._damaged_octets()
-            if damaged or not self._fill():
+            if damaged := self._damaged_octets():
+                self._failure = MalformedCapture(self._consumed + self._at, f"a record of {damaged} octets")
+            if self._failure is not None or not self._fill():
                 break
         if self._screen is not None:
             self._heads += self._screen.advance(self.last_ns, is_end=not taken)
-        if damaged and not taken and not self._heads:
-            raise MalformedCapture(self._consumed + self._at, f"a record of {damaged} octets")
+        if self._failure is not None and not taken and not self._heads:
+            raise self._failure
         self.passed_over += taken - len(self._heads)
-        self.truncated = not taken and self._at < self._end
+        self.truncated = self._failure is None and not taken and self._at < self._end
         return self._heads if taken or self._heads else None
 
     def count_apart(self, flow: Flow) -> None:
@@ -124,8 +126,13 @@ class PlainHeads:
         rest = self._window[self._at : self._end]
         self._window[: len(rest)] = rest
         self._consumed += self._at
-        octets = self._chunks.read_into(memoryview(self._window)[len(rest) :])
-        self._at, self._end = 0, len(rest) + octets
+        self._at, self._end = 0, len(rest)
+        try:
+            octets = self._chunks.read_into(memoryview(self._window)[len(rest) :])
+        except MalformedCapture as failure:  # of what it is compressed with
+            self._failure = failure
+            return False
+        self._end += octets
         self._bursts.learn(self._window, self._at, self._end)
         return octets > 0
 
