@@ -191,10 +191,12 @@ class LiveSource:
     def read_rest(self) -> Iterator[list[Packet]]:
         """Let nothing more come, and yield what came until then, as `read` does, and what was held back.
 
+        What becomes of the interfaces meanwhile is not followed: `interfaces` are those that were captured.
+
         Raises:
             CaptureError: As `read`.
         """
-        self.wanted = ()
+        self._selector.unregister(self._links)
         end_s = time.monotonic() + max(self._lag_s(), REST_S)
         for tap in self._open_taps():
             tap.stop()

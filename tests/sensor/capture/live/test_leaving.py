@@ -106,6 +106,23 @@ def test_at_the_end_what_lies_behind_copies_is_read_too(wire: Wire, monkeypatch:
 
 
 @pytest.mark.parametrize("open_tap", [RingTap, PlainTap])
+@pytest.mark.parametrize("change", [delete, take_down, rename])
+def test_at_the_end_it_says_where_it_listened_whatever_becomes_of_that(
+    change: Callable[[Wire, LiveSource], None], open_tap: TapOpener, wire: Wire
+) -> None:
+    sent = list(frames(SENT))
+    with LiveSource(("eth0",), Engine(open_tap=open_tap)) as source:
+        rest = source.read_rest()
+        wire.send(*sent)
+        found = [*next(rest)]  # nothing comes from now on
+        change(wire, source)
+        wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
+        found += [packet for batch in rest for packet in batch]
+        assert [packet.data for packet in found] == sent
+        assert source.interfaces == ("eth0",)
+
+
+@pytest.mark.parametrize("open_tap", [RingTap, PlainTap])
 def test_what_had_come_in_a_namespace_before_it_was_left_is_handed_out(open_tap: TapOpener, wire: Wire) -> None:
     sent = list(frames(SENT))
     namespaces = Namespaces(wire.sensor.namespace)
