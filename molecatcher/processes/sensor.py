@@ -291,9 +291,7 @@ class Sensor:
             is_remote=self.settings.api is not None,
             rules_revision=self.overlay.revision,
             workers=self.settings.workers,
-            **of_tables(
-                self.detector, self.reporter, self.counters["evidence_shed"], self.zones.shed, source.flows_displaced
-            ),
+            **of_tables(self.detector, self.reporter, source, self.counters["evidence_shed"], self.zones.shed),
             **of_spool(self.spool, self._pending, now_ns),
             **self.health.of_capture(self.source, self.counters["shed"], now_ns),
         )

@@ -66,6 +66,7 @@ class _Totals:
 
     packets: int = 0
     closed_drops: int = 0
+    sockets_hurried: int = 0
     fill_peak: float = 0.0
     filtered: FilterCounters = field(default_factory=FilterCounters)
     screened: ScreenTotals = field(default_factory=ScreenTotals)
@@ -189,9 +190,7 @@ class LiveSource:
         return batch
 
     def read_rest(self) -> Iterator[list[Packet]]:
-        """Let nothing more come, and yield what came until then, as `read` does, and what was held back.
-
-        What becomes of the interfaces meanwhile is not followed: `interfaces` are those that were captured.
+        """Let nothing more come, `interfaces` be what they are, and yield what came, as `read` does, and was held back.
 
         Raises:
             CaptureError: As `read`.
@@ -216,8 +215,8 @@ class LiveSource:
             self._totals.filtered = self.way.packet_filter.counters()
             self._totals.screened = self.screen.totals() if self.screen is not None else ScreenTotals()
         filtered, screened = self._totals.filtered, self._totals.screened
-        drops = {name: tap.count_drops() for name, tap in self._taps.items()}
         return SourceCounters(
+            interface_drops={name: tap.count_drops() for name, tap in self._taps.items()},
             packets=self._totals.packets,
             kernel_drops=self.kernel_drops(),
             filtered_packets=filtered.packets + screened.packets,
@@ -225,8 +224,8 @@ class LiveSource:
             flows_opened=filtered.flows_opened,
             flows_places=filtered.flows_places,
             flows_displaced=filtered.flows_displaced,
+            sockets_hurried=self._totals.sockets_hurried,
             copies=self._copies.found + filtered.copies,
-            interface_drops=drops,
         )
 
     def kernel_drops(self) -> int:
@@ -269,8 +268,7 @@ class LiveSource:
     def _rest(self, end_s: float) -> None:
         """Let packets gather behind some that were just handed out: to handle a few takes as long as to handle many."""
         if len(taps := self._open_taps()) == 1 and not self._released:
-            for tap in taps:
-                tap.rest(min(end_s, self._rests_until_s))
+            taps[0].rest(min(end_s, self._rests_until_s))
 
     def _read_once(self, timeout_s: float) -> list[Packet]:
         """Wait once for packets, links or the time of packets that wait, and return what is due."""
@@ -282,9 +280,7 @@ class LiveSource:
         batch = self._drain(taps) + self._part()
         if len(taps) < len(ready) and self._links.has_changed():
             self._follow_links()
-        if are_several or len(self._open_taps()) > 1 or self._merge:
-            return self._each_once(batch)
-        return batch
+        return self._each_once(batch) if are_several or len(self._open_taps()) > 1 or self._merge else batch
 
     def _part(self) -> list[Packet]:
         """Close the sockets that nobody wants any more, once all that came to them can be read, and return that."""
@@ -346,8 +342,7 @@ class LiveSource:
 
     def _follow_links(self) -> None:
         """Make the sockets those of the wanted interfaces that exist, keeping a socket whose interface was renamed."""
-        before, taps = self._open_taps(), list(self._taps.values())
-        self._taps = {}
+        before, taps, self._taps = self._open_taps(), list(self._taps.values()), {}
         for tap in taps:
             bound_to = tap.bound_to()
             name = full_name(split_name(tap.interface)[0], bound_to) if bound_to else ""
@@ -379,9 +374,13 @@ class LiveSource:
         _log.info("interface_opened", interface=name, link_type=tap.link_type.name, shortfall=tap.shortfall)
 
     def _leave(self, tap: Tap) -> None:
-        """Have one socket closed once all that came to it by now can be read."""
+        """Have one socket closed once all that came to it by now can be read; who left the same interface, at once."""
+        now_s = time.monotonic()
+        others = [row for row, until_s in self._leaving.items() if row.interface == tap.interface and until_s > now_s]
+        self._leaving.update(dict.fromkeys(others, now_s))
+        self._totals.sockets_hurried += len(others)
         tap.stop()
-        self._leaving[tap] = time.monotonic() + tap.lag_s
+        self._leaving[tap] = now_s + tap.lag_s
 
     def _close_tap(self, tap: Tap) -> None:
         """Close one socket and keep its counter."""

@@ -1,6 +1,7 @@
 """What came to an interface before nobody listened there any more is handed out."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from cable import Wire, drain, open_wire, send_frames
@@ -133,6 +134,28 @@ def test_what_had_come_in_a_namespace_before_it_was_left_is_handed_out(open_tap:
         wire.send(*frames(1, 7))
         assert [packet.data for packet in drain(source, 3 * RETIRE_MS / 1000)] == list(frames(1, 7))
     namespaces.close()
+
+
+def test_of_an_interface_that_is_made_again_and_again_one_socket_is_waited_for(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ring, "RETIRE_MS", 5_000)  # nothing leaves in its own time
+    times, most = 6, 0
+    with LiveSource(("eth0",), Engine(open_tap=RingTap)) as source:
+        for _ in range(times):
+            wire.sensor.ip("link delete eth0")
+            wire.network.cable(wire.sensor, "eth0", wire.sender, "eth0")
+            source.listen_on(("eth0",))
+            most = max(most, open_sockets())
+            source.read(0)
+        assert (open_sockets(), most) == (2, 3)
+        assert source.counters().sockets_hurried == times - 1
+    assert open_sockets() == 0
+
+
+def open_sockets() -> int:
+    """How many packet sockets there are in the network namespace."""
+    return len(Path("/proc/thread-self/net/packet").read_text().splitlines()) - 1
 
 
 @pytest.mark.parametrize("open_tap", [RingTap, PlainTap])
