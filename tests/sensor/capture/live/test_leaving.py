@@ -1,5 +1,6 @@
 """What came to an interface before nobody listened there any more is handed out."""
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,18 +10,20 @@ from frames import ACK, SYN, tcp
 from hellos import hello_message, records, server_name
 from netns import needs_root
 
+from sensor.capture.filter.packet_filter import SocketFilter
 from sensor.capture.live import live, ring
 from sensor.capture.live.live import BATCH_PACKETS, Engine, LiveSource
 from sensor.capture.live.namespaces import Namespaces
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.ring import RingTap
-from sensor.capture.live.tap import TapOpener
+from sensor.capture.live.tap import Tap, TapOpener
 from sensor.capture.screen import IS_COMPILED, make_screen
 
 pytestmark = needs_root
 
 ENDS = ("10.0.0.2", 40000, "192.0.2.10", 443)
 RETIRE_MS = 250  # longer than any of these changes takes
+SO_LOCK_FILTER = 44  # asm-generic/socket.h
 SENT = 3 * BATCH_PACKETS
 
 
@@ -134,6 +137,25 @@ def test_what_had_come_in_a_namespace_before_it_was_left_is_handed_out(open_tap:
         wire.send(*frames(1, 7))
         assert [packet.data for packet in drain(source, 3 * RETIRE_MS / 1000)] == list(frames(1, 7))
     namespaces.close()
+
+
+@pytest.mark.parametrize("open_tap", [RingTap, PlainTap])
+@pytest.mark.parametrize("end", [listen_nowhere, lambda _wire, source: source.read_rest()])
+def test_a_filter_that_the_kernel_refuses_then_keeps_nobody_from_reading_what_came(
+    end: Callable[[Wire, LiveSource], object], open_tap: Callable[[str, SocketFilter], RingTap | PlainTap], wire: Wire
+) -> None:
+    def open_locked(interface: str, packet_filter: SocketFilter) -> Tap:
+        tap = open_tap(interface, packet_filter)
+        tap.sock.setsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER, 1)  # no other filter, says socket(7)
+        return tap
+
+    sent = list(frames(SENT))
+    with LiveSource(("eth0",), Engine(open_tap=open_locked)) as source:
+        wire.send(*sent)
+        rest = end(wire, source)
+        found = [packet for batch in rest for packet in batch] if isinstance(rest, Iterator) else []
+        found += drain(source, 3 * RETIRE_MS / 1000)
+        assert [packet.data for packet in found] == sent
 
 
 def test_of_an_interface_that_is_made_again_and_again_one_socket_is_waited_for(
