@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
-from observations import NOW_NS, hello, lookup
+from observations import NOW_NS, flow, hello, lookup
 
 from rules.catalogue.catalogue import load_catalogue
 from rules.classification.classify import classify
 from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
 from rules.values.event import Event, Origin
-from rules.values.observation import FlowState, Kind, Observation
+from rules.values.observation import Evidence, FlowState, Kind, Observation
 from rules.values.source import Source
 from sensor.detection.detection import Detection
 from sensor.reporting.report import Reporter
@@ -112,6 +112,16 @@ def test_an_event_of_two_that_is_of_another_service_after_all_is_excepted_only_i
     (event,) = reporter.take([other], NOW_NS)
     assert (event.event_id, event.service, event.count) == (before.event_id, "cloudflared", 2)
     assert event.exception_id == (excepted.exception_id if is_excepted else None)
+
+
+def test_an_exception_for_a_category_holds_where_no_service_is_named() -> None:
+    exceptions = PILOT.replace("ngrok", "reverse-tunnel")
+    rules = Ruleset(CATALOGUE, parse_policy(exceptions, "policy.toml", CATALOGUE, NOW_NS))
+    reporter = Reporter(Origin("s"), exception_for=rules.exception_for)
+    (event,) = reporter.take([detect(flow((Evidence.PROTOCOL, "reverse-http")))], NOW_NS)
+    assert (event.service, event.service_category) == (None, "reverse-tunnel")
+    (known,) = reporter.attribute([(1, ALICE)], NOW_NS)
+    assert known.exception_id == rules.policy.exceptions[0].id
 
 
 def test_an_answer_about_a_flow_that_is_forgotten_says_nothing() -> None:
