@@ -105,6 +105,10 @@ class Pipeline:
         """Return the domains below which questions are not ordinary, since DNS tunnels were found there."""
         return self._shapes.domains()
 
+    def spare_lookups(self, services: frozenset[str]) -> None:
+        """Take no questions below the domains `services` for those of DNS tunnels any more."""
+        self._shapes.lookup_services = services
+
     @property
     def dns_tunnels(self) -> int:
         """Return how many domains were found to lead to DNS tunnels; it never falls."""

@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from rules.values.event import Event
+from sensor.capture.live.counters import SourceCounters
 from sensor.capture.live.live import LiveSource
 from sensor.counters import Counters
 from sensor.detection.detect import Detector
@@ -62,9 +63,9 @@ class Health:
 def of_tables(
     detector: Detector,
     reporter: Reporter,
-    evidence_shed: int = 0,
-    zone_questions_shed: int = 0,
-    flows_displaced: int = 0,
+    source: SourceCounters,
+    evidence_shed: int,
+    zone_questions_shed: int,
 ) -> dict[str, Any]:
     """Return the fields of the program's tables."""
     pipeline = detector.pipeline
@@ -83,7 +84,8 @@ def of_tables(
             "candidates": detector.candidates.evicted,
             "evidence": evidence_shed,
             "zone_questions": zone_questions_shed,
-            "flow_map": flows_displaced,
+            "flow_map": source.flows_displaced,
+            "sockets": source.sockets_hurried,
             "screen": screened.evicted,
             "screen_names": screened.names_evicted,
         },

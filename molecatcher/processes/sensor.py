@@ -119,6 +119,7 @@ class Sensor:
             window_ns,
             update_ns=update_ns,
             losses=self.health.losses,
+            exception_for=lambda event, who: self.rules().exception_for(event, who),
             completed=self._gathered.with_packets,
         )
         self.attributor = attributor_of(settings, self.namespaces, self._seen_leases)
@@ -199,7 +200,7 @@ class Sensor:
             if found:
                 self.health.note_losses(self.source, self.counters["shed"], now_ns)
             reports = [report for detection, at_ns in found for report in self.reporter.take([detection], at_ns)]
-            reports += self.reporter.attribute(self.attributor.answers(), self.rules().exception_for, now_ns)
+            reports += self.reporter.attribute(self.attributor.answers(), now_ns)
             self.reporter.update(self.detector.watch.look(now_ns, self._look_ns))
             return [*reports, *self.reporter.expire(now_ns)]
         except Exception as error:  # noqa: BLE001 - as above
@@ -289,9 +290,7 @@ class Sensor:
             is_remote=self.settings.api is not None,
             rules_revision=self.overlay.revision,
             workers=self.settings.workers,
-            **of_tables(
-                self.detector, self.reporter, self.counters["evidence_shed"], self.zones.shed, source.flows_displaced
-            ),
+            **of_tables(self.detector, self.reporter, source, self.counters["evidence_shed"], self.zones.shed),
             **of_spool(self.spool, self._pending, now_ns),
             **self.health.of_capture(self.source, self.counters["shed"], now_ns),
         )

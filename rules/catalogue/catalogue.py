@@ -46,6 +46,7 @@ class Catalogue:
     """All services, indexed by name, by name server, by ALPN and by their agents' JA4. Immutable once built.
 
     `additions` are the files of the organisation's own in it; `is_updated`: it did not come with the program.
+    Below `lookup_services` programs ask ever different names on purpose.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class Catalogue:
         generated: date,
         *,
         version: str = "",
+        lookup_services: Iterable[str] = (),
         additions: Iterable[str] = (),
         is_updated: bool = False,
     ) -> None:
         self.services: Mapping[str, Service] = MappingProxyType({service.id: service for service in services})
         self.shared: frozenset[str] = frozenset(shared)
         self.shared_networks = tuple(shared_networks)
+        self.lookup_services: frozenset[str] = frozenset(lookup_services)
         self.generated = generated
         self.version = version
         self.additions = tuple(additions)
@@ -192,13 +195,21 @@ def build_catalogue(
     services = with_additions(rows, services, additions)
     try:
         names = [normalise(row["domain"]) for row in shared["shared"]]
+        lookup_services = [normalise(row["domain"]) for row in shared["lookup_service"]]
         networks = [ipaddress.ip_network(prefix) for row in shared["shared_network"] for prefix in row["prefixes"]]
         generated, version = shared["generated"], shared["version"]
         version_key(version)
     except (KeyError, TypeError, ValueError, InvalidName) as error:
         raise InvalidCatalogue(f"{SHARED_FILE}: {error} is missing or wrong; reinstall Molecatcher") from None
     return Catalogue(
-        services.values(), names, networks, generated, version=version, additions=additions, is_updated=is_updated
+        services.values(),
+        names,
+        networks,
+        generated,
+        version=version,
+        lookup_services=lookup_services,
+        additions=additions,
+        is_updated=is_updated,
     )
 
 

@@ -34,6 +34,7 @@ def diff(old: Catalogue, new: Catalogue) -> list[Change]:
         else:
             changes += _between(before, after)
     changes += _change(SHARED, "names", old.shared, new.shared)
+    changes += _change(SHARED, "look-up services", old.lookup_services, new.lookup_services)
     changes += _change(SHARED, "networks", map(str, old.shared_networks), map(str, new.shared_networks))
     return changes
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import msgspec
 
 from rules.catalogue.catalogue import Catalogue
+from rules.catalogue.service import unnamed_service
 from rules.policy.policy import Policy
 from rules.policy.shared import as_overlay
 from rules.values.event import Basis, Event
@@ -31,8 +32,9 @@ class Ruleset:
 
     def exception_for(self, event: Event, who: Source) -> str | None:
         """Return the id of the exception that lets the source of `event`, which is `who`, do what it does."""
-        service = self.catalogue.services.get(event.service or "")
-        if service is None or event.verdict is Outcome.SANCTIONED or not self.policy.exceptions:
+        named = self.catalogue.services.get(event.service) if event.service else None
+        service = named or unnamed_service(event.service_category or "")
+        if event.verdict is Outcome.SANCTIONED or not self.policy.exceptions:
             return None
         source = ipaddress.ip_address(event.src_ip).packed
         found = self.policy.exception_for(source, service, event.observed_at_ns, who)

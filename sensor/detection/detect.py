@@ -53,7 +53,7 @@ class Detector:
         self.agent_addresses: AgentAddresses = {}
         self._zones = zones
         self._ruleset = ruleset
-        self._interest = Interest(ruleset())
+        self._interest = self._follow_rules(ruleset())
         self._dns_tunnels = 0
         self._screen = pipeline.screen
         if self._screen is not None:
@@ -118,7 +118,7 @@ class Detector:
         """Return the rules in force; the screen hears that others are, or that a DNS tunnel was found."""
         rules, tunnels = self._ruleset(), self.pipeline.dns_tunnels
         if self._interest.ruleset is not rules:
-            self._interest = Interest(rules)
+            self._interest = self._follow_rules(rules)
             if self._screen is not None:
                 self._tell(self._screen)
         if self._dns_tunnels != tunnels:
@@ -126,6 +126,11 @@ class Detector:
             if self._screen is not None:
                 self._screen.ask_again(self.pipeline.tunnel_domains())
         return rules
+
+    def _follow_rules(self, rules: Ruleset) -> Interest:
+        """Return what the rules in force from now on speak of; the pipeline hears which look-ups they spare."""
+        self.pipeline.spare_lookups(rules.catalogue.lookup_services)
+        return Interest(rules)
 
     def _tell(self, screen: Screen) -> None:
         """Tell the screen which names and addresses the rules in force speak of."""

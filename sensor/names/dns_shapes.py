@@ -28,34 +28,6 @@ _ORDINARY_OCTETS: Final = 40
 _SHORT_LABEL: Final = 3
 _NAME_BITS: Final = 256
 _QUERY_OCTETS: Final = 18  # of a query beside its name
-
-# Vendors whose programs ask long, ever different names on purpose: reputation of files, addresses and mail.
-LOOKUP_SERVICES: Final = frozenset(
-    (
-        "avast.com",
-        "avg.com",
-        "avira.com",
-        "barracudabrts.com",
-        "bitdefender.net",
-        "cymru.com",
-        "e5.sk",
-        "f-secure.com",
-        "kaspersky-labs.com",
-        "mailshell.net",
-        "mcafee.com",
-        "msbl.org",
-        "rspamd.com",
-        "senderbase.org",
-        "sophosxl.net",
-        "spamhaus.net",
-        "spamhaus.org",
-        "surbl.org",
-        "trellix.com",
-        "trendmicro.com",
-        "uribl.com",
-        "webcfs00.com",
-    )
-)
 _NOT_DELEGATED: Final = frozenset(("arpa", "local", "localhost", "onion", "home", "lan"))
 
 
@@ -80,12 +52,13 @@ class _Shape(State):
 class DnsShapes:
     """Shapes by client and domain, at most `limit`; `evicted` counts those dropped within their minute.
 
-    About 0.4 kB each.
+    About 0.4 kB each. Below `lookup_services` names are long and ever different without carrying data.
     """
 
     def __init__(self, limit: int = 8_192) -> None:
         self.evicted = 0
         self.found = 0  # shapes of tunnels
+        self.lookup_services: frozenset[str] = frozenset()
         self._domains: OrderedDict[str, None] = OrderedDict()  # that they were found below
         self._limit = limit
         self._shapes: OrderedDict[tuple[bytes, str], _Shape] = OrderedDict()
@@ -108,7 +81,7 @@ class DnsShapes:
             shape.program, shape.domain = program, _domain_of_program(qname)
         elif not known and _carries_data(data, qtype):
             _count(shape, qname, data, qtype)
-            shape.program = "" if _is_lookup_service(domain) else _judge(shape)
+            shape.program = "" if self._is_lookup_service(domain) else _judge(shape)
         if shape.program != known:
             self._note_found(domain)
 
@@ -136,6 +109,9 @@ class DnsShapes:
             return ""
         is_inside = f".{qname}".endswith(f".{shape.domain}") or _is_of_dnscat2(qname)
         return f"{shape.program}:{shape.domain}" if is_inside else ""
+
+    def _is_lookup_service(self, domain: str) -> bool:
+        return domain in self.lookup_services or domain.partition(".")[2] in self.lookup_services
 
     def _note_found(self, domain: str) -> None:
         self.found += 1
@@ -172,10 +148,6 @@ def _split(qname: str) -> tuple[str, str]:
 
 def _is_of_dnscat2(qname: str) -> bool:
     return qname.startswith(DNSCAT2_MARK)
-
-
-def _is_lookup_service(domain: str) -> bool:
-    return domain in LOOKUP_SERVICES or domain.partition(".")[2] in LOOKUP_SERVICES
 
 
 def _domain_of_program(qname: str) -> str:

@@ -43,6 +43,7 @@ class _Window:
     traffic: Traffic = NO_TRAFFIC
     source: Source = NOBODY
     exception_id: str | None = None  # what excepts it because of who it is
+    is_shared: bool = False  # somebody else is behind a later flow
     is_dirty: bool = False
     is_due: bool = False  # waits in the queue of updates
 
@@ -84,8 +85,8 @@ class Reporter:
 
     By its name alone a flow may have a weaker role than by what it carries next, and reports leave in between. So flows
     of any role make one event, which has the strongest and says what the newest flow with it does; one that is only
-    attempted changes nothing where others got through or were blocked. A flow that turns out to go to another name
-    takes its event along if that counts no other, else it leaves for one of that name.
+    attempted changes nothing but the role where others got through or were blocked. A flow that turns out to go to
+    another name takes its event along if that counts no other, else it leaves for one of that name.
 
     Windows and remembered flows are at most `max_windows` each. The oldest window is reported and closed when one more
     is needed; of the flow that was heard of least recently nothing more is counted (`sightings_evicted`).
@@ -100,6 +101,7 @@ class Reporter:
         update_ns: int = UPDATE_NS,
         make_id: Callable[[Detection], str] = _new_id,
         losses: Losses | None = None,
+        exception_for: ExceptionFor = lambda _event, _source: None,
         completed: Callable[[Event, Detection], Event] = lambda event, _detection: event,
     ) -> None:
         self.events = 0
@@ -110,6 +112,7 @@ class Reporter:
         self._max_windows = max_windows
         self._update_ns = update_ns
         self._make_id = make_id
+        self._exception_for = exception_for
         self._completed = completed
         self._losses = losses if losses is not None else Losses()
         self._windows: OrderedDict[tuple[object, ...], _Window] = OrderedDict()
@@ -136,11 +139,12 @@ class Reporter:
                 window.last_seen_ns = max(window.last_seen_ns, observation.traffic.last_ns)
                 self._touch(window)
 
-    def attribute(self, answers: Iterable[tuple[int, Source]], exception_for: ExceptionFor, now_ns: int) -> list[Event]:
+    def attribute(self, answers: Iterable[tuple[int, Source]], now_ns: int) -> list[Event]:
         """Return the events of which it is now known who is behind them: answers are keyed by observation.
 
         An event names the first who is known. When another is behind a later flow of it, the event is excepted only if
-        both are. Who connects also stands behind the look-up of that name, whoever asked the DNS for it.
+        both are, also once it turns out to be of another service. Who connects also stands behind the look-up of that
+        name, whoever asked the DNS for it.
         """
         reports: list[Event] = []
         for key, source in answers:
@@ -148,13 +152,13 @@ class Reporter:
             if known is None:
                 continue
             event = known[0].event
-            if _attribute(known[0], source, exception_for):
+            if self._attribute(known[0], source):
                 reports.extend(self._counters(known[0], now_ns))
             if event.kind is not Kind.DNS and event.dst_name:
                 lookup = self._lookups.pop((event.src_ip, event.dst_name), None)
                 if lookup is not None:
                     lookup.source = NOBODY
-                    _attribute(lookup, source, exception_for)
+                    self._attribute(lookup, source)
                     reports.extend(self._counters(lookup, now_ns))
         return reports
 
@@ -239,9 +243,11 @@ class Reporter:
         if window.count > 1 and _says_less(detection, old):
             return []
         new = self._event(detection, old.event_id)
-        if new.service != old.service:
-            window.exception_id = None  # it was for the service that the flow was taken to use
+        if window.count > 1 and _is_behind(detection, old):
+            new = msgspec.structs.replace(new, state=old.state, refusal=old.refusal)
         if window.source != NOBODY:
+            if new.service != old.service:
+                window.exception_id = self._exception(window, new, window.source)
             excepted = new.exception_id or window.exception_id
             new = msgspec.structs.replace(with_source(new, window.source), exception_id=excepted)
         if _statement(new) == _statement(old):
@@ -254,6 +260,31 @@ class Reporter:
             sensor_loss=old.sensor_loss,
         )
         return [self._completed(event, detection) for event in self._counters(window, now_ns)]
+
+    def _attribute(self, window: _Window, source: Source) -> bool:
+        """Note who is behind a flow of the window; tell whether its event says something else now."""
+        event = window.event
+        if window.source == NOBODY:
+            window.source = source
+            event = with_source(event, source)
+        elif event.kind is Kind.DNS or source.who == window.source.who:
+            return False
+        else:
+            window.is_shared = True
+        window.exception_id = self._exception(window, event, source)
+        event = msgspec.structs.replace(event, exception_id=window.exception_id)
+        if event == window.event:
+            return False
+        window.event = event
+        window.is_dirty = True
+        return True
+
+    def _exception(self, window: _Window, event: Event, source: Source) -> str | None:
+        """Return what lets `source` do what `event` says, and whoever else is behind flows of the window."""
+        found = self._exception_for(event, source)
+        if window.is_shared and found != window.exception_id:
+            return self._exception_for(event, NOBODY)
+        return found
 
     def _event(self, detection: Detection, event_id: str) -> Event:
         return make_event(detection.observation, detection.verdict, event_id, self._origin, detection.basis)
@@ -301,25 +332,6 @@ class Reporter:
         return [window.event]
 
 
-def _attribute(window: _Window, source: Source, exception_for: ExceptionFor) -> bool:
-    """Note who is behind a flow of the window; tell whether its event says something else now."""
-    event = window.event
-    if window.source == NOBODY:
-        window.source = source
-        window.exception_id = exception_for(event, source)
-        event = with_source(event, source)
-    elif event.kind is Kind.DNS or source.who == window.source.who:
-        return False
-    elif exception_for(event, source) != window.exception_id:
-        window.exception_id = exception_for(event, NOBODY)
-    event = msgspec.structs.replace(event, exception_id=window.exception_id)
-    if event == window.event:
-        return False
-    window.event = event
-    window.is_dirty = True
-    return True
-
-
 def _identity(detection: Detection) -> tuple[object, ...]:
     observation, verdict = detection.observation, detection.verdict
     flow = observation.five_tuple
@@ -331,13 +343,19 @@ def _identity(detection: Detection) -> tuple[object, ...]:
 
 def _says_less(detection: Detection, event: Event) -> bool:
     """Tell whether a flow of an event shows less than others of it: a suspicion, a weaker role, or no answer yet."""
-    observation, verdict = detection.observation, detection.verdict
+    verdict = detection.verdict
     if (verdict.outcome, event.verdict) == (Outcome.SUSPICIOUS, Outcome.UNSANCTIONED):
         return True
     if (verdict.outcome, verdict.service) != (event.verdict, event.service):
         return False
     if verdict.role is not event.role:
         return ROLE_STRENGTH[verdict.role] < ROLE_STRENGTH[event.role]
+    return _is_behind(detection, event)
+
+
+def _is_behind(detection: Detection, event: Event) -> bool:
+    """Tell whether a flow was not answered yet, where others of its event got through or were blocked."""
+    observation = detection.observation
     is_open = observation.dns is None and observation.state is FlowState.ATTEMPTED
     return is_open and event.state is not FlowState.ATTEMPTED
 

@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
-from observations import NOW_NS, hello, lookup
+from observations import NOW_NS, flow, hello, lookup
 
 from rules.catalogue.catalogue import load_catalogue
 from rules.classification.classify import classify
 from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
 from rules.values.event import Event, Origin
-from rules.values.observation import FlowState, Kind, Observation
+from rules.values.observation import Evidence, FlowState, Kind, Observation
 from rules.values.source import Source
 from sensor.detection.detection import Detection
 from sensor.reporting.report import Reporter
@@ -41,10 +41,10 @@ def attribute() -> Callable[..., list[Event]]:
     """Take observations, then answers by key, and return the events after the last of them."""
 
     def run(observations: list[Observation], *answers: tuple[int, Source]) -> list[Event]:
-        reporter = Reporter(Origin("s"))
+        reporter = Reporter(Origin("s"), exception_for=RULES.exception_for)
         rows = {event.event_id: event for event in reporter.take(map(detect, observations), NOW_NS)}
         for answer in answers:
-            for event in reporter.attribute([answer], RULES.exception_for, NOW_NS):
+            for event in reporter.attribute([answer], NOW_NS):
                 assert event.revision > rows[event.event_id].revision
                 rows[event.event_id] = event
         return list(rows.values())
@@ -81,13 +81,48 @@ def test_who_connects_stands_behind_the_look_up_too(attribute: Callable[..., lis
 
 
 def test_a_later_restatement_keeps_who_it_is() -> None:
-    reporter = Reporter(Origin("s"))
+    reporter = Reporter(Origin("s"), exception_for=RULES.exception_for)
     (first,) = reporter.take([detect(hello(LISTED))], NOW_NS)
-    reporter.attribute([(1, ALICE)], RULES.exception_for, NOW_NS)
+    reporter.attribute([(1, ALICE)], NOW_NS)
     (event,) = reporter.take([detect(replace(hello(LISTED), state=FlowState.LIVE))], NOW_NS)
     assert (event.event_id, event.state, event.src_user) == (first.event_id, FlowState.LIVE, "alice")
     assert event.exception_id == EXCEPTION.id
 
 
+BOTHS = PILOT.replace('"alice"', '"alice", "bob"')
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "is_excepted"),
+    [
+        (BOTHS.replace("ngrok", "reverse-tunnel"), True),
+        (BOTHS + PILOT.replace("ngrok", "cloudflared"), False),
+    ],
+)
+def test_an_event_of_two_that_is_of_another_service_after_all_is_excepted_only_if_both_are(
+    exceptions: str, *, is_excepted: bool
+) -> None:
+    rules = Ruleset(CATALOGUE, parse_policy(exceptions, "policy.toml", CATALOGUE, NOW_NS))
+    reporter = Reporter(Origin("s"), exception_for=rules.exception_for)
+    first, second = detect(hello(LISTED, key=1)), detect(hello(LISTED, key=2))
+    (before,) = reporter.take([first, second], NOW_NS)
+    (excepted,) = reporter.attribute([(1, ALICE), (2, BOB)], NOW_NS)
+    assert excepted.exception_id == rules.policy.exceptions[0].id
+    other = Detection(second.observation, replace(second.verdict, service="cloudflared"))
+    (event,) = reporter.take([other], NOW_NS)
+    assert (event.event_id, event.service, event.count) == (before.event_id, "cloudflared", 2)
+    assert event.exception_id == (excepted.exception_id if is_excepted else None)
+
+
+def test_an_exception_for_a_category_holds_where_no_service_is_named() -> None:
+    exceptions = PILOT.replace("ngrok", "reverse-tunnel")
+    rules = Ruleset(CATALOGUE, parse_policy(exceptions, "policy.toml", CATALOGUE, NOW_NS))
+    reporter = Reporter(Origin("s"), exception_for=rules.exception_for)
+    (event,) = reporter.take([detect(flow((Evidence.PROTOCOL, "reverse-http")))], NOW_NS)
+    assert (event.service, event.service_category) == (None, "reverse-tunnel")
+    (known,) = reporter.attribute([(1, ALICE)], NOW_NS)
+    assert known.exception_id == rules.policy.exceptions[0].id
+
+
 def test_an_answer_about_a_flow_that_is_forgotten_says_nothing() -> None:
-    assert Reporter(Origin("s")).attribute([(9, ALICE)], RULES.exception_for, NOW_NS) == []
+    assert Reporter(Origin("s")).attribute([(9, ALICE)], NOW_NS) == []

@@ -1,14 +1,18 @@
 """What decides which packets of a socket are handed out: a filter in the kernel, and a cut-off in the program."""
 
 import socket
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from sensor.capture.filter import classic
 from sensor.capture.filter.flow_table import CountRow
 from sensor.flows.flow import Count, Flow, FlowKey
+from sensor.packet import Packet
 
+_in_time = attrgetter("ts_ns")
 Shows: TypeAlias = Callable[[int, FlowKey], bool]
 
 
@@ -111,3 +115,11 @@ class EveryIpPacket:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def placed(counts: list[Count], batch: list[Packet]) -> list[tuple[int, Count]]:
+    """Return `counts`, each behind the packets of `batch` that came before the last one counted, in this order."""
+    if not counts:
+        return []
+    rows = [(bisect_right(batch, counted.last_ns, key=_in_time), counted) for counted in counts]
+    return sorted(rows, key=itemgetter(0))

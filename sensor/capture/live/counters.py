@@ -13,7 +13,8 @@ class SourceCounters:
     in `flows_places` places (many more than there are: its table is too small), and
     `flows_displaced` those that it forgot for others before their time, where it knows.
     `copies` are packets that another interface had shown already; they were not handed out. `interface_drops` are the
-    drops of each interface that is open, since it was opened.
+    drops of each interface that is open, since it was opened. `sockets_hurried` were closed before all that came to
+    them was sure to have been read, because the next one of their interface was left as well.
     """
 
     packets: int = 0
@@ -24,4 +25,5 @@ class SourceCounters:
     copies: int = 0
     flows_places: int = 0
     flows_displaced: int = 0
+    sockets_hurried: int = 0
     interface_drops: Mapping[str, int] = field(default_factory=dict)

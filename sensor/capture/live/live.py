@@ -18,17 +18,15 @@ the screen had held of the same flows. Of a single interface the packets of a st
 
 import selectors
 import time
-from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from operator import attrgetter, itemgetter
 from types import TracebackType
 from typing import Self
 
 import structlog
 
 from sensor.capture.copies import Copies
-from sensor.capture.filter.packet_filter import EveryIpPacket, FilterCounters, PacketFilter
+from sensor.capture.filter.packet_filter import EveryIpPacket, FilterCounters, PacketFilter, placed
 from sensor.capture.live.counters import SourceCounters
 from sensor.capture.live.link_watcher import LinkWatchers
 from sensor.capture.live.namespaces import Namespaces, full_name, split_name
@@ -47,7 +45,6 @@ REST_S = 0.25  # between two batches of a stream
 NAP_S = 0.01  # while what is left waits for its turn
 MOST_REST_S = 5.0  # that reading what is left may take, when it is to end
 
-_in_time = attrgetter("ts_ns")
 _log = structlog.get_logger(__name__)
 
 
@@ -67,6 +64,7 @@ class _Totals:
 
     packets: int = 0
     closed_drops: int = 0
+    sockets_hurried: int = 0
     fill_peak: float = 0.0
     filtered: FilterCounters = field(default_factory=FilterCounters)
     screened: ScreenTotals = field(default_factory=ScreenTotals)
@@ -102,6 +100,7 @@ class LiveSource:
     _is_open: bool = field(default=True, init=False)
     _released: list[Packet] = field(default_factory=list, init=False)
     _rests_until_s: float = field(default=0.0, init=False)
+    _is_full: bool = field(default=False, init=False)  # what was read last, before any of it was held back
 
     def __post_init__(self) -> None:
         try:
@@ -184,18 +183,18 @@ class LiveSource:
         self.late, batch = len(self._released), self._released + batch
         self._released = []
         if batch:  # of a full one more may wait
-            self._rests_until_s = time.monotonic() + REST_S if len(batch) < BATCH_PACKETS else 0.0
+            self._rests_until_s = 0.0 if self._is_full else time.monotonic() + REST_S
         self._totals.packets += len(batch)
         self.counts = placed(self.way.packet_filter.take_counts(self._shows), batch)
         return batch
 
     def read_rest(self) -> Iterator[list[Packet]]:
-        """Let nothing more come, and yield what came until then, as `read` does, and what was held back.
+        """Let nothing more come, `interfaces` be what they are, and yield what came, as `read` does, and was held back.
 
         Raises:
             CaptureError: As `read`.
         """
-        self.wanted = ()
+        self._selector.unregister(self._links)
         end_s = time.monotonic() + max(self._lag_s(), REST_S)
         for tap in self._open_taps():
             tap.stop()
@@ -215,8 +214,8 @@ class LiveSource:
             self._totals.filtered = self.way.packet_filter.counters()
             self._totals.screened = self.screen.totals() if self.screen is not None else ScreenTotals()
         filtered, screened = self._totals.filtered, self._totals.screened
-        drops = {name: tap.count_drops() for name, tap in self._taps.items()}
         return SourceCounters(
+            interface_drops={name: tap.count_drops() for name, tap in self._taps.items()},
             packets=self._totals.packets,
             kernel_drops=self.kernel_drops(),
             filtered_packets=filtered.packets + screened.packets,
@@ -224,8 +223,8 @@ class LiveSource:
             flows_opened=filtered.flows_opened,
             flows_places=filtered.flows_places,
             flows_displaced=filtered.flows_displaced,
+            sockets_hurried=self._totals.sockets_hurried,
             copies=self._copies.found + filtered.copies,
-            interface_drops=drops,
         )
 
     def kernel_drops(self) -> int:
@@ -268,8 +267,7 @@ class LiveSource:
     def _rest(self, end_s: float) -> None:
         """Let packets gather behind some that were just handed out: to handle a few takes as long as to handle many."""
         if len(taps := self._open_taps()) == 1 and not self._released:
-            for tap in taps:
-                tap.rest(min(end_s, self._rests_until_s))
+            taps[0].rest(min(end_s, self._rests_until_s))
 
     def _read_once(self, timeout_s: float) -> list[Packet]:
         """Wait once for packets, links or the time of packets that wait, and return what is due."""
@@ -279,6 +277,7 @@ class LiveSource:
         self.read_ns = time.time_ns() - int(self._lag_s() * 1e9)
         self._release()  # before what is newer
         batch = self._drain(taps) + self._part()
+        self._is_full = len(batch) >= BATCH_PACKETS
         if len(taps) < len(ready) and self._links.has_changed():
             self._follow_links()
         if are_several or len(self._open_taps()) > 1 or self._merge:
@@ -312,9 +311,9 @@ class LiveSource:
         if before and before != taps:
             self._released += self.screen.advance(time.time_ns(), is_end=True)
         self.screen.number((tap.link_type, tap.interface) for tap in taps)
-        screen = self._screen_in_place()
+        in_place = self._screen_in_place()
         for tap in taps:
-            tap.screening = screen.parts if screen is not None else NOTHING_SCREENED
+            tap.screening = in_place.parts if in_place is not None else NOTHING_SCREENED
 
     def _screen_in_place(self) -> CompiledScreen | None:
         """Return the screen if it holds packets back where they lie."""
@@ -352,8 +351,7 @@ class LiveSource:
 
     def _follow_links(self) -> None:
         """Make the sockets those of the wanted interfaces that exist, keeping a socket whose interface was renamed."""
-        before, taps = self._open_taps(), list(self._taps.values())
-        self._taps = {}
+        before, taps, self._taps = self._open_taps(), list(self._taps.values()), {}
         for tap in taps:
             bound_to = tap.bound_to()
             name = full_name(split_name(tap.interface)[0], bound_to) if bound_to else ""
@@ -385,9 +383,13 @@ class LiveSource:
         _log.info("interface_opened", interface=name, link_type=tap.link_type.name, shortfall=tap.shortfall)
 
     def _leave(self, tap: Tap) -> None:
-        """Have one socket closed once all that came to it by now can be read."""
+        """Have one socket closed once all that came to it by now can be read; who left the same interface, at once."""
+        now_s = time.monotonic()
+        others = [row for row, until_s in self._leaving.items() if row.interface == tap.interface and until_s > now_s]
+        self._leaving.update(dict.fromkeys(others, now_s))
+        self._totals.sockets_hurried += len(others)
         tap.stop()
-        self._leaving[tap] = time.monotonic() + tap.lag_s
+        self._leaving[tap] = now_s + tap.lag_s
 
     def _close_tap(self, tap: Tap) -> None:
         """Close one socket and keep its counter."""
@@ -395,11 +397,3 @@ class LiveSource:
         self._selector.unregister(tap)
         tap.close()
         _log.info("interface_closed", interface=tap.interface)
-
-
-def placed(counts: list[Count], batch: list[Packet]) -> list[tuple[int, Count]]:
-    """Return `counts`, each behind the packets of `batch` that came before the last one counted, in this order."""
-    if not counts:
-        return []
-    rows = [(bisect_right(batch, counted.last_ns, key=_in_time), counted) for counted in counts]
-    return sorted(rows, key=itemgetter(0))

@@ -31,6 +31,7 @@ RING_SIZES: Final = (BLOCKS, 16, 4)
 UNFILTERED_BLOCKS = 4 * BLOCKS  # where the kernel cuts nothing off, all has to wait there while the program is busy
 RETIRE_MS = 50
 LATE_MS = 20  # that the kernel's clock may be
+MOST_AT_ONCE_S = 86_400.0  # epoll takes 24 days
 
 PACKET_RX_RING = 5
 PACKET_VERSION = 10
@@ -84,7 +85,7 @@ def rest_in_python(  # noqa: PLR0917 - as the compiled one
 ) -> None:
     """Wait until more than `most` blocks are filled, or until a time (`_ring.c`)."""
     while (left_ns := until_ns - time.monotonic_ns()) > 0 and count_filled(ring, block, count, octets) <= most:
-        filled.poll(left_ns / 1e9)
+        filled.poll(min(left_ns / 1e9, MOST_AT_ONCE_S))
 
 
 def count_filled(ring: mmap.mmap, block: int, count: int, octets: int) -> int:

@@ -1,8 +1,9 @@
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from rules.catalogue.catalogue import Catalogue, load_catalogue
+from rules.catalogue.catalogue import SHARED_FILE, Catalogue, load_catalogue, read_files
 from rules.catalogue.service import ListKind
 from rules.errors import InvalidCatalogue
 from rules.values.verdict import Decision
@@ -24,6 +25,12 @@ def test_every_service_of_the_owners_list_is_there(catalogue: Catalogue) -> None
     assert len(catalogue.services) == 101 + 1 + 5  # and dns2tcp, and the ways into machines that cloud providers offer
     assert all(service.sources for service in catalogue.services.values())
     assert len(catalogue.shared) == 26 + 2
+
+
+def test_every_look_up_service_has_a_source(catalogue: Catalogue) -> None:
+    rows = tomllib.loads(read_files()[SHARED_FILE])["lookup_service"]
+    assert {row["domain"] for row in rows if row["source"]} == catalogue.lookup_services
+    assert len(rows) == 22
 
 
 @pytest.mark.parametrize(
@@ -105,7 +112,7 @@ def load_one(folder: Path, service: str) -> Catalogue:
     (folder / "services").mkdir()
     (folder / "services" / "x.toml").write_text(service)
     (folder / "shared_infrastructure.toml").write_text(
-        'version = "2026.11.23"\ngenerated = 2026-11-23\nshared = []\nshared_network = []\n'
+        'version = "2026.11.23"\ngenerated = 2026-11-23\nshared = []\nshared_network = []\nlookup_service = []\n'
     )
     return load_catalogue(folder)
 

@@ -4,6 +4,7 @@ import hashlib
 import pytest
 from frames import CLIENT, MS, S, ask, dns_answer, dns_query, packed, replay, tell
 
+from rules.catalogue.catalogue import load_catalogue
 from rules.values.observation import Evidence, Indicator
 from sensor.extract.dns import DnsMessage, parse_message
 from sensor.extract.dns_tunnel import QueryType
@@ -11,6 +12,7 @@ from sensor.names.dns_shapes import WINDOW_NS, DnsShapes
 
 ME, OTHER = packed(CLIENT), packed("10.0.0.9")
 A, AAAA, PTR = 1, 28, 12
+LOOKUP_SERVICES = load_catalogue().lookup_services
 
 
 def hashed(number: int, octets: int = 20) -> str:
@@ -110,8 +112,19 @@ ORDINARY = {
 def test_ordinary_names_that_look_odd_are_nothing(case: str) -> None:
     names, qtype, answer = ORDINARY[case]
     shapes = DnsShapes()
+    shapes.lookup_services = LOOKUP_SERVICES
     asked(shapes, names, qtype, answer=answer)
     assert not any(shapes.find(ME, name) for name in names)
+
+
+@pytest.mark.parametrize("domain", ["sophosxl.net", "s.sophosxl.net"])
+def test_a_vendor_s_look_ups_are_spared_by_name_alone(domain: str) -> None:
+    names = [data_name(number, 3, domain) for number in range(40)]
+    assert asked(DnsShapes(), names) == f"bulk:{domain}"
+    shapes = DnsShapes()
+    shapes.lookup_services = LOOKUP_SERVICES
+    assert asked(shapes, names) == ""
+    assert asked(shapes, [data_name(number, 3, f"x{domain[-12:]}") for number in range(40)]) == "bulk:xsophosxl.net"
 
 
 def test_a_minute_is_what_counts() -> None:

@@ -8,6 +8,7 @@ from hellos import hello_message, records, server_name
 
 from rules.catalogue.catalogue import load_catalogue
 from rules.policy.policy import Policy
+from rules.policy.reader import parse_policy
 from rules.policy.ruleset import Ruleset
 from rules.values.event import Event, Origin
 from rules.values.observation import FlowState, Kind
@@ -84,6 +85,12 @@ def report(*connections: Iterable[Packet]) -> list[Event]:
     return [*reports, *reporter.flush()]
 
 
+def excepting(service: str) -> Ruleset:
+    """Rules in which alice may use a service, or those of a category."""
+    table = f'[[exception]]\nusers = ["alice"]\nservice = "{service}"\nowner = "o"\nreason = "r"\n'
+    return Ruleset(RULES.catalogue, parse_policy(table, "policy.toml", RULES.catalogue, 0))
+
+
 def said(reports: list[Event]) -> list[tuple[str | None, Outcome, FlowState, int]]:
     """What a store holds of connections in the end."""
     rows = {row.event_id: row for row in sorted(reports, key=lambda row: row.revision) if row.kind is not Kind.DNS}
@@ -100,22 +107,33 @@ def test_a_flow_that_turns_out_to_go_elsewhere_takes_its_event_along() -> None:
     assert said(report(TOLD, TOLD_LATER, late(1, 1, OTHER))) == [(*LIVE_OTHER, 1)]
 
 
-@pytest.mark.parametrize(("name", "exception"), [(OTHER, "alice's"), (OTHERS, None)])
-def test_an_exception_goes_along_to_another_name_of_its_service_alone(name: str, exception: str | None) -> None:
-    detector, reporter = Detector(Pipeline(), lambda: RULES), Reporter(Origin("s"))
+@pytest.mark.parametrize(
+    ("service", "name", "is_excepted"),
+    [
+        ("ngrok", OTHER, True),
+        ("ngrok", OTHERS, False),
+        ("reverse-tunnel", OTHER, True),
+        ("reverse-tunnel", OTHERS, True),
+    ],
+)
+def test_an_exception_goes_along_to_another_name_where_it_speaks_of_its_service(
+    service: str, name: str, *, is_excepted: bool
+) -> None:
+    rules = excepting(service)
+    detector, reporter = Detector(Pipeline(), lambda: rules), Reporter(Origin("s"), exception_for=rules.exception_for)
     found = [*detector.feed([*TOLD, *silence(1, 1), *told(name, at_ns=5 * S)]), *detector.advance(6 * S)]
     reporter.take(found, 6 * S)
     key = next(row.observation.key for row in found if row.observation.dns is None)
-    answers = [(key, Source(uid=7, user="alice"))]
-    known = reporter.attribute(answers, lambda _event, _source: "alice's", 6 * S)
+    known = reporter.attribute([(key, Source(uid=7, user="alice"))], 6 * S)
     excepted = next(row for row in known if row.kind is not Kind.DNS)
-    assert (excepted.dst_name, excepted.exception_id) == (ONE, "alice's")
+    exception = rules.policy.exceptions[0].id
+    assert (excepted.dst_name, excepted.exception_id) == (ONE, exception)
     reports = reporter.take(detector.feed(segments(1, S + LATE_NS, hello(name), REPLY)), 9 * S)
     last = max(
         (row for row in [*reports, *reporter.flush()] if row.event_id == excepted.event_id),
         key=lambda row: row.revision,
     )
-    assert (last.dst_name, last.src_user, last.exception_id) == (name, "alice", exception)
+    assert (last.dst_name, last.src_user, last.exception_id) == (name, "alice", exception if is_excepted else None)
 
 
 def test_later_flows_to_where_it_was_taken_to_go_are_not_counted_there() -> None:

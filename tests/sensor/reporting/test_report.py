@@ -1,4 +1,5 @@
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from observations import NOW_NS, flow, hello, lookup
@@ -7,7 +8,7 @@ from rules.catalogue.catalogue import load_catalogue
 from rules.classification.classify import classify
 from rules.policy.policy import Policy
 from rules.values.event import Event, Origin
-from rules.values.observation import Evidence, FlowState, Observation, Traffic
+from rules.values.observation import Evidence, FlowState, Observation, Refusal, Traffic
 from rules.values.verdict import Role
 from sensor.detection.detection import Detection
 from sensor.reporting.losses import Losses
@@ -79,6 +80,23 @@ def test_an_event_has_the_strongest_role_that_a_flow_of_it_shows() -> None:
     (last,) = reporter.flush()
     assert [row.role for row in (first, second, last)] == [Role.UNCLEAR, Role.AGENT, Role.AGENT]
     assert (last.event_id, last.reasons, last.count) == (first.event_id, second.reasons, 2)
+
+
+@pytest.mark.parametrize(
+    ("state", "refusal"), [(FlowState.LIVE, None), (FlowState.BLOCKED, Refusal.RESET), (FlowState.BLOCKED, None)]
+)
+def test_a_stronger_role_of_a_flow_that_is_only_attempted_leaves_what_became_of_others(
+    state: FlowState, refusal: Refusal | None
+) -> None:
+    by_name = (Evidence.HTTP_HOST, "labid.localtunnel.me")
+    unclear, agent = flow(by_name), flow(by_name, (Evidence.PROTOCOL, "reverse-http"), key=2)
+    reporter = Reporter(Origin("s"))
+    reporter.take([detect(msgspec.structs.replace(unclear, state=state, refusal=refusal))], NOW_NS)
+    (event,) = reporter.take([detect(agent)], NOW_NS)
+    assert (event.role, event.state, event.refusal, event.count) == (Role.AGENT, state, refusal, 2)
+    others = {FlowState.LIVE: FlowState.BLOCKED, FlowState.BLOCKED: FlowState.LIVE}
+    (news,) = reporter.take([detect(msgspec.structs.replace(agent, revision=2, state=others[state]))], NOW_NS)
+    assert (news.role, news.state, news.refusal) == (Role.AGENT, others[state], None)
 
 
 def test_a_single_flow_may_turn_out_to_have_a_weaker_role() -> None:

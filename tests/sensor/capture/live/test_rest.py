@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from cable import Wire, drain, open_wire, send_frames
@@ -25,7 +26,7 @@ from sensor.capture.screening.screen import is_always
 ENDS = ("10.0.0.2", 40000, "192.0.2.10", 443)
 OCTETS = 4096  # of a block
 STATUS_AT = 8  # struct tpacket_block_desc (linux/if_packet.h)
-LONG_S = 60.0
+LONG_S, DAY_S = 60.0, 86_400.0
 LAG_NS = (2 * RETIRE_MS + LATE_MS) * 1_000_000
 BOTH_WAYS = pytest.mark.parametrize("way", [rest, rest_in_python], ids=["compiled", "python"])
 Rest = Callable[[mmap.mmap, int, int, int, select.epoll, int, int], None]
@@ -91,6 +92,26 @@ def test_a_rest_ends_when_more_blocks_are_filled_than_may_wait_and_not_before(wa
     blocks.fill(1)
     assert is_over.wait(LONG_S / 2)
     waiter.join()
+
+
+def asked_of_the_kernel(waiter: threading.Thread, blocks: Blocks) -> int:
+    """The milliseconds that a thread waits in epoll_wait(2): proc(5), `syscall`."""
+    while True:
+        words = Path(f"/proc/self/task/{waiter.native_id}/syscall").read_text().split()
+        if words[1:2] == [hex(blocks.told.fileno())]:
+            return int(words[4], 16)
+        time.sleep(0.01)
+
+
+@BOTH_WAYS
+def test_a_rest_may_be_longer_than_the_kernel_waits_at_once(way: Rest) -> None:
+    blocks, left_s = Blocks(False), list[float]()
+    waiter = threading.Thread(target=lambda: left_s.append(blocks.wait(way, 0, 30 * DAY_S)), daemon=True)
+    waiter.start()
+    assert 0 < asked_of_the_kernel(waiter, blocks) < 1 << 31
+    blocks.fill(0)
+    waiter.join()
+    assert left_s[0] > 29 * DAY_S
 
 
 @BOTH_WAYS
