@@ -12,7 +12,6 @@ the screen has passed over, 0.5 us of what is counted, 1 us of what is in no bur
 
 import re
 import struct
-from collections.abc import Container
 
 from sensor.capture.offline.bursts import KEYS, SECOND, Bursts
 from sensor.capture.offline.chunks import ChunkReader
@@ -75,7 +74,7 @@ class PlainHeads:
         self._window[: len(head)] = head
         self._at, self._end, self._consumed = FILE_HEADER_OCTETS, len(head), 0
         self._screen = screen
-        self._passed: Container[FlowKey] = screen.passed if isinstance(screen, PlainScreen) else frozenset()
+        self._passed: dict[FlowKey, int] = screen.passed if isinstance(screen, PlainScreen) else {}
         self._directions = Directions(file_format.fraction_ns)
         self._bursts = Bursts(file_format)
         self._picked: list[Packet] = []  # not yet through the screen
