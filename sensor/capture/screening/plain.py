@@ -14,14 +14,16 @@ from sensor.capture.screening.plain_connections import Connections
 from sensor.capture.screening.plain_dns import is_like_dns
 from sensor.capture.screening.plain_headers import FragmentOf, read_headers
 from sensor.capture.screening.plain_held import Held
-from sensor.capture.screening.plain_lookups import DNS_PORT, Lookups
+from sensor.capture.screening.plain_lookups import Lookups
 from sensor.capture.screening.plain_names import Names
 from sensor.capture.screening.plain_suspects import Suspects, packed
 from sensor.capture.screening.screen import Screen, ScreenTotals, Source
+from sensor.flows.flow import reverse_key
 from sensor.packet import LinkType, Packet
 
 CLOCK_STEP_NS: Final = 60_000_000_000
 
+_DNS_PORT: Final = b"\x00\x35"
 _TCP: Final = 6
 _UDP: Final = 17
 _ETHERNET: Final = int(LinkType.ETHERNET)
@@ -141,8 +143,11 @@ class PlainScreen(Screen):
     def _take_datagram(  # noqa: PLR0917 - as `Lookups.take`
         self, packet: Packet, key: bytes, length: int, payload: bytes, octets: int, now_ns: int, found: list[Packet]
     ) -> bool:
-        if key[-2:] == DNS_PORT or key[-4:-2] == DNS_PORT:
-            return self._lookups.take(packet, key, length, payload, octets, now_ns, found)
+        if key[-2:] == _DNS_PORT:
+            to_server = key if key[-4:-2] != _DNS_PORT else min(key, reverse_key(key))
+            return self._lookups.take(packet, key, to_server, length, payload, octets, now_ns, found)
+        if key[-4:-2] == _DNS_PORT:
+            return self._lookups.take(packet, key, reverse_key(key), length, payload, octets, now_ns, found)
         if is_like_dns(payload):
             half = (len(key) - 4) >> 1
             self._suspects.doubt(key[half : 2 * half], now_ns)

@@ -7,7 +7,17 @@ from bisect import insort
 from typing import Final
 
 from sensor.capture.screening.plain_dns import is_like_answer
-from sensor.capture.screening.plain_held import HANDED, LARGEST_HELD, MOST_HELD, OVER, WAITING, Flow, Held
+from sensor.capture.screening.plain_held import (
+    HANDED,
+    HELD,
+    LARGEST_HELD,
+    MOST_HELD,
+    NO_PACKETS,
+    OVER,
+    WAITING,
+    Flow,
+    Held,
+)
 from sensor.capture.screening.plain_hello import is_beginning, is_server_hello, read_hello
 from sensor.capture.screening.plain_names import Names
 from sensor.capture.screening.plain_suspects import Suspects
@@ -18,7 +28,7 @@ from sensor.flows.flow import TCP_IDLE_NS, reverse_key
 from sensor.packet import Packet
 
 CONNECTIONS: Final = 16_384  # held or handed out
-PASSED: Final = 65_536
+PASSED: Final = 49_152
 HELLO_OCTETS: Final = 4096
 MOST_SEGMENTS: Final = 8
 
@@ -47,14 +57,22 @@ class _Side:
 
 
 class _Connection(Flow):
-    """A connection; `opener` sent its SYN, `speaker` what may be a hello, of which `parts` came: offset and octets."""
+    """A connection, of which `table` has both `sides`.
 
-    __slots__ = ("opener", "parts", "sides", "speaker")
+    `opener` sent its SYN, `speaker` what may be a hello, of which `parts` came: offset and octets.
+    """
+
+    __slots__ = ("has_hello", "is_alone", "opener", "parts", "sides", "speaker", "table")
+
+    sides: tuple[_Side, _Side]
 
     def __init__(self, table: dict[bytes, _Side], key: bytes) -> None:
-        other = reverse_key(key)
-        super().__init__(table, (key, other), key[:-4], is_lookup=False)
-        self.sides = _Side(self, key), _Side(self, other)
+        self.table = table
+        self.ends = key[:-4]
+        self.state = HELD
+        self.packets = NO_PACKETS
+        self.has_hello = False
+        self.is_alone = True
         self.opener: _Side | None = None
         self.speaker: _Side | None = None
         self.parts: list[tuple[int, bytes]] = []
@@ -62,6 +80,11 @@ class _Connection(Flow):
     def other(self, side: _Side) -> _Side:
         """Return the side that is not `side`."""
         return self.sides[side is self.sides[0]]
+
+    def forget(self) -> None:
+        """As `Flow.forget`."""
+        for side in self.sides:
+            self.table.pop(side.key, None)
 
 
 class Connections:
@@ -136,9 +159,11 @@ class Connections:
         connection.last_ns = now_ns
         if not (flags & _SYN or is_beginning(payload)) or self._suspects.is_suspect(key, now_ns):
             connection.state = HANDED
-        for side in connection.sides:
-            self._sides[side.key] = side
-        return connection.sides[0]
+        other_key = reverse_key(key)
+        side, other = connection.sides = _Side(connection, key), _Side(connection, other_key)
+        self._sides[other_key] = other
+        self._sides[key] = side
+        return side
 
     def _make_room(self, now_ns: int, found: list[Packet]) -> None:
         for key in first_quarter(self._sides):

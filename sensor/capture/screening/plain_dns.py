@@ -48,6 +48,8 @@ match_answer: Final = re.compile(
 _ARE_IPV4: Final = re.compile(rb"(?s)(?:\xc0\x0c\0\x01\0\x01.{4}\0\x04.{4})+").fullmatch
 _ARE_IPV6: Final = re.compile(rb"(?s)(?:\xc0\x0c\0\x1c\0\x01.{4}\0\x10.{16})+").fullmatch
 _IPV4_RECORD: Final = 16
+_IPV4_START: Final = b"\xc0\x0c\0\x01\0\x01"  # the name asked for, A, IN
+_IPV4_LENGTH: Final = b"\0\x04"
 _IPV6_RECORD: Final = 28
 
 
@@ -79,6 +81,8 @@ def short_address(address: bytes) -> bytes:
 
 def read_addresses(records: bytes, count: int) -> list[bytes] | None:
     """Return the addresses where `records` are as many of the name asked for and nothing else; None if not."""
+    if count == 1 and len(records) == _IPV4_RECORD and records[:6] == _IPV4_START and records[10:12] == _IPV4_LENGTH:
+        return [records[12:]]
     if len(records) == count * _IPV4_RECORD and _ARE_IPV4(records):
         return [records[at : at + 4] for at in range(12, len(records), _IPV4_RECORD)]
     if len(records) == count * _IPV6_RECORD and _ARE_IPV6(records):

@@ -1,8 +1,7 @@
 """Flows whose packets are held back, and what becomes of them: handed out or passed over. As `screen_held.h`."""
 
 from collections import deque
-from collections.abc import MutableMapping
-from typing import Any, Final
+from typing import Final
 
 from sensor.capture.screening.plain_suspects import Suspects
 from sensor.packet import NEVER_NS, Packet
@@ -20,43 +19,26 @@ WAITING: Final = 1  # as HELD, with a hello of no interest
 HANDED: Final = 2
 OVER: Final = 3  # passed over
 
+NO_PACKETS: Final[list[Packet]] = []  # of all flows of which none are held
+
 
 class Flow:
-    """A flow that is held back or handed out, in the `table` that has it under `keys`.
+    """A flow that is held back or handed out; `ends` are the addresses of both, `packets` those that are held.
 
-    `ends` are the addresses of both; `is_alone` tells that nothing came but the SYN that opens it.
+    `is_alone` tells that nothing came but the SYN that opens it, `has_hello` that what came of it may be a hello.
     """
 
-    __slots__ = (
-        "ends",
-        "first_ns",
-        "has_hello",
-        "is_alone",
-        "is_lookup",
-        "keys",
-        "last_ns",
-        "packets",
-        "state",
-        "table",
-    )
+    __slots__ = ("ends", "last_ns", "packets", "state")
 
-    def __init__(
-        self, table: MutableMapping[bytes, Any], keys: tuple[bytes, ...], ends: bytes, *, is_lookup: bool
-    ) -> None:
-        self.table = table
-        self.keys = keys
-        self.ends = ends
-        self.is_lookup = is_lookup
-        self.is_alone = not is_lookup
-        self.has_hello = False
-        self.state = HELD
-        self.packets: list[Packet] = []
-        self.first_ns = self.last_ns = 0
+    is_lookup = is_alone = has_hello = False  # of look-ups; connections have their own
+    ends: bytes
+    last_ns: int
+    packets: list[Packet]
+    state: int
 
     def forget(self) -> None:
         """Take it out of its table."""
-        for key in self.keys:
-            self.table.pop(key, None)
+        raise NotImplementedError
 
 
 class Held:
@@ -77,19 +59,19 @@ class Held:
 
     def hold(self, flow: Flow, packet: Packet, now_ns: int, found: list[Packet]) -> None:
         """Hold a packet of a flow back."""
-        if not flow.packets:
-            self._line_up(flow, packet.ts_ns, now_ns, found)
-        flow.packets.append(packet)
+        if flow.packets:
+            flow.packets.append(packet)
+        else:
+            flow.packets = [packet]
+            self._fresh.append((packet.ts_ns, flow))
+            due_ns = packet.ts_ns + SETTLE_NS
+            if due_ns < self.due_ns:  # noqa: PLR1730 - min() costs a tenth of this
+                self.due_ns = due_ns
+            if len(self._fresh) > HELD_FLOWS:
+                self._give_up_first(self._fresh, now_ns, found)
         self.octets += len(packet.data)
         if self.octets > HELD_OCTETS:
             self._make_room(now_ns, found)
-
-    def _line_up(self, flow: Flow, first_ns: int, now_ns: int, found: list[Packet]) -> None:
-        flow.first_ns = first_ns
-        self._fresh.append((first_ns, flow))
-        self.due_ns = min(self.due_ns, first_ns + SETTLE_NS)
-        if len(self._fresh) > HELD_FLOWS:
-            self._give_up_first(self._fresh, now_ns, found)
 
     def hand_over(self, flow: Flow, found: list[Packet]) -> None:
         """Hand out what is held of a flow, and all that comes of it from now on."""
@@ -108,7 +90,7 @@ class Held:
 
     def _empty(self, flow: Flow) -> None:
         self.octets -= sum([len(packet.data) for packet in flow.packets])
-        flow.packets = []
+        flow.packets = NO_PACKETS
 
     def give_up(self, flow: Flow, now_ns: int, found: list[Packet]) -> None:
         """End a flow that is held and that there is no more room for."""
@@ -153,13 +135,13 @@ class Held:
         fresh, settled = self._fresh, self._settled
         while fresh and (fresh[0][0] <= now_ns - SETTLE_NS or not fresh[0][1].packets):
             first_ns, flow = fresh.popleft()
-            if flow.packets and flow.first_ns == first_ns:
+            if flow.packets and flow.packets[0].ts_ns == first_ns:
                 self._settle(flow, found)
                 if flow.packets:
                     settled.append((first_ns, flow))
         while settled and (settled[0][0] <= now_ns - LONGEST_NS or not settled[0][1].packets):
             first_ns, flow = settled.popleft()
-            if flow.packets and flow.first_ns == first_ns:
+            if flow.packets and flow.packets[0].ts_ns == first_ns:
                 self._release(flow, found)
         while len(settled) > HELD_FLOWS:
             self._give_up_first(settled, now_ns, found)
@@ -181,7 +163,7 @@ class Held:
 
     def _give_up_first(self, line: deque[tuple[int, Flow]], now_ns: int, found: list[Packet]) -> None:
         first_ns, flow = line.popleft()
-        if flow.packets and flow.first_ns == first_ns:
+        if flow.packets and flow.packets[0].ts_ns == first_ns:
             self.give_up(flow, now_ns, found)
 
     def hand_over_begun(self, found: list[Packet]) -> None:

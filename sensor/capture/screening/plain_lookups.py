@@ -16,17 +16,15 @@ from sensor.capture.screening.plain_dns import (
     read_addresses,
     read_message,
 )
-from sensor.capture.screening.plain_held import LARGEST_HELD, MOST_HELD, Flow, Held
+from sensor.capture.screening.plain_held import HELD, LARGEST_HELD, MOST_HELD, NO_PACKETS, Flow, Held
 from sensor.capture.screening.plain_names import Names
 from sensor.capture.screening.plain_suspects import Suspects
 from sensor.capture.screening.plain_tables import first_quarter
 from sensor.capture.screening.plain_told import AskedFor, Told
 from sensor.capture.screening.screen import Asked
-from sensor.flows.flow import reverse_key
 from sensor.packet import Packet
 
 LOOKUPS: Final = 16_384
-DNS_PORT: Final = b"\x00\x35"
 
 _QUESTION: Final = Asked.QUESTION
 _NAME: Final = Asked.NAME
@@ -41,13 +39,23 @@ _Dull = tuple[str, Sequence[str], Sequence[bytes]]  # a message of no interest: 
 
 
 class Lookup(Flow):
-    """A look-up: the messages with one number between two ends; `question` is the name asked for."""
+    """A look-up: the messages with one number between two ends, of which `table` has it; about the name `question`."""
 
-    __slots__ = ("question",)
+    __slots__ = ("place", "question", "table")
 
-    def __init__(self, table: "dict[bytes, Lookup]", key: bytes, ends: bytes, question: str) -> None:
-        super().__init__(table, (key,), ends, is_lookup=True)
+    is_lookup = True
+
+    def __init__(self, table: "dict[bytes, Lookup]", place: bytes, ends: bytes, question: str) -> None:
+        self.table = table
+        self.place = place
+        self.ends = ends
         self.question = question
+        self.state = HELD
+        self.packets = NO_PACKETS
+
+    def forget(self) -> None:
+        """As `Flow.forget`."""
+        self.table.pop(self.place, None)
 
 
 class Lookups:
@@ -68,11 +76,20 @@ class Lookups:
             del self._lookups[key]
 
     def take(  # noqa: PLR0917 - once a packet: each keyword costs
-        self, packet: Packet, key: bytes, length: int, payload: bytes, octets: int, now_ns: int, found: list[Packet]
+        self,
+        packet: Packet,
+        key: bytes,
+        to_server: bytes,
+        length: int,
+        payload: bytes,
+        octets: int,
+        now_ns: int,
+        found: list[Packet],
     ) -> bool:
-        """Tell whether a packet of the flow `key` is to be handed out, behind what of its look-up goes to `found`.
+        """Tell whether a packet of the direction `key` is to be handed out, behind what goes to `found` of its look-up.
 
-        It has `octets` of payload, `length` by its UDP header, of which `payload` was captured.
+        `to_server` is the direction to the server. The packet has `octets` of payload, `length` by its UDP header, of
+        which `payload` was captured.
         """
         if octets < DNS_SHORTEST or len(payload) < HEADER_OCTETS:
             return True
@@ -84,7 +101,7 @@ class Lookups:
                 return True
             if is_like_dns(payload):
                 self.asked.watch(client, now_ns)
-        place = _place(key) + payload[:2]
+        place = to_server + payload[:2]
         lookup = self._lookups.get(place)
         is_whole = length - _UDP_OCTETS == octets == len(payload) <= LARGEST_HELD
         read = self._read_answer if is_response else self._read_query
@@ -173,13 +190,6 @@ class Lookups:
             return None
         names.note_question(payload[HEADER_OCTETS : payload.index(0, HEADER_OCTETS) + 1], message.question)
         return message.question, message.aliases, message.addresses
-
-
-def _place(key: bytes) -> bytes:
-    """Return the key of the direction to the server, the same for both."""
-    if key[-2:] != DNS_PORT:
-        return reverse_key(key)
-    return key if key[-4:-2] != DNS_PORT else min(key, reverse_key(key))
 
 
 def _is_multicast(address: bytes) -> bool:

@@ -7,8 +7,8 @@ from sensor.capture.screening.plain_dns import may_carry_data
 from sensor.capture.screening.plain_hello import read_host, read_protocols
 from sensor.capture.screening.screen import Ask, Asked
 
-NAMES: Final = 16_384  # of each kind, in the form that packets have them in
-ANSWERS: Final = 16_384
+NAMES: Final = 8_192  # of each kind, in the form that packets have them in
+ANSWERS: Final = 8_192
 
 _QUESTION: Final = Asked.QUESTION
 _NAME: Final = Asked.NAME

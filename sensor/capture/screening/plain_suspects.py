@@ -10,7 +10,7 @@ from sensor.capture.screening.plain_dns import short_address
 from sensor.capture.screening.plain_tables import first_quarter
 from sensor.capture.screening.screen import MOST_ENDS
 
-PAIRS: Final = 16_384
+PAIRS: Final = 8_192
 DOUBTS: Final = 8_192
 DOUBT_NS: Final = 30_000_000_000  # until then the pipeline has read it, and marks what it says
 

@@ -2,14 +2,14 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from sensor.capture.screening.plain_suspects import DOUBT_NS
 from sensor.capture.screening.plain_tables import first_quarter
 
-ANSWERS_OCTETS: Final = 6 << 20
-ASKED: Final = 32_768
-CLIENTS: Final = 16_384
+ANSWERS_OCTETS: Final = 4 << 20
+ASKED: Final = 16_384
+CLIENTS: Final = 8_192
 
 _ROW_OCTETS: Final = 320  # of an answer at an address, besides the message
 _MOST_ROWS: Final = 8  # of a client and an address
@@ -18,13 +18,7 @@ _NEVER: Final = -1
 _Pair = tuple[bytes, bytes]
 
 
-class _Row(NamedTuple):
-    """A message that was passed over, and how often there had been other rules."""
-
-    ts_ns: int
-    message: bytes
-    question: str
-    rules: int
+_Row = tuple[int, bytes, str, int]  # when it came, the message, its question, how often there had been other rules
 
 
 class Told:
@@ -44,23 +38,24 @@ class Told:
 
     def keep(self, client: bytes, addresses: Sequence[bytes], question: str, message: bytes, ts_ns: int) -> None:
         """Keep an answer as it is for who asks by client and address."""
-        row = _Row(ts_ns, message, question, self._rules)
-        rows, octets = self._rows, _ROW_OCTETS + len(message)
+        rows, row = self._rows, (ts_ns, message, question, self._rules)
         for address in addresses:
             pair = client, address
             known = rows.get(pair)
             if known is None:
                 rows[pair] = (row,)
             else:
-                self.octets -= sum([_ROW_OCTETS + len(old.message) for old in known])
-                rows[pair] = known = self._with(known, row)
+                rows[pair] = self._with(known, row)
                 rows.move_to_end(pair)
-                self.octets += sum([_ROW_OCTETS + len(new.message) for new in known]) - octets
-            self.octets += octets
+            self.octets += _ROW_OCTETS + len(message)
         while self.octets > ANSWERS_OCTETS:
             _, dropped = rows.popitem(last=False)
-            self.octets -= sum([_ROW_OCTETS + len(old.message) for old in dropped])
+            self._drop(dropped)
             self.evicted += len(dropped)
+
+    def _drop(self, dropped: Sequence[_Row]) -> None:
+        for row in dropped:
+            self.octets -= _ROW_OCTETS + len(row[1])
 
     def _with(self, known: tuple[_Row, ...], row: _Row) -> tuple[_Row, ...]:
         """Return the rows of a pair with a new one.
@@ -68,29 +63,33 @@ class Told:
         Two are kept of a name: the pipeline may not have come to the time of the newest yet. So the older goes once it
         surely has, before that the newer.
         """
-        same = [old for old in known if old.question == row.question]
+        ts_ns, _, question, _ = row
+        same = [old for old in known if old[2] == question]
         if len(same) > 1:
-            dropped = same[0] if same[1].ts_ns + DOUBT_NS < row.ts_ns else same[1]
+            dropped = same[0] if same[1][0] + DOUBT_NS < ts_ns else same[1]
         elif len(known) == _MOST_ROWS:
             dropped = known[0]
             self.evicted += 1
         else:
             return (*known, row)
+        self._drop((dropped,))
+        if len(known) == 2:  # noqa: PLR2004 - as nearly always
+            return known[dropped is known[0]], row
         return (*(old for old in known if old is not dropped), row)
 
     def take(self, client: bytes, address: bytes, now_ns: int) -> list[tuple[int, bytes]]:
         """As `Screen.answers`."""
         known = self._rows.pop((client, address), ())
-        later = tuple(row for row in known if row.ts_ns > now_ns)
-        taken = [row for row in known if row.ts_ns <= now_ns]
+        later = tuple(row for row in known if row[0] > now_ns)
         if later:
             self._rows[client, address] = later
-        self.octets -= sum([_ROW_OCTETS + len(row.message) for row in taken])
-        return [(row.ts_ns, row.message) for row in taken]
+        taken = [row for row in known if row[0] <= now_ns]
+        self._drop(taken)
+        return [row[:2] for row in taken]
 
     def is_told_before(self, client: bytes, address: bytes) -> bool:
         """Tell whether what led here was judged by other rules than those in force."""
-        return self._are_older and any(row.rules < self._rules for row in self._rows.get((client, address), ()))
+        return self._are_older and any(row[3] < self._rules for row in self._rows.get((client, address), ()))
 
 
 class AskedFor:
