@@ -14,6 +14,7 @@ from sensor.capture.offline.pcap import MAX_RECORD_OCTETS, PcapFormat
 
 MOST_RECORDS = 9  # of a burst
 MOST_LENGTHS = 16
+FIRST_SAMPLE = 2  # windows, until lengths are learned
 SAMPLE_GROWTH = 8  # times as many windows lie before the next sample
 MOST_WINDOWS = 4096  # from one sample to the next
 WORTH_COMPILING = 0.02  # of the records more; it takes 10 ms
@@ -59,7 +60,7 @@ class Bursts:
         self._format = file_format
         self._lengths: list[int] = []
         self._windows = 0
-        self._next_sample = 1
+        self._next_sample = FIRST_SAMPLE
 
     def learn(self, window: bytearray, at: int, end: int) -> None:
         """Learn the frequent lengths from the records in a window of the file, every now and then."""

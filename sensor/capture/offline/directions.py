@@ -24,24 +24,23 @@ class Direction:
 
 
 class Directions:
-    """All that sent something, by key; `find` looks one up. A direction takes some 0.25 kB.
+    """All that sent something, `by_key`. A direction takes some 0.25 kB.
 
     A fraction of a second, as `Direction` has it, lasts `fraction_ns`.
     """
 
     def __init__(self, fraction_ns: int) -> None:
         self._fraction_ns = fraction_ns
-        self._directions: dict[FlowKey, Direction] = {}
-        self.find = self._directions.get
+        self.by_key: dict[FlowKey, Direction] = {}
 
     @property
     def is_full(self) -> bool:
         """Tell whether it is time to forget them all."""
-        return len(self._directions) > DIRECTIONS
+        return len(self.by_key) > DIRECTIONS
 
     def spend(self, key: FlowKey, payload_octets: int) -> Direction | None:
         """Return the direction of a segment that is to be counted; None of one that is part of its head."""
-        direction = self._directions.get(key)
+        direction = self.by_key.get(key)
         if direction is not None and (direction.sent >= HEAD_OCTETS or not payload_octets):
             return direction
         if payload_octets <= 0:
@@ -49,13 +48,13 @@ class Directions:
         if direction is None:
             if key[-4:-2] in _DNS_PORTS or key[-2:] in _DNS_PORTS:  # every look-up of a connection counts
                 return None
-            direction = self._directions[key] = Direction()
+            direction = self.by_key[key] = Direction()
         direction.sent += payload_octets
         return None
 
     def take(self, key: FlowKey) -> Count | None:
         """Return what was counted since it was taken last."""
-        direction = self._directions.get(key)
+        direction = self.by_key.get(key)
         if direction is None or not direction.packets:
             return None
         last_ns = direction.seconds * SECOND_NS + direction.fraction * self._fraction_ns
@@ -67,11 +66,11 @@ class Directions:
         """Forget both directions of a connection, since a SYN begins them anew; return what was counted of them."""
         counts = [counted for each in (key, reverse_key(key)) if (counted := self.take(each)) is not None]
         for each in (key, reverse_key(key)):
-            self._directions.pop(each, None)
+            self.by_key.pop(each, None)
         return counts
 
     def forget(self) -> list[Count]:
         """Forget all directions; return what was counted of them."""
-        counts = [counted for key in self._directions if (counted := self.take(key)) is not None]
-        self._directions.clear()
+        counts = [counted for key in self.by_key if (counted := self.take(key)) is not None]
+        self.by_key.clear()
         return counts

@@ -68,7 +68,7 @@ class PlainHeads:
         self.counts: list[tuple[int, Count]] = []
         self.is_back = False
         self._chunks = chunks
-        self._format = file_format
+        self._header_octets, self._fraction_ns = file_format.record_header_octets, file_format.fraction_ns
         self._read_header = struct.Struct(f"{file_format.byte_order}IIII").unpack_from
         self._window = bytearray(WINDOW_OCTETS)
         self._window[: len(head)] = head
@@ -137,7 +137,7 @@ class PlainHeads:
 
     def _damaged_octets(self) -> int:
         """Return the size that the next record says it has if that cannot be, else 0."""
-        if self._at + self._format.record_header_octets > self._end:
+        if self._at + self._header_octets > self._end:
             return 0
         octets: int = self._read_header(self._window, self._at)[2]
         return octets if octets > MAX_RECORD_OCTETS else 0
@@ -152,20 +152,23 @@ class PlainHeads:
         """Return how many records of the window were taken, some 512 at most, up to one from `until_s` on."""
         window, at, end, match = self._window, self._at, self._end, self._bursts.match
         ipv4, ipv6, tagged = KEYS
-        records_in, passed, second = self._bursts.records, self._passed, self._second_octets
+        records_in, passed, counted = self._bursts.records, self._passed, self._directions.by_key
+        second = self._second_octets
         taken, last = 0, at
         while taken < WALK_RECORDS:
             burst = match(window, at, end)
             if burst is not None and burst[SECOND] == second:
-                if (burst[ipv4] or burst[ipv6] or burst[tagged]) in passed:
+                key = burst[ipv4] or burst[ipv6] or burst[tagged]
+                if key in passed:
                     taken += records_in[burst.lastindex]  # type: ignore[index]  # it has groups
                     last, at = at, burst.end()
                     continue
-                records, stop = self._count_burst(burst)
-                if records:
-                    taken += records
-                    last, at = at, stop
-                    continue
+                if key in counted:
+                    records, stop = self._count_burst(burst)
+                    if records:
+                        taken += records
+                        last, at = at, stop
+                        continue
             stop = self._take_record(at)
             if not stop:
                 break
@@ -183,19 +186,19 @@ class PlainHeads:
         """Note the time of the last record before `stop`; `at` is where it begins, or a burst with it."""
         while True:
             seconds, fraction, captured, _ = self._read_header(self._window, at)
-            behind = at + self._format.record_header_octets + captured
+            behind = at + self._header_octets + captured
             if behind >= stop:
                 break
             at = behind
-        self.last_ns = self._time(seconds, fraction)
+        self.last_ns = seconds * SECOND_NS + fraction * self._fraction_ns
 
     def _count_burst(self, burst: re.Match[bytes]) -> tuple[int, int]:
         """Count a burst of directions that have sent their head; return how many records, and where the rest begins."""
-        window, read_header, header_octets = self._window, self._read_header, self._format.record_header_octets
+        window, read_header, header_octets = self._window, self._read_header, self._header_octets
         group = self._bursts.keys[burst.lastindex or 0]
         key, (at, stop) = burst[group], burst.span()
         key_at = burst.start(group) - at
-        forth, back = self._directions.find(key), self._directions.find(reverse_key(key))
+        forth, back = self._directions.by_key.get(key), self._directions.by_key.get(reverse_key(key))
         records = 0
         while at < stop:
             direction = forth if window.startswith(key, at + key_at) else back
@@ -211,7 +214,7 @@ class PlainHeads:
 
     def _take_record(self, at: int) -> int:
         """Pick the record at `at`, or count it; return where it ends, 0 if it is not all there."""
-        window, start = self._window, at + self._format.record_header_octets
+        window, start = self._window, at + self._header_octets
         if start > self._end:
             return 0
         seconds, fraction, captured, wire = self._read_header(window, at)
@@ -220,15 +223,17 @@ class PlainHeads:
             return 0
         if seconds != self._second:
             self._begin_second(seconds, bytes(window[at : at + 4]))
-        wire = max(wire, captured)
+        if wire < captured:  # noqa: PLR1730 - max() would cost a tenth
+            wire = captured
         segment = _read_segment(window, start, stop)
         direction = self._find_spent(segment) if segment is not None else None
-        if direction is None:
-            self._picked.append(Packet(self._time(seconds, fraction), _ETHERNET, bytes(window[start:stop]), wire))
-            if segment is not None and segment[0] in self._passed:  # a SYN: what follows is perhaps another connection
-                self._sift()
+        if direction is not None:
+            direction.count(seconds, fraction, wire)
             return stop
-        direction.count(seconds, fraction, wire)
+        ts_ns = seconds * SECOND_NS + fraction * self._fraction_ns
+        self._picked.append(Packet(ts_ns, _ETHERNET, bytes(window[start:stop]), wire))
+        if segment is not None and segment[0] in self._passed:  # a SYN: what follows is perhaps another connection
+            self._sift()
         return stop
 
     def _begin_second(self, seconds: int, octets: bytes) -> None:
@@ -257,9 +262,6 @@ class PlainHeads:
         if counts:
             self._sift()
             self.counts += [(len(self._heads), counted) for counted in counts]
-
-    def _time(self, seconds: int, fraction: int) -> int:
-        return seconds * SECOND_NS + fraction * self._format.fraction_ns
 
 
 _NOBODY = Direction()  # of connections that the screen has passed over: nobody asks what they carry
