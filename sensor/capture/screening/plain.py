@@ -3,7 +3,8 @@
 Frames that are laid out as nearly all are take one `unpack` (Ethernet with one VLAN tag at most, IPv4 without options
 or IPv6 without extension headers, all of it captured); `plain_headers` reads others.
 
-Cost: some 3 us a packet that is passed over, a quarter of what the pipeline takes for it.
+Cost: 2.8 us a packet on average, a fifth of what the pipeline takes for it: 4.3 us a DNS message, 2.6 us a segment of a
+connection until it is passed over, 1.2 us one that comes later.
 """
 
 import struct
@@ -48,7 +49,7 @@ _read_ipv6: Final = struct.Struct(">14xB3xHBx36sI4xBB").unpack_from
 
 
 class PlainScreen(Screen):
-    """A screen whose tables are dictionaries, 40 MiB at most.
+    """A screen whose tables are dictionaries, some 40 MiB where all of them are full of IPv6 addresses.
 
     `passed` holds the keys (`sensor.flows.flow`) of both directions of TCP connections that nothing came of, each with
     the sequence number of its first octet. It is the same object for the screen's life.

@@ -3,7 +3,6 @@
 As `screen_segment` of screen_flows.h.
 """
 
-from bisect import insort
 from typing import Final
 
 from sensor.capture.screening.plain_dns import is_like_answer
@@ -27,8 +26,8 @@ from sensor.errors import NeedMoreData
 from sensor.flows.flow import TCP_IDLE_NS, reverse_key
 from sensor.packet import Packet
 
-CONNECTIONS: Final = 16_384  # held or handed out
-PASSED: Final = 49_152
+CONNECTIONS: Final = 8_192  # held or handed out
+PASSED: Final = 40_960
 HELLO_OCTETS: Final = 4096
 MOST_SEGMENTS: Final = 8
 
@@ -43,6 +42,8 @@ _MASK: Final = 0xFFFFFFFF
 _HALF: Final = 0x80000000
 _DNS_PORT: Final = b"\x00\x35"
 _DNS_PORTS: Final = frozenset(port.to_bytes(2, "big") for port in (53, 5353, 5355))
+
+_Parts = tuple[tuple[int, bytes], ...]  # offsets and octets
 
 
 class _Side:
@@ -64,7 +65,7 @@ class _Connection(Flow):
 
     __slots__ = ("has_hello", "is_alone", "opener", "parts", "sides", "speaker", "table")
 
-    sides: tuple[_Side, _Side]
+    sides: tuple[_Side, ...]
 
     def __init__(self, table: dict[bytes, _Side], key: bytes) -> None:
         self.table = table
@@ -75,7 +76,7 @@ class _Connection(Flow):
         self.is_alone = True
         self.opener: _Side | None = None
         self.speaker: _Side | None = None
-        self.parts: list[tuple[int, bytes]] = []
+        self.parts: _Parts = ()
 
     def other(self, side: _Side) -> _Side:
         """Return the side that is not `side`."""
@@ -85,6 +86,12 @@ class _Connection(Flow):
         """As `Flow.forget`."""
         for side in self.sides:
             self.table.pop(side.key, None)
+        self.sides = ()  # they refer to it
+        self.opener = self.speaker = None
+
+    def forget_hello(self) -> None:
+        """As `Flow.forget_hello`."""
+        self.parts = ()
 
 
 class Connections:
@@ -212,10 +219,13 @@ class Connections:
         except NeedMoreData:
             if len(payload) < octets:
                 return False
+            if not connection.parts:
+                connection.parts = ((0, payload),)
             self._held.note_begun(connection, found)
             return connection.state != HANDED
         if is_dull:
             connection.state = WAITING
+            connection.forget_hello()
         elif is_dull is not None:
             self._suspects.note_interest(_sender(side.key))
         return bool(is_dull)
@@ -228,12 +238,11 @@ class Connections:
         """
         connection, key = side.connection, side.key
         if connection.has_hello or seq != side.start:  # not all in this segment
-            gathered = _gather(connection.parts, (seq - side.start) & _MASK, payload, octets)
-            if gathered is None:
+            parts = _with_part(connection.parts, (seq - side.start) & _MASK, payload, octets)
+            if parts is None:
                 return None
-            payload = gathered
-        elif octets <= HELLO_OCTETS:
-            connection.parts = [(0, payload)]
+            connection.parts = parts
+            payload = _gathered(parts)
         connection.has_hello = True
         hello = read_hello(payload)
         if hello is None or self._suspects.is_suspect(key, now_ns):
@@ -258,13 +267,14 @@ class Connections:
         return True
 
     def _pass_over(self, connection: _Connection) -> None:
+        sides = connection.sides
         self._held.pass_over(connection)
         connection.state = OVER
         passed = self.passed
         if len(passed) >= 2 * PASSED:
             for key in first_quarter(passed):
                 del passed[key]
-        for side in connection.sides:
+        for side in sides:
             passed[side.key] = side.start
 
     def _forget_passed(self, key: bytes) -> None:
@@ -272,14 +282,18 @@ class Connections:
         self.passed.pop(reverse_key(key), None)
 
 
-def _gather(parts: list[tuple[int, bytes]], offset: int, payload: bytes, octets: int) -> bytes | None:
-    """Add octets to those that came of a hello; return those without a gap, None if some came twice or are missing."""
+def _with_part(parts: _Parts, offset: int, payload: bytes, octets: int) -> _Parts | None:
+    """Return the parts of a hello with one more, in order; None if some octets came twice or are missing."""
     end = offset + octets
     if len(parts) == MOST_SEGMENTS or end > HELLO_OCTETS or len(payload) < octets:
         return None
     if any(start < end and offset < start + len(part) for start, part in parts):
         return None
-    insort(parts, (offset, payload))
+    return tuple(sorted((*parts, (offset, payload))))
+
+
+def _gathered(parts: _Parts) -> bytes:
+    """Return the octets of a hello that are there without a gap."""
     gathered = b""
     for start, part in parts:
         if start != len(gathered):

@@ -14,6 +14,7 @@ DNS_SHORTEST: Final = 17
 _ORDINARY_OCTETS: Final = 40
 _NAME_OCTETS: Final = 256
 _MOST_LABEL: Final = 63
+_MOST_TEXT: Final = 253
 _POINTER: Final = 0xC0
 _MOST_ALIASES: Final = 8
 _MOST_ADDRESSES: Final = 32
@@ -28,6 +29,7 @@ _HINTS: Final = {4: 4, 6: 16}  # keys of service bindings: octets of an address
 _read_header: Final = struct.Struct(">2xHHHHH").unpack_from
 _read_record: Final = struct.Struct(">HH4xH").unpack_from
 _read_pair: Final = struct.Struct(">HH").unpack_from
+_is_text: Final = re.compile(rb"[a-z0-9_.-]+").fullmatch
 _is_label: Final = re.compile(rb"[A-Za-z0-9_-]+").fullmatch
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 
@@ -88,6 +90,18 @@ def read_addresses(records: bytes, count: int) -> list[bytes] | None:
     if len(records) == count * _IPV6_RECORD and _ARE_IPV6(records):
         return [short_address(records[at : at + 16]) for at in range(12, len(records), _IPV6_RECORD)]
     return None
+
+
+def read_question(wire: bytes) -> str | None:
+    """Return a name that stands in a message as `wire`; None if it has pointers, upper case, or is not plain."""
+    labels: list[bytes] = []
+    at = 0
+    while at < len(wire) and (length := wire[at]):
+        labels.append(wire[at + 1 : at + 1 + length])
+        at += 1 + length
+    text = b".".join(labels)
+    is_whole = at == len(wire) - 1 and len(text) <= _MOST_TEXT and max(map(len, labels), default=64) <= _MOST_LABEL
+    return text.decode("ascii") if is_whole and _is_text(text) and text.count(b".") == len(labels) - 1 else None
 
 
 def read_message(message: bytes) -> Message | None:

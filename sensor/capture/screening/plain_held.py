@@ -40,6 +40,9 @@ class Flow:
         """Take it out of its table."""
         raise NotImplementedError
 
+    def forget_hello(self) -> None:
+        """Forget what came of a hello: it is read, or others read it."""
+
 
 class Held:
     """Flows with packets, in the order of their first ones. What is handed out goes to the end of a list `found`.
@@ -91,6 +94,8 @@ class Held:
     def _empty(self, flow: Flow) -> None:
         self.octets -= sum([len(packet.data) for packet in flow.packets])
         flow.packets = NO_PACKETS
+        if flow.has_hello:
+            flow.forget_hello()
 
     def give_up(self, flow: Flow, now_ns: int, found: list[Packet]) -> None:
         """End a flow that is held and that there is no more room for."""

@@ -157,7 +157,7 @@ class Lookups:
         """Return what a query says if it is plain and of no interest."""
         matched = match_query(payload)
         if matched is not None:
-            question = self._names.questions.get(matched[1] or matched[2])
+            question = self._names.question(matched[1] or matched[2])
             if question is not None:
                 return question, _NOBODY, _NOBODY
         return self._read(payload, client, now_ns)
@@ -165,7 +165,7 @@ class Lookups:
     def _read_answer(self, payload: bytes, client: bytes, now_ns: int) -> _Dull | None:
         matched = match_answer(payload)
         if matched is not None:
-            question = self._names.questions.get(matched[2])
+            question = self._names.question(matched[2])
             if question is not None:
                 addresses = read_addresses(payload[matched.end() :], matched[1][0])
                 if addresses is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sensor.capture.screening.plain_dns import may_carry_data
+from sensor.capture.screening.plain_dns import may_carry_data, read_question
 from sensor.capture.screening.plain_hello import read_host, read_protocols
 from sensor.capture.screening.screen import Ask, Asked
 
@@ -75,6 +75,18 @@ class Names:
                 return True
             at = dot + 1 if dot >= 0 else -1
         return False
+
+    def question(self, wire: bytes) -> str | None:
+        """Return the name that stands in a question as `wire` if it is plain and known to be of no interest.
+
+        So is one that nobody needs to be asked about.
+        """
+        name = self.questions.get(wire)
+        if name is None and (name := read_question(wire)) is not None:
+            if may_carry_data(name) or self._is_spoken_of(name):
+                return None
+            self.note_question(wire, name)
+        return name
 
     def note_question(self, question: bytes, name: str) -> None:
         """Take note that a name of no interest stands in a question as `question`."""

@@ -17,7 +17,7 @@ from sensor.capture.screening import (
     plain_told,
 )
 from sensor.capture.screening.plain import PlainScreen
-from sensor.capture.screening.plain_dns import is_like_answer, match_answer, match_query, read_message
+from sensor.capture.screening.plain_dns import is_like_answer, match_answer, match_query, read_message, read_question
 from sensor.capture.screening.plain_hello import read_hello
 from sensor.capture.screening.screen import Ask
 from sensor.errors import NeedMoreData
@@ -213,6 +213,11 @@ def test_a_message_that_is_cut_anywhere_is_not_plain(message: bytes) -> None:
     assert whole is not None
     assert whole.question == parse_message(message).qname
     assert [address for address, _ in parse_message(message).addresses] == whole.addresses
+    wire = message[12 : message.index(0, 12) + 1]
+    assert read_question(wire) == whole.question
+    assert read_question(wire.upper()) is None
+    for length in range(len(wire)):
+        assert read_question(wire[:length]) is None
     for length in range(len(message)):
         assert read_message(message[:length]) is None
         assert match_query(message[:length]) is None

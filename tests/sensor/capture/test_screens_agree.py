@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pytest
 from damage import changed
@@ -20,6 +20,7 @@ from sensor.packet import Packet
 pytestmark = pytest.mark.skipif(not IS_COMPILED, reason="there was no compiler at install")
 
 START_NS = 1_700_000_000 * S
+SPOKEN = ["example.net", "www.example.org", "c*.example", "ngrok-agent.com"]
 
 
 def is_hashed(kind: int, name: str) -> bool:
@@ -27,9 +28,11 @@ def is_hashed(kind: int, name: str) -> bool:
     return name == LISTED or (sum(name.encode()) + kind) % 8 == 0
 
 
-def sifted(screen: Screen, packets: list[Packet], batch: int, ends: Iterable[bytes]) -> Counter[tuple[int, bytes]]:
+def sifted(
+    screen: Screen, packets: list[Packet], batch: int, ends: Iterable[bytes], names: Sequence[str] | None = None
+) -> Counter[tuple[int, bytes]]:
     screen.ask = is_hashed
-    screen.follow(ends)
+    screen.follow(ends, names)
     found: list[Packet] = []
     for at in range(0, len(packets), batch):
         found += screen.sift(packets[at : at + batch])
@@ -40,9 +43,11 @@ def sifted(screen: Screen, packets: list[Packet], batch: int, ends: Iterable[byt
     return Counter((row.ts_ns, row.data) for row in found)
 
 
-def assert_agree(packets: list[Packet], batch: int = 64, ends: Iterable[bytes] = ()) -> None:
-    compiled = sifted(CompiledScreen(), packets, batch, ends)
-    missing = compiled - sifted(PlainScreen(), packets, batch, ends)
+def assert_agree(
+    packets: list[Packet], batch: int = 64, ends: Iterable[bytes] = (), names: Sequence[str] | None = None
+) -> None:
+    compiled = sifted(CompiledScreen(), packets, batch, ends, names)
+    missing = compiled - sifted(PlainScreen(), packets, batch, ends, names)
     assert missing == Counter()
 
 
@@ -60,4 +65,6 @@ def test_of_traps_whose_packets_are_lost_doubled_swapped_cut_and_changed(seed: i
         shift_ns = START_NS - (rows[0].ts_ns if rows else 0)
         packets += [Packet(row.ts_ns + shift_ns, row.link_type, row.data, row.wire_octets) for row in rows]
     ends = [bytes((192, 0, 2, 10))] if seed % 2 else []
-    assert_agree(sorted(packets, key=lambda row: row.ts_ns), chance.choice((1, 7, 64)), ends)
+    assert_agree(
+        sorted(packets, key=lambda row: row.ts_ns), chance.choice((1, 7, 64)), ends, chance.choice((None, SPOKEN))
+    )
