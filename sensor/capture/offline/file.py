@@ -33,13 +33,12 @@ class CaptureFile:
         self, chunks: ChunkReader, records: Records, *, each_once: bool = False, screen: Screen | None = None
     ) -> None:
         self.last_ns = 0
-        self._screen = screen if not _is_screened_in_place(records, screen) else None
+        self._screen = screen if isinstance(records, _WHOLE) else None
         self._each_once = EachOnce() if each_once and isinstance(records, PcapngRecords) else None
         self._chunks = chunks
         self._records = records
         self._packets = iter(() if isinstance(records, HeadRecords | PlainHeads) else records)
         self._failure: MalformedCapture | None = None
-        self._counts: list[tuple[int, Count]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +78,7 @@ class CaptureFile:
     @property
     def counts(self) -> list[tuple[int, Count]]:
         """Return what was counted of flows that ended within the last batch, with how many packets came before."""
-        return self._counts
+        return self._records.counts if isinstance(self._records, HeadRecords | PlainHeads) else []
 
     @property
     def is_back(self) -> bool:
@@ -101,7 +100,9 @@ class CaptureFile:
             CaptureError: the device fails.
         """
         if isinstance(self._records, HeadRecords | PlainHeads):
-            return self._read_heads(self._records)
+            heads = self._records.read()
+            self.last_ns = self._records.last_ns
+            return heads
         batch, is_end = self._next_batch()
         if self._each_once is not None and (self._has_several_interfaces() or self._each_once):
             batch = self._each_once.take(batch, BATCH_PACKETS, is_end=is_end)
@@ -116,26 +117,6 @@ class CaptureFile:
             failure, self._failure = self._failure, None
             raise failure
         return None
-
-    def _read_heads(self, records: HeadRecords | PlainHeads) -> list[Packet] | None:
-        heads = records.read()
-        self.last_ns, self._counts = records.last_ns, records.counts
-        if self._screen is None:
-            return heads
-        released = self._screen.advance(self.last_ns, is_end=True) if heads is None else self._sift(self._screen, heads)
-        return released if released or heads is not None else None
-
-    def _sift(self, screen: Screen, heads: list[Packet]) -> list[Packet]:
-        """Return what is not held back of the heads, with what was counted at its places among them."""
-        found: list[Packet] = []
-        counts, at = [], 0
-        for place, counted in self._counts:
-            found += screen.sift(heads[at:place])
-            counts.append((len(found), counted))
-            at = place
-        found += screen.sift(heads[at:])
-        self._counts = counts
-        return found + screen.advance(self.last_ns, is_end=self.is_back)
 
     def close(self) -> None:
         """Close the file."""
@@ -185,11 +166,7 @@ def _recognise(chunks: ChunkReader, path: str, screen: Screen | None, *, heads_o
     if file_format is None:
         raise CaptureError(f"{path} is not a pcap or pcapng file; convert it first, for example with editcap")
     if heads_only and link_type_of(head, file_format) == LinkType.ETHERNET:
-        if not IS_COMPILED:
-            return PlainHeads(chunks, head, file_format)
-        return HeadRecords(chunks, head, file_format, screen if isinstance(screen, CompiledScreen) else None)
+        if IS_COMPILED and (screen is None or isinstance(screen, CompiledScreen)):
+            return HeadRecords(chunks, head, file_format, screen)
+        return PlainHeads(chunks, head, file_format, screen)
     return PcapRecords(chunks, head, file_format)
-
-
-def _is_screened_in_place(records: Records, screen: Screen | None) -> bool:
-    return isinstance(records, HeadRecords) and isinstance(screen, CompiledScreen)

@@ -67,6 +67,7 @@ class HeadRecords:
         self._window = bytearray(max(WINDOW_OCTETS, len(head)))
         self._window[: len(head)] = head
         self._at, self._end, self._consumed = FILE_HEADER_OCTETS, len(head), 0
+        self._failure: MalformedCapture | None = None  # to be told once all before it was handed out
 
     def read(self) -> list[Packet] | None:
         """Return the heads among the next 16,384 records, at most 512 of them, perhaps none, or None at the end.
@@ -90,14 +91,16 @@ class HeadRecords:
                 break
             if records or self.is_back:
                 continue
-            if is_damaged and not taken:
-                raise MalformedCapture(self._consumed + self._at, "a record larger than any snap length")
-            if is_damaged or not self._fill():
+            if is_damaged:
+                self._failure = MalformedCapture(self._consumed + self._at, "a record larger than any snap length")
+            if self._failure is not None or not self._fill():
                 break
         is_end = not taken and not self.is_back
-        self.truncated = is_end and self._at < self._end
         if self._screen is not None:
             heads += self._screen.advance(self.last_ns, is_end=is_end or self.is_back)
+        if self._failure is not None and is_end and not heads:
+            raise self._failure
+        self.truncated = self._failure is None and is_end and self._at < self._end
         self.passed_over += taken - len(heads)
         return heads if taken or heads or self.is_back else None
 
@@ -137,6 +140,11 @@ class HeadRecords:
         rest = self._window[self._at : self._end]
         self._window[: len(rest)] = rest
         self._consumed += self._at
-        octets = self._chunks.read_into(memoryview(self._window)[len(rest) :])
-        self._at, self._end = 0, len(rest) + octets
+        self._at, self._end = 0, len(rest)
+        try:
+            octets = self._chunks.read_into(memoryview(self._window)[len(rest) :])
+        except MalformedCapture as failure:  # of what it is compressed with
+            self._failure = failure
+            return False
+        self._end += octets
         return octets > 0

@@ -1,87 +1,67 @@
 """Flow heads of a pcap file without the compiled part: TCP directions that have sent their head are passed over.
 
 What is passed over, and counted for its direction, are TCP segments without SYN, FIN or RST, over IPv4 without options
-or IPv6, with one VLAN tag at most. Everything else goes to the pipeline, which passes over quiet flows itself. All
-directions are forgotten, so that each gets another head, when there are too many, after the flow table's idle time, and
-when the clock goes back: that costs time and loses nothing.
+or IPv6, with one VLAN tag at most. So are, uncounted, those of connections that the screen has passed over, SYNs
+excepted. Everything else goes through the screen to the pipeline, which passes over quiet flows itself. All directions
+are forgotten, so that each gets another head, when there are too many, after the flow table's idle time, and when the
+clock goes back: that costs time and loses nothing.
 
-Cost: some 0.6 us a packet that is passed over, 0.2 us of it a bare walk (bench/offline.py measures that, too); of what
-this loop makes only the directions stay. That is the interpreter's: to walk with regular expressions, one alternative a
-length, costs more, and so does to read a run of records first and to count it afterwards.
+Bursts of a connection, most of a file, are found and passed over as one (`bursts`). Cost: some 0.25 us a packet of what
+the screen has passed over, 0.5 us of what is counted, 1 us of what is in no burst (bench/offline.py).
 """
 
+import re
 import struct
 
+from sensor.capture.offline.bursts import KEYS, SECOND, Bursts
 from sensor.capture.offline.chunks import ChunkReader
+from sensor.capture.offline.directions import SECOND_NS, Direction, Directions
 from sensor.capture.offline.pcap import FILE_HEADER_OCTETS, MAX_RECORD_OCTETS, PcapFormat
+from sensor.capture.screening.plain import PlainScreen
+from sensor.capture.screening.screen import Screen
 from sensor.errors import MalformedCapture
-from sensor.flows.flow import TCP_IDLE_NS, Count, Flow, reverse_key
+from sensor.flows.flow import TCP_IDLE_NS, Count, Flow, FlowKey, reverse_key
 from sensor.flows.reassembly import HEAD_OCTETS
 from sensor.packet import LinkType, Packet
 
-BATCH_RECORDS = 8192
+BATCH_RECORDS = 16_384
 BATCH_HEADS = 256
+WINDOW_OCTETS = 4 * MAX_RECORD_OCTETS
 WALK_RECORDS = 512
 SLICE_S = 3
-DIRECTIONS = 262_144
 
 _TCP = 6
 _FIN_SYN_RST = 0x07
-_DNS_PORTS = frozenset(port.to_bytes(2, "big") for port in (53, 5353, 5355))
-_TAG = b"\x81\x00"
-_IPV4 = b"\x08\x00\x45"
-_IPV6 = b"\x86\xdd\x60"
 _SYN = 0x02
-_IPV4_FLAGS_AT = 47
-_IPV6_FLAGS_AT = 67
-_CLOCK_STEP_S = 60
-_IDLE_S = TCP_IDLE_NS // 1_000_000_000
-_HEADER_OCTETS = 16
-_IPV4_FIELDS = "12xHB5xHxB2x12s9xB"  # of a frame: type, version, fragment, protocol, addresses and ports, TCP flags
-_IPV6_FIELDS = "14xB5xBx36s9xB"  # the same but for type and fragment
-_IPV4_HEADER_OCTETS = 20
+_TYPE_IPV4 = 0x0800
+_TYPE_IPV6 = 0x86DD
+_TYPE_TAG = 0x8100
+_TAG_OCTETS = 4
 _IPV4_FIRST = 0x45  # octet: version, and the length of the header without options
 _IPV6_FIRST = 0x60  # octet: version, and half of the traffic class
-_TAG_OCTETS = 4
-_SHORTEST_OCTETS = _IPV4_FLAGS_AT + 1 + _TAG_OCTETS  # the fields of IPv4, with or without a tag
-_LONGEST_OCTETS = _IPV6_FLAGS_AT + 1 + _TAG_OCTETS
+_IPV4_LEAST = 48  # octets of a frame, TCP flags included
+_IPV6_LEAST = 68
+_IPV4_KEY_AT = 26
+_IPV6_KEY_AT = 22
+_IPV4_KEY_OCTETS = 12
+_IPV4_HEADER_OCTETS = 20
 _FRAGMENT_BITS = 0xBFFF  # all but "don't fragment"
+_CLOCK_STEP_S = 60
+_IDLE_S = TCP_IDLE_NS // SECOND_NS
 _ETHERNET = int(LinkType.ETHERNET)
-_SECOND_NS = 1_000_000_000
-_read_ipv4_octets = struct.Struct(">16xH28xB").unpack_from  # total length, data offset
-_read_ipv6_octets = struct.Struct(">18xH46xB").unpack_from  # payload length, data offset
-_read_ipv4 = struct.Struct(">20xHxB2x12s9xB").unpack_from
-_read_ipv6 = struct.Struct(">20xBx36s9xB").unpack_from
+# Of a frame: type, version, length, fragment, protocol, addresses and ports, data offset, TCP flags.
+_read_ipv4 = struct.Struct(">12xHBxH2xHxB2x12s8xBB").unpack_from
+_read_ipv6 = struct.Struct(">14xB3xHBx36s8xBB").unpack_from  # the same but for type and fragment
+_read_ipv4_octets = struct.Struct(">16xH28xB").unpack_from  # length, data offset
+_read_ipv6_octets = struct.Struct(">18xH46xB").unpack_from
 
-
-class _Direction:
-    """What a direction has sent, and what was counted of it: frames, octets on the wire, time of the last."""
-
-    __slots__ = ("fraction", "octets", "packets", "seconds", "sent")
-
-    def __init__(self) -> None:
-        self.sent = self.octets = self.packets = self.seconds = self.fraction = 0
-
-
-class _Layout:
-    """What reads a record with its frame, and the numbers to compare with, in the byte order of the file."""
-
-    def __init__(self, file_format: PcapFormat) -> None:
-        order, link = file_format.byte_order, file_format.record_header_octets - _HEADER_OCTETS
-        self.header_octets = file_format.record_header_octets
-        self.read_header = struct.Struct(f"{order}IIII").unpack_from
-        self.read_record = struct.Struct(f"{order}IIII{link}x{_IPV4_FIELDS}").unpack_from
-        self.read_ipv4 = struct.Struct(f"{order}{_IPV4_FIELDS}").unpack_from
-        self.read_ipv6 = struct.Struct(f"{order}{_IPV6_FIELDS}").unpack_from
-        self.ipv4, self.ipv6, self.tag, self.fragment_bits = struct.unpack(
-            f"{order}HHHH", struct.pack(">HHHH", 0x0800, 0x86DD, 0x8100, _FRAGMENT_BITS)
-        )
+Segment = tuple[FlowKey, int, int]  # with its flags and how many octets it carries
 
 
 class PlainHeads:
     """As `sensor.capture.offline.heads.HeadRecords`."""
 
-    def __init__(self, chunks: ChunkReader, head: bytes, file_format: PcapFormat) -> None:
+    def __init__(self, chunks: ChunkReader, head: bytes, file_format: PcapFormat, screen: Screen | None = None) -> None:
         self.truncated = False
         self.passed_over = 0
         self.last_ns = 0
@@ -89,13 +69,20 @@ class PlainHeads:
         self.is_back = False
         self._chunks = chunks
         self._format = file_format
-        self._layout = _Layout(file_format)
-        self._window = bytearray(MAX_RECORD_OCTETS + file_format.record_header_octets)  # any record; none larger fits
+        self._read_header = struct.Struct(f"{file_format.byte_order}IIII").unpack_from
+        self._window = bytearray(WINDOW_OCTETS)
         self._window[: len(head)] = head
         self._at, self._end, self._consumed = FILE_HEADER_OCTETS, len(head), 0
-        self._directions: dict[bytes, _Direction] = {}
+        self._screen = screen
+        self._passed: dict[FlowKey, int] = screen.passed if isinstance(screen, PlainScreen) else {}
+        self._directions = Directions(file_format.fraction_ns)
+        self._bursts = Bursts(file_format)
+        self._picked: list[Packet] = []  # not yet through the screen
+        self._heads: list[Packet] = []
         self._second = 0  # of the last record
+        self._second_octets = b""
         self._until_s = 0  # then no direction is known any longer
+        self._failure: MalformedCapture | None = None  # to be told once all before it was handed out
 
     def read(self) -> list[Packet] | None:
         """Return the heads among the next records, perhaps none, or None at the end. Some 256 heads end a batch.
@@ -104,197 +91,209 @@ class PlainHeads:
             MalformedCapture: a record larger than any snap length.
             CaptureError: the device fails.
         """
-        heads: list[Packet] = []
-        self.counts = []
+        self._heads, self.counts = [], []
         taken, until_s = 0, self._second + SLICE_S
-        while taken < BATCH_RECORDS and len(heads) < BATCH_HEADS and self._second < until_s:
-            records = self._walk(heads, until_s)
+        while taken < BATCH_RECORDS and len(self._heads) < BATCH_HEADS and self._second < until_s:
+            records = self._walk(until_s)
             taken += records
-            if len(self._directions) > DIRECTIONS:
-                self._forget(self._second, len(heads))
+            self._sift()
+            if self._directions.is_full:
+                self._forget(self._second)
             if records:
                 continue
-            damaged = self._damaged_octets()
-            if damaged and not taken:
-                raise MalformedCapture(self._consumed + self._at, f"a record of {damaged} octets")
-            if damaged or not self._fill():
+            if damaged := self._damaged_octets():
+                self._failure = MalformedCapture(self._consumed + self._at, f"a record of {damaged} octets")
+            if self._failure is not None or not self._fill():
                 break
-        self.passed_over += taken - len(heads)
-        self.truncated = not taken and self._at < self._end
-        return heads if taken else None
+        if self._screen is not None:
+            self._heads += self._screen.advance(self.last_ns, is_end=not taken)
+        if self._failure is not None and not taken and not self._heads:
+            raise self._failure
+        self.passed_over += taken - len(self._heads)
+        self.truncated = self._failure is None and not taken and self._at < self._end
+        return self._heads if taken or self._heads else None
+
+    def count_apart(self, flow: Flow) -> None:
+        """Add to `flow` what was counted of it until now and not handed out."""
+        for side, key in enumerate((flow.key, reverse_key(flow.key))):
+            counted = self._directions.take(key)
+            if counted is not None:
+                flow.add(counted, side)
 
     def _fill(self) -> bool:
         """Move what is left to the front of the window and return whether there is more of the file."""
         rest = self._window[self._at : self._end]
         self._window[: len(rest)] = rest
         self._consumed += self._at
-        octets = self._chunks.read_into(memoryview(self._window)[len(rest) :])
-        self._at, self._end = 0, len(rest) + octets
+        self._at, self._end = 0, len(rest)
+        try:
+            octets = self._chunks.read_into(memoryview(self._window)[len(rest) :])
+        except MalformedCapture as failure:  # of what it is compressed with
+            self._failure = failure
+            return False
+        self._end += octets
+        self._bursts.learn(self._window, self._at, self._end)
         return octets > 0
 
     def _damaged_octets(self) -> int:
         """Return the size that the next record says it has if that cannot be, else 0."""
         if self._at + self._format.record_header_octets > self._end:
             return 0
-        octets: int = self._layout.read_header(self._window, self._at)[2]
+        octets: int = self._read_header(self._window, self._at)[2]
         return octets if octets > MAX_RECORD_OCTETS else 0
 
-    def count_apart(self, flow: Flow) -> None:
-        """Add to `flow` what was counted of it until now and not handed out."""
-        for side, key in enumerate((flow.key, reverse_key(flow.key))):
-            counted = self._take(key)
-            if counted is not None:
-                flow.add(counted, side)
+    def _sift(self) -> None:
+        """Let the screen see what was picked, so that it says at once which connections it passes over."""
+        if self._picked:
+            self._heads += self._screen.sift(self._picked) if self._screen is not None else self._picked
+            self._picked = []
 
-    def _take(self, key: bytes) -> Count | None:
-        direction = self._directions.get(key)
-        if direction is None or not direction.packets:
-            return None
-        last_ns = self._time(direction.seconds, direction.fraction)
-        counted = Count(key, direction.octets, 0, direction.packets, last_ns)
-        direction.octets = direction.packets = 0
-        return counted
-
-    def _time(self, seconds: int, fraction: int) -> int:
-        return seconds * _SECOND_NS + fraction * self._format.fraction_ns
-
-    def _walk(self, heads: list[Packet], until_s: int) -> int:
-        """Return how many records of the window were taken, up to one from `until_s` on; heads into `heads`.
-
-        Those of a quiet direction, nearly all, take one `unpack`, another with a tag or over IPv6, and one look-up;
-        `_take_record` takes others.
-        """
-        window, at, end, layout = self._window, self._at, self._end, self._layout
-        header_octets, fragment_bits = layout.header_octets, layout.fragment_bits
-        ipv4, ipv6, tag = layout.ipv4, layout.ipv6, layout.tag
-        read_record, read_ipv4, read_ipv6 = layout.read_record, layout.read_ipv4, layout.read_ipv6
-        find = self._directions.get
-        last_whole = end - header_octets - _LONGEST_OCTETS
-        second, last = self._second, at
-        for records in range(WALK_RECORDS):
-            if at <= last_whole:
-                seconds, fraction, captured, wire, kind, first, fragment, protocol, key, flags = read_record(window, at)
-                frame = at + header_octets
-                if kind == tag:
-                    frame += _TAG_OCTETS
-                    kind, first, fragment, protocol, key, flags = read_ipv4(window, frame)
-                if kind == ipv4:
-                    is_plain = first == _IPV4_FIRST and captured >= _SHORTEST_OCTETS and not fragment & fragment_bits
-                elif kind == ipv6:
-                    first, protocol, key, flags = read_ipv6(window, frame)
-                    is_plain = first == _IPV6_FIRST and captured >= _LONGEST_OCTETS
-                else:
-                    is_plain = False
-                if (
-                    is_plain
-                    and seconds == second
-                    and protocol == _TCP
-                    and not flags & _FIN_SYN_RST
-                    and (direction := find(key)) is not None
-                    and (direction.sent >= HEAD_OCTETS or not _payload_octets(window, frame, is_ipv4=kind == ipv4))
-                    and (stop := at + header_octets + captured) <= end
-                ):
-                    direction.octets += wire if wire > captured else captured  # noqa: FURB136 - max() costs a tenth
-                    direction.packets += 1
-                    direction.seconds, direction.fraction = seconds, fraction
+    def _walk(self, until_s: int) -> int:
+        """Return how many records of the window were taken, some 512 at most, up to one from `until_s` on."""
+        window, at, end, match = self._window, self._at, self._end, self._bursts.match
+        ipv4, ipv6, tagged = KEYS
+        records_in, passed, second = self._bursts.records, self._passed, self._second_octets
+        taken, last = 0, at
+        while taken < WALK_RECORDS:
+            burst = match(window, at, end)
+            if burst is not None and burst[SECOND] == second:
+                if (burst[ipv4] or burst[ipv6] or burst[tagged]) in passed:
+                    taken += records_in[burst.lastindex]  # type: ignore[index]  # it has groups
+                    last, at = at, burst.end()
+                    continue
+                records, stop = self._count_burst(burst)
+                if records:
+                    taken += records
                     last, at = at, stop
                     continue
-            stop = self._take_record(at, heads)
+            stop = self._take_record(at)
             if not stop:
-                taken = records
                 break
-            second = self._second
+            taken += 1
             last, at = at, stop
-            if second >= until_s:
-                taken = records + 1
+            second = self._second_octets
+            if self._second >= until_s:
                 break
-        else:
-            taken = WALK_RECORDS
-        self._at = at
         if taken:
-            self.last_ns = self._time(*layout.read_header(window, last)[:2])
+            self._note_last(last, at)
+        self._at = at
         return taken
 
-    def _take_record(self, at: int, heads: list[Packet]) -> int:
-        """Count the record at `at`, or put it among `heads`; return where it ends, 0 if it is not all there."""
+    def _note_last(self, at: int, stop: int) -> None:
+        """Note the time of the last record before `stop`; `at` is where it begins, or a burst with it."""
+        while True:
+            seconds, fraction, captured, _ = self._read_header(self._window, at)
+            behind = at + self._format.record_header_octets + captured
+            if behind >= stop:
+                break
+            at = behind
+        self.last_ns = self._time(seconds, fraction)
+
+    def _count_burst(self, burst: re.Match[bytes]) -> tuple[int, int]:
+        """Count a burst of directions that have sent their head; return how many records, and where the rest begins."""
+        window, read_header, header_octets = self._window, self._read_header, self._format.record_header_octets
+        group = self._bursts.keys[burst.lastindex or 0]
+        key, (at, stop) = burst[group], burst.span()
+        key_at = burst.start(group) - at
+        forth, back = self._directions.find(key), self._directions.find(reverse_key(key))
+        records = 0
+        while at < stop:
+            direction = forth if window.startswith(key, at + key_at) else back
+            if direction is None or (direction.sent < HEAD_OCTETS and _payload_octets(window, at + key_at, len(key))):
+                break
+            seconds, fraction, captured, wire = read_header(window, at)
+            direction.octets += wire if wire > captured else captured  # noqa: FURB136 - max() costs a tenth
+            direction.packets += 1
+            direction.seconds, direction.fraction = seconds, fraction
+            at += header_octets + captured
+            records += 1
+        return records, at
+
+    def _take_record(self, at: int) -> int:
+        """Pick the record at `at`, or count it; return where it ends, 0 if it is not all there."""
         window, start = self._window, at + self._format.record_header_octets
         if start > self._end:
             return 0
-        seconds, fraction, captured, wire = self._layout.read_header(window, at)
+        seconds, fraction, captured, wire = self._read_header(window, at)
         stop: int = start + captured
         if captured > MAX_RECORD_OCTETS or stop > self._end:
             return 0
-        if not self._second - _CLOCK_STEP_S <= seconds <= self._until_s:
-            self._forget(seconds, len(heads))
-        self._second = seconds
+        if seconds != self._second:
+            self._begin_second(seconds, bytes(window[at : at + 4]))
         wire = max(wire, captured)
-        direction = self._find_spent(window, start, stop, len(heads))
+        segment = _read_segment(window, start, stop)
+        direction = self._find_spent(segment) if segment is not None else None
         if direction is None:
-            heads.append(Packet(self._time(seconds, fraction), _ETHERNET, bytes(window[start:stop]), wire))
-        else:
-            direction.octets += wire
-            direction.packets += 1
-            direction.seconds, direction.fraction = seconds, fraction
+            self._picked.append(Packet(self._time(seconds, fraction), _ETHERNET, bytes(window[start:stop]), wire))
+            if segment is not None and segment[0] in self._passed:  # a SYN: what follows is perhaps another connection
+                self._sift()
+            return stop
+        direction.count(seconds, fraction, wire)
         return stop
 
-    def _find_spent(self, window: bytearray, frame: int, stop: int, heads: int) -> _Direction | None:
-        """Return the TCP direction of a frame if it has sent its head; if not, note what it sends."""
-        kind = window[frame + 12 : frame + 15]
-        if kind[:2] == _TAG:
-            frame += 4
-            kind = window[frame + 12 : frame + 15]
-        fragment = 0
-        if kind == _IPV4 and frame + _IPV4_FLAGS_AT < stop:
-            fragment, protocol, key, flags = _read_ipv4(window, frame)
-        elif kind == _IPV6 and frame + _IPV6_FLAGS_AT < stop:
-            protocol, key, flags = _read_ipv6(window, frame)
-        else:
-            return None
-        if protocol != _TCP or fragment & _FRAGMENT_BITS:
-            return None
-        if flags & _FIN_SYN_RST:
-            if flags & _SYN:
-                self._renew(key, heads)
-            return None
-        direction = self._directions.get(key)
-        if direction is not None and direction.sent >= HEAD_OCTETS:
-            return direction
-        return self._spend(key, direction, _payload_octets(window, frame, is_ipv4=kind == _IPV4))
+    def _begin_second(self, seconds: int, octets: bytes) -> None:
+        if not self._second - _CLOCK_STEP_S <= seconds <= self._until_s:
+            self._forget(seconds)
+        self._second, self._second_octets = seconds, octets
 
-    def _spend(self, key: bytes, direction: _Direction | None, payload_octets: int) -> _Direction | None:
-        """Note what a direction sends; return it if that is nothing but one more acknowledgement."""
-        if payload_octets > 0:
-            if direction is None:
-                if key[-4:-2] in _DNS_PORTS or key[-2:] in _DNS_PORTS:  # every look-up of a connection counts
-                    return None
-                direction = self._directions[key] = _Direction()
-            direction.sent += payload_octets
+    def _find_spent(self, segment: Segment) -> Direction | None:
+        """Return the direction of a segment that is passed over; if it is not, note what the segment carries."""
+        key, flags, payload_octets = segment
+        if flags & _SYN:
+            self._hand_out(self._directions.renew(key))
             return None
-        return direction if payload_octets == 0 else None
+        if key in self._passed:
+            return _NOBODY
+        return self._directions.spend(key, payload_octets) if not flags & _FIN_SYN_RST else None
 
-    def _renew(self, key: bytes, heads: int) -> None:
-        """Forget both directions: a SYN begins them anew."""
-        for each in (key, reverse_key(key)):
-            self._hand_out(each, heads)
-            self._directions.pop(each, None)
-
-    def _forget(self, now_s: int, heads: int) -> None:
-        for key in self._directions:
-            self._hand_out(key, heads)
-        self._directions.clear()
+    def _forget(self, now_s: int) -> None:
+        self._hand_out(self._directions.forget())
+        if isinstance(self._screen, PlainScreen):
+            self._screen.forget_flows()
         self._until_s = now_s + _IDLE_S
 
-    def _hand_out(self, key: bytes, heads: int) -> None:
-        counted = self._take(key)
-        if counted is not None:
-            self.counts.append((heads, counted))
+    def _hand_out(self, counts: list[Count]) -> None:
+        """Put what was counted behind the heads until now."""
+        if counts:
+            self._sift()
+            self.counts += [(len(self._heads), counted) for counted in counts]
+
+    def _time(self, seconds: int, fraction: int) -> int:
+        return seconds * SECOND_NS + fraction * self._format.fraction_ns
 
 
-def _payload_octets(window: bytearray, frame: int, *, is_ipv4: bool) -> int:
-    if is_ipv4:
-        octets, offset = _read_ipv4_octets(window, frame)
+_NOBODY = Direction()  # of connections that the screen has passed over: nobody asks what they carry
+
+
+def _read_segment(window: bytearray, frame: int, stop: int) -> Segment | None:
+    """Return what a frame carries if it is a plain TCP segment."""
+    captured = stop - frame
+    if captured < _IPV4_LEAST:
+        return None
+    kind, first, octets, fragment, protocol, key, offset, flags = _read_ipv4(window, frame)
+    if kind == _TYPE_TAG and captured >= _IPV4_LEAST + _TAG_OCTETS:
+        frame += _TAG_OCTETS
+        captured -= _TAG_OCTETS
+        kind, first, octets, fragment, protocol, key, offset, flags = _read_ipv4(window, frame)
+    if kind == _TYPE_IPV4:
+        if first != _IPV4_FIRST or protocol != _TCP or fragment & _FRAGMENT_BITS:
+            return None
+        octets -= _IPV4_HEADER_OCTETS
+    elif kind == _TYPE_IPV6 and captured >= _IPV6_LEAST:
+        first, octets, protocol, key, offset, flags = _read_ipv6(window, frame)
+        if first != _IPV6_FIRST or protocol != _TCP:
+            return None
+    else:
+        return None
+    return key, flags, octets - (offset >> 4) * 4
+
+
+def _payload_octets(window: bytearray, key_at: int, key_octets: int) -> int:
+    """Return how many octets a plain segment carries whose addresses stand at `key_at`."""
+    if key_octets == _IPV4_KEY_OCTETS:
+        octets, offset = _read_ipv4_octets(window, key_at - _IPV4_KEY_AT)
         octets -= _IPV4_HEADER_OCTETS
     else:
-        octets, offset = _read_ipv6_octets(window, frame)
+        octets, offset = _read_ipv6_octets(window, key_at - _IPV6_KEY_AT)
     payload_octets: int = octets - (offset >> 4) * 4
     return payload_octets

@@ -1,0 +1,106 @@
+"""Bursts held equal to records that are read one by one."""
+
+import random
+import struct
+
+from frames import ACK, CLIENT, SERVER, SYN, S, tcp
+from hypothesis import given
+from hypothesis import strategies as st
+from segments import FLAVOURS, Flavour, made, read_segment, written
+
+from sensor.capture.offline.bursts import MOST_RECORDS, SECOND, Bursts
+from sensor.capture.offline.pcap import FILE_HEADER_OCTETS, PcapFormat
+from sensor.flows.flow import reverse_key
+from sensor.packet import LinkType, Packet
+
+Found = list[tuple[bytes, int]]  # key and number of records of each burst
+
+
+def found_in(packets: list[Packet], flavour: Flavour) -> Found:
+    """Return the bursts of a file that is read as the picker reads it; each has to end where a record ends."""
+    content, file_format = written(packets, flavour)
+    window, bursts, found = bytearray(content), Bursts(file_format), []
+    bursts.learn(window, FILE_HEADER_OCTETS, len(window))
+    starts = starts_in(content, file_format)
+    at = FILE_HEADER_OCTETS
+    while at < len(window):
+        assert at in starts
+        burst = bursts.match(window, at, len(window))
+        if burst is None:
+            at = starts[at]
+            continue
+        group, records = bursts.keys[burst.lastindex or 0], bursts.records[burst.lastindex or 0]
+        assert burst[SECOND] == content[at : at + 4]
+        found.append((burst[group], records))
+        for _ in range(records):
+            at = starts[at]
+        assert at == burst.end()
+    return found
+
+
+def starts_in(content: bytes, file_format: PcapFormat) -> dict[int, int]:
+    """Return where each record begins, with where it ends."""
+    at, starts = FILE_HEADER_OCTETS, {}
+    while at < len(content):
+        (octets,) = struct.unpack_from(f"{file_format.byte_order}8xI", content, at)
+        starts[at] = at + file_format.record_header_octets + octets
+        at = starts[at]
+    return starts
+
+
+def expected_of(packets: list[Packet]) -> Found:
+    """Return the bursts of plain segments without SYN, FIN or RST; a tag makes another form, over IPv6 none."""
+    found: Found = []
+    before: tuple[bytes, bytes, int] | None = None
+    for row in packets:
+        segment = read_segment(row.data)
+        if segment is None or segment[1] & 7 or row.data[12:17:4] == b"\x81\x86":
+            before = None
+            continue
+        key = segment[0]
+        now = key, row.data[12:14], row.ts_ns // S
+        keys = (key, reverse_key(key))
+        if before is not None and now[1:] == before[1:] and found[-1][0] in keys and found[-1][1] < MOST_RECORDS:
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        else:
+            found.append((key, 1))
+        before = now
+    return found
+
+
+@given(st.integers(0, 2**32), st.sampled_from(FLAVOURS))
+def test_bursts_are_what_is_found_record_by_record(seed: int, flavour: Flavour) -> None:
+    chance = random.Random(seed)
+    rows = [made(chance, 1_700_000_000 * S + number * 50_000_000) for number in range(150)]
+    common = {54, 74, 754, 1454}  # enough of each to be learned
+    packets = [row for row in rows if len(row.data) in common] * 2
+    packets = [
+        Packet(number * 50_000_000, row.link_type, row.data, row.wire_octets) for number, row in enumerate(packets)
+    ]
+    assert found_in(packets, flavour) == expected_of(packets)
+
+
+def test_a_burst_ends_with_the_second_the_direction_or_the_connection() -> None:
+    there, back, other = (CLIENT, 40000, SERVER, 443), (SERVER, 443, CLIENT, 40000), (CLIENT, 40001, SERVER, 443)
+    rows = [(0, there), (1, back), (2, there), (3, other), (4, there), (1000, there), (1001, back)]
+    packets = [tcp(ms * 1_000_000, ends, (1, 1, ACK), b"") for ms, ends in rows]
+    assert [records for _, records in found_in(packets, FLAVOURS[0])] == [3, 1, 1, 2]
+
+
+def test_a_syn_is_in_no_burst() -> None:
+    packets = [tcp(0, (CLIENT, 40000, SERVER, 443), (1, 1, flags), b"") for flags in (ACK, SYN, ACK)]
+    assert [records for _, records in found_in(packets, FLAVOURS[0])] == [1, 1]
+
+
+def test_what_cannot_be_a_length_is_not_learned() -> None:
+    window = bytearray(struct.pack("<IIII", 0, 0, 0xFFFFFFFF, 0))
+    bursts = Bursts(PcapFormat("<", 1000, 16))
+    bursts.learn(window, 0, len(window))
+    assert bursts.match(window, 0, len(window)) is None
+
+
+def test_a_frame_too_short_for_its_headers_is_in_no_burst() -> None:
+    """Else what stands behind it in the file would be read as its own."""
+    row = tcp(0, (CLIENT, 40000, SERVER, 443), (1, 1, ACK), b"")
+    packets = [Packet(0, LinkType.ETHERNET, row.data[:octets], 54) for octets in (54, 40, 47, 48, 40)]
+    assert [records for _, records in found_in(packets, FLAVOURS[0])] == [1, 1]
