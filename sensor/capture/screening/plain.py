@@ -19,7 +19,7 @@ from sensor.capture.screening.plain_lookups import Lookups
 from sensor.capture.screening.plain_names import Names
 from sensor.capture.screening.plain_suspects import Suspects, packed
 from sensor.capture.screening.screen import Screen, ScreenTotals, Source
-from sensor.flows.flow import reverse_key
+from sensor.flows.flow import TCP_IDLE_NS, reverse_key
 from sensor.packet import LinkType, Packet
 
 CLOCK_STEP_NS: Final = 60_000_000_000
@@ -63,7 +63,7 @@ class PlainScreen(Screen):
         self._lookups = Lookups(self._names, self._suspects, self._held)
         self._connections = Connections(self._names, self._suspects, self._held, self._lookups.told)
         self.passed = self._connections.passed
-        self._now_ns = 0
+        self._now_ns = self._flows_until_ns = 0
         self._packets = self._octets = 0
 
     def _decide(self, kind: int, name: str) -> bool:
@@ -79,6 +79,9 @@ class PlainScreen(Screen):
         """As `Screen.sift`."""
         found: list[Packet] = []
         take, held, now_ns = self._take, self._held, self._now_ns
+        if packets and packets[0].ts_ns >= self._flows_until_ns:
+            self.forget_flows()
+            self._flows_until_ns = packets[0].ts_ns + TCP_IDLE_NS
         for packet in packets:
             ts_ns = packet.ts_ns
             if ts_ns > now_ns:
@@ -86,6 +89,7 @@ class PlainScreen(Screen):
             elif ts_ns + CLOCK_STEP_NS < now_ns:  # another capture begins, or the clock was set
                 self._begin_anew(found)
                 self._now_ns = now_ns = ts_ns
+                self._flows_until_ns = now_ns + TCP_IDLE_NS
             if now_ns >= held.due_ns:
                 held.expire(now_ns, found)
             if take(packet, now_ns, found):
@@ -164,7 +168,10 @@ class PlainScreen(Screen):
         self.forget_flows()
 
     def forget_flows(self) -> None:
-        """Forget the flows that were passed over or handed out: what comes of them begins others. Held ones go on."""
+        """Forget the flows that were passed over or handed out: what comes of them begins others. Held ones go on.
+
+        So it is every hour, as where flow heads are read in Python: nobody takes note here when one was last seen.
+        """
         self._connections.forget()
         self._lookups.forget()
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from conversations import APPLICATION, BANNER, SERVER_HELLO
+from damage import with_time
 from frames import CLIENT, MS, SERVER, SYN, Conversation, S, ask, packed, told
 from screened import CLIENT_OCTETS, LISTED, SERVER_OCTETS, greeting, hello, is_listed, nothing
 
@@ -78,6 +79,17 @@ def test_flows_that_are_forgotten_are_judged_anew(is_back: bool) -> None:
     assert screen.passed is passed
     assert screen.sift(rows) == []
     assert len(passed) == 2
+
+
+def test_nothing_is_known_of_a_connection_for_longer_than_an_hour() -> None:
+    screen = screen_with(nothing)
+    rows = greeting(start_ns=500 * S)
+    for row in rows:
+        assert screen.sift([row]) == []
+    assert screen.sift([with_time(rows[-1], 4000 * S)]) == []
+    last = with_time(rows[-1], 4101 * S)
+    assert screen.sift([last]) == [last]
+    assert screen.passed == {}
 
 
 def test_a_full_table_of_connections_passed_over_forgets_those_of_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
