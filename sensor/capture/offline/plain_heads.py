@@ -27,7 +27,7 @@ from sensor.packet import LinkType, Packet
 BATCH_RECORDS = 16_384
 BATCH_HEADS = 256
 WINDOW_OCTETS = 4 * MAX_RECORD_OCTETS
-WALK_RECORDS = 512
+WALK_RECORDS = 1024
 SLICE_S = 3
 
 _TCP = 6
@@ -81,6 +81,7 @@ class PlainHeads:
         self._heads: list[Packet] = []
         self._second = 0  # of the last record
         self._second_octets = b""
+        self._last = self._at  # where what was taken last begins
         self._until_s = 0  # then no direction is known any longer
         self._failure: MalformedCapture | None = None  # to be told once all before it was handed out
 
@@ -105,6 +106,7 @@ class PlainHeads:
                 self._failure = MalformedCapture(self._consumed + self._at, f"a record of {damaged} octets")
             if self._failure is not None or not self._fill():
                 break
+        self._note_last()
         if self._screen is not None:
             self._heads += self._screen.advance(self.last_ns, is_end=not taken)
         if self._failure is not None and not taken and not self._heads:
@@ -122,10 +124,11 @@ class PlainHeads:
 
     def _fill(self) -> bool:
         """Move what is left to the front of the window and return whether there is more of the file."""
+        self._note_last()
         rest = self._window[self._at : self._end]
         self._window[: len(rest)] = rest
         self._consumed += self._at
-        self._at, self._end = 0, len(rest)
+        self._at, self._last, self._end = 0, 0, len(rest)
         try:
             octets = self._chunks.read_into(memoryview(self._window)[len(rest) :])
         except MalformedCapture as failure:  # of what it is compressed with
@@ -149,12 +152,12 @@ class PlainHeads:
             self._picked = []
 
     def _walk(self, until_s: int) -> int:
-        """Return how many records of the window were taken, some 512 at most, up to one from `until_s` on."""
+        """Return how many records of the window were taken, some 1,024 at most, up to one from `until_s` on."""
         window, at, end, match = self._window, self._at, self._end, self._bursts.match
         ipv4, ipv6, tagged = KEYS
         records_in, passed, counted = self._bursts.records, self._passed, self._directions.by_key
         second = self._second_octets
-        taken, last = 0, at
+        taken, last = 0, self._last
         while taken < WALK_RECORDS:
             burst = match(window, at, end)
             if burst is not None and burst[SECOND] == second:
@@ -177,20 +180,16 @@ class PlainHeads:
             second = self._second_octets
             if self._second >= until_s:
                 break
-        if taken:
-            self._note_last(last, at)
-        self._at = at
+        self._at, self._last = at, last
         return taken
 
-    def _note_last(self, at: int, stop: int) -> None:
-        """Note the time of the last record before `stop`; `at` is where it begins, or a burst with it."""
-        while True:
+    def _note_last(self) -> None:
+        """Note the time of the last record that was taken of the window; what was taken last may be a burst."""
+        at, stop = self._last, self._at
+        while at < stop:
             seconds, fraction, captured, _ = self._read_header(self._window, at)
-            behind = at + self._header_octets + captured
-            if behind >= stop:
-                break
-            at = behind
-        self.last_ns = seconds * SECOND_NS + fraction * self._fraction_ns
+            self.last_ns = seconds * SECOND_NS + fraction * self._fraction_ns
+            at += self._header_octets + captured
 
     def _count_burst(self, burst: re.Match[bytes]) -> tuple[int, int]:
         """Count a burst of directions that have sent their head; return how many records, and where the rest begins."""
