@@ -14,7 +14,7 @@ from sensor.capture.offline.pcap import MAX_RECORD_OCTETS, PcapFormat
 
 MOST_RECORDS = 9  # of a burst
 MOST_LENGTHS = 16
-FIRST_SAMPLE = 2  # windows, until lengths are learned
+FIRST_SAMPLE = 3  # windows until lengths are learned: the first ones hold more beginnings than others
 SAMPLE_GROWTH = 8  # times as many windows lie before the next sample
 MOST_WINDOWS = 4096  # from one sample to the next
 WORTH_COMPILING = 0.02  # of the records more; it takes 10 ms

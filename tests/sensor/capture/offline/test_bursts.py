@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from segments import FLAVOURS, Flavour, made, read_segment, written
 
-from sensor.capture.offline.bursts import MOST_RECORDS, SECOND, Bursts
+from sensor.capture.offline.bursts import FIRST_SAMPLE, MOST_RECORDS, SECOND, Bursts
 from sensor.capture.offline.pcap import FILE_HEADER_OCTETS, PcapFormat
 from sensor.flows.flow import reverse_key
 from sensor.packet import LinkType, Packet
@@ -20,7 +20,8 @@ def found_in(packets: list[Packet], flavour: Flavour) -> Found:
     """Return the bursts of a file that is read as the picker reads it; each has to end where a record ends."""
     content, file_format = written(packets, flavour)
     window, bursts, found = bytearray(content), Bursts(file_format), []
-    bursts.learn(window, FILE_HEADER_OCTETS, len(window))
+    for _ in range(FIRST_SAMPLE):
+        bursts.learn(window, FILE_HEADER_OCTETS, len(window))
     starts = starts_in(content, file_format)
     at = FILE_HEADER_OCTETS
     while at < len(window):
@@ -95,7 +96,8 @@ def test_a_syn_is_in_no_burst() -> None:
 def test_what_cannot_be_a_length_is_not_learned() -> None:
     window = bytearray(struct.pack("<IIII", 0, 0, 0xFFFFFFFF, 0))
     bursts = Bursts(PcapFormat("<", 1000, 16))
-    bursts.learn(window, 0, len(window))
+    for _ in range(FIRST_SAMPLE):
+        bursts.learn(window, 0, len(window))
     assert bursts.match(window, 0, len(window)) is None
 
 

@@ -6,13 +6,18 @@ import struct
 from collections import Counter
 from dataclasses import dataclass, field
 
-from frames import FIN, RST, SYN, S
+import pytest
+from conversations import SERVER_HELLO
+from frames import ACK, FIN, RST, SYN, Conversation, S
 from hypothesis import given
 from hypothesis import strategies as st
+from screened import LISTED, hello, is_listed
 from segments import FLAVOURS, Flavour, made, read_segment, written
 
+from sensor.capture.offline import bursts
 from sensor.capture.offline.chunks import ChunkReader
 from sensor.capture.offline.plain_heads import PlainHeads
+from sensor.capture.screening.plain import PlainScreen
 from sensor.flows.flow import Flow, reverse_key
 from sensor.flows.reassembly import HEAD_OCTETS
 from sensor.packet import Packet
@@ -54,7 +59,9 @@ def pick(packets: list[Packet], flavour: Flavour) -> Picked:
     """Return the heads that are picked of a file with `packets`, and packets and octets counted by direction."""
     content, file_format = written(packets, flavour)
     chunks = ChunkReader(io.BytesIO(content))
-    source = PlainHeads(chunks, chunks.read() + chunks.read(), file_format)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bursts, "FIRST_SAMPLE", 1)  # so that half of the file is taken in bursts
+        source = PlainHeads(chunks, chunks.read() + chunks.read(), file_format)
     heads: list[Packet] = []
     counted, octets = Counter[bytes](), Counter[bytes]()
     while (batch := source.read()) is not None:
@@ -92,3 +99,23 @@ def test_what_is_picked_and_counted_is_what_the_policy_says(seed: int, flavour: 
     assert heads == policy.heads
     assert of_flows(counted) == of_flows(policy.packets)
     assert +octets == +policy.octets
+
+
+def test_what_the_screen_passed_over_is_passed_over_in_bursts_until_another_connection_begins() -> None:
+    screen = PlainScreen()
+    screen.ask = is_listed
+    screen.follow([], [LISTED])
+    dull = Conversation(start_ns=2 * S)
+    rows = [*dull.open(), *dull.send(hello()), *dull.answer(SERVER_HELLO)]
+    rows += [row for _ in range(600) for row in (*dull.answer(bytes(1400)), dull.segment(ACK))]
+    later = Conversation(start_ns=rows[-1].ts_ns + S, isn=700_000)
+    listed = [*later.open(), *later.send(hello(LISTED)), *later.answer(SERVER_HELLO)]
+    content, file_format = written([*rows, *listed, *later.answer(bytes(1400))], FLAVOURS[0])
+    chunks = ChunkReader(io.BytesIO(content))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bursts, "FIRST_SAMPLE", 1)
+        source = PlainHeads(chunks, chunks.read() + chunks.read(), file_format, screen)
+    heads = [row for batch in iter(source.read, None) for row in batch]
+    assert [row.data for row in heads][: len(listed)] == [row.data for row in listed]
+    assert source.passed_over == len(rows)
+    assert screen.totals().packets < len(rows) / 2  # the rest never came to the screen
