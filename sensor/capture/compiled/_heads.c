@@ -1,4 +1,4 @@
-/* Records of a pcap file with Ethernet frames, judged by the flow-head policy (flow_table.h), and frames read for Python.
+/* Records of a capture file with Ethernet frames, judged by the flow-head policy (flow_table.h), and frames read for Python.
  *
  * tests/sensor/capture/offline/test_heads.py runs this under the sanitizers, with HEADS_WITHOUT_PYTHON, and compares it
  * with the policy written in Python and with the kernel's.
@@ -18,35 +18,76 @@ static uint32_t file32(const uint8_t *at, int is_swapped) {
     return is_swapped ? __builtin_bswap32(value) : value;
 }
 
+/* How the records of a file stand (sensor.capture.offline.layout): those of a pcap file, or enhanced packet blocks of a
+ * pcapng section's first interface (draft-ietf-opsawg-pcapng section 4.3). In the header of either, time in two halves,
+ * captured octets and those on the wire follow one another. */
+struct layout {
+    uint32_t header; /* octets before the frame */
+    int is_block, is_swapped;
+    unsigned long long base, multiplier, divisor; /* time: (upper * base + lower) * multiplier / divisor + offset */
+    long long offset;
+};
+#define ENHANCED_PACKET 6
+#define BLOCK_HEADER 28
+#define BLOCK_FIELDS 12 /* time and sizes begin behind type, length and interface */
+#define MAX_BLOCK (MAX_RECORD + 65536)
+
 struct walk {
     uint64_t at, end;
     int64_t last; /* the time of the last record, -1 before the first */
-    uint32_t packets, header, fraction;
-    int is_swapped, is_damaged, is_back; /* is_back: the clock went back, the next record begins all flows anew */
-    struct slot counted;                 /* if is_counted(...): of a flow that the last record began anew or displaced */
-    struct packet packet;                /* the last record, as `reading` says */
+    struct layout layout;
+    uint32_t packets;
+    int is_back;         /* the clock went back, the next record begins all flows anew */
+    struct slot counted; /* if is_counted(...): of a flow that the last record began anew or displaced */
+    struct packet packet; /* the last record, as `reading` says */
     enum reading reading;
 };
 
-/* Take one record: how many octets of it pass at most (`frame` holds it, `*ts` its time); -1: no whole record. */
-static int step(struct table *t, uint64_t slots, const uint8_t *file, struct walk *w, Frame *frame, int64_t *ts) {
-    if (w->end - w->at < w->header)
-        return -1;
-    const uint8_t *record = file + w->at;
-    frame->captured = file32(record + 8, w->is_swapped);
-    frame->wire = file32(record + 12, w->is_swapped);
-    if (frame->captured > MAX_RECORD) {
-        w->is_damaged = 1;
-        return -1;
+/* Tells whether the time is one from 1970 to 2262, and 64 bits suffice to reckon it. */
+static int read_time(const struct layout *l, const uint8_t *fields, int64_t *ts) {
+    uint64_t units = file32(fields, l->is_swapped) * (uint64_t)l->base + file32(fields + 4, l->is_swapped), rest = 0;
+    if (l->divisor != 1) {
+        rest = units % l->divisor * l->multiplier / l->divisor;
+        units /= l->divisor;
     }
-    if (w->end - w->at - w->header < frame->captured)
-        return -1;
+    return !__builtin_mul_overflow(units, (uint64_t)l->multiplier, &units) &&
+           !__builtin_add_overflow(units, rest, &units) && !__builtin_add_overflow(units, (int64_t)l->offset, ts) &&
+           *ts >= 0;
+}
+
+/* How long a block is; 0: it is no enhanced packet of the first interface, or does not hold what it says. */
+static uint64_t octets_of_block(const struct layout *l, const uint8_t *block, uint32_t captured) {
+    uint32_t octets = file32(block + 4, l->is_swapped);
+    if (file32(block, l->is_swapped) != ENHANCED_PACKET || file32(block + 8, l->is_swapped) != 0)
+        return 0;
+    return octets % 4 || octets > MAX_BLOCK || octets < BLOCK_HEADER + captured + 4 ? 0 : octets;
+}
+
+/* How long the next record is; 0: it is not all there, or not as the layout says. */
+static uint64_t octets_of_record(const uint8_t *file, const struct walk *w, Frame *frame, int64_t *ts) {
+    const struct layout *l = &w->layout;
+    const uint8_t *record = file + w->at, *fields = record + (l->is_block ? BLOCK_FIELDS : 0);
+    uint64_t left = w->end - w->at;
+    if (left < l->header)
+        return 0;
+    frame->octets = record + l->header;
+    frame->captured = file32(fields + 8, l->is_swapped);
+    frame->wire = file32(fields + 12, l->is_swapped);
+    if (frame->captured > MAX_RECORD)
+        return 0;
     if (frame->wire < frame->captured)
         frame->wire = frame->captured;
-    frame->octets = record + w->header;
-    __builtin_prefetch(frame->octets + frame->captured); /* the next record: it arrives while this one is judged */
-    __builtin_prefetch(frame->octets + frame->captured + 64);
-    *ts = file32(record, w->is_swapped) * INT64_C(1000000000) + file32(record + 4, w->is_swapped) * (int64_t)w->fraction;
+    uint64_t octets = l->is_block ? octets_of_block(l, record, frame->captured) : l->header + frame->captured;
+    return octets <= left && read_time(l, fields, ts) ? octets : 0;
+}
+
+/* Take one record: how many octets of it pass at most (`frame` holds it, `*ts` its time); -1: there is none to take. */
+static int step(struct table *t, uint64_t slots, const uint8_t *file, struct walk *w, Frame *frame, int64_t *ts) {
+    uint64_t octets = octets_of_record(file, w, frame, ts);
+    if (!octets)
+        return -1;
+    __builtin_prefetch(file + w->at + octets); /* the next record: it arrives while this one is judged */
+    __builtin_prefetch(file + w->at + octets + 64);
     w->counted.cut_packets[0] = w->counted.cut_packets[1] = 0;
     if ((uint64_t)*ts + t->shift + t->clock_step < t->now && !t->is_told) {
         t->is_told = w->is_back = 1;
@@ -55,7 +96,7 @@ static int step(struct table *t, uint64_t slots, const uint8_t *file, struct wal
     t->is_told = 0;
     w->last = *ts;
     w->packets++;
-    w->at += w->header + frame->captured;
+    w->at += octets;
     memset(&w->packet, 0, sizeof w->packet);
     return judge(t, slots, frame, &(struct arrival){.link_type = LINKTYPE_ETHERNET, .ts = *ts}, &w->packet, &w->reading,
                  &w->counted);
@@ -162,6 +203,27 @@ static PyObject *heads_take(PyObject *module, PyObject *arguments) {
     return rows;
 }
 
+static PyObject *heads_take_all(PyObject *module, PyObject *arguments) {
+    struct table_view table = {0};
+    struct handed_out to = {0};
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O&O!", view_table, &table, &PyList_Type, &to.counts))
+        return NULL;
+    to.packets = PyList_New(0);
+    int failed = to.packets == NULL;
+    struct slot *slots = (struct slot *)(table.table + 1);
+    for (struct slot *s = slots; s < slots + table.slots && !failed; s++) {
+        struct slot counted = {0};
+        depart(s, &counted);
+        failed = is_counted(&counted) && append_count(&to, &counted) < 0;
+    }
+    Py_XDECREF(to.packets);
+    PyBuffer_Release(&table.buffer);
+    if (failed)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 /* Take records until there are `heads` of them handed out. */
 static int take_records(const struct table_view *table, const uint8_t *file, struct walk *w, struct handed_out *to,
                         Py_ssize_t records, Py_ssize_t heads, int64_t until) {
@@ -186,19 +248,21 @@ static PyObject *heads_walk(PyObject *module, PyObject *arguments) {
     struct handed_out to = {0};
     long long until = INT64_MAX; /* no record is taken behind one that is this late */
     struct walk w = {.last = -1};
+    struct layout *l = &w.layout;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "O&y*nnO!O!OnnIIp|LO&O", view_table, &table, &file, &at, &end, &PyList_Type, &to.packets,
-                          &PyList_Type, &to.counts, &to.maker.make, &records, &heads, &w.header, &w.fraction,
-                          &w.is_swapped, &until, view_screen, &view, &to.ask))
+    if (!PyArg_ParseTuple(arguments, "O&y*nnO!O!Onn(IppKKKLU)|LO&O", view_table, &table, &file, &at, &end, &PyList_Type,
+                          &to.packets, &PyList_Type, &to.counts, &to.maker.make, &records, &heads, &l->header, &l->is_block,
+                          &l->is_swapped, &l->base, &l->multiplier, &l->divisor, &l->offset, &to.maker.interface, &until,
+                          view_screen, &view, &to.ask))
         return NULL;
     to.screen = to.ask != NULL ? view.screen : NULL;
     w.at = (uint64_t)at, w.end = (uint64_t)end;
     to.maker.link_type = PyLong_FromLong(LINKTYPE_ETHERNET);
-    if (at < 0 || at > end || end > file.len || w.header < 16)
+    if (at < 0 || at > end || end > file.len || l->header < (l->is_block ? BLOCK_HEADER : 16) || !l->divisor)
         PyErr_SetString(PyExc_ValueError, "the window lies outside the buffer");
     else if (!take_records(&table, file.buf, &w, &to, records, heads, until))
-        answer = Py_BuildValue("KILOO", (unsigned long long)w.at, w.packets, (long long)w.last,
-                               w.is_damaged ? Py_True : Py_False, w.is_back ? Py_True : Py_False);
+        answer = Py_BuildValue("KILO", (unsigned long long)w.at, w.packets, (long long)w.last,
+                               w.is_back ? Py_True : Py_False);
     Py_XDECREF(to.maker.link_type);
     PyBuffer_Release(&table.buffer);
     PyBuffer_Release(&view.buffer);
@@ -247,6 +311,7 @@ static PyMethodDef methods[] = {
     {"walk", heads_walk, METH_VARARGS, "Take what passes of the next records of a window; return where it ends."},
     {"read", (PyCFunction)(void (*)(void))heads_read, METH_FASTCALL, "Return what a frame carries, None: Python reads it."},
     {"take", heads_take, METH_VARARGS, "Return what was counted of a flow, by socket, and forget it."},
+    {"take_all", heads_take_all, METH_VARARGS, "Append what was counted of all flows, and forget it."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_heads", .m_size = 0, .m_methods = methods};

@@ -1,4 +1,4 @@
-"""Flow heads of a pcap file: what the pipeline must see is picked by a compiled walk, the rest is only counted.
+"""Flow heads of a capture file: what the pipeline must see is picked by a compiled walk, the rest is only counted.
 
 What passes is written in bpf/flow_policy.h, as for live capture; also whatever the walk does not know. A SYN, a pause
 as long as the flow table's, or a clock that goes back begins a flow anew. A flow that lost its place in the table to
@@ -10,8 +10,8 @@ begins anew or is forgotten, or taken for a flow that is asked about. So a flow 
 not.
 
 The compiled part (`_heads.c`) is built at install where there is a compiler; without it `plain_heads` passes over less,
-more slowly. Of what is not a pcap file with Ethernet frames every packet goes to the pipeline, which passes over quiet
-flows itself (`sensor.flows.flow`). The detections are the same in each case.
+more slowly. Of what is not laid out as the walk knows it (`layout`) every packet goes to the pipeline, which passes
+over quiet flows itself (`sensor.flows.flow`). The detections are the same in each case.
 
 The file is read, not mapped. Mapped, a file that is cut short meanwhile would end the process, and it costs twice as
 much: where one record begins is known only from the one before, so each waits for memory, while a copy runs ahead of
@@ -22,15 +22,14 @@ Cost by bench/offline.py: 0.13 us a packet, half of it to copy the file. The tab
 """
 
 from sensor.capture.filter.flow_table import CountRow, make_table
-from sensor.capture.offline.chunks import ChunkReader
-from sensor.capture.offline.pcap import FILE_HEADER_OCTETS, MAX_RECORD_OCTETS, PcapFormat
+from sensor.capture.offline.layout import Laid, Layout
 from sensor.capture.screening.compiled import NOTHING_SCREENED, CompiledScreen
 from sensor.errors import MalformedCapture
 from sensor.flows.flow import Count, Flow
 from sensor.packet import LinkType, Packet
 
 try:
-    from sensor.capture.compiled._heads import take, walk
+    from sensor.capture.compiled._heads import take, take_all, walk
 except ImportError:  # there was no compiler
     IS_COMPILED = False
 else:
@@ -39,34 +38,28 @@ else:
 BATCH_RECORDS = 16_384
 BATCH_HEADS = 512
 SLICE_NS = 3_000_000_000
-WINDOW_OCTETS = 4 * MAX_RECORD_OCTETS
+_LATEST_NS = (1 << 63) - 1
 
 
 class HeadRecords:
-    """The heads in a pcap file with Ethernet frames whose first octets are `head`.
+    """The heads in a file with Ethernet frames, as long as it is `laid` out as the walk knows it.
 
     `passed_over` counts the records that were not handed out, `last_ns` is the time of the last one of any kind, and
     `truncated` tells that the file ended within a record. `counts` are of the batch that was read last, each with the
     number of heads that came before; with `is_back` the next batch begins all flows anew.
     """
 
-    def __init__(
-        self, chunks: ChunkReader, head: bytes, file_format: PcapFormat, screen: CompiledScreen | None = None
-    ) -> None:
+    def __init__(self, laid: Laid, screen: CompiledScreen | None = None) -> None:
         self.truncated = False
         self.passed_over = 0
         self.last_ns = 0
         self.counts: list[tuple[int, Count]] = []
         self.is_back = False
-        self._chunks = chunks
-        self._format = file_format
+        self._laid = laid
+        self._window = laid.window
         self._table = make_table()
         self._screen = screen
-        if screen is not None:
-            screen.number([(LinkType.ETHERNET, "")])
-        self._window = bytearray(max(WINDOW_OCTETS, len(head)))
-        self._window[: len(head)] = head
-        self._at, self._end, self._consumed = FILE_HEADER_OCTETS, len(head), 0
+        self._numbered: Layout | None = None  # whose interface the screen knows
         self._failure: MalformedCapture | None = None  # to be told once all before it was handed out
 
     def read(self) -> list[Packet] | None:
@@ -74,77 +67,81 @@ class HeadRecords:
 
         A batch spans many windows of the file: copying the file drives the code that reads heads and its tables out of
         the processor's cache, and they come back once a batch. It ends with the first record 3 s after the one before
-        it, so that what is counted of a flow can be looked at as often as live.
+        it, so that what is counted of a flow can be looked at as often as live. It is also the end, with nothing read
+        of it, where what comes next is not for the walk.
 
         Raises:
-            MalformedCapture: a record larger than any snap length.
+            MalformedCapture: the structure is damaged.
             CaptureError: the device fails.
         """
         heads: list[Packet] = []
         self.counts = []
         self.is_back = False
-        taken, until_ns = 0, self.last_ns + SLICE_NS
+        taken, until_ns = 0, min(self.last_ns + SLICE_NS, _LATEST_NS)
         while taken < BATCH_RECORDS and len(heads) < BATCH_HEADS and not self.is_back:
-            records, is_damaged = self._walk(heads, BATCH_RECORDS - taken, until_ns)
+            records = self._walk(heads, BATCH_RECORDS - taken, until_ns)
             taken += records
             if self.last_ns >= until_ns:
                 break
-            if records or self.is_back:
-                continue
-            if is_damaged:
-                self._failure = MalformedCapture(self._consumed + self._at, "a record larger than any snap length")
-            if self._failure is not None or not self._fill():
+            if not records and not self.is_back and not self._go_on():
                 break
-        is_end = not taken and not self.is_back
+        is_end = not taken and not self.is_back and (self._window.is_exhausted or self._failure is not None)
         if self._screen is not None:
             heads += self._screen.advance(self.last_ns, is_end=is_end or self.is_back)
         if self._failure is not None and is_end and not heads:
             raise self._failure
-        self.truncated = self._failure is None and is_end and self._at < self._end
+        self.truncated = self._failure is None and is_end and self._window.has(1)
         self.passed_over += taken - len(heads)
         return heads if taken or heads or self.is_back else None
 
-    def _walk(self, heads: list[Packet], most: int, until_ns: int) -> tuple[int, bool]:
-        """Return how many records were taken from the window, heads into `heads`, and whether the next is damaged."""
+    def _go_on(self) -> bool:
+        try:
+            return self._laid.go_on()
+        except MalformedCapture as failure:
+            self._failure = failure
+            return False
+
+    def _walk(self, heads: list[Packet], most: int, until_ns: int) -> int:
+        """Return how many records were taken from the window, heads into `heads`."""
+        layout = self._laid.layout
+        if layout is None:
+            return 0
+        if self._screen is not None and layout is not self._numbered:
+            self._screen.number([(LinkType.ETHERNET, layout.interface)])
+            self._numbered = layout
         counted: list[CountRow] = []
-        self._at, records, last_ns, is_damaged, self.is_back = walk(
+        self._window.at, records, last_ns, self.is_back = walk(
             self._table,
-            self._window,
-            self._at,
-            self._end,
+            self._window.octets,
+            self._window.at,
+            self._window.end,
             heads,
             counted,
             Packet,
             most,
             BATCH_HEADS,
-            self._format.record_header_octets,
-            self._format.fraction_ns,
-            self._format.byte_order == ">",
+            layout,
             until_ns,
             *(self._screen.parts if self._screen is not None else NOTHING_SCREENED),
         )
-        self.counts += [
-            (place, Count(key, octets_0, octets_1, packets_0 + packets_1, last_ns))
-            for place, _, key, octets_0, octets_1, packets_0, packets_1, last_ns in counted
-        ]
+        self.counts += _placed(counted)
         self.last_ns = last_ns if records else self.last_ns
-        return records, is_damaged
+        return records
 
     def count_apart(self, flow: Flow) -> None:
         """Add to `flow` what was counted of it until now and not handed out."""
         for _, octets_0, octets_1, packets_0, packets_1, last_ns in take(self._table, flow.key):
             flow.add(Count(flow.key, octets_0, octets_1, packets_0 + packets_1, last_ns), 0)
 
-    def _fill(self) -> bool:
-        """Move what is left to the front of the window and return whether there is more of the file."""
-        rest = self._window[self._at : self._end]
-        self._window[: len(rest)] = rest
-        self._consumed += self._at
-        self._at, self._end = 0, len(rest)
-        try:
-            octets = self._chunks.read_into(memoryview(self._window)[len(rest) :])
-        except MalformedCapture as failure:  # of what it is compressed with
-            self._failure = failure
-            return False
-        self._end += octets
-        return octets > 0
+    def take_counts(self) -> list[tuple[int, Count]]:
+        """Return what was counted of all flows until now and not handed out, behind no heads."""
+        counted: list[CountRow] = []
+        take_all(self._table, counted)
+        return _placed(counted)
+
+
+def _placed(counted: list[CountRow]) -> list[tuple[int, Count]]:
+    return [
+        (place, Count(key, octets_0, octets_1, packets_0 + packets_1, last_ns))
+        for place, _, key, octets_0, octets_1, packets_0, packets_1, last_ns in counted
+    ]

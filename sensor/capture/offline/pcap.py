@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sensor.capture.offline.chunks import ChunkReader
+from sensor.capture.offline.layout import Layout
+from sensor.capture.offline.window import Window
 from sensor.errors import MalformedCapture
 from sensor.packet import Packet
 
@@ -88,3 +90,27 @@ class PcapRecords:
                 self.truncated = at < end
                 return
             buffer, at, consumed = buffer[at:] + chunk, 0, consumed + at
+
+
+class LaidPcap:
+    """The records of a classic pcap file with Ethernet frames, for the walk; `window` begins with the file's header."""
+
+    def __init__(self, window: Window, file_format: PcapFormat) -> None:
+        self.window = window
+        self.layout = Layout(
+            file_format.record_header_octets,
+            is_block=False,
+            is_swapped=file_format.byte_order == ">",
+            base=1_000_000_000 // file_format.fraction_ns,
+            multiplier=file_format.fraction_ns,
+        )
+        self._read_captured = struct.Struct(f"{file_format.byte_order}8xI").unpack_from
+        window.at += FILE_HEADER_OCTETS
+
+    def go_on(self) -> bool:
+        """As `sensor.capture.offline.layout.Laid`."""
+        if self.window.has(self.layout.header_octets):
+            (captured,) = self._read_captured(self.window.octets, self.window.at)
+            if captured > MAX_RECORD_OCTETS:
+                raise MalformedCapture(self.window.offset, f"a record of {captured} octets")
+        return self.window.fill()

@@ -7,11 +7,13 @@ files merged into one), have their number with it, `#1`. Cost: about 1.5 us an e
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
-from sensor.capture.offline.chunks import ChunkReader
+from sensor.capture.offline.layout import Layout
 from sensor.capture.offline.pcap import MAX_RECORD_OCTETS
+from sensor.capture.offline.window import Window
 from sensor.errors import MalformedCapture
-from sensor.packet import Packet
+from sensor.packet import LinkType, Packet
 
 SECTION_HEADER = 0x0A0D0D0A
 SECTION_MAGIC = struct.pack(">I", SECTION_HEADER)  # a palindrome: the same in both byte orders
@@ -21,7 +23,8 @@ _INTERFACE_DESCRIPTION = 1
 _PACKET = 2  # obsolete, still found
 _SIMPLE_PACKET = 3
 _ENHANCED_PACKET = 6
-_READ_BLOCKS = frozenset((SECTION_HEADER, _INTERFACE_DESCRIPTION, _PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET))
+_PACKET_BLOCKS = frozenset((_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET))
+_ENHANCED_HEADER_OCTETS = 28
 _MAX_BLOCK_OCTETS = MAX_RECORD_OCTETS + 65_536  # a packet and its options
 _MAX_INTERFACES = 4096
 
@@ -30,7 +33,7 @@ _OPTION_NAME = 2
 _OPTION_TIME_RESOLUTION = 9
 _OPTION_TIME_OFFSET = 14
 _MAX_RESOLUTION_EXPONENT = 63
-_LATEST_NS = (1 << 63) - 1
+LATEST_NS = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +47,52 @@ class _Interface:
     def to_ns(self, units: int) -> int:
         """Return the time, or the nearest that 64 bits of nanoseconds hold (1970 to 2262)."""
         ns = self.offset_s * 1_000_000_000 + units * 1_000_000_000 // self.units_a_second
-        return min(max(ns, 0), _LATEST_NS)
+        return min(max(ns, 0), LATEST_NS)
+
+    def layout(self, order: str) -> Layout | None:
+        """Return how enhanced packet blocks stand; None: 64 bits do not hold what their time is reckoned with."""
+        ratio = Fraction(1_000_000_000, self.units_a_second)
+        offset_ns = self.offset_s * 1_000_000_000
+        if ratio.numerator * ratio.denominator >= 1 << 64 or abs(offset_ns) > LATEST_NS:
+            return None
+        return Layout(
+            _ENHANCED_HEADER_OCTETS,
+            is_block=True,
+            is_swapped=order == ">",
+            base=1 << 32,
+            multiplier=ratio.numerator,
+            divisor=ratio.denominator,
+            offset_ns=offset_ns,
+            interface=self.name,
+        )
 
 
 class PcapngRecords:
-    """The packets of a pcapng file whose first octets are `head`; `truncated` once the last block was cut."""
+    """The packets of the pcapng file that `window` begins with; `truncated` once the last block was cut.
 
-    def __init__(self, chunks: ChunkReader, head: bytes) -> None:
+    The next packets are taken by iteration, or by the compiled walk (`Laid`) as long as the file
+    shows a single interface, with Ethernet frames, whatever the number of its sections.
+    """
+
+    def __init__(self, window: Window) -> None:
         self.truncated = False
-        self.link_types: set[int] = set()
-        self._chunks = chunks
-        self._buffer = head
-        self._at = 0
-        self._consumed = 0  # octets before the buffer
+        self.last_ns = 0
+        self.window = window
+        self.layout: Layout | None = None
         self._order = "<"
         self._interfaces: list[_Interface] = []
         self._named: set[tuple[int, str]] = set()
-        self._last_ns = 0
+        self._sources: set[tuple[int, str]] = set()
 
     @property
     def interfaces(self) -> int:
         """Return how many interfaces the section has described so far."""
         return len(self._interfaces)
+
+    @property
+    def link_types(self) -> set[int]:
+        """Return the link types that the file has described so far."""
+        return {link_type for link_type, _ in self._sources}
 
     def __iter__(self) -> Iterator[Packet]:
         """Yield each packet.
@@ -73,70 +100,79 @@ class PcapngRecords:
         Raises:
             MalformedCapture: a block whose length or content cannot be.
         """
-        while (block := self._next_block()) is not None:
-            kind, body = block
+        while (block := self._peek()) is not None:
+            kind, length = block
+            if kind not in _PACKET_BLOCKS:
+                if not self._pass_other(kind, length):
+                    break
+                continue
+            body = self._take_body(length)
+            if body is None:
+                break
             if kind == _ENHANCED_PACKET:
                 yield self._enhanced_packet(body)
             elif kind == _SIMPLE_PACKET:
                 yield self._simple_packet(body)
-            elif kind == _PACKET:
+            else:
                 yield self._obsolete_packet(body)
-            elif kind == _INTERFACE_DESCRIPTION:
-                self._describe_interface(body)
+        self.truncated = self.truncated or self.window.has(1)
 
-    def _next_block(self) -> tuple[int, bytes] | None:
-        """Return type and body of the next block that is read here, or None at the end."""
-        while self._fill(12):
-            if self._buffer.startswith(SECTION_MAGIC, self._at):
-                self._begin_section()
-            kind, length = struct.unpack_from(f"{self._order}II", self._buffer, self._at)
-            if length < 12 or length % 4:  # noqa: PLR2004 - type and both lengths
-                raise self._malformed(f"a block of {length} octets")
-            if kind not in _READ_BLOCKS:
-                self._skip(length)
-                continue
-            if length > _MAX_BLOCK_OCTETS:
-                raise self._malformed(f"a block of {length} octets")
-            if not self._fill(length):
-                break
-            body = self._buffer[self._at + 8 : self._at + length - 4]
-            self._at += length
-            return kind, body
-        self.truncated = self.truncated or self._at < len(self._buffer)
-        return None
+    def go_on(self) -> bool:
+        """As `sensor.capture.offline.layout.Laid`; a packet that the walk does not take stays where it is."""
+        block = self._peek()
+        if block is None:
+            return False
+        kind, length = block
+        if kind not in _PACKET_BLOCKS:
+            return self._pass_other(kind, length)
+        is_cut = length <= _MAX_BLOCK_OCTETS and not self.window.has(length)
+        return is_cut and self.layout is not None and self.window.fill()
+
+    def _peek(self) -> tuple[int, int] | None:
+        """Return type and length of the next block, or None at the end."""
+        window = self.window
+        if not window.reach(12):
+            return None
+        if window.octets.startswith(SECTION_MAGIC, window.at):
+            self._begin_section()
+        kind, length = struct.unpack_from(f"{self._order}II", window.octets, window.at)
+        if length < 12 or length % 4:  # noqa: PLR2004 - type and both lengths
+            raise self._malformed(f"a block of {length} octets")
+        return kind, length
 
     def _begin_section(self) -> None:
-        magic = self._buffer[self._at + 8 : self._at + 12]
+        magic = self.window.octets[self.window.at + 8 : self.window.at + 12]
         if magic not in (_BYTE_ORDER_MAGIC, _BYTE_ORDER_MAGIC[::-1]):
             raise self._malformed("a section header without its byte-order magic")
         self._order = ">" if magic == _BYTE_ORDER_MAGIC else "<"
-        self._interfaces, self._named = [], set()
+        self._interfaces, self._named, self.layout = [], set(), None
 
-    def _fill(self, octets: int) -> bool:
-        """Return whether `octets` stand in the buffer from the current place on, after reading more if need be."""
-        while len(self._buffer) - self._at < octets:
-            chunk = self._chunks.read()
-            if not chunk:
-                return False
-            self._consumed += self._at
-            self._buffer, self._at = self._buffer[self._at :] + chunk, 0
-        return True
+    def _take_body(self, length: int) -> memoryview | None:
+        """Return the body of the next block, until the window is filled again; None: it is cut short."""
+        window = self.window
+        if length > _MAX_BLOCK_OCTETS:
+            raise self._malformed(f"a block of {length} octets")
+        if not window.reach(length):
+            return None
+        body = window.view[window.at + 8 : window.at + length - 4]
+        window.at += length
+        return body
 
-    def _skip(self, octets: int) -> None:
-        while octets > (held := len(self._buffer) - self._at):
-            octets -= held
-            self._consumed += len(self._buffer)
-            self._buffer, self._at = self._chunks.read(), 0
-            if not self._buffer:
-                self.truncated = True
-                return
-        self._at += octets
+    def _pass_other(self, kind: int, length: int) -> bool:
+        """Take a block without a packet, and what it describes; return whether it was there to its end."""
+        if kind in (SECTION_HEADER, _INTERFACE_DESCRIPTION):
+            body = self._take_body(length)
+            if body is not None and kind == _INTERFACE_DESCRIPTION:
+                self._describe_interface(body)
+            return body is not None
+        if not self.window.skip(length):
+            self.truncated = True
+        return not self.truncated
 
-    def _describe_interface(self, body: bytes) -> None:
+    def _describe_interface(self, body: memoryview) -> None:
         if len(body) < 8 or len(self._interfaces) == _MAX_INTERFACES:  # noqa: PLR2004 - link type to snap length
             raise self._malformed("an interface description that cannot be")
         link_type, snap_length = struct.unpack_from(f"{self._order}HxxI", body)
-        self.link_types.add(link_type)
         options = self._options(body, 8)
         resolution = options.get(_OPTION_TIME_RESOLUTION, b"\x06")[:1] or b"\x06"
         exponent = min(resolution[0] & 0x7F, _MAX_RESOLUTION_EXPONENT)
@@ -147,49 +183,52 @@ class PcapngRecords:
         if (link_type, name) in self._named:
             name += f"#{len(self._interfaces)}"
         self._named.add((link_type, name))
+        self._sources.add((link_type, name))
         self._interfaces.append(_Interface(link_type, snap_length, name, units_a_second, offset_s))
+        is_alone = len(self._interfaces) == 1 and self._sources == {(LinkType.ETHERNET, name)}
+        self.layout = self._interfaces[0].layout(self._order) if is_alone else None
 
-    def _options(self, body: bytes, at: int) -> dict[int, bytes]:
+    def _options(self, body: memoryview, at: int) -> dict[int, bytes]:
         options: dict[int, bytes] = {}
         while at + 4 <= len(body):
             code, length = struct.unpack_from(f"{self._order}HH", body, at)
             if code == _OPTION_END:
                 break
-            options.setdefault(code, body[at + 4 : at + 4 + length])
+            options.setdefault(code, bytes(body[at + 4 : at + 4 + length]))
             at += 4 + (length + 3) // 4 * 4
         return options
 
-    def _enhanced_packet(self, body: bytes) -> Packet:
+    def _enhanced_packet(self, body: memoryview) -> Packet:
         if len(body) < 20:  # noqa: PLR2004 - the fields before the packet
             raise self._malformed("an enhanced packet block cut short")
         index, high, low, captured, wire = struct.unpack_from(f"{self._order}5I", body)
-        return self._packet(index, high << 32 | low, body[20 : 20 + captured], (captured, wire))
+        return self._packet(index, high << 32 | low, bytes(body[20 : 20 + captured]), (captured, wire))
 
-    def _obsolete_packet(self, body: bytes) -> Packet:
+    def _obsolete_packet(self, body: memoryview) -> Packet:
         if len(body) < 20:  # noqa: PLR2004 - the fields before the packet
             raise self._malformed("a packet block cut short")
         index, high, low, captured, wire = struct.unpack_from(f"{self._order}Hxx4I", body)
-        return self._packet(index, high << 32 | low, body[20 : 20 + captured], (captured, wire))
+        return self._packet(index, high << 32 | low, bytes(body[20 : 20 + captured]), (captured, wire))
 
-    def _simple_packet(self, body: bytes) -> Packet:
+    def _simple_packet(self, body: memoryview) -> Packet:
         """Return the packet with the time of the one before: this block has none."""
         if len(body) < 4:  # noqa: PLR2004 - the length on the wire
             raise self._malformed("a simple packet block cut short")
         wire = struct.unpack_from(f"{self._order}I", body)[0]
         interface = self._interface(0)
         captured = min(wire, interface.snap_length or wire)
-        data = body[4 : 4 + captured]
+        data = bytes(body[4 : 4 + captured])
         if len(data) < captured:
             raise self._malformed("a packet longer than its block")
-        return Packet(self._last_ns, interface.link_type, data, wire, interface.name)
+        return Packet(self.last_ns, interface.link_type, data, wire, interface.name)
 
     def _packet(self, index: int, units: int, data: bytes, sizes: tuple[int, int]) -> Packet:
         captured, wire = sizes
         if len(data) < captured:
             raise self._malformed("a packet longer than its block")
         interface = self._interface(index)
-        self._last_ns = interface.to_ns(units)
-        return Packet(self._last_ns, interface.link_type, data, max(wire, captured), interface.name)
+        self.last_ns = interface.to_ns(units)
+        return Packet(self.last_ns, interface.link_type, data, max(wire, captured), interface.name)
 
     def _interface(self, index: int) -> _Interface:
         if index >= len(self._interfaces):
@@ -197,4 +236,4 @@ class PcapngRecords:
         return self._interfaces[index]
 
     def _malformed(self, reason: str) -> MalformedCapture:
-        return MalformedCapture(self._consumed + self._at, reason)
+        return MalformedCapture(self.window.offset, reason)

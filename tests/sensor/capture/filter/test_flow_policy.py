@@ -17,6 +17,7 @@ from sensor.capture.filter.flow_table import make_table
 from sensor.capture.filter.limits import Limits
 from sensor.capture.live.ring import take
 from sensor.capture.offline import heads
+from sensor.capture.offline.layout import Layout
 from sensor.packet import LinkType, Packet
 
 Ends = tuple[str, int, str, int]
@@ -136,10 +137,11 @@ def over_a_file(rows: list[Packet]) -> list[Packet]:
     records = [struct.pack("<IIII", *divmod(row.ts_ns, S), len(row.data), row.wire_octets) + row.data for row in rows]
     content = b"".join(records)
     table, at, is_back = make_table(LIMITS), 0, True
+    layout = Layout(16, is_block=False, is_swapped=False, base=S, multiplier=1)
     found: list[Packet] = []
     while is_back:  # the clock went back: the walk goes on when it is called again
-        bounds = len(rows), len(rows), 16, 1, False
-        at, *_, is_back = heads.walk(table, content, at, len(content), found, [], Packet, *bounds)
+        bounds = len(rows), len(rows)
+        at, *_, is_back = heads.walk(table, content, at, len(content), found, [], Packet, *bounds, layout)
     return found
 
 

@@ -8,7 +8,8 @@ import pytest
 from frames import read_packets
 from recordings import CAPTURES
 
-from sensor.capture.offline.file import BATCH_PACKETS, CaptureFile, open_capture
+from sensor.capture.offline.file import CaptureFile, open_capture
+from sensor.capture.offline.whole import BATCH_PACKETS
 from sensor.errors import CaptureError, MalformedCapture
 from sensor.packet import LinkType, Packet
 

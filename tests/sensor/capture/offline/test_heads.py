@@ -1,8 +1,6 @@
 import random
-import shutil
 import socket
 import struct
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ from mix import write_mix
 from recordings import CAPTURES, recording_names
 
 import molecatcher.recordings.replay
-import sensor.capture.compiled
 import sensor.capture.offline.file
 from molecatcher.recordings.replay import Replay, Summary
 from rules.catalogue.catalogue import load_catalogue
@@ -27,6 +24,7 @@ from sensor.capture.filter.flow_table import CountRow, make_table
 from sensor.capture.filter.limits import Limits
 from sensor.capture.offline import heads
 from sensor.capture.offline.file import open_capture
+from sensor.capture.offline.layout import Layout
 from sensor.decoding.decode import Datagram, Segment, decode, read_plain
 from sensor.packet import LinkType, Packet
 
@@ -39,51 +37,8 @@ if heads.IS_COMPILED:
     from sensor.capture.compiled._heads import take
     from sensor.capture.compiled._heads import walk as walk_records
 
-SOURCE = Path(sensor.capture.compiled.__file__).with_name("_heads.c")
-MAIN = """
-#define HEADS_WITHOUT_PYTHON
-#include "_heads.c"
-#include <stdio.h>
-#include <stdlib.h>
-static uint8_t *slurp(const char *path, uint64_t *octets) {
-    FILE *file = fopen(path, "rb");
-    if (file == NULL || fseek(file, 0, SEEK_END))
-        exit(2);
-    *octets = (uint64_t)ftell(file);
-    uint8_t *all = malloc(*octets ? *octets : 1);
-    rewind(file);
-    if (fread(all, 1, *octets, file) != *octets)
-        exit(2);
-    fclose(file);
-    return all;
-}
-int main(int count, char **arguments) {
-    for (int i = 2; i < count; i++) {
-        uint64_t room, octets;
-        uint8_t *table = slurp(arguments[1], &room), *file = slurp(arguments[i], &octets);
-        struct walk w = {.at = 24, .end = octets, .header = 16, .fraction = 1};
-        Frame frame;
-        int64_t ts;
-        struct carried carried;
-        unsigned long heads = 0, plain = 0;
-        int passes = 0;
-        while (octets >= 24 && passes >= 0) {
-            w.is_back = 0;
-            passes = step((struct table *)table, slots_of(table, room), file, &w, &frame, &ts);
-            if (passes >= 0)
-                read_link(&frame, LINKTYPE_RAW, &(struct packet){0});
-            if (passes >= 0)
-                plain += read_frame(&frame, &carried) && carried.captured <= frame.captured;
-            heads += passes > 0;
-            passes = w.is_back ? 0 : passes;
-        }
-        printf("%u %lu %lu\\n", w.packets, heads, plain);
-        free(table);
-        free(file);
-    }
-    return 0;
-}
-"""
+
+RECORD = Layout(16, is_block=False, is_swapped=False, base=S, multiplier=1)
 
 
 def capture(packets: list[Packet]) -> bytes:
@@ -95,7 +50,7 @@ def walk(packets: list[Packet], flows: int = 1024) -> list[Packet]:
     content, table, at, is_back = capture(packets), make_table(Limits(flows=flows)), 24, True
     rows: list[Packet] = []
     while is_back:
-        at, _, _, _, is_back = take_records(table, content, (at, len(content)), rows, [])
+        at, _, _, is_back = take_records(table, content, (at, len(content)), rows, [])
     return rows
 
 
@@ -106,10 +61,10 @@ def take_records(
     rows: list[Packet],
     counts: list[CountRow],
     *,
-    header: int = 16,
-) -> tuple[int, int, int, bool, bool]:
+    layout: Layout = RECORD,
+) -> tuple[int, int, int, bool]:
     """Take all records of a window in one walk."""
-    return walk_records(table, content, *window, rows, counts, Packet, 1 << 20, 1 << 20, header, 1, False)
+    return walk_records(table, content, *window, rows, counts, Packet, 1 << 20, 1 << 20, layout)
 
 
 def by_policy(packets: list[Packet]) -> list[Packet]:
@@ -242,9 +197,13 @@ def test_a_full_table_loses_nothing() -> None:
 
 
 def test_a_window_outside_the_buffer_is_refused() -> None:
-    for at, end, header in ((0, 9, 16), (-1, 4, 16), (5, 4, 16), (0, 8, 8)):
+    of_blocks = RECORD._replace(is_block=True, header_octets=27)
+    for at, end, layout in (
+        *((0, 9, RECORD), (-1, 4, RECORD), (5, 4, RECORD), (0, 8, of_blocks)),
+        *((0, 8, RECORD._replace(header_octets=8)), (0, 8, RECORD._replace(divisor=0))),
+    ):
         with pytest.raises(ValueError, match="window"):
-            take_records(make_table(Limits(flows=8)), bytes(8), (at, end), [], [], header=header)
+            take_records(make_table(Limits(flows=8)), bytes(8), (at, end), [], [], layout=layout)
     with pytest.raises(ValueError, match="table"):
         take_records(bytearray(64), bytes(8), (0, 8), [], [])
 
@@ -309,35 +268,6 @@ def parts(found: object) -> tuple[Any, ...]:
     assert isinstance(found, Segment | Datagram)
     numbers = (found.key, found.seq, found.ack, found.flags) if isinstance(found, Segment) else ()
     return found.ts_ns, found.ends, found.payload, found.wire_payload_octets, *numbers
-
-
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
-def test_nothing_is_read_out_of_bounds(tmp_path: Path) -> None:
-    program, main, table = tmp_path / "walk", tmp_path / "main.c", tmp_path / "table"
-    main.write_text(MAIN)
-    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    command = ["gcc", "-g", "-O1", "-Wall", "-Wextra", *sanitizers, f"-I{SOURCE.parent}", str(main), "-o", str(program)]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    if built.returncode and "libasan" in built.stderr:
-        pytest.skip("this gcc has no sanitizers")
-    assert not built.returncode, built.stderr
-    table.write_bytes(make_table(Limits(flows=1024)))
-    chance = random.Random(5)
-    files, counts = [], []
-    for number in range(400):
-        rows = [mutated(chance, chance.choice(RECORDED)) for _ in range(40)]
-        content = bytearray(capture(rows))
-        if number % 2:  # the file itself is damaged as well
-            content[chance.randrange(24, len(content))] = chance.randrange(256)
-            content = content[: chance.randrange(len(content))]
-        files.append(tmp_path / f"{number}.pcap")
-        files[-1].write_bytes(content)
-        plain = sum(read_plain(row) is not None for row in rows)
-        counts.append(f"{len(rows)} {len(by_policy(rows))} {plain}" if not number % 2 else None)
-    done = subprocess.run([str(program), str(table), *map(str, files)], capture_output=True, text=True, check=False)
-    assert not done.returncode, done.stderr
-    for line, expected in zip(done.stdout.splitlines(), counts, strict=True):
-        assert expected in (None, line)
 
 
 def in_file(tmp_path: Path, packets: list[Packet]) -> str:
