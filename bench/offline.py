@@ -2,6 +2,8 @@
 
     make bench-setup && make bench-offline      (ARGS="--packets 200000 --rounds 1" for a quick look)
 
+With --pcapng Molecatcher also reads the same packets as pcapng, as editcap (wireshark-common) writes them.
+
 Programs take turns; the figures are medians over the rounds, and only their ratios mean anything on a machine that
 does other work. A slow program runs in the first round only. Start-up is what it costs on the first 100 packets.
 """
@@ -10,6 +12,7 @@ import argparse
 import os
 import re
 import struct
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -23,6 +26,7 @@ from peers.program import Ends, Program, Work
 from truth import Truth, make_mix, read_truth
 
 MODULES = (tcpdump, python_walk, molecatcher, suricata, ndpi, nfstream, tshark)
+MIX = "mix.pcap"
 START = "start.pcap"  # the first packets alone
 START_PACKETS = 100
 FLOOR = tcpdump.PROGRAMS[0].name
@@ -49,10 +53,13 @@ class Result:
         return median(self.starts)
 
 
-def present(wanted: str) -> list[Result]:
-    """Return the programs whose names match `wanted`; those that are not installed are named and left out."""
+def present(wanted: str, suffixes: set[str]) -> list[Result]:
+    """Return the programs whose names match `wanted`; those that are not installed are named and left out.
+
+    They are those that read files with one of the `suffixes`.
+    """
     results = []
-    for program in (program for module in MODULES for program in module.PROGRAMS):
+    for program in (program for module in MODULES for program in module.PROGRAMS if program.suffix in suffixes):
         version = program.version()
         if version is None:
             print(f"skipped: {program.name} is not installed (make bench-setup)")
@@ -70,10 +77,15 @@ def first_packets(capture: Path, target: Path) -> None:
             stream.write(header + source.read(struct.unpack_from("<I", header, 8)[0]))
 
 
+def as_pcapng(capture: Path) -> None:
+    """Write the same packets as pcapng beside `capture`."""
+    subprocess.run(["editcap", "-F", "pcapng", str(capture), str(capture.with_suffix(molecatcher.PCAPNG))], check=True)
+
+
 def measure(result: Result, capture: Path, truth: Truth) -> Cost:
     """Run the program once; what it found is kept from the first run."""
     with tempfile.TemporaryDirectory() as folder:
-        work = Work(capture, truth.suffixes, Path(folder))
+        work = Work(capture.with_suffix(result.program.suffix), truth.suffixes, Path(folder))
         cost = run(result.program.command(work), work.output)
         if cost.status:
             raise SystemExit(f"{result.program.name} failed:\n{work.output.with_suffix('.log').read_text()[-2000:]}")
@@ -85,6 +97,9 @@ def measure(result: Result, capture: Path, truth: Truth) -> Cost:
 def play(results: list[Result], capture: Path, truth: Truth, rounds: int, start: Path) -> None:
     """Let the programs take turns; the first packets are written to `start`."""
     first_packets(capture, start)
+    if any(result.program.suffix == molecatcher.PCAPNG for result in results):
+        as_pcapng(capture)
+        as_pcapng(start)
     for number in range(rounds):
         for result in results:
             if number and result.program.is_slow:
@@ -129,12 +144,16 @@ def main() -> None:
     parser.add_argument("--capture", type=Path, help="a mix that bench/mix.py wrote, instead of a new one")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="programs whose name matches this, beside the floor")
+    parser.add_argument("--pcapng", action="store_true", help="Molecatcher also reads the same packets as pcapng")
     parser.add_argument("--svg", type=Path, default=Path("build/offline.svg"))
     options = parser.parse_args()
-    results = present(options.only)
+    results = present(options.only, {".pcap", molecatcher.PCAPNG} if options.pcapng else {".pcap"})
     with tempfile.TemporaryDirectory() as folder:
-        capture = options.capture or make_mix(Path(folder), options.packets)
-        truth = read_truth(capture.with_suffix(".json"))
+        given = options.capture or make_mix(Path(folder), options.packets)
+        truth = read_truth(given.with_suffix(".json"))
+        capture = Path(folder) / MIX
+        if not capture.exists():
+            capture.symlink_to(given.resolve())
         average = capture.stat().st_size // truth.packets - 16
         play(results, capture, truth, options.rounds, Path(folder) / START)
     print(f"{average} octets a packet; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")

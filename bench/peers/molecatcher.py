@@ -10,6 +10,7 @@ from peers.live import Outcome, Receiver
 from peers.program import Ends, Program, Work, ends, first_line
 from rules.values.verdict import Outcome as Judged
 
+PCAPNG = ".pcapng"
 PROGRAM = str(Path(sys.executable).with_name("molecatcher"))
 WITHOUT = "import os; os.environ['MOLECATCHER_PURE_PYTHON'] = '1'; from molecatcher.cli import main; main()"
 
@@ -81,4 +82,5 @@ RECEIVERS = [
 PROGRAMS = [
     Program("molecatcher", _version, _command, _find),
     Program("molecatcher, pure Python", _version, _pure_command, _find),
+    Program("molecatcher, pcapng", _version, _command, _find, suffix=PCAPNG),
 ]

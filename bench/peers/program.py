@@ -34,6 +34,7 @@ class Program:
     command: Callable[[Work], list[str]]
     find: Callable[[Work], set[Ends]] | None = None
     is_slow: bool = False  # runs in the first round only
+    suffix: str = ".pcap"  # of the kind of file that it is given
 
 
 def ends(transport: str, src: Any, src_port: Any, dst: Any, dst_port: Any) -> Ends:

@@ -78,7 +78,7 @@ class HeadRecords:
         self.counts = []
         self.is_back = False
         taken, until_ns = 0, min(self.last_ns + SLICE_NS, _LATEST_NS)
-        while taken < BATCH_RECORDS and len(heads) < BATCH_HEADS and not self.is_back:
+        while self._wants_more(taken, heads):
             records = self._walk(heads, BATCH_RECORDS - taken, until_ns)
             taken += records
             if self.last_ns >= until_ns:
@@ -93,6 +93,10 @@ class HeadRecords:
         self.truncated = self._failure is None and is_end and self._window.has(1)
         self.passed_over += taken - len(heads)
         return heads if taken or heads or self.is_back else None
+
+    def _wants_more(self, taken: int, heads: list[Packet]) -> bool:
+        is_full = taken >= BATCH_RECORDS or len(heads) >= BATCH_HEADS
+        return not is_full and not self.is_back and self._failure is None
 
     def _go_on(self) -> bool:
         try:

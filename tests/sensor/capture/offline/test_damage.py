@@ -13,6 +13,7 @@ from screened import hello, nothing
 from sensor.capture.offline.chunks import CHUNK_OCTETS
 from sensor.capture.offline.file import open_capture
 from sensor.capture.offline.heads import IS_COMPILED
+from sensor.capture.offline.pcapng_file import Commented, write_pcapng
 from sensor.capture.screening.choice import make_screen
 from sensor.capture.screening.plain import PlainScreen
 from sensor.capture.screening.screen import Screen
@@ -24,6 +25,13 @@ SCREENS = [
     pytest.param(make_screen, id="compiled", marks=pytest.mark.skipif(not IS_COMPILED, reason="there was no compiler")),
     pytest.param(PlainScreen, id="plain"),
 ]
+
+
+Write = Callable[[Path, list[Packet]], None]
+
+
+def write_blocks(path: Path, packets: list[Packet]) -> None:
+    path.write_bytes(write_pcapng([Commented(row) for row in packets]))
 
 
 def read_until_damage(path: Path, screen: Screen) -> list[Packet]:
@@ -39,25 +47,34 @@ def read_until_damage(path: Path, screen: Screen) -> list[Packet]:
 
 
 @pytest.mark.parametrize("make", SCREENS)
-def test_a_hello_that_waits_for_its_rest_comes_before_the_damage(make: Callable[[], Screen], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("write", "damage"),
+    [(write_pcap, struct.pack("<IIII", 9, 0, 2**31, 60)), (write_blocks, struct.pack("<II", 6, 2**31))],
+)
+def test_a_hello_that_waits_for_its_rest_comes_before_the_damage(
+    make: Callable[[], Screen], write: Write, damage: bytes, tmp_path: Path
+) -> None:
     talk = Conversation(start_ns=2 * S)
     begun = [*talk.open(), *talk.send(hello("connect.ngrok-agent.com")[:150])]
-    path = tmp_path / "damaged.pcap"
-    write_pcap(path, begun)
+    path = tmp_path / "damaged"
+    write(path, begun)
     with path.open("ab") as file:
-        file.write(struct.pack("<IIII", 9, 0, 2**31, 60) + bytes(60))
+        file.write(damage + bytes(60))
     screen = make()
     screen.ask = nothing
     assert [row.data for row in read_until_damage(path, screen)] == [row.data for row in begun]
 
 
 @pytest.mark.parametrize("make", SCREENS)
-def test_what_a_damaged_compression_still_gave_is_read(make: Callable[[], Screen], tmp_path: Path) -> None:
+@pytest.mark.parametrize("write", [write_pcap, write_blocks])
+def test_what_a_damaged_compression_still_gave_is_read(
+    make: Callable[[], Screen], write: Write, tmp_path: Path
+) -> None:
     rows = [Packet(2 * S, LinkType.ETHERNET, bytes([number % 256]) * 1000, 1000) for number in range(400)]
-    whole = tmp_path / "whole.pcap"
-    write_pcap(whole, rows)
+    whole = tmp_path / "whole"
+    write(whole, rows)
     deflate = zlib.compressobj(wbits=31)
-    path = tmp_path / "damaged.pcap.gz"
+    path = tmp_path / "damaged.gz"
     path.write_bytes(deflate.compress(whole.read_bytes()) + deflate.flush(zlib.Z_FULL_FLUSH) + NO_BLOCK)
     found = read_until_damage(path, make())
     assert [row.data for row in found] == [row.data for row in rows[: len(found)]]

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from blocks import block, enhanced, interface, option, section
 from frames import read_packets
 from recordings import CAPTURES
 
@@ -22,29 +23,6 @@ def pcap(order: str = "<", magic: int = 0xA1B2C3D4, link_type: int = 1, extra: b
         for number, data in enumerate(FRAMES)
     ]
     return struct.pack(f"{order}IHHiIII", magic, 2, 4, 0, 0, 65535, link_type) + b"".join(records)
-
-
-def block(kind: int, body: bytes, order: str = "<") -> bytes:
-    body += bytes(-len(body) % 4)
-    length = struct.pack(f"{order}I", len(body) + 12)
-    return struct.pack(f"{order}I", kind) + length + body + length
-
-
-def section(order: str = "<") -> bytes:
-    return block(0x0A0D0D0A, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1), order)
-
-
-def option(code: int, value: bytes, order: str = "<") -> bytes:
-    return struct.pack(f"{order}HH", code, len(value)) + value + bytes(-len(value) % 4)
-
-
-def interface(link_type: int = 1, options: bytes = b"", order: str = "<", snap: int = 0) -> bytes:
-    return block(1, struct.pack(f"{order}HHI", link_type, 0, snap) + options + bytes(4), order)
-
-
-def enhanced(units: int, data: bytes, index: int = 0, order: str = "<") -> bytes:
-    head = struct.pack(f"{order}5I", index, units >> 32, units & 0xFFFFFFFF, len(data), len(data) + 9)
-    return block(6, head + data + bytes(-len(data) % 4) + option(2, b"\0\0\0\1", order), order)
 
 
 def read_bytes(tmp_path: Path, content: bytes) -> list[Packet]:

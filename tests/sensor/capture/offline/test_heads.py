@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from frames import ACK, CLIENT, FIN, RESOLVER, SERVER, SYN, S, dns_query, frame, read_packets, tcp, udp
-from head_policy import HeadPolicy
+from frames import ACK, CLIENT, FIN, RESOLVER, SERVER, SYN, S, dns_query, frame, tcp, udp
 from hellos import hello_message, records, server_name
 from hypothesis import given
 from hypothesis import strategies as st
+from judged import RECORDED, by_policy, capture, mutated
 from mix import write_mix
 from recordings import CAPTURES, recording_names
 
@@ -41,11 +41,6 @@ if heads.IS_COMPILED:
 RECORD = Layout(16, is_block=False, is_swapped=False, base=S, multiplier=1)
 
 
-def capture(packets: list[Packet]) -> bytes:
-    rows = [struct.pack("<IIII", *divmod(row.ts_ns, S), len(row.data), row.wire_octets) + row.data for row in packets]
-    return struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, 1) + b"".join(rows)
-
-
 def walk(packets: list[Packet], flows: int = 1024) -> list[Packet]:
     content, table, at, is_back = capture(packets), make_table(Limits(flows=flows)), 24, True
     rows: list[Packet] = []
@@ -65,14 +60,6 @@ def take_records(
 ) -> tuple[int, int, int, bool]:
     """Take all records of a window in one walk."""
     return walk_records(table, content, *window, rows, counts, Packet, 1 << 20, 1 << 20, layout)
-
-
-def by_policy(packets: list[Packet]) -> list[Packet]:
-    policy = HeadPolicy()
-    judged = [(row, policy.octets(row.ts_ns, row.data, row.wire_octets)) for row in packets]
-    return [
-        Packet(row.ts_ns, row.link_type, row.data[:octets], row.wire_octets) for row, octets in judged if octets != 0
-    ]
 
 
 def passed(packets: list[Packet]) -> list[bool]:
@@ -206,32 +193,6 @@ def test_a_window_outside_the_buffer_is_refused() -> None:
             take_records(make_table(Limits(flows=8)), bytes(8), (at, end), [], [], layout=layout)
     with pytest.raises(ValueError, match="table"):
         take_records(bytearray(64), bytes(8), (0, 8), [], [])
-
-
-def recorded() -> list[Packet]:
-    rows: list[Packet] = []
-    for name in (
-        "benign-dns-udp-tcp",
-        "link-qinq-ngrok-py-sanctioned",
-        "ipv6-ngrok2",
-        "cf2025-token-quic",
-        "ssh-serveo",
-    ):
-        rows += read_packets(str(CAPTURES / f"{name}.pcap"))[:60]
-    return [row for row in rows if row.link_type == LinkType.ETHERNET]
-
-
-RECORDED = recorded()
-
-
-def mutated(chance: random.Random, row: Packet) -> Packet:
-    data = bytearray(row.data)
-    for _ in range(chance.randrange(4)):
-        data[chance.randrange(min(len(data), 90))] = chance.choice((0, 1, 6, 17, 43, 44, 51, 0x45, 0x60, 0x81, 0xFF))
-    cut = bytes(data[: chance.choice((len(data), len(data), chance.randrange(len(data) + 1)))])
-    return Packet(
-        row.ts_ns, LinkType.ETHERNET, cut, len(cut) if chance.random() < 0.5 else max(row.wire_octets, len(cut))
-    )
 
 
 @given(st.integers(0, 2**32))
