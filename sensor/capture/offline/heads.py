@@ -9,8 +9,8 @@ What does not pass is counted for its flow (`sensor.flows.flow.Count`): handed o
 begins anew or is forgotten, or taken for a flow that is asked about. So a flow carries the same whether all is read or
 not.
 
-The compiled part (`_heads.c`) is built at install where there is a compiler; without it `plain_heads` passes over less,
-more slowly. Of what is not a pcap file with Ethernet frames every packet goes to the pipeline, which passes over quiet
+The compiled part (`_heads.c`) is built at install where there is a compiler; without it `plain_heads` does much the
+same, more slowly. Of what is not a pcap file with Ethernet frames every packet goes to the pipeline, which passes over quiet
 flows itself (`sensor.flows.flow`). The detections are the same in each case.
 
 The file is read, not mapped. Mapped, a file that is cut short meanwhile would end the process, and it costs twice as
