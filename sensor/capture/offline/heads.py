@@ -10,8 +10,8 @@ begins anew or is forgotten, or taken for a flow that is asked about. So a flow 
 not.
 
 The compiled part (`_heads.c`) is built at install where there is a compiler; without it `plain_heads` does much the
-same, more slowly. Of what is not a pcap file with Ethernet frames every packet goes to the pipeline, which passes over quiet
-flows itself (`sensor.flows.flow`). The detections are the same in each case.
+same, more slowly. Of what is not a pcap file with Ethernet frames every packet goes to the pipeline, which passes over
+quiet flows itself (`sensor.flows.flow`). The detections are the same in each case.
 
 The file is read, not mapped. Mapped, a file that is cut short meanwhile would end the process, and it costs twice as
 much: where one record begins is known only from the one before, so each waits for memory, while a copy runs ahead of
