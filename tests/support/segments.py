@@ -1,17 +1,21 @@
 """Plain TCP segments, some tagged, cut or damaged, in every flavour of pcap; and how they are read without haste."""
 
+import contextlib
 import random
 import struct
 
 from frames import ACK, CLIENT, FIN, RST, SERVER, SYN, S, tcp, udp
 
 from sensor.capture.offline.pcap import PcapFormat, format_of
+from sensor.decoding.decode import Segment, decode
+from sensor.errors import MalformedPacket, NeedMoreData
 from sensor.packet import Packet
 
 ENDS = [
     *((CLIENT, 40000, SERVER, 443), (SERVER, 443, CLIENT, 40000), (CLIENT, 40001, SERVER, 53)),
     *(("2001:db8::2", 40000, "2001:db8::1", 443), ("2001:db8::1", 443, "2001:db8::2", 40000)),
 ]
+IPV6_FIRST = tuple(bytes([octet]) for octet in range(0x60, 0x70))  # version, and half of the traffic class
 Flavour = tuple[str, int, bytes]  # byte order, magic, what stands between a record's header and its frame
 FLAVOURS: list[Flavour] = [
     (order, magic, extra)
@@ -20,16 +24,21 @@ FLAVOURS: list[Flavour] = [
 ]
 
 
-def read_segment(data: bytes) -> tuple[bytes, int, int] | None:
-    """Return key, flags and octets of payload of a plain segment, None of all else."""
+def read_segment(row: Packet) -> tuple[bytes, int, int] | None:
+    """Return key, flags and octets of payload of a segment, None of all else."""
+    data = row.data
     rest = data[16:] if data[12:14] == b"\x81\x00" else data[12:]
-    if rest[:3] == b"\x08\x00\x45" and len(rest) >= 36 and rest[11] == 6 and not int.from_bytes(rest[8:10]) & 0xBFFF:
+    if rest[:3] == b"\x08\x00\x45" and len(rest) >= 36 and not int.from_bytes(rest[8:10]) & 0x3FFF:
         key, offset, flags, octets = rest[14:26], rest[34], rest[35], int.from_bytes(rest[4:6]) - 20
-    elif rest[:3] == b"\x86\xdd\x60" and len(rest) >= 56 and rest[8] == 6:
+        return (key, flags, octets - (offset >> 4) * 4) if rest[11] == 6 else None
+    if rest[:2] == b"\x86\xdd" and rest[2:3].startswith(IPV6_FIRST) and len(rest) >= 56 and rest[8] in {6, 17, 58}:
         key, offset, flags, octets = rest[10:46], rest[54], rest[55], int.from_bytes(rest[6:8])
-    else:
-        return None
-    return key, flags, octets - (offset >> 4) * 4
+        return (key, flags, octets - (offset >> 4) * 4) if rest[8] == 6 else None
+    with contextlib.suppress(MalformedPacket, NeedMoreData):
+        decoded = decode(row)
+        if isinstance(decoded, Segment):
+            return decoded.key, decoded.flags, decoded.wire_payload_octets
+    return None
 
 
 def made(chance: random.Random, ts_ns: int) -> Packet:

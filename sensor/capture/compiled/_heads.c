@@ -77,7 +77,7 @@ static uint64_t octets_of_record(const uint8_t *file, const struct walk *w, Fram
         return 0;
     if (frame->wire < frame->captured)
         frame->wire = frame->captured;
-    uint64_t octets = l->is_block ? octets_of_block(l, record, frame->captured) : l->header + frame->captured;
+    uint64_t octets = l->is_block ? octets_of_block(l, record, frame->captured) : (uint64_t)l->header + frame->captured;
     return octets <= left && read_time(l, fields, ts) ? octets : 0;
 }
 

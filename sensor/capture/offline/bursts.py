@@ -29,7 +29,7 @@ _TCP = rb"\x06"
 _TAG = rb"\x81\x00.."
 _TAG_OCTETS = 4
 _IPV4 = rb"\x08\x00\x45.{5}+[\x00\x40]\x00." + _TCP + rb".."  # without options, no fragment
-_IPV6 = rb"\x86\xdd\x60.{5}+" + _TCP + rb"."
+_IPV6 = rb"\x86\xdd[\x60-\x6f].{5}+" + _TCP + rb"."
 _FORMS = (  # with octets until the addresses, and of one
     (_IPV4, 14, 4),
     (_IPV6, 10, 16),

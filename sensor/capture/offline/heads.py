@@ -9,9 +9,9 @@ What does not pass is counted for its flow (`sensor.flows.flow.Count`): handed o
 begins anew or is forgotten, or taken for a flow that is asked about. So a flow carries the same whether all is read or
 not.
 
-The compiled part (`_heads.c`) is built at install where there is a compiler; without it `plain_heads` passes over less,
-more slowly. Of what is not laid out as the walk knows it (`layout`) every packet goes to the pipeline, which passes
-over quiet flows itself (`sensor.flows.flow`). The detections are the same in each case.
+The compiled part (`_heads.c`) is built at install where there is a compiler; without it `plain_heads` does much the
+same to pcap files, more slowly. Of what is not laid out as the walk knows it (`layout`) every packet goes to the
+pipeline, which passes over quiet flows itself (`sensor.flows.flow`). The detections are the same in each case.
 
 The file is read, not mapped. Mapped, a file that is cut short meanwhile would end the process, and it costs twice as
 much: where one record begins is known only from the one before, so each waits for memory, while a copy runs ahead of

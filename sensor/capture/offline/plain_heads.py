@@ -1,10 +1,9 @@
 """Flow heads of a pcap file without the compiled part: TCP directions that have sent their head are passed over.
 
-What is passed over, and counted for its direction, are TCP segments without SYN, FIN or RST, over IPv4 without options
-or IPv6, with one VLAN tag at most. So are, uncounted, those of connections that the screen has passed over, SYNs
-excepted. Everything else goes through the screen to the pipeline, which passes over quiet flows itself. All directions
-are forgotten, so that each gets another head, when there are too many, after the flow table's idle time, and when the
-clock goes back: that costs time and loses nothing.
+What is passed over, and counted for its direction, are TCP segments without SYN, FIN or RST. So are, uncounted, those
+of connections that the screen has passed over, SYNs excepted. Everything else goes through the screen to the pipeline,
+which passes over quiet flows itself. All directions are forgotten, so that each gets another head, when there are too
+many, after the flow table's idle time, and when the clock goes back: that costs time and loses nothing.
 
 Bursts of a connection, most of a file, are found and passed over as one (`bursts`). Cost: some 0.25 us a packet of what
 the screen has passed over, 0.5 us of what is counted, 1 us of what is in no burst (bench/offline.py).
@@ -18,6 +17,7 @@ from sensor.capture.offline.chunks import ChunkReader
 from sensor.capture.offline.directions import SECOND_NS, Direction, Directions
 from sensor.capture.offline.pcap import FILE_HEADER_OCTETS, MAX_RECORD_OCTETS, PcapFormat
 from sensor.capture.screening.plain import PlainScreen
+from sensor.capture.screening.plain_headers import Headers, read_headers
 from sensor.capture.screening.screen import Screen
 from sensor.errors import MalformedCapture
 from sensor.flows.flow import TCP_IDLE_NS, Count, Flow, FlowKey, reverse_key
@@ -31,6 +31,7 @@ WALK_RECORDS = 1024
 SLICE_S = 3
 
 _TCP = 6
+_TRANSPORTS = frozenset((_TCP, 17, 58))  # no extension header: with UDP and ICMPv6
 _FIN_SYN_RST = 0x07
 _SYN = 0x02
 _TYPE_IPV4 = 0x0800
@@ -38,14 +39,14 @@ _TYPE_IPV6 = 0x86DD
 _TYPE_TAG = 0x8100
 _TAG_OCTETS = 4
 _IPV4_FIRST = 0x45  # octet: version, and the length of the header without options
-_IPV6_FIRST = 0x60  # octet: version, and half of the traffic class
+_IPV6_VERSION = 6  # the upper half of the first octet
 _IPV4_LEAST = 48  # octets of a frame, TCP flags included
 _IPV6_LEAST = 68
 _IPV4_KEY_AT = 26
 _IPV6_KEY_AT = 22
 _IPV4_KEY_OCTETS = 12
 _IPV4_HEADER_OCTETS = 20
-_FRAGMENT_BITS = 0xBFFF  # all but "don't fragment"
+_FRAGMENT_BITS = 0x3FFF
 _CLOCK_STEP_S = 60
 _IDLE_S = TCP_IDLE_NS // SECOND_NS
 _ETHERNET = int(LinkType.ETHERNET)
@@ -76,6 +77,7 @@ class PlainHeads:
         self._screen = screen
         self._passed: dict[FlowKey, int] = screen.passed if isinstance(screen, PlainScreen) else {}
         self._directions = Directions(file_format.fraction_ns)
+        self._nobody = Direction()  # counts what the screen has passed over: nobody asks what that carries
         self._bursts = Bursts(file_format)
         self._picked: list[Packet] = []  # not yet through the screen
         self._heads: list[Packet] = []
@@ -224,7 +226,7 @@ class PlainHeads:
             self._begin_second(seconds, bytes(window[at : at + 4]))
         if wire < captured:  # noqa: PLR1730 - max() would cost a tenth
             wire = captured
-        segment = _read_segment(window, start, stop)
+        segment = _read_segment(window, start, stop, wire)
         direction = self._find_spent(segment) if segment is not None else None
         if direction is not None:
             direction.count(seconds, fraction, wire)
@@ -247,7 +249,7 @@ class PlainHeads:
             self._hand_out(self._directions.renew(key))
             return None
         if key in self._passed:
-            return _NOBODY
+            return self._nobody
         return self._directions.spend(key, payload_octets) if not flags & _FIN_SYN_RST else None
 
     def _forget(self, now_s: int) -> None:
@@ -263,30 +265,33 @@ class PlainHeads:
             self.counts += [(len(self._heads), counted) for counted in counts]
 
 
-_NOBODY = Direction()  # of connections that the screen has passed over: nobody asks what they carry
-
-
-def _read_segment(window: bytearray, frame: int, stop: int) -> Segment | None:
-    """Return what a frame carries if it is a plain TCP segment."""
-    captured = stop - frame
+def _read_segment(window: bytearray, frame: int, stop: int, wire_octets: int) -> Segment | None:
+    """Return what a frame carries if it is a TCP segment and no fragment."""
+    captured, at = stop - frame, frame
     if captured < _IPV4_LEAST:
         return None
-    kind, first, octets, fragment, protocol, key, offset, flags = _read_ipv4(window, frame)
+    kind, first, octets, fragment, protocol, key, offset, flags = _read_ipv4(window, at)
     if kind == _TYPE_TAG and captured >= _IPV4_LEAST + _TAG_OCTETS:
-        frame += _TAG_OCTETS
+        at += _TAG_OCTETS
         captured -= _TAG_OCTETS
-        kind, first, octets, fragment, protocol, key, offset, flags = _read_ipv4(window, frame)
-    if kind == _TYPE_IPV4:
-        if first != _IPV4_FIRST or protocol != _TCP or fragment & _FRAGMENT_BITS:
-            return None
+        kind, first, octets, fragment, protocol, key, offset, flags = _read_ipv4(window, at)
+    if kind == _TYPE_IPV4 and first == _IPV4_FIRST and not fragment & _FRAGMENT_BITS:
         octets -= _IPV4_HEADER_OCTETS
     elif kind == _TYPE_IPV6 and captured >= _IPV6_LEAST:
-        first, octets, protocol, key, offset, flags = _read_ipv6(window, frame)
-        if first != _IPV6_FIRST or protocol != _TCP:
-            return None
+        first, octets, protocol, key, offset, flags = _read_ipv6(window, at)
+        if first >> 4 != _IPV6_VERSION or protocol not in _TRANSPORTS:
+            return _read_odd(bytes(window[frame:stop]), wire_octets)
     else:
+        return _read_odd(bytes(window[frame:stop]), wire_octets)
+    return (key, flags, octets - (offset >> 4) * 4) if protocol == _TCP else None
+
+
+def _read_odd(data: bytes, wire_octets: int) -> Segment | None:
+    """As `_read_segment`, of frames that are laid out in another way."""
+    headers = read_headers(Packet(0, _ETHERNET, data, wire_octets))
+    if not isinstance(headers, Headers) or headers.protocol != _TCP:
         return None
-    return key, flags, octets - (offset >> 4) * 4
+    return headers.key, headers.flags, headers.octets
 
 
 def _payload_octets(window: bytearray, key_at: int, key_octets: int) -> int:

@@ -167,6 +167,8 @@ class Connections:
         if not (flags & _SYN or is_beginning(payload)) or self._suspects.is_suspect(key, now_ns):
             connection.state = HANDED
         other_key = reverse_key(key)
+        self.passed.pop(key, None)
+        self.passed.pop(other_key, None)
         side, other = connection.sides = _Side(connection, key), _Side(connection, other_key)
         self._sides[other_key] = other
         self._sides[key] = side
@@ -273,7 +275,7 @@ class Connections:
         passed = self.passed
         if len(passed) >= 2 * PASSED:
             for key in first_quarter(passed):
-                del passed[key]
+                self._forget_passed(key)
         for side in sides:
             passed[side.key] = side.start
 

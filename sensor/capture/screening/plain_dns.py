@@ -19,6 +19,7 @@ _POINTER: Final = 0xC0
 _MOST_ALIASES: Final = 8
 _MOST_ADDRESSES: Final = 32
 _MOST_RECORDS: Final = 64
+_MOST_STEPS: Final = 256
 _A, _CNAME, _AAAA, _OPT, _HTTPS = 1, 5, 28, 41, 65
 _SKIPPED: Final = frozenset((6, 12, 41, 46, 47, 50))  # SOA, PTR, OPT, RRSIG, NSEC, NSEC3
 _ASKED_FOR: Final = frozenset((_A, 12, _AAAA, _HTTPS))
@@ -119,43 +120,57 @@ def _read_message(message: bytes) -> Message:
         raise _NotPlainError
     if not is_response and (flags & 0x000F or others != records):
         raise _NotPlainError
-    labels, at = _read_name(message, HEADER_OCTETS)
+    names = _Names(message)
+    labels, at = names.read(HEADER_OCTETS)
     kind, record_class = _read_pair(message, at)
     if not labels or kind not in _ASKED_FOR or record_class != _IN:
         raise _NotPlainError
     found = Message(labels.lower(), labels != labels.lower(), [], [])
     at += 4
     for _ in range(records):
-        at = _read_next(found, message, at)
+        at = _read_next(found, names, at)
     if at != len(message):
         raise _NotPlainError
     return found
 
 
-def _read_name(message: bytes, at: int) -> tuple[str, int]:
-    """Return the name at `at` and where it ends. Pointers lead backwards, so there is no loop."""
-    labels: list[bytes] = []
-    behind, lowest, octets = 0, at, 0
-    while length := message[at]:
-        if length >= _POINTER:
-            target = (length << 8 | message[at + 1]) & 0x3FFF
-            if not HEADER_OCTETS <= target < lowest:
+class _Names:
+    """The names in a message; in all of them together at most 256 labels and pointers are read."""
+
+    def __init__(self, message: bytes) -> None:
+        self.message = message
+        self._steps = 0
+
+    def read(self, at: int) -> tuple[str, int]:
+        """Return the name at `at` and where it ends. Pointers lead backwards, so there is no loop."""
+        message, labels = self.message, list[bytes]()
+        behind, lowest, octets = 0, at, 0
+        while length := message[at]:
+            self._steps += 1
+            if self._steps > _MOST_STEPS:
                 raise _NotPlainError
-            behind = behind or at + 2
-            at = lowest = target
-            continue
-        label = message[at + 1 : at + 1 + length]
-        if length > _MOST_LABEL or len(label) < length or not _is_label(label) or octets + length + 2 > _NAME_OCTETS:
-            raise _NotPlainError
-        octets += length + bool(labels)
-        labels.append(label)
-        at += 1 + length
-    return b".".join(labels).decode("ascii"), behind or at + 1
+            if length >= _POINTER:
+                target = (length << 8 | message[at + 1]) & 0x3FFF
+                if not HEADER_OCTETS <= target < lowest:
+                    raise _NotPlainError
+                behind = behind or at + 2
+                at = lowest = target
+                continue
+            label = message[at + 1 : at + 1 + length]
+            if length > _MOST_LABEL or len(label) < length or not _is_label(label):
+                raise _NotPlainError
+            octets += length + bool(labels)
+            if octets + 2 > _NAME_OCTETS:
+                raise _NotPlainError
+            labels.append(label)
+            at += 1 + length
+        return b".".join(labels).decode("ascii"), behind or at + 1
 
 
-def _read_next(found: Message, message: bytes, at: int) -> int:
+def _read_next(found: Message, names: _Names, at: int) -> int:
     """Read the record at `at` and return where it ends."""
-    _, at = _read_name(message, at)
+    message = names.message
+    _, at = names.read(at)
     kind, record_class, octets = _read_record(message, at)
     at += 10
     end: int = at + octets
@@ -164,7 +179,7 @@ def _read_next(found: Message, message: bytes, at: int) -> int:
     if kind in {_A, _AAAA}:
         _add_addresses(found, message[at:end], 4 if kind == _A else 16, most=1)
     elif kind == _CNAME:
-        name, behind = _read_name(message, at)
+        name, behind = names.read(at)
         if behind != end or len(found.aliases) == _MOST_ALIASES:
             raise _NotPlainError
         found.aliases.append(name.lower())

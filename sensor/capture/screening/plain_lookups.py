@@ -114,7 +114,7 @@ class Lookups:
             self.asked.watch(client, now_ns)
         self.messages += 1
         if is_response:
-            self._pass_over(client, dull, lookup, payload, now_ns)
+            self._pass_over(packet.ts_ns, payload, client, dull, lookup, now_ns)
             return False
         self.asked.note(client, dull[0], now_ns)
         if lookup is None:
@@ -141,8 +141,10 @@ class Lookups:
         lookup.last_ns = now_ns
         return lookup
 
-    def _pass_over(self, client: bytes, dull: _Dull, lookup: Lookup | None, answer: bytes, now_ns: int) -> None:
-        """Pass over an answer of no interest, with the query that it answers."""
+    def _pass_over(  # noqa: PLR0917 - as `take`
+        self, ts_ns: int, answer: bytes, client: bytes, dull: _Dull, lookup: Lookup | None, now_ns: int
+    ) -> None:
+        """Pass over an answer of no interest that came at `ts_ns`, with the query that it answers."""
         question, aliases, addresses = dull
         if lookup is None:
             self.asked.note(client, question, now_ns)
@@ -151,7 +153,7 @@ class Lookups:
         for alias in aliases:
             self.asked.note(client, alias, now_ns)
         if addresses:
-            self.told.keep(client, addresses, question, answer, now_ns)
+            self.told.keep(client, addresses, question, answer, ts_ns)
 
     def _read_query(self, payload: bytes, client: bytes, now_ns: int) -> _Dull | None:
         """Return what a query says if it is plain and of no interest."""

@@ -24,6 +24,7 @@ class Names:
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
+        self._followed: frozenset[str] | None = None
         self._spoken: frozenset[str] | None = None
         self._dull: set[tuple[int, str]] = set()
         self.questions: dict[bytes, str] = {}
@@ -33,13 +34,12 @@ class Names:
     def ask_again(self, names: Sequence[str]) -> None:
         """As `Screen.ask_again`."""
         self._forget()
-        if self._spoken is not None:
-            self._spoken |= frozenset(names)
+        self._spoken = self._followed | frozenset(names) if self._followed is not None else None
 
     def follow(self, names: Sequence[str] | None) -> None:
         """As `Screen.follow`."""
         self._forget()
-        self._spoken = frozenset(names) if names is not None else None
+        self._followed = self._spoken = frozenset(names) if names is not None else None
 
     def _forget(self) -> None:
         for table in (self._dull, self.questions, self._hosts, self._alpns):
@@ -53,7 +53,7 @@ class Names:
         try:
             if self._ask(kind, name):
                 return True
-        except Exception:  # noqa: BLE001 - whatever failed then fails where the packets are read, and is told there
+        except Exception:  # noqa: BLE001 - handed out then: what failed fails again, and is told, where it is read
             return True
         if len(self._dull) >= ANSWERS:
             self._dull.clear()

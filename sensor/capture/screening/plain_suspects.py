@@ -52,7 +52,8 @@ class Suspects:
 
     def doubt(self, client: bytes, now_ns: int) -> None:
         """Take note that `client` may just have been told what is not read here."""
-        if client not in self._doubts and len(self._doubts) >= DOUBTS:
+        self._doubts.pop(client, None)  # to the end: it is as good as new
+        if len(self._doubts) >= DOUBTS:
             for old in first_quarter(self._doubts):
                 del self._doubts[old]
         self._doubts[client] = now_ns

@@ -16,8 +16,6 @@ _MOST_ROWS: Final = 8  # of a client and an address
 _NEVER: Final = -1
 
 _Pair = tuple[bytes, bytes]
-
-
 _Row = tuple[int, bytes, str, int]  # when it came, the message, its question, how often there had been other rules
 
 

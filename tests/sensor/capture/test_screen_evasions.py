@@ -248,3 +248,29 @@ def test_a_hello_in_records_of_their_own_is_handed_out(count: int, tmp_path: Pat
     talk = Conversation(start_ns=S)
     cuts = [len(whole) * part // count for part in range(1, count)]
     assert_alike([*talk.open(), *talk.send(records(whole, *cuts)), *talk.answer(SERVER_HELLO)], tmp_path)
+
+
+@pytest.mark.parametrize("port", [53, 5300])
+@pytest.mark.parametrize("ends", [(CLIENT, SERVER, RESOLVER), ("2001:db8::2", "2001:db8::10", "2001:db8::53")])
+def test_an_answer_whose_udp_header_gives_no_length(ends: tuple[str, str, str], port: int, tmp_path: Path) -> None:
+    """As of datagrams that IPv6 alone can carry (RFC 2675 section 4)."""
+    client, server, resolver = ends
+    row = udp(S, (resolver, port, client, 5000), dns_answer(LISTED, [server]))
+    data = bytearray(row.data)
+    length_at = data.index(struct.pack(">HH", port, 5000)) + 4
+    data[length_at : length_at + 2] = b"\0\0"
+    talk = Conversation((client, 40_000, server, 443), start_ns=S + 5 * MS)
+    connection = [*talk.open(), *talk.send(hello()), *talk.answer(SERVER_HELLO), *talk.send(APPLICATION)]
+    assert_alike([Packet(row.ts_ns, row.link_type, bytes(data), row.wire_octets), *connection], tmp_path)
+
+
+def test_a_look_up_behind_a_packet_of_a_clock_that_is_ahead(tmp_path: Path) -> None:
+    """Several queues of an interface do not stamp in order."""
+    ahead = udp(10 * S + 20 * MS, ("10.0.0.77", 1000, "10.0.0.78", 1000), b"x" * 30)
+    talk = Conversation(start_ns=10 * S + 10 * MS)
+    rows = [ahead, *told("host.example.org", at_ns=10 * S), *talk.open(), *talk.answer(BANNER), *talk.send(BANNER)]
+    path = tmp_path / "packets.pcap"
+    write_pcap(path, rows)
+    without = told_of(detected(path, None))
+    assert without[-1][5] == (("host.example.org",),)
+    assert told_of(detected(path, new_screen())) == without

@@ -247,3 +247,43 @@ def test_a_hello_that_is_cut_anywhere_is_not_all_there() -> None:
     for length in range(len(whole)):
         with pytest.raises(NeedMoreData):
             read_hello(whole[:length])
+
+
+def test_names_that_refer_to_others_over_and_over_are_not_followed_for_long() -> None:
+    """Each record of a message may name what takes hundreds of steps to read."""
+    question = b"\x01a\0\0\x0c\0\x01"
+    head = bytes(2) + b"\x81\x80\0\x01" + (32).to_bytes(2) + bytes(4) + question
+    holder = b"\xc0\x0c\0\x0c\0\x01" + bytes(4)
+    start = len(head) + len(holder) + 2
+    links = b"\xc0\x0c" + b"".join((0xC000 | start + 2 * step).to_bytes(2) for step in range(100))
+    end = (0xC000 | start + len(links) - 2).to_bytes(2)
+    address = end + b"\0\x01\0\x01" + bytes(4) + b"\0\x04\xc0\0\2\1"
+    message = head + holder + len(links).to_bytes(2) + links + 31 * address
+    assert read_message(message) is None
+    assert read_message(head[:6] + b"\0\2" + head[8:] + holder + len(links).to_bytes(2) + links + address) is not None
+
+
+def test_domains_of_tunnels_that_are_forgotten_are_not_asked_about_any_longer() -> None:
+    asked: list[str] = []
+
+    def note(_kind: int, name: str) -> bool:
+        asked.append(name)
+        return False
+
+    screen = screen_with(note)
+    screen.follow([], ["followed.example"])
+    screen.ask_again(["first.example"])
+    screen.ask_again(["second.example"])
+    for number, name in enumerate(("a.first.example", "a.second.example", "a.followed.example")):
+        screen.sift([ask((number + 1) * S, name)])
+    assert asked == ["a.second.example", "a.followed.example"]
+
+
+def test_a_doubt_that_is_renewed_is_the_last_to_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_suspects, "DOUBTS", 4)
+    suspects = plain_suspects.Suspects()
+    for number in range(4):
+        suspects.doubt(bytes([10, 0, 0, number]), number)
+    suspects.doubt(bytes([10, 0, 0, 0]), 4)
+    suspects.doubt(bytes([10, 0, 0, 9]), 5)
+    assert suspects.is_suspect(bytes([10, 0, 0, 0]) + SERVER_OCTETS + bytes(4), 6)

@@ -1,6 +1,7 @@
 """Bursts held equal to records that are read one by one."""
 
 import random
+import re
 import struct
 
 from frames import ACK, CLIENT, SERVER, SYN, S, tcp
@@ -13,6 +14,7 @@ from sensor.capture.offline.pcap import FILE_HEADER_OCTETS, PcapFormat
 from sensor.flows.flow import reverse_key
 from sensor.packet import LinkType, Packet
 
+FORMS = re.compile(rb"(?s).{12}(?:(?:\x81\x00..)?\x08\x00\x45.{5}[\x00\x40]\x00.\x06|\x86\xdd[\x60-\x6f].{5}\x06)")
 Found = list[tuple[bytes, int]]  # key and number of records of each burst
 
 
@@ -50,12 +52,12 @@ def starts_in(content: bytes, file_format: PcapFormat) -> dict[int, int]:
 
 
 def expected_of(packets: list[Packet]) -> Found:
-    """Return the bursts of plain segments without SYN, FIN or RST; a tag makes another form, over IPv6 none."""
+    """Return the bursts of plain segments without SYN, FIN or RST; a tag makes another form."""
     found: Found = []
     before: tuple[bytes, bytes, int] | None = None
     for row in packets:
-        segment = read_segment(row.data)
-        if segment is None or segment[1] & 7 or row.data[12:17:4] == b"\x81\x86":
+        segment = read_segment(row)
+        if segment is None or segment[1] & 7 or not FORMS.match(row.data):
             before = None
             continue
         key = segment[0]

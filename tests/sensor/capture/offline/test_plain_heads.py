@@ -35,7 +35,7 @@ class Policy:
     octets: Counter[bytes] = field(default_factory=Counter)
 
     def take(self, row: Packet) -> None:
-        segment = read_segment(row.data)
+        segment = read_segment(row)
         if segment is None or self.is_head(*segment):
             self.heads.append(row)
         else:
@@ -71,7 +71,7 @@ def pick(packets: list[Packet], flavour: Flavour) -> Picked:
             octets[count.key] += count.octets_0
     assert source.last_ns == packets[-1].ts_ns
     assert source.passed_over == len(packets) - len(heads)
-    for segment in filter(None, (read_segment(row.data) for row in packets)):
+    for segment in filter(None, (read_segment(row) for row in packets)):
         flow = Flow(segment[0], 0, 0, None)
         source.count_apart(flow)
         counted[flow.key] += flow.packets  # of both directions
