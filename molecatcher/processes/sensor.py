@@ -277,7 +277,7 @@ class Sensor:
             interfaces=self.source.interfaces,
             engine=self.source.engine,
             engine_reason=f"{self.source.engine_reason}; {self.choice.reason}{_division(self.settings)}",
-            packets=pipeline.packets + source.filtered_packets,
+            packets=self._packets,
             octets=pipeline.octets + source.filtered_octets,
             malformed=sum(pipeline.malformed.values()),
             observations=self.detector.observations + screened.judged,
@@ -296,22 +296,31 @@ class Sensor:
         )
         self._tell(status)
 
+    @property
+    def _packets(self) -> int:
+        return self.detector.pipeline.counters.packets + self.source.counters().filtered_packets
+
     def _close(self) -> None:
-        now_ns = time.time_ns()
+        try:
+            self._tell_rest(time.time_ns())
+        finally:  # whatever fails: threads that went on would keep the process
+            self.attributor.close()
+            self.delivery.stop()
+            self.overlay.stop()
+            self.source.close()
+            self.listening.close()
+            self.namespaces.close()
+            self.store.close()
+        log.info("sensor_stopped", sensor_id=self.sensor_id, packets=self._packets)
+
+    def _tell_rest(self, now_ns: int) -> None:
+        """Report what was found and what is known of events that are still open, and how the sensor ends."""
         self.health.note_losses(self.source, self.counters["shed"], now_ns)
         self._gathered.add(self.detector.flush(), now_ns)
         reports = self._report(now_ns)
         self.reporter.update(self.detector.watch.look(now_ns, 0, at_once=None))
         self.keep([*reports, *self.reporter.flush()])
         self._beat(now_ns)
-        self.attributor.close()
-        self.delivery.stop()
-        self.overlay.stop()
-        self.source.close()
-        self.listening.close()
-        self.namespaces.close()
-        self.store.close()
-        log.info("sensor_stopped", sensor_id=self.sensor_id, packets=self.detector.pipeline.counters.packets)
 
     def _is_due(self, what: str, every_s: float) -> bool:
         now_s = time.monotonic()

@@ -1,20 +1,19 @@
 """Plain TCP segments, some tagged, cut or damaged, in every flavour of pcap; and how they are read without haste."""
 
-import contextlib
 import random
 import struct
 
 from frames import ACK, CLIENT, FIN, RST, SERVER, SYN, S, tcp, udp
 
 from sensor.capture.offline.pcap import PcapFormat, format_of
-from sensor.decoding.decode import Segment, decode
-from sensor.errors import MalformedPacket, NeedMoreData
+from sensor.capture.screening.plain_headers import Headers, read_headers
 from sensor.packet import Packet
 
 ENDS = [
     *((CLIENT, 40000, SERVER, 443), (SERVER, 443, CLIENT, 40000), (CLIENT, 40001, SERVER, 53)),
     *(("2001:db8::2", 40000, "2001:db8::1", 443), ("2001:db8::1", 443, "2001:db8::2", 40000)),
 ]
+TCP = 6
 IPV6_FIRST = tuple(bytes([octet]) for octet in range(0x60, 0x70))  # version, and half of the traffic class
 Flavour = tuple[str, int, bytes]  # byte order, magic, what stands between a record's header and its frame
 FLAVOURS: list[Flavour] = [
@@ -30,14 +29,15 @@ def read_segment(row: Packet) -> tuple[bytes, int, int] | None:
     rest = data[16:] if data[12:14] == b"\x81\x00" else data[12:]
     if rest[:3] == b"\x08\x00\x45" and len(rest) >= 36 and not int.from_bytes(rest[8:10]) & 0x3FFF:
         key, offset, flags, octets = rest[14:26], rest[34], rest[35], int.from_bytes(rest[4:6]) - 20
-        return (key, flags, octets - (offset >> 4) * 4) if rest[11] == 6 else None
-    if rest[:2] == b"\x86\xdd" and rest[2:3].startswith(IPV6_FIRST) and len(rest) >= 56 and rest[8] in {6, 17, 58}:
+        return (key, flags, octets - (offset >> 4) * 4) if rest[11] == TCP else None
+    if rest[:2] == b"\x86\xdd" and rest[2:3].startswith(IPV6_FIRST) and len(rest) >= 56 and rest[8] in {TCP, 17, 58}:
         key, offset, flags, octets = rest[10:46], rest[54], rest[55], int.from_bytes(rest[6:8])
-        return (key, flags, octets - (offset >> 4) * 4) if rest[8] == 6 else None
-    with contextlib.suppress(MalformedPacket, NeedMoreData):
-        decoded = decode(row)
-        if isinstance(decoded, Segment):
-            return decoded.key, decoded.flags, decoded.wire_payload_octets
+        return (key, flags, octets - (offset >> 4) * 4) if rest[8] == TCP else None
+    headers = read_headers(
+        row
+    )  # other layouts: tests/sensor/capture/test_screens_agree.py holds it to the compiled one
+    if isinstance(headers, Headers) and headers.protocol == TCP:
+        return headers.key, headers.flags, headers.octets
     return None
 
 

@@ -1,5 +1,6 @@
 """A sensor that is told to stop reports all that came before."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,3 +38,18 @@ def test_what_waits_to_be_read_is_reported(interfaces: tuple[str, ...], wire: Wi
     with open_store(settings.database) as store:
         assert [status.interfaces for status in store.sensors()] == [interfaces]
         assert len(store.events(EventFilter(), 2 * SENT)) == SENT
+
+
+def test_a_sensor_that_fails_at_its_end_leaves_no_thread_behind(
+    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(threading.enumerate())
+    sensor = Sensor(Settings(state=tmp_path, interface=("eth0",), policy=None))
+    monkeypatch.delattr(sensor.reporter, "_windows")  # as any error in what is told last
+    sensor.stop()
+    with pytest.raises(AttributeError):
+        sensor.run(Notifier())
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert wire.sensor
