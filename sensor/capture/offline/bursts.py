@@ -3,6 +3,9 @@
 A loop of the interpreter takes 0.4 us to step from one record to the next, and does nothing else. The engine of regular
 expressions takes 0.1 us for a record, and looks at its headers as well. It cannot read a length, so each length is an
 alternative: the most frequent ones, learned from what the file holds. Bulk data and acknowledgements have few.
+
+Most bursts are of triples, two segments and their acknowledgement, since receivers acknowledge every second one (RFC
+9293 section 3.8.6.3). They are tried first: where the direction need not be found out, a record takes a tenth less.
 """
 
 import re
@@ -20,7 +23,9 @@ MOST_WINDOWS = 4096  # from one sample to the next
 WORTH_COMPILING = 0.02  # of the records more; it takes 10 ms
 
 SECOND = 1  # groups: the seconds of all records, and the key of the first in each of its forms (`_FORMS`)
-_GROUPS_A_FORM = 5 + MOST_RECORDS - 1  # the key, its four parts, and an empty one for each further record
+_TRIPLES = 3
+# A form's groups: the key, its four parts, and empty ones behind each triple and behind each further record.
+_GROUPS_A_FORM = 5 + _TRIPLES + MOST_RECORDS - 1
 KEYS = tuple(2 + form * _GROUPS_A_FORM for form in range(3))
 
 _HEADER_OCTETS = 16
@@ -56,7 +61,7 @@ class Bursts:
         self.keys = [group - (group - KEYS[0]) % _GROUPS_A_FORM for group in range(len(self.records))]
         for key in KEYS:
             self.records[key] = 1
-            self.records[key + 5 : key + _GROUPS_A_FORM] = range(2, 1 + MOST_RECORDS)
+            self.records[key + 5 : key + _GROUPS_A_FORM] = [*range(3, 3 * _TRIPLES + 1, 3), *range(2, 1 + MOST_RECORDS)]
         self._format = file_format
         self._lengths: list[int] = []
         self._windows = 0
@@ -102,13 +107,20 @@ def _form(file_format: PcapFormat, lengths: list[int], form: tuple[bytes, int, i
     ends = _ends(file_format, [octets for octets in lengths if octets >= least])
     to_head = b"(?=.{%d}+" % (file_format.record_header_octets - 4 + _ADDRESSES_OCTETS) + head
     behind_key = _TO_FLAGS + _FLAGS + b")...." + ends
-    further = b""
-    for _ in range(MOST_RECORDS - 1):
-        further = (
-            b"(?:" + seconds + to_head + b"(?:" + forth + b"|" + back + b")" + behind_key + b"()" + further + b"|)"
-        )
+    forward, backward, either = (
+        seconds + to_head + direction + behind_key for direction in (forth, back, b"(?:" + forth + b"|" + back + b")")
+    )
+    triples = forward + backward + b"()" + _up_to(_TRIPLES - 1, forward + forward + backward)
     parts = b"((.{%d}+)(.{%d}+)(..)(..))" % (address_octets, address_octets)
-    return to_head + parts + behind_key + further
+    return to_head + parts + behind_key + b"(?:" + triples + b"|" + _up_to(MOST_RECORDS - 1, either) + b")"
+
+
+def _up_to(times: int, pattern: bytes) -> bytes:
+    """Return what matches `pattern` as often as it can, with an empty group behind each."""
+    nested = b""
+    for _ in range(times):
+        nested = b"(?:" + pattern + b"()" + nested + b"|)"
+    return nested
 
 
 def _ends(file_format: PcapFormat, lengths: list[int]) -> bytes:
