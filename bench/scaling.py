@@ -183,7 +183,7 @@ def write_all(folder: Path, packets: int) -> Captures:
 
 def groups(folder: Path, packets: int, wanted: str) -> Iterator[Group]:
     """Yield what is to be measured; receivers are those in whose names the expression `wanted` is found."""
-    compiled, pure = molecatcher.PROGRAMS
+    compiled, pure, _ = molecatcher.PROGRAMS
     large, small = write_all(folder / "large", packets), write_all(folder / "small", packets // SMALL)
     yield Group([replaying(compiled, TIMES)], large, TIMES)
     yield Group([replaying(pure), replaying(Program("pipeline, every packet", lambda: "", every_packet))], small)
