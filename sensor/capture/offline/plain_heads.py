@@ -16,6 +16,7 @@ from sensor.capture.offline.bursts import KEYS, SECOND, Bursts
 from sensor.capture.offline.chunks import ChunkReader
 from sensor.capture.offline.directions import SECOND_NS, Direction, Directions
 from sensor.capture.offline.pcap import FILE_HEADER_OCTETS, MAX_RECORD_OCTETS, PcapFormat
+from sensor.capture.offline.window import Window
 from sensor.capture.screening.plain import PlainScreen
 from sensor.capture.screening.plain_headers import Headers, read_headers
 from sensor.capture.screening.screen import Screen
@@ -26,7 +27,6 @@ from sensor.packet import LinkType, Packet
 
 BATCH_RECORDS = 16_384
 BATCH_HEADS = 256
-WINDOW_OCTETS = 4 * MAX_RECORD_OCTETS
 WALK_RECORDS = 1024
 SLICE_S = 3
 
@@ -68,12 +68,9 @@ class PlainHeads:
         self.last_ns = 0
         self.counts: list[tuple[int, Count]] = []
         self.is_back = False
-        self._chunks = chunks
         self._header_octets, self._fraction_ns = file_format.record_header_octets, file_format.fraction_ns
         self._read_header = struct.Struct(f"{file_format.byte_order}IIII").unpack_from
-        self._window = bytearray(WINDOW_OCTETS)
-        self._window[: len(head)] = head
-        self._at, self._end, self._consumed = FILE_HEADER_OCTETS, len(head), 0
+        self._window = Window(chunks, head, FILE_HEADER_OCTETS)
         self._screen = screen
         self._passed: dict[FlowKey, int] = screen.passed if isinstance(screen, PlainScreen) else {}
         self._directions = Directions(file_format.fraction_ns)
@@ -83,7 +80,7 @@ class PlainHeads:
         self._heads: list[Packet] = []
         self._second = 0  # of the last record
         self._second_octets = b""
-        self._last = self._at  # where what was taken last begins
+        self._last = self._window.at  # where what was taken last begins
         self._until_s = 0  # then no direction is known any longer
         self._failure: MalformedCapture | None = None  # to be told once all before it was handed out
 
@@ -105,7 +102,7 @@ class PlainHeads:
             if records:
                 continue
             if damaged := self._damaged_octets():
-                self._failure = MalformedCapture(self._consumed + self._at, f"a record of {damaged} octets")
+                self._failure = MalformedCapture(self._window.offset, f"a record of {damaged} octets")
             if self._failure is not None or not self._fill():
                 break
         self._note_last()
@@ -114,7 +111,7 @@ class PlainHeads:
         if self._failure is not None and not taken and not self._heads:
             raise self._failure
         self.passed_over += taken - len(self._heads)
-        self.truncated = self._failure is None and not taken and self._at < self._end
+        self.truncated = self._failure is None and not taken and self._window.has(1)
         return self._heads if taken or self._heads else None
 
     def count_apart(self, flow: Flow) -> None:
@@ -125,26 +122,22 @@ class PlainHeads:
                 flow.add(counted, side)
 
     def _fill(self) -> bool:
-        """Move what is left to the front of the window and return whether there is more of the file."""
+        """Read more of the file, behind what is left, and return whether there is more."""
         self._note_last()
-        rest = self._window[self._at : self._end]
-        self._window[: len(rest)] = rest
-        self._consumed += self._at
-        self._at, self._last, self._end = 0, 0, len(rest)
         try:
-            octets = self._chunks.read_into(memoryview(self._window)[len(rest) :])
+            has_more = self._window.fill()
         except MalformedCapture as failure:  # of what it is compressed with
             self._failure = failure
             return False
-        self._end += octets
-        self._bursts.learn(self._window, self._at, self._end)
-        return octets > 0
+        self._last = self._window.at
+        self._bursts.learn(self._window.octets, self._window.at, self._window.end)
+        return has_more
 
     def _damaged_octets(self) -> int:
         """Return the size that the next record says it has if that cannot be, else 0."""
-        if self._at + self._header_octets > self._end:
+        if not self._window.has(self._header_octets):
             return 0
-        octets: int = self._read_header(self._window, self._at)[2]
+        octets: int = self._read_header(self._window.octets, self._window.at)[2]
         return octets if octets > MAX_RECORD_OCTETS else 0
 
     def _sift(self) -> None:
@@ -155,7 +148,7 @@ class PlainHeads:
 
     def _walk(self, until_s: int) -> int:
         """Return how many records of the window were taken, some 1,024 at most, up to one from `until_s` on."""
-        window, at, end, match = self._window, self._at, self._end, self._bursts.match
+        window, at, end, match = self._window.octets, self._window.at, self._window.end, self._bursts.match
         ipv4, ipv6, tagged = KEYS
         records_in, passed, counted = self._bursts.records, self._passed, self._directions.by_key
         second = self._second_octets
@@ -182,20 +175,20 @@ class PlainHeads:
             second = self._second_octets
             if self._second >= until_s:
                 break
-        self._at, self._last = at, last
+        self._window.at, self._last = at, last
         return taken
 
     def _note_last(self) -> None:
         """Note the time of the last record that was taken of the window; what was taken last may be a burst."""
-        at, stop = self._last, self._at
+        window, at, stop = self._window.octets, self._last, self._window.at
         while at < stop:
-            seconds, fraction, captured, _ = self._read_header(self._window, at)
+            seconds, fraction, captured, _ = self._read_header(window, at)
             self.last_ns = seconds * SECOND_NS + fraction * self._fraction_ns
             at += self._header_octets + captured
 
     def _count_burst(self, burst: re.Match[bytes]) -> tuple[int, int]:
         """Count a burst of directions that have sent their head; return how many records, and where the rest begins."""
-        window, read_header, header_octets = self._window, self._read_header, self._header_octets
+        window, read_header, header_octets = self._window.octets, self._read_header, self._header_octets
         group = self._bursts.keys[burst.lastindex or 0]
         key, (at, stop) = burst[group], burst.span()
         key_at = burst.start(group) - at
@@ -215,12 +208,12 @@ class PlainHeads:
 
     def _take_record(self, at: int) -> int:
         """Pick the record at `at`, or count it; return where it ends, 0 if it is not all there."""
-        window, start = self._window, at + self._header_octets
-        if start > self._end:
+        window, start, end = self._window.octets, at + self._header_octets, self._window.end
+        if start > end:
             return 0
         seconds, fraction, captured, wire = self._read_header(window, at)
         stop: int = start + captured
-        if captured > MAX_RECORD_OCTETS or stop > self._end:
+        if captured > MAX_RECORD_OCTETS or stop > end:
             return 0
         if seconds != self._second:
             self._begin_second(seconds, bytes(window[at : at + 4]))
