@@ -50,6 +50,7 @@ def squid(folder: Path, names: list[str], *, denied: str) -> Iterator[int]:
         f"acl denied dstdomain {denied}\nhttp_access deny denied\nhttp_access allow all\n"
     )
     with _running([program, "-N", "-f", str(config)], port, folder / "squid.err"):
+        wait_for(lambda: _has_lines(folder / "squid.log"), 20)  # of who waited for it to listen: else it comes later
         yield port
 
 
@@ -128,6 +129,10 @@ def _running(argv: list[str], port: int, output: Path) -> Iterator[None]:
         finally:
             process.terminate()
             process.wait(10)
+
+
+def _has_lines(log: Path) -> bool:
+    return log.exists() and log.stat().st_size > 0
 
 
 def _answers(port: int, process: subprocess.Popen[bytes], output: Path) -> bool:
