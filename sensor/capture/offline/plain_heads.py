@@ -6,7 +6,7 @@ which passes over quiet flows itself. All directions are forgotten, so that each
 many, after the flow table's idle time, and when the clock goes back: that costs time and loses nothing.
 
 Bursts of a connection, most of a file, are found and passed over as one (`bursts`). Cost: some 0.25 us a packet of what
-the screen has passed over, 0.5 us of what is counted, 1 us of what is in no burst (bench/offline.py).
+the screen has passed over, 0.6 us more of what is counted, 1.3 us of what is in no burst (bench/offline.py).
 """
 
 import re

@@ -53,7 +53,10 @@ class Names:
         try:
             if self._ask(kind, name):
                 return True
-        except Exception:  # noqa: BLE001 - handed out then: what failed fails again, and is told, where it is read
+        except (
+            LookupError,
+            ValueError,
+        ):  # handed out then: what failed fails again where it is read, and is told there
             return True
         if len(self._dull) >= ANSWERS:
             self._dull.clear()

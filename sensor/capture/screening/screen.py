@@ -58,8 +58,8 @@ def is_always(_kind: int, _name: str) -> bool:
 class Screen(ABC):
     """A screen for one source; until `ask` is set everything is handed out.
 
-    `ask(Asked, name)` tells whether a name might be of interest; it is called from within a read. Where it raises an
-    error, what carries the name is handed out.
+    `ask(Asked, name)` tells whether a name might be of interest; it is called from within a read. Where it raises a
+    LookupError or ValueError, what carries the name is handed out.
     """
 
     def __init__(self) -> None:

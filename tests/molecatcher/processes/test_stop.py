@@ -40,8 +40,9 @@ def test_what_waits_to_be_read_is_reported(interfaces: tuple[str, ...], wire: Wi
         assert len(store.events(EventFilter(), 2 * SENT)) == SENT
 
 
+@pytest.mark.usefixtures("wire")
 def test_a_sensor_that_fails_at_its_end_leaves_no_thread_behind(
-    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = set(threading.enumerate())
     sensor = Sensor(Settings(state=tmp_path, interface=("eth0",), policy=None))
@@ -52,4 +53,3 @@ def test_a_sensor_that_fails_at_its_end_leaves_no_thread_behind(
     for thread in set(threading.enumerate()) - before:
         thread.join(10)
         assert not thread.is_alive()
-    assert wire.sensor
