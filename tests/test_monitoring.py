@@ -99,16 +99,22 @@ def prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
         httpx.Client(base_url=f"http://{address}", trust_env=False) as client,
     ):
         try:
+            wait_for(lambda: ready(client), 60)
             yield client
         finally:
             process.terminate()
 
 
-def ask(client: httpx.Client, expression: str) -> list[dict[str, Any]]:
+def ready(client: httpx.Client) -> bool:
+    """Whether Prometheus has read its storage: it listens before that, and answers queries with 503."""
     try:
-        answer = client.get("/api/v1/query", params={"query": expression}).json()
+        return client.get("/-/ready").is_success
     except httpx.TransportError:
-        return []
+        return False
+
+
+def ask(client: httpx.Client, expression: str) -> list[dict[str, Any]]:
+    answer = client.get("/api/v1/query", params={"query": expression}).json()
     assert answer["status"] == "success", (expression, answer)
     found: list[dict[str, Any]] = answer["data"]["result"]
     return found
