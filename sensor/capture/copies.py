@@ -49,7 +49,7 @@ class _Direction(msgspec.Struct, gc=False):
 class Copies:
     """Tells copies; at most `directions` are followed and `marks` remembered, both oldest out.
 
-    `found` counts copies, `evicted` the directions that made room.
+    `found` counts copies, `evicted` the directions that made room, and the marks that did while a copy might have come.
     """
 
     def __init__(self, directions: int = 32_768, marks: int = 8192) -> None:
@@ -143,7 +143,8 @@ class Copies:
         self._marks[mark] = packet.interface, packet.ts_ns
         self._marks.move_to_end(mark)
         if len(self._marks) > self._limits[1]:
-            self._marks.popitem(last=False)
+            _, (_, first_ns) = self._marks.popitem(last=False)
+            self.evicted += packet.ts_ns - first_ns <= TRANSLATED_NS
 
 
 def _is_elsewhere(direction: _Direction, packet: Packet) -> bool:

@@ -20,7 +20,6 @@ import selectors
 import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 import structlog
@@ -120,9 +119,7 @@ class LiveSource:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -224,6 +221,8 @@ class LiveSource:
             flows_places=filtered.flows_places,
             flows_displaced=filtered.flows_displaced,
             sockets_hurried=self._totals.sockets_hurried,
+            packets_hurried=self._merge.hurried,
+            directions_evicted=self._copies.evicted,
             copies=self._copies.found + filtered.copies,
         )
 
