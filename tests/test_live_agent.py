@@ -38,7 +38,7 @@ def events(world: Internet, query: str = "") -> list[dict[str, Any]]:
 def download(world: Internet, event_id: str, path: Path) -> list[Packet]:
     """Return the packets that are kept with an event."""
     url = f"{BASE}/v1/events/{event_id}/evidence.pcap"
-    world.monitor.run(["curl", "--silent", "--fail", "--max-time", "5", "--output", str(path), url])
+    world.monitor.run(["curl", "--silent", "--fail", "--max-time", "30", "--output", str(path), url])
     return read_packets(str(path))
 
 

@@ -138,7 +138,7 @@ def _serve(client: Host, server: Host, directory: Path, records: Mapping[str, tu
 
 def get_json(host: Host, url: str) -> Any:
     """Return the JSON that `url` answers on `host`."""
-    return json.loads(host.run(["curl", "--silent", "--fail", "--max-time", "5", url]).stdout)
+    return json.loads(host.run(["curl", "--silent", "--fail", "--max-time", "30", url]).stdout)
 
 
 def make_certificate(directory: Path, names: Sequence[str], subject_name: str = "stand-in") -> Path:
