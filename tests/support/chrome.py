@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 from installation import wait_until
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
@@ -39,7 +40,7 @@ def headless_chrome(profile: Path) -> Iterator[webdriver.Chrome]:
     for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(str(DRIVER)))
+    driver = webdriver.Chrome(options, Service(str(DRIVER), port=free_port()))
     driver.set_page_load_timeout(60)
     try:
         yield driver
