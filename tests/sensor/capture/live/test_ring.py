@@ -13,6 +13,7 @@ import pytest
 from cable import Wire, drain, open_wire, send_frames
 from frames import ACK, SYN, tcp
 from netns import needs_root
+from structlog.testing import capture_logs
 
 from sensor.capture.filter.flow_heads import FlowHeads
 from sensor.capture.filter.limits import Limits
@@ -151,6 +152,25 @@ def test_a_full_ring_drops_and_counts(wire: Wire) -> None:
     assert len(packets) + tap.count_drops() == len(frames)
     assert len(packets) >= BLOCK_OCTETS // 1500
     tap.close()
+
+
+def test_a_reader_who_waits_for_a_block_that_the_kernel_passed_over_finds_its_place(wire: Wire) -> None:
+    frames = [tcp(0, ENDS, (number, 1, ACK), bytes(1400)).data for number in range(400)]
+    with LiveSource(("eth0",), Engine(open_tap=partial(RingTap, blocks=4))) as source:
+        (tap,) = source._taps.values()
+        assert isinstance(tap, RingTap)
+        wire.send(*frames)  # all blocks are filled, and nothing more comes before the first is read
+        tap._block = 1
+        tap._leave_block()
+        tap._block = 1
+        with capture_logs() as logs:
+            assert len(drain(source, 0.5)) > 200
+        assert logs[0]["event"] == "ring_out_of_step"
+        lost = source.kernel_drops()
+        for start in range(0, 400, 100):
+            wire.send(*frames[start : start + 100])
+            assert [row.data for row in drain(source)] == frames[start : start + 100]
+        assert source.kernel_drops() == lost
 
 
 def test_the_share_that_waits_is_said_now_and_at_its_highest(wire: Wire) -> None:
