@@ -40,9 +40,10 @@ from rules.values.observation import NameSource
 from sensor.capture.filter.flow_heads import FlowHeads
 from sensor.capture.filter.limits import Limits
 from sensor.capture.live.engine import open_source
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.ring import RingTap
+from sensor.capture.live.sockets import Engine
 from sensor.capture.live.tap import TapOpener
 from sensor.capture.offline.file import open_capture
 from sensor.capture.offline.pcapng_file import Commented, write_pcapng
