@@ -21,6 +21,7 @@ from typing import Self
 import structlog
 
 from sensor.capture.copies import Copies
+from sensor.capture.faults import Faults
 from sensor.capture.filter.packet_filter import FilterCounters, placed
 from sensor.capture.live.counters import SourceCounters
 from sensor.capture.live.namespaces import Namespaces
@@ -73,7 +74,7 @@ class LiveSource:
     late: int = field(default=0, init=False)
     read_ns: int = field(default=0, init=False)
     _merge: Merge = field(default_factory=Merge, init=False)
-    _copies: Copies = field(default_factory=Copies, init=False)
+    _copies: Copies = field(init=False)
     _sockets: Sockets = field(init=False)
     _totals: _Totals = field(default_factory=_Totals, init=False)
     _is_open: bool = field(default=True, init=False)
@@ -82,6 +83,7 @@ class LiveSource:
     _is_full: bool = field(default=False, init=False)  # what was read last, before any of it was held back
 
     def __post_init__(self) -> None:
+        self._copies = Copies(faults=self.screen.faults if self.screen is not None else None)
         try:
             check_permission()
         except CaptureError:
@@ -112,6 +114,11 @@ class LiveSource:
         """Return why this engine is the one in use, and what an interface has not got of it."""
         short = [f"{tap.interface} has {tap.shortfall}" for tap in self._sockets.taps.values() if tap.shortfall]
         return "; ".join((self.way.reason, *short))
+
+    @property
+    def faults(self) -> Faults:
+        """Return the errors that kept the program from judging packets; all of those were handed out."""
+        return self._copies.faults
 
     @property
     def interfaces(self) -> tuple[str, ...]:
@@ -198,6 +205,7 @@ class LiveSource:
             flows_displaced=filtered.flows_displaced,
             sockets_hurried=self._sockets.hurried,
             copies=self._copies.found + filtered.copies,
+            faults=self.faults.count,
         )
 
     def kernel_drops(self) -> int:
