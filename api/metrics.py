@@ -236,9 +236,10 @@ def _family(
 
 def _engine(sensors: list[SensorStatus]) -> Metric:
     name = "molecatcher_sensor_engine"
-    family = GaugeMetricFamily(name, "1 for the way in which the sensor takes packets", labels=("sensor", "engine"))
+    help_text = "1 for the way in which the sensor takes packets, and why"
+    family = GaugeMetricFamily(name, help_text, labels=("sensor", "engine", "reason"))
     for sensor in sensors:
-        family.add_metric((sensor.sensor_id, sensor.engine), 1)
+        family.add_metric((sensor.sensor_id, sensor.engine, sensor.engine_reason), 1)
     return family
 
 

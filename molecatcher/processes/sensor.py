@@ -299,11 +299,19 @@ class Sensor:
             is_remote=self.settings.api is not None,
             rules_revision=self.overlay.revision,
             workers=self.settings.workers,
-            **of_tables(self.detector, self.reporter, source, self.counters["evidence_shed"], self.zones.shed),
+            **of_tables(self.detector, self.reporter, source, self._left_other_tables()),
             **of_spool(self.spool, self._pending, now_ns),
             **self.health.of_capture(self.source, self.counters["shed"], now_ns),
         )
         self._tell(status)
+
+    def _left_other_tables(self) -> dict[str, int]:
+        return {
+            "evidence": self.counters["evidence_shed"],
+            "zone_questions": self.zones.shed,
+            "attribution": self.attributor.shed,
+            "seen_leases": self._seen_leases.evicted,
+        }
 
     @property
     def _packets(self) -> int:

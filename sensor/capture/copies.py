@@ -50,7 +50,8 @@ class _Direction(msgspec.Struct, gc=False):
 class Copies:
     """Tells copies; at most `directions` are followed and `marks` remembered, both oldest out.
 
-    `found` counts copies, `evicted` the directions that made room, `faults` packets that an error kept it from telling.
+    `found` counts copies, `evicted` the directions that made room, and the marks that did while a copy might have come;
+    `faults` are packets that an error kept it from telling.
     """
 
     def __init__(self, directions: int = 32_768, marks: int = 8192, faults: Faults | None = None) -> None:
@@ -150,7 +151,8 @@ class Copies:
         self._marks[mark] = packet.interface, packet.ts_ns
         self._marks.move_to_end(mark)
         if len(self._marks) > self._limits[1]:
-            self._marks.popitem(last=False)
+            _, (_, first_ns) = self._marks.popitem(last=False)
+            self.evicted += packet.ts_ns - first_ns <= TRANSLATED_NS
 
 
 def _is_elsewhere(direction: _Direction, packet: Packet) -> bool:

@@ -15,7 +15,6 @@ the screen had held of the same flows. Of a single interface the packets of a st
 import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 import structlog
@@ -99,9 +98,7 @@ class LiveSource:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -204,6 +201,8 @@ class LiveSource:
             flows_places=filtered.flows_places,
             flows_displaced=filtered.flows_displaced,
             sockets_hurried=self._sockets.hurried,
+            packets_hurried=self._merge.hurried,
+            directions_evicted=self._copies.evicted,
             copies=self._copies.found + filtered.copies,
             faults=self.faults.count,
         )

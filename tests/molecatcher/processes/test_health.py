@@ -168,7 +168,8 @@ def test_the_pressure_on_the_filters_map_is_said(
     assert (first.flow_map_size, first.flow_map_opened, first.flow_map_turnover) == (64, 160, 2.5)
     assert (second.flow_map_opened, second.flow_map_turnover) == (160, 0)
     assert (first.flows, first.flow_table_flows, first.flow_table_size) == (160, 160, PipelineLimits().flows)
-    assert {"flows", "half_open", "dns", "names", "windows", "watch"} <= set(first.evicted)
+    told = {"flows", "half_open", "names", "windows", "watch", "merge", "directions", "attribution", "seen_leases"}
+    assert told <= set(first.evicted)
     assert first.evicted.pop("flow_map") == (160 - 64) * (make_filter is ProgramHeads)
     assert set(first.evicted.values()) == {0}
 

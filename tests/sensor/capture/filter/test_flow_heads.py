@@ -1,6 +1,8 @@
 """What the eBPF filter passes and what it only counts, class by class, with real frames over a cable."""
 
+import os
 import struct
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 from cable import Wire, drain, open_wire
 from frames import ACK, FIN, PSH, RST, SYN, dns_query, frame, packed, tcp, udp
+from kernel_run import KernelRun
 from netns import needs_root
 
 from rules.values.observation import FiveTuple, Transport
@@ -303,6 +306,20 @@ def test_flows_that_were_idle_get_a_new_head(cable: Wire) -> None:
         assert filtered.passed(*(datagram(V6, 1000, number) for number in range(4))) == [True, True, False, False]
         time.sleep(0.3)
         assert filtered.passed(*(datagram(V6, 1000, number) for number in range(9, 13))) == [True, True, False, False]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) == 1, reason="needs two processors")
+def test_a_flow_whose_directions_come_on_two_processors_is_one_flow() -> None:
+    packets = 1_000_000
+    with KernelRun(Limits(flows=1024)) as kernel:
+        frames = segment(V4, 1, octets=1000), segment(back(V4), 1, octets=10)
+        threads = [threading.Thread(target=kernel.octets, args=(data, packets)) for data in frames]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ((_, counted),) = kernel.flow_counts
+    assert counted.packets == (packets, packets)
 
 
 def test_a_table_that_is_too_small_passes_more_and_loses_nothing(cable: Wire) -> None:

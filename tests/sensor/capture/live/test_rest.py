@@ -122,8 +122,8 @@ def test_who_is_told_to_end_does_not_rest_on(way: Rest) -> None:
 
     before = signal.signal(signal.SIGALRM, end)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
             Blocks(False).wait(way, 0)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -81,8 +81,8 @@ def test_an_event_waits_for_no_full_block(wire: Wire) -> None:
     with LiveSource(("eth0",), Engine(open_tap=RingTap)) as source:
         wire.send(tcp(0, ENDS, (1, 1, SYN)).data)
         started = time.monotonic()
-        (packet,) = source.read(5) or []
-        assert time.monotonic() - started < 1
+        (packet,) = source.read(60) or []
+        assert time.monotonic() - started < 10
         assert abs(time.time_ns() - packet.ts_ns) < 5_000_000_000
 
 
