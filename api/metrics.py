@@ -42,6 +42,7 @@ COUNTERS = (
     _Reading("flow_map_opened", "flow_map_opened", "Flows that the filter began to follow"),
     _Reading("evicted", "evicted", "Entries that left a full table", label="table"),
     _Reading("malformed", "malformed", "Packets that could not be decoded"),
+    _Reading("faults", "faults", "Packets and names that an error of the program kept it from judging"),
     _Reading("copies", "copies", "Packets that another interface had shown already"),
     _Reading("observations", "observations", "DNS transactions and flows observed"),
     _Reading("unknown", "unknown", "Observations that no rule speaks of"),
@@ -235,9 +236,10 @@ def _family(
 
 def _engine(sensors: list[SensorStatus]) -> Metric:
     name = "molecatcher_sensor_engine"
-    family = GaugeMetricFamily(name, "1 for the way in which the sensor takes packets", labels=("sensor", "engine"))
+    help_text = "1 for the way in which the sensor takes packets, and why"
+    family = GaugeMetricFamily(name, help_text, labels=("sensor", "engine", "reason"))
     for sensor in sensors:
-        family.add_metric((sensor.sensor_id, sensor.engine), 1)
+        family.add_metric((sensor.sensor_id, sensor.engine, sensor.engine_reason), 1)
     return family
 
 

@@ -34,7 +34,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     serve = [*program, "serve", "--state", str(state), "--listen", f"127.0.0.1:{port}"]
     with (tmp_path / "log").open("w") as log, subprocess.Popen(serve, stdout=log, stderr=log) as process:
         try:
-            wait_for(lambda: answers(f"http://127.0.0.1:{port}"), 60)
+            wait_for(lambda: answers(f"http://127.0.0.1:{port}"))
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
@@ -73,7 +73,7 @@ class Page:
         return self.browser.find_element(By.CSS_SELECTOR, selector)
 
     def says(self, selector: str, text: str) -> None:
-        wait_for(lambda: text in self.text(selector), 40)
+        wait_for(lambda: text in self.text(selector))
 
     def text(self, selector: str) -> str:
         return str(self.browser.execute_script(f"return document.querySelector({selector!r})?.innerText ?? ''"))
@@ -100,7 +100,7 @@ class Page:
         self.browser.execute_script("document.documentElement.dataset.old = 'yes'")
         self.press(label, within)
         old = "return document.documentElement.dataset.old"
-        wait_for(lambda: self.browser.execute_script(old) is None, 40)
+        wait_for(lambda: self.browser.execute_script(old) is None)
 
     def keep(self, what: str) -> None:
         if folder := os.environ.get("MOLECATCHER_SCREENSHOTS"):
@@ -139,7 +139,7 @@ def test_from_the_alert_to_the_exception_and_the_list(
     page.open("#block")  # somebody's private name goes on the lists, and off again
     page.fill("#block form", entry="tunnels.colleague.example", owner="soc@example.com", reason="a private ingress")
     page.submit("Block", "#block")
-    wait_for(lambda: "tunnels.colleague.example" in feed(address), 40)
+    wait_for(lambda: "tunnels.colleague.example" in feed(address))
     page.go("/lists/unsanctioned-domains?q=colleague")
     page.says("#content", "a private ingress")
     page.keep("list")
@@ -148,19 +148,19 @@ def test_from_the_alert_to_the_exception_and_the_list(
     page.says("#agree", "*.tunnels.colleague.example")
     page.keep("preview")
     page.submit("Go ahead", "#agree")
-    wait_for(lambda: "tunnels.colleague.example" not in feed(address), 40)
+    wait_for(lambda: "tunnels.colleague.example" not in feed(address))
 
     page.go("/findings?service=ngrok")  # who allowed it: an exception for the source, with an owner
     page.see("#live a.title").click()
     page.open("#allow")
     page.fill("#allow form", owner="it@example.com", reason="pilot until spring")
     page.submit("Allow ngrok", "#allow")
-    wait_for(lambda: "pilot until spring" in httpx.get(f"{address}/v1/exceptions", trust_env=False).text, 40)
+    wait_for(lambda: "pilot until spring" in httpx.get(f"{address}/v1/exceptions", trust_env=False).text)
     page.go("/policy")
     page.says("#exceptions", "pilot until spring")
     page.keep("policy")
     page.go("/findings?state=excepted")
-    wait_for(lambda: "connect.ngrok-agent.com" in renewed(browser, page), 40)
+    wait_for(lambda: "connect.ngrok-agent.com" in renewed(browser, page))
 
     assert "ngrok-agent.com" in feed(address)  # and the whole service comes off the lists by a decision
     page.go("/services")
@@ -169,7 +169,7 @@ def test_from_the_alert_to_the_exception_and_the_list(
     page.press("Decide", "#service-ngrok")
     page.says("#agree", "ngrok-agent.com")
     page.submit("Go ahead", "#agree")
-    wait_for(lambda: "ngrok-agent.com" not in feed(address), 40)
+    wait_for(lambda: "ngrok-agent.com" not in feed(address))
     page.go("/audit")
     assert all(action in page.text("#content") for action in ("finding.update", "exception"))
     assert [row["message"] for row in console_log(browser) if row["level"] == "SEVERE"] == []

@@ -76,7 +76,7 @@ def test_an_agent_becomes_an_event_within_two_seconds(
     (state.parent / "policy.toml").write_text(policy)
     with running(world, state, "--interface", "eth0", "--policy", str(state.parent / "policy.toml")):
         with world.agent(server_name) as began_s:
-            wait_for(lambda: kinds(world) == {"dns", "tls"}, 10)
+            wait_for(lambda: kinds(world) == {"dns", "tls"})
             assert time.time() - began_s < 2
         rows = events(world)
         findings = get_json(world.monitor, f"{BASE}/v1/findings")["items"]
@@ -92,7 +92,7 @@ def test_an_agent_becomes_an_event_within_two_seconds(
 
 def test_without_an_interface_the_default_route_is_watched(world: Internet, state: Path) -> None:
     with running(world, state), world.agent():
-        wait_for(lambda: "tls" in kinds(world), 10)
+        wait_for(lambda: "tls" in kinds(world))
         (sensor,) = get_json(world.monitor, f"{BASE}/v1/sensors")["items"]
     assert sensor["interfaces"] == ["eth0"]
     assert sensor["kernel_drops"] == sensor["shed"] == sensor["malformed"] == 0
@@ -101,7 +101,7 @@ def test_without_an_interface_the_default_route_is_watched(world: Internet, stat
 def test_a_masquerading_gateway_sees_who_is_inside(tmp_path: Path, state: Path) -> None:
     require_agent()
     with internet_behind_a_gateway(tmp_path, RECORDS) as world, running(world, state), world.agent():
-        wait_for(lambda: kinds(world) == {"dns", "tls"}, 15)
+        wait_for(lambda: kinds(world) == {"dns", "tls"})
         (sensor,) = get_json(world.monitor, f"{BASE}/v1/sensors")["items"]
         assert sensor["interfaces"] == ["lan0"]
         assert {row["src_ip"] for row in events(world)} == {CLIENT}
@@ -111,9 +111,9 @@ def test_a_default_route_that_appears_later_is_followed(world: Internet, state: 
     world.client.ip("route delete default")
     with running(world, state):
         world.client.ip(f"route add default via {GATEWAY}")
-        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/sensors")["items"][0]["interfaces"] == ["eth0"], 10)
+        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/sensors")["items"][0]["interfaces"] == ["eth0"])
         with world.agent():
-            wait_for(lambda: "tls" in kinds(world), 10)
+            wait_for(lambda: "tls" in kinds(world))
 
 
 def test_a_changed_policy_takes_effect_and_a_broken_one_does_not(world: Internet, state: Path) -> None:
@@ -121,12 +121,12 @@ def test_a_changed_policy_takes_effect_and_a_broken_one_does_not(world: Internet
     policy.write_text("")
     with running(world, state, "--interface", "eth0", "--policy", str(policy)):
         policy.write_text(POLICY)
-        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/policy")["sanctioned"], 10)
+        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/policy")["sanctioned"])
         policy.write_text("[[sanctioned]]")
-        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/policy")["error"], 10)
-        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/sensors")["items"][0]["policy_error"], 10)
+        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/policy")["error"])
+        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/sensors")["items"][0]["policy_error"])
         with world.agent(SANCTIONED):
-            wait_for(lambda: "tls" in kinds(world), 10)
+            wait_for(lambda: "tls" in kinds(world))
         assert {row["verdict"] for row in events(world)} == {"sanctioned"}
 
 
@@ -135,18 +135,18 @@ def test_kill_at_any_moment_loses_no_reported_event_and_doubles_none(world: Inte
     """Each of the three processes is killed in turn while agents connect; what was seen stays, once."""
     with running(world, state, "--interface", "eth0") as main:
         with world.agent():
-            wait_for(lambda: kinds(world) == {"dns", "tls"}, 10)
+            wait_for(lambda: kinds(world) == {"dns", "tls"})
         before = {row["event_id"]: row for row in events(world)}
         started = sensors_started(world)
         for name in ("sensor", "serve"):
             os.kill(child_of(main.pid, name), signal.SIGKILL)
-            wait_for(lambda: answers(world), 20)
-        wait_for(lambda: sensors_started(world) != started, 20)
+            wait_for(lambda: answers(world))
+        wait_for(lambda: sensors_started(world) != started)
         assert len(sensors_started(world)) == 1
         with world.agent():
-            wait_for(lambda: sum(row["kind"] == "tls" for row in events(world)) == 2, 15)
+            wait_for(lambda: sum(row["kind"] == "tls" for row in events(world)) == 2)
         main.kill()
-        wait_for(lambda: not answers(world), 10)
+        wait_for(lambda: not answers(world))
     (state.parent / "log").unlink()
     with running(world, state, "--interface", "eth0"):
         after = {row["event_id"]: row for row in events(world)}
@@ -158,7 +158,7 @@ def test_another_network_namespace_is_watched_without_the_right_to_enter_more(wo
     elsewhere = replace(world, monitor=world.server)
     interface = f"{world.client.namespace}/eth0"
     with running(elsewhere, state, "--interface", interface) as main, world.agent():
-        wait_for(lambda: kinds(elsewhere) == {"dns", "tls"}, 10)
+        wait_for(lambda: kinds(elsewhere) == {"dns", "tls"})
         rights = status_of(child_of(main.pid, "sensor"))
         assert {(row["src_ip"], row["interface"]) for row in events(elsewhere)} == {(CLIENT, interface)}
     assert rights["Uid"].split()[0] != "0"
@@ -236,12 +236,12 @@ def test_an_addition_and_an_update_take_effect_while_the_program_runs(world: Int
     with running(world, state, "--interface", "eth0", "--catalogue-dir", str(own)):
         assert catalogue_of(world)["additions"] == []
         (own / "partner.toml").write_text(f'extends = "ngrok"\n[add]\nagent_domains = ["{SANCTIONED}"]\n')
-        wait_for(lambda: catalogue_of(world)["additions"] == ["partner.toml"], 10)
-        wait_for(lambda: SANCTIONED in block_list(world), 10)
+        wait_for(lambda: catalogue_of(world)["additions"] == ["partner.toml"])
+        wait_for(lambda: SANCTIONED in block_list(world))
         with world.agent(SANCTIONED):
-            wait_for(lambda: {row["verdict"] for row in events(world)} == {"unsanctioned"}, 10)
+            wait_for(lambda: {row["verdict"] for row in events(world)} == {"unsanctioned"})
         take_update(state, "2099.01.01")
-        wait_for(lambda: catalogue_of(world)["version"] == "2099.01.01", 10)
+        wait_for(lambda: catalogue_of(world)["version"] == "2099.01.01")
         page = world.monitor.run(["curl", "--silent", "--fail", f"{BASE}/"]).stdout
     assert "2099.01.01" in page
 

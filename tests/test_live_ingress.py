@@ -91,7 +91,7 @@ def test_who_serves_the_zone_tells_whose_ingress_it_is(world: Internet, sanction
         (folder / "policy.toml").write_text(POLICY.format(sanctioned))
         with running(world, folder / "state", "--interface", "eth0", "--policy", str(folder / "policy.toml")):
             with world.agent(OTHER), world.agent(INGRESS):
-                wait_for(lambda: found(world, INGRESS) == {(verdict, "ngrok", "agent")}, 20)
+                wait_for(lambda: found(world, INGRESS) == {(verdict, "ngrok", "agent")})
             rows = events(world)
     assert {row["dst_name"] for row in rows} == ({INGRESS} if verdict == "unsanctioned" else {INGRESS, OTHER})
     evidence = {reason["evidence"] for row in rows for reason in row["reasons"]}
@@ -107,14 +107,13 @@ def test_an_alias_of_ngrok_s_name_is_found_and_the_sanctioned_name_stays_so_as_o
         (folder / "policy.toml").write_text(POLICY.format(OURS))
         with running(world, folder / "state", "--interface", "eth0", "--policy", str(folder / "policy.toml")):
             with world.agent(ALIAS), world.agent(OURS):
-                wait_for(
-                    lambda: {row["dst_name"] for row in events(world) if row["kind"] == "tls"} == {ALIAS, OURS}, 20
-                )
+                wait_for(lambda: {row["dst_name"] for row in events(world) if row["kind"] == "tls"} == {ALIAS, OURS})
             assert found(world, ALIAS) == {("unsanctioned", "ngrok", "agent")}
             assert found(world, OURS) == {("sanctioned", "ngrok", "agent")}
 
 
 @pytest.mark.full
+@pytest.mark.timeout(300)
 def test_an_idle_agent_at_an_address_of_agents_is_found_by_its_beat(tmp_path: Path) -> None:
     """Its hello is that of Python and names nobody; the kernel counts its packets, the sensor looks at the counts."""
     tree = TREE | {"ngrok-agent.com": f"@ NS root.example.\nconnect 60 A {SERVER}"}
@@ -124,7 +123,7 @@ def test_an_idle_agent_at_an_address_of_agents_is_found_by_its_beat(tmp_path: Pa
         running(world, folder / "state", "--interface", "eth0"),
     ):
         known = folder / "state" / "agent_addresses.json"
-        wait_for(lambda: known.exists() and SERVER in known.read_text(), 40)
+        wait_for(lambda: known.exists() and SERVER in known.read_text())
         world.client.popen([sys.executable, "-c", IDLE_AGENT, str(world.certificate), OTHER])
         wait_for(lambda: found(world, OTHER) == {("suspicious", "ngrok", "agent")}, 110)
         (row,) = [row for row in events(world) if row["dst_name"] == OTHER]

@@ -51,9 +51,9 @@ def test_what_a_stopped_sensor_lost_is_said_everywhere(tmp_path: Path) -> None:
             time.sleep(1)
         finally:
             os.kill(pid, signal.SIGCONT)
-        wait_for(lambda: sensor()["kernel_drops"], 10)
+        wait_for(lambda: sensor()["kernel_drops"])
         look_up(world)
-        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/findings")["items"], 10)
+        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/findings")["items"])
         status = sensor()
         (finding,) = get_json(world.monitor, f"{BASE}/v1/findings")["items"]
         metrics = world.monitor.run(["curl", "-s", f"{BASE}/metrics"]).stdout

@@ -15,7 +15,7 @@ from main_job import BASE, open_folder, running, wait_for
 from netns import needs_root
 from stand_ins import AGENT, CLIENT, SERVER, Internet, get_json, internet, internet_behind_a_gateway, require_agent
 
-pytestmark = [needs_root, pytest.mark.timeout(90)]
+pytestmark = needs_root
 
 DEFAULT = "connect.ngrok-agent.com"
 RECORDS = {DEFAULT: (SERVER,)}
@@ -85,8 +85,8 @@ def test_an_agent_is_named_with_its_user_and_excepted_for_it(
     (state.parent / "policy.toml").write_text(policy)
     with slow_internet(tmp_path) as world, running(world, state, "--policy", str(state.parent / "policy.toml")):
         with agent_of(world, "games"):
-            wait_for(lambda: any(row["src_user"] for row in tls_events(world)), 10)
-        wait_for(lambda: all(row["src_user"] for row in events(world)), 10)
+            wait_for(lambda: any(row["src_user"] for row in tls_events(world)))
+        wait_for(lambda: all(row["src_user"] for row in events(world)))
         rows = events(world)
         (finding,) = get_json(world.monitor, f"{BASE}/v1/findings")["items"]
         page = world.monitor.run(["curl", "-sf", f"{BASE}/"]).stdout
@@ -105,7 +105,7 @@ def test_an_agent_is_named_with_its_user_and_excepted_for_it(
 def test_a_short_command_is_named(tmp_path: Path, state: Path) -> None:
     with slow_internet(tmp_path) as world, running(world, state):
         world.client.run(["curl", "-sk", "--max-time", "2", f"https://{DEFAULT}/"], check=False)
-        wait_for(lambda: any(row["src_process"] for row in tls_events(world)), 10)
+        wait_for(lambda: any(row["src_process"] for row in tls_events(world)))
         (row,) = tls_events(world)
     assert (row["src_process"], row["src_user"]) == ("curl", "root")
     assert row["src_cmdline"] == f"curl -sk --max-time 2 https://{DEFAULT}/"
@@ -123,7 +123,7 @@ def test_a_host_behind_a_gateway_has_the_name_of_its_lease(
         with running(world, state):
             argv = ["/usr/bin/python3", "-c", HELLO, SERVER, DEFAULT]
             world.client.popen(argv, stdin=subprocess.PIPE)
-            wait_for(lambda: any(row["src_host"] for row in tls_events(world)), 10)
+            wait_for(lambda: any(row["src_host"] for row in tls_events(world)))
             (row,) = tls_events(world)
     assert (row["src_ip"], row["src_host"], row["src_mac"], row["src_process"]) == (CLIENT, "build-7", mac, None)
 
@@ -141,7 +141,7 @@ def control_group() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        wait_for(lambda: not (folder / "cgroup.procs").read_text(), 10)
+        wait_for(lambda: not (folder / "cgroup.procs").read_text())
         folder.rmdir()
         with suppress(OSError):
             folder.parent.rmdir()
@@ -163,7 +163,7 @@ def test_a_local_agent_is_excepted_for_its_container_or_executable(
     policy = ("--policy", str(state.parent / "policy.toml"))
     with control_group() as group, slow_internet(tmp_path) as world, running(world, state, *policy):
         with agent_of(world, "games", group):
-            wait_for(lambda: any(row["src_container"] for row in tls_events(world)), 10)
+            wait_for(lambda: any(row["src_container"] for row in tls_events(world)))
         (row,) = tls_events(world)
         (finding,) = get_json(world.monitor, f"{BASE}/v1/findings")["items"]
     assert row["src_container"] == f"docker:{CONTAINER[:12]}"
@@ -207,7 +207,7 @@ def test_a_forwarded_host_is_named_by_the_lease_that_was_seen_and_excepted_for_i
             ask_for_a_lease(world, tmp_path, mac)
             argv = ["/usr/bin/python3", "-c", HELLO, SERVER, DEFAULT]
             world.client.popen(argv, stdin=subprocess.PIPE)
-            wait_for(lambda: any(row["src_host"] for row in tls_events(world)), 10)
+            wait_for(lambda: any(row["src_host"] for row in tls_events(world)))
             (row,) = tls_events(world)
             (finding,) = get_json(world.monitor, f"{BASE}/v1/findings")["items"]
     assert (row["src_ip"], row["src_host"], row["src_mac"]) == (CLIENT, "build-7", mac)

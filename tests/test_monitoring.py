@@ -99,7 +99,7 @@ def prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
         httpx.Client(base_url=f"http://{address}", trust_env=False) as client,
     ):
         try:
-            wait_for(lambda: ready(client), 60)
+            wait_for(lambda: ready(client))
             yield client
         finally:
             process.terminate()
@@ -126,7 +126,7 @@ def test_every_panel_has_numbers_and_the_labels_that_its_legend_names(tmp_path: 
     with open_store(tmp_path / "events.db") as store:
         installation = busy(store, tmp_path)
         with serving(installation, AccessConfig()) as api, prometheus(tmp_path, api.base_url.netloc.decode()) as client:
-            wait_for(lambda: ask(client, "count_over_time(up[1m]) > 3"), 60)  # rates need several scrapes
+            wait_for(lambda: ask(client, "count_over_time(up[1m]) > 3"))  # rates need several scrapes
             for panel in panels():
                 for target in panel["targets"]:
                     found = ask(client, target["expr"])

@@ -68,8 +68,8 @@ def test_an_agent_appears_on_the_open_page(world: Internet, folder: Path, tmp_pa
         assert "The last seven days" in page()
         assert "192.0.2.2" not in page()
         with world.agent(), world.agent(SANCTIONED):
-            wait_for(lambda: "192.0.2.2" in page(), 10)
-        wait_for(lambda: SANCTIONED in page(), 10)
+            wait_for(lambda: "192.0.2.2" in page())
+        wait_for(lambda: SANCTIONED in page())
         assert not [row for row in console_log(browser) if row["level"] == "SEVERE"]
         if picture := os.environ.get("MOLECATCHER_SCREENSHOT"):
             browser.set_window_size(1280, 1400)

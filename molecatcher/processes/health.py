@@ -4,7 +4,7 @@ Nothing here is done for each packet: a clock is read for each batch, counters o
 batch in which something was detected.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -61,13 +61,9 @@ class Health:
 
 
 def of_tables(
-    detector: Detector,
-    reporter: Reporter,
-    source: SourceCounters,
-    evidence_shed: int,
-    zone_questions_shed: int,
+    detector: Detector, reporter: Reporter, source: SourceCounters, others: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Return the fields of the program's tables."""
+    """Return the fields of the program's tables; `others` are what left those that are none of the arguments'."""
     pipeline = detector.pipeline
     counters, screened = pipeline.counters, detector.screened
     return {
@@ -82,12 +78,13 @@ def of_tables(
             "clients": detector.clients.evicted,
             "auxiliaries": detector.auxiliaries.evicted,
             "candidates": detector.candidates.evicted,
-            "evidence": evidence_shed,
-            "zone_questions": zone_questions_shed,
             "flow_map": source.flows_displaced,
             "sockets": source.sockets_hurried,
+            "merge": source.packets_hurried,
+            "directions": source.directions_evicted,
             "screen": screened.evicted,
             "screen_names": screened.names_evicted,
+            **others,
         },
     }
 

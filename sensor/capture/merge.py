@@ -18,9 +18,13 @@ _in_time = attrgetter("ts_ns")
 
 
 class Merge:
-    """Packets that wait for earlier ones, at most `MAX_WAITING` with `MAX_WAITING_OCTETS`, and one batch."""
+    """Packets that wait for earlier ones, at most `MAX_WAITING` with `MAX_WAITING_OCTETS`, and one batch.
+
+    `hurried` counts those that did not wait as long as they should, for want of room.
+    """
 
     def __init__(self) -> None:
+        self.hurried = 0
         self._waiting: list[Packet] = []
         self._octets = 0
 
@@ -40,8 +44,9 @@ class Merge:
         What is newer than `read_ns`, until when all interfaces were read, waits on. If the clock was set back, what it
         stamped before is not waited for.
         """
-        due = min(bisect_right(self._waiting, min(now_ns - HOLD_NS, read_ns), key=_in_time), at_most)
-        due = max(due, len(self._waiting) - MAX_WAITING, self._count_over())
+        ready = bisect_right(self._waiting, min(now_ns - HOLD_NS, read_ns), key=_in_time)
+        due = max(min(ready, at_most), len(self._waiting) - MAX_WAITING, self._count_over())
+        self.hurried += max(0, due - ready)
         if self._waiting and self._waiting[-1].ts_ns > now_ns + HOLD_NS:
             due = len(self._waiting)
         taken = self._waiting[:due]

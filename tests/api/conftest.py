@@ -49,7 +49,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 @pytest.fixture
 def client(installation: Installation) -> Iterator[httpx.Client]:
     headers = {"Accept-Encoding": "identity"}
-    with httpx.Client(base_url=installation.url, headers=headers, trust_env=False) as client:
+    with httpx.Client(base_url=installation.url, headers=headers, timeout=60, trust_env=False) as client:
         yield client
 
 

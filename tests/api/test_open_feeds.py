@@ -95,10 +95,11 @@ def test_it_never_speaks_without_tls(service: Service) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET /feeds/", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: b\r\n"])
 def test_a_slow_client_does_not_stay(service: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    monkeypatch.setattr(slow_clients, "FIRST_REQUEST_S", 0.3)
-    with connect(service) as stream:
-        stream.sendall(sent)
-        assert what_comes(stream) == b""
+    with monkeypatch.context() as hurried:
+        hurried.setattr(slow_clients, "FIRST_REQUEST_S", 0.3)
+        with connect(service) as stream:
+            stream.sendall(sent)
+            assert what_comes(stream) == b""
     assert service.client.get("/healthz").status_code == 200
 
 

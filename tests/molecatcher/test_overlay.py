@@ -70,7 +70,7 @@ def test_a_running_sensor_takes_it_up_by_itself(tmp_path: Path) -> None:
         sensor._keep_house()
         return sensor.rules().policy.decisions.get("tailscale") is Decision.IGNORE
 
-    wait_for(is_in_force, 10)
+    wait_for(is_in_force)
     assert [row.id for row in sensor.rules().policy.exceptions] == ["e1"]
     sensor.delivery.start()
     sensor._close()

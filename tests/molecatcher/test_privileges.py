@@ -43,7 +43,7 @@ structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 choice = choose_interfaces()
 with open_source(choice.interfaces) as source:
     print("listening", *choice.interfaces, flush=True)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         if any(b"hello sensor" in packet.data for packet in source.read(0.2)):
             print("received")
@@ -118,8 +118,8 @@ def test_a_child_ends_with_its_supervisor() -> None:
 
 
 def await_content(path: Path, content: bytes | None) -> bool:
-    """Whether `path` holds `content` within five seconds; None: whether the process is gone."""
-    end = time.monotonic() + 5
+    """Whether `path` holds `content` within a minute; None: whether the process is gone."""
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             found = path.read_bytes() or None  # a zombie has no command line
@@ -146,7 +146,7 @@ def test_that_user_captures_in_a_namespace(capabilities: tuple[str, ...]) -> Non
         code = "import socket; socket.socket(2, 2).sendto(b'hello sensor', ('192.0.2.1', 9))"
         sender.run([sys.executable, "-c", code])
         assert process.stdout.readline() == "received\n"
-        assert process.wait(5) == 0
+        assert process.wait(60) == 0
 
 
 def test_without_the_capability_one_sentence_says_what_to_do() -> None:

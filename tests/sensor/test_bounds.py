@@ -90,6 +90,13 @@ def test_half_open_hellos() -> None:
     assert pipeline._flows._held_octets + 1024 * len(pipeline._flows._heads) <= SMALL.head_octets
 
 
+def test_alarms_of_heads_that_are_gone_are_cleared_away() -> None:
+    pipeline = Pipeline(Limits(head_octets=50 * 1024))
+    observe(pipeline, floods.half_hellos(Clock(step_ns=1), 20_000, completed=0))
+    assert pipeline.counters.reassembly_evicted > 19_900
+    assert len(pipeline._flows._alarms) <= 3 * len(pipeline._flows._heads) + 16_384
+
+
 def test_initials_without_end() -> None:
     pipeline, clock = Pipeline(SMALL), Clock()
     found = observe(pipeline, floods.quic_flood(clock, 500)) + observe(pipeline, floods.tunnel(clock, 0))

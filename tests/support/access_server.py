@@ -21,6 +21,6 @@ def serving(
     application = app or create_app(installation.context(), config)
     with (
         running(ApiServer(application, bind(parse_listen(f"127.0.0.1:{port}")))) as server,
-        httpx.Client(base_url=f"http://{server.address}", trust_env=False) as client,
+        httpx.Client(base_url=f"http://{server.address}", timeout=60, trust_env=False) as client,
     ):
         yield client

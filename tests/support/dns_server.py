@@ -2,16 +2,15 @@
 
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import dns.exception
 import dns.message
-import dns.query
 import pytest
+from dns_client import asked
 from free_ports import free_port
+from installation import wait_until
 
 
 @contextmanager
@@ -27,7 +26,7 @@ def unbound(directory: Path, records: Mapping[str, tuple[str, ...]], extra: str 
     config = write_config(directory / f"unbound-{port}.conf", f"127.0.0.1@{port}", records, extra)
     with subprocess.Popen([program, "-d", "-c", config], stderr=subprocess.DEVNULL) as process:
         try:
-            _wait_until_it_answers(port)
+            wait_until(lambda: asked(port, dns.message.make_query("ready.example.", "A")))
             yield f"127.0.0.1#{port}"
         finally:
             process.terminate()
@@ -59,15 +58,3 @@ def _type(value: str) -> str:
     if value.endswith("."):
         return "CNAME"
     return "AAAA" if ":" in value else "A"
-
-
-def _wait_until_it_answers(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            dns.query.udp(dns.message.make_query("ready.example.", "A"), "127.0.0.1", port=port, timeout=0.2)
-        except (dns.exception.Timeout, OSError):
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("unbound does not answer")

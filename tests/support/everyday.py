@@ -58,7 +58,7 @@ def office(folder: Path) -> Iterator[Host]:
         client.nameserver(GATEWAY)
         with (folder / "servers.log").open("w") as log:
             process = servers.popen([sys.executable, everyday_servers.__file__, str(folder)], stdout=log, stderr=log)
-            wait_for(lambda: answers(client, process, folder), 30)
+            wait_for(lambda: answers(client, process, folder))
             yield client
 
 
@@ -77,7 +77,7 @@ def recorded(client: Host, path: Path) -> Iterator[None]:
     assert "listening on" in process.stderr.readline()
     yield
     client.call(_send, LAST)
-    wait_for(lambda: LAST in path.read_bytes(), 20)
+    wait_for(lambda: LAST in path.read_bytes())
     process.terminate()
     assert "\n0 packets dropped by kernel" in process.stderr.read()
     process.wait(20)

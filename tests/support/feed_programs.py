@@ -8,13 +8,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import which
 
-import dns.exception
 import dns.message
 import dns.name
-import dns.query
 import dns.rdatatype
 import dns.rrset
 import pytest
+from dns_client import resolves
 from free_ports import free_port
 from main_job import wait_for
 
@@ -113,15 +112,6 @@ def _answer_all(listener: socket.socket, aliases: Mapping[str, str]) -> None:
         listener.sendto(response.to_wire(), client)
 
 
-def resolves(port: int, name: str) -> bool | None:
-    """Tell whether the resolver has an address for `name`; None while nobody answers."""
-    try:
-        response = dns.query.udp(dns.message.make_query(name, "A"), "127.0.0.1", timeout=0.5, port=port)
-    except (OSError, dns.exception.Timeout):
-        return None
-    return any(rrset.rdtype == dns.rdatatype.A for rrset in response.answer)
-
-
 @contextmanager
 def unbound(folder: Path, upstream_port: int, more: str) -> Iterator[tuple[int, Callable[..., None]]]:
     """Yield the port of an Unbound with `more` in its configuration, and what runs unbound-control's words."""
@@ -184,7 +174,7 @@ def running(argv: list[str], log: Path, is_up: Callable[[], bool]) -> Iterator[s
     with log.open("wb") as output:
         process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)
         try:
-            wait_for(lambda: _is_up(process, log, is_up), 20)
+            wait_for(lambda: _is_up(process, log, is_up))
             yield process
         finally:
             process.terminate()

@@ -49,8 +49,10 @@ def identity_provider(redirect_uri: str) -> Iterator[IdentityProvider]:
         for line in process.stdout:
             if line == "ready\n":
                 break
-        yield IdentityProvider(f"http://127.0.0.1:{port}")
-        process.terminate()
+        try:
+            yield IdentityProvider(f"http://127.0.0.1:{port}")
+        finally:
+            process.terminate()
 
 
 class Browser:

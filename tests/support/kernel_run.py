@@ -41,6 +41,7 @@ class KernelRun:
 
     def __init__(self, limits: Limits, path: Path = OBJECT, share: Share = ALL) -> None:
         self._heads = FlowHeads(limits, path, share)
+        self.flow_counts = self._heads.flow_counts
         self._run = open_libbpf().bpf_prog_test_run_opts
         self._program = self._heads._object.program("ethernet_heads")
 

@@ -22,11 +22,11 @@ def running(world: Internet, state: Path, *options: str) -> Iterator[subprocess.
     log = (state.parent / "log").open("w")
     process = world.monitor.popen(argv, stderr=log)
     try:
-        wait_for(lambda: is_ready(state.parent / "log", process), 30)
+        wait_for(lambda: is_ready(state.parent / "log", process))
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
         log.close()
 
 
@@ -35,8 +35,8 @@ def is_ready(log: Path, process: subprocess.Popen[Any]) -> bool:
     return any('"event": "ready"' in line for line in log.read_text().splitlines())
 
 
-def wait_for(condition: Callable[[], object], timeout_s: float) -> float:
-    """Return the seconds until `condition` held."""
+def wait_for(condition: Callable[[], object], timeout_s: float = 60) -> float:
+    """Return the seconds until `condition` held; two busy cores may take long for what takes a moment."""
     started_s = time.monotonic()
     while not condition():
         assert time.monotonic() - started_s < timeout_s

@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,8 +27,8 @@ from typing import Any, Self, TypeVar
 import pytest
 
 CLONE_NEWNET = 0x40000000
-RUN_TIMEOUT_S = 30
-STOP_TIMEOUT_S = 5
+RUN_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 20
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 _numbers = itertools.count()
@@ -87,6 +88,18 @@ class Host:
             self.ip(f"address add {prefix} dev {interface}")
         self.ip(f"link set {interface} up")
 
+    def await_carrier(self, interface: str) -> None:
+        """Return when `interface` sends: the kernel drops what is sent until some time after the carrier has come."""
+        deadline_s = time.monotonic() + RUN_TIMEOUT_S
+        while not self._sends(interface):
+            assert time.monotonic() < deadline_s, f"{interface} of {self.name} has no carrier"
+            time.sleep(0.005)
+
+    def _sends(self, interface: str) -> bool:
+        """Tell whether the queue of an interface is another than the one that drops everything."""
+        words = _command(["ip", "-netns", self.namespace, "link", "show", "dev", interface]).split()
+        return words[words.index("qdisc") + 1] != "noop" and words[words.index("state") + 1] == "UP"
+
     def sysctl(self, key: str, value: int) -> None:
         """Set `/proc/sys/<key>` as this host sees it."""
         self.call(Path("/proc/sys", key).write_text, str(value))
@@ -142,11 +155,13 @@ class Network:
         return host
 
     def cable(self, one: Host, one_interface: str, other: Host, other_interface: str) -> None:
-        """Join two hosts with a veth pair; both ends are up."""
+        """Join two hosts with a veth pair; both ends are up and send."""
         ends = f"peer name {other_interface} netns {other.namespace}"
         one.ip(f"link add {one_interface} type veth {ends}")
         one.ip(f"link set {one_interface} up")
         other.ip(f"link set {other_interface} up")
+        one.await_carrier(one_interface)
+        other.await_carrier(other_interface)
 
     def delete(self) -> None:
         """Delete every host; interfaces and cables go with them."""
@@ -156,8 +171,8 @@ class Network:
         self._hosts.clear()
 
 
-def _command(argv: Sequence[str]) -> None:
-    subprocess.run(argv, check=True, text=True, capture_output=True, timeout=RUN_TIMEOUT_S)
+def _command(argv: Sequence[str]) -> str:
+    return subprocess.run(argv, check=True, text=True, capture_output=True, timeout=RUN_TIMEOUT_S).stdout
 
 
 def _end(process: subprocess.Popen[Any]) -> None:

@@ -50,7 +50,7 @@ def squid(folder: Path, names: list[str], *, denied: str) -> Iterator[int]:
         f"acl denied dstdomain {denied}\nhttp_access deny denied\nhttp_access allow all\n"
     )
     with _running([program, "-N", "-f", str(config)], port, folder / "squid.err"):
-        wait_for(lambda: _has_lines(folder / "squid.log"), 20)  # of who waited for it to listen: else it comes later
+        wait_for(lambda: _has_lines(folder / "squid.log"))  # of who waited for it to listen: else it comes later
         yield port
 
 
@@ -124,7 +124,7 @@ def _running(argv: list[str], port: int, output: Path) -> Iterator[None]:
     with output.open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
         try:
-            wait_for(lambda: _answers(port, process, output), 20)
+            wait_for(lambda: _answers(port, process, output))
             yield
         finally:
             process.terminate()

@@ -103,7 +103,12 @@ def mail_server() -> Iterator[tuple[int, list[str]]]:
         return AuthResult(success=True)
 
     controller = Controller(
-        Handler(), hostname="127.0.0.1", port=free_port(), authenticator=accept, auth_require_tls=False
+        Handler(),
+        hostname="127.0.0.1",
+        port=free_port(),
+        ready_timeout=60,
+        authenticator=accept,
+        auth_require_tls=False,
     )
     controller.start()
     try:

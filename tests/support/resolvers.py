@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from feed_programs import program, resolves, running
+from dns_client import resolves
+from feed_programs import program, running
 from free_ports import free_port
 
 BIND = """

@@ -92,13 +92,15 @@ INLINE void make_key(struct flow_key *key, const struct packet *packet, int from
 	key->protocol = packet->protocol;
 }
 
-/* Both times are loaded (volatile), then one is chosen: for the verifier no address may depend on the protocol. */
-INLINE int is_idle(const struct packet *packet, const struct limits *limits, __u64 pause_ns)
+/* Both times are loaded (volatile), then one is chosen: for the verifier no address may depend on the protocol. A pause
+ * below zero is none: another processor took a later packet of the flow meanwhile.
+ */
+INLINE int is_idle(const struct packet *packet, const struct limits *limits, __s64 pause_ns)
 {
 	__u64 tcp_ns = *(const volatile __u64 *)&limits->tcp_idle_ns;
 	__u64 udp_ns = *(const volatile __u64 *)&limits->udp_idle_ns;
 
-	return pause_ns > (packet->protocol == TCP ? tcp_ns : udp_ns);
+	return pause_ns > (__s64)(packet->protocol == TCP ? tcp_ns : udp_ns);
 }
 
 /* A SYN that is no repetition begins another flow with the same ends; its answer, as the second packet, does not. */

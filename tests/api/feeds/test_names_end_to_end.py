@@ -13,6 +13,7 @@ import dns.message
 import dns.opcode
 import dns.query
 import pytest
+from dns_client import resolves
 from feed_programs import (
     ADDED,
     BLOCKED,
@@ -20,7 +21,6 @@ from feed_programs import (
     PASSED,
     dnsmasq,
     pulling,
-    resolves,
     shipped_names,
     squid,
     unbound,

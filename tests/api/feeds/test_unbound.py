@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 import dns.message
-import dns.query
 import dns.rcode
 import pytest
+from dns_client import asked
 from feed_programs import unbound, upstream
 from installation import Eventually, Installation
 
@@ -62,12 +62,8 @@ def run_unbound(folder: Path, source: str) -> Iterator[Callable[[str], int]]:
 
 def ask(port: int, name: str) -> int:
     """Return the rcode; -1 while nobody answers."""
-    try:
-        return dns.query.udp(dns.message.make_query(name, "A"), "127.0.0.1", timeout=1, port=port).rcode()
-    except OSError:
-        return -1
-    except dns.exception.Timeout:
-        return -1
+    answer = asked(port, dns.message.make_query(name, "A"))
+    return -1 if answer is None else answer.rcode()
 
 
 def test_a_resolver_that_reads_the_file_judges_names_as_meant(

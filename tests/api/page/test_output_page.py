@@ -40,7 +40,8 @@ def test_a_webhook_is_made_tried_held_and_removed(
     }
 
     see("#shown-once a").click()
-    assert "https://soar.example.com/hook takes unsanctioned or suspicious, of bore" in see("#output-1").text
+    wanted = "https://soar.example.com/hook takes unsanctioned or suspicious, of bore"
+    eventually(lambda: wanted in text_of(browser, "#output-1"))
     press(browser, "Send a trial event")
     eventually(lambda: "The trial was not taken" in text_of(browser, "#refused"))
     press(browser, "Pause")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chrome import needs_chrome, severe_log
+from chrome import needs_chrome, severe_log, text_of
 from installation import Eventually, Installation
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -80,7 +80,7 @@ def test_a_finding_appears_without_a_reload(
     assert "Nothing yet" in see("#findings").text
     browser.execute_script("window.isTheSamePage = true")
     installation.add()
-    eventually(lambda: "10.20.0.7" in see("#findings").text)
+    eventually(lambda: "10.20.0.7" in text_of(browser, "#findings"))
     shown = see("#findings tbody tr").text
     for part in ("ngrok", "runs a tunnel", "unsanctioned", "connect.ngrok-agent.com", "High", "Live"):
         assert part in shown
@@ -136,13 +136,14 @@ def test_nothing_is_wider_than_a_small_screen(busy: Installation, browser: webdr
 
 
 def test_the_chart_is_drawn_and_drawn_again(
-    busy: Installation, browser: webdriver.Chrome, see: See, eventually: Eventually
+    busy: Installation, browser: webdriver.Chrome, eventually: Eventually
 ) -> None:
     browser.get(busy.url)
     eventually(lambda: browser.find_elements(By.CSS_SELECTOR, "#chart canvas"))
-    before = see("#chart-series").get_attribute("data-series")
+    series = "return document.querySelector('#chart-series').dataset.series"
+    before = browser.execute_script(series)
     busy.add(src_ip="10.20.0.50")
-    eventually(lambda: see("#chart-series").get_attribute("data-series") != before)
+    eventually(lambda: browser.execute_script(series) != before)
     assert len(browser.find_elements(By.CSS_SELECTOR, "#chart canvas")) == 1
     assert severe_log(browser) == []
 
@@ -198,13 +199,13 @@ def test_without_a_sensor_the_page_says_what_to_do(
 
 
 def test_focus_stays_while_the_page_renews_itself(
-    busy: Installation, browser: webdriver.Chrome, see: See, eventually: Eventually
+    busy: Installation, browser: webdriver.Chrome, eventually: Eventually
 ) -> None:
     browser.get(busy.url)
     browser.execute_script("document.querySelector('#findings a.who').focus()")
-    before = see("#findings tbody").text
+    before = text_of(browser, "#findings tbody")
     busy.add(src_ip="10.20.0.51")
-    eventually(lambda: see("#findings tbody").text != before)
+    eventually(lambda: text_of(browser, "#findings tbody") != before)
     assert browser.switch_to.active_element.get_attribute("class") == "who"
 
 
@@ -281,7 +282,7 @@ def test_a_filtered_list_renews_itself(
     browser.get(f"{busy.url}/findings?service=ngrok")
     see("input[name=q]").send_keys("half a word")
     busy.add(src_ip="10.20.0.77")
-    eventually(lambda: "10.20.0.77" in see("#live").text)
+    eventually(lambda: "10.20.0.77" in text_of(browser, "#live"))
     assert len(browser.find_elements(By.ID, "live")) == 1
     assert see("input[name=q]").get_attribute("value") == "half a word"
     assert "bore" not in see("#live").text

@@ -7,6 +7,7 @@ import pytest
 from chrome import needs_chrome, severe_log, text_of
 from installation import NOW_NS, Eventually, Installation
 from selenium import webdriver
+from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 from db.workflow.values import SavedSearch, SearchedResource
@@ -45,7 +46,7 @@ def test_the_present_filter_is_saved_opened_and_removed(
     assert text_of(browser, "#save-search") == ""  # nothing is filtered, so there is nothing to save
     see("#searches .tabs a").click()
     eventually(lambda: browser.current_url.endswith(FILTER))
-    eventually(lambda: see("#searches .tabs a").get_attribute("aria-current") == "true")
+    eventually(lambda: browser.find_elements(By.CSS_SELECTOR, '#searches .tabs a[aria-current="true"]'))
     see("#saved-searches summary").click()
     assert see("#saved-searches code").text == f"{installation.url}{FILTER}"
     see("#saved-searches .danger").click()

@@ -1,7 +1,8 @@
 """PowerDNS Recursor of Debian 12 and NOTIFY: what docs/feeds.md says that it does with one."""
 
 import pytest
-from feed_programs import resolves, upstream
+from dns_client import resolves
+from feed_programs import upstream
 from installation import names_of, wait_until
 from main_job import open_folder
 from resolvers import powerdns

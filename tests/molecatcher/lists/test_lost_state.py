@@ -10,8 +10,9 @@ import dns.message
 import dns.opcode
 import dns.query
 import pytest
+from dns_client import resolves
 from empty_store import empty_store
-from feed_programs import resolves, unbound, upstream
+from feed_programs import unbound, upstream
 from free_ports import free_port
 from installation import names_of, wait_until
 from main_job import open_folder

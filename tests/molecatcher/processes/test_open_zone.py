@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dns.message
-import dns.query
 import dns.rcode
 import httpx
 import pytest
-from feed_programs import BLOCKED, PASSED, resolves, upstream
+from dns_client import asked, resolves
+from feed_programs import BLOCKED, PASSED, upstream
 from free_ports import free_port
 from installation import wait_until
 from main_job import open_folder
@@ -52,11 +52,8 @@ def serving(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 def serial(port: int) -> int:
     """Return the serial that is served, 0 while none is."""
-    try:
-        answer = dns.query.udp(dns.message.make_query(ORIGIN, "SOA"), "127.0.0.1", 0.5, port)
-    except (OSError, dns.exception.Timeout):
-        return 0
-    return answer.answer[0][0].serial if answer.rcode() == dns.rcode.NOERROR else 0
+    answer = asked(port, dns.message.make_query(ORIGIN, "SOA"))
+    return 0 if answer is None or answer.rcode() != dns.rcode.NOERROR else int(answer.answer[0][0].serial)
 
 
 def printed(folder: Path, port: int, secondary: int, *more: str, heading: str = "BIND: named.conf") -> str:

@@ -1,5 +1,6 @@
 import os
 import socket
+import threading
 import time
 
 from installation import wait_until
@@ -9,7 +10,7 @@ from observations import hello
 from rules.values.observation import Observation
 from rules.values.source import Source
 from rules.values.verdict import UNKNOWN
-from sensor.attribution.attributor import Attributor
+from sensor.attribution.attributor import MAX_QUESTIONS, Attributor
 from sensor.capture.live.namespaces import Namespaces
 from sensor.detection.detection import Detection
 
@@ -52,4 +53,21 @@ def test_flows_of_other_hosts_are_answered_soon_and_one_of_this_host_at_once() -
         wait_until(lambda: not attributor._questions)
         wait_until(lambda: answered(4))
     assert answers[4].pid == os.getpid()
+    attributor.close()
+
+
+def test_what_is_asked_beyond_what_may_wait_is_counted() -> None:
+    is_free, waited = threading.Event(), []
+
+    def slow(address: str) -> str | None:
+        waited.append(address)
+        is_free.wait(20)
+        return None
+
+    attributor = Attributor(Namespaces(), reverse_name=slow)
+    ask(attributor, seen(1, "198.51.100.7"))
+    wait_until(lambda: waited)
+    ask(attributor, *(seen(number, "198.51.100.7") for number in range(2, MAX_QUESTIONS + 12)))
+    assert (len(attributor._questions), attributor.shed) == (MAX_QUESTIONS, 10)
+    is_free.set()
     attributor.close()

@@ -30,8 +30,9 @@ def test_what_is_newer_than_what_was_read_of_all_waits_on() -> None:
 def test_no_more_packets_wait_than_there_is_room_for() -> None:
     waiting = Merge()
     waiting.add([packet(number) for number in range(MAX_WAITING + 5)])
-    assert waiting.take(HOLD_NS - 1, 1) == [packet(number) for number in range(5)]
+    assert waiting.take(HOLD_NS + 2, 1) == [packet(number) for number in range(5)]
     assert len(waiting) == MAX_WAITING
+    assert waiting.hurried == 2  # three had waited long enough
 
 
 def test_no_more_octets_wait_than_there_is_room_for() -> None:
@@ -45,6 +46,7 @@ def test_no_more_octets_wait_than_there_is_room_for() -> None:
         assert len(waiting) == room
         assert [each.ts_ns for each in taken] == sorted(each.ts_ns for each in taken)
         assert len(taken) >= 3
+    assert waiting.hurried > 6
 
 
 def test_what_a_clock_stamped_before_it_was_set_back_does_not_wait() -> None:

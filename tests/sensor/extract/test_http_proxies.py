@@ -124,7 +124,7 @@ class Squid:
         with socket.create_connection(("127.0.0.1", self._port), timeout=10) as connection:
             connection.sendall(octets)
             connection.recv(4096)
-        wait_for(lambda: len(self._lines()) > len(before), 10)
+        wait_for(lambda: len(self._lines()) > len(before))
         return self._lines()[-1].split()[6]
 
     def _lines(self) -> list[str]:

@@ -1,6 +1,8 @@
 """What the eBPF filter passes and what it only counts, class by class, with real frames over a cable."""
 
+import os
 import struct
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,14 +10,16 @@ from dataclasses import dataclass
 import pytest
 from cable import Wire, drain, open_wire
 from frames import ACK, FIN, PSH, RST, SYN, dns_query, frame, packed, tcp, udp
+from kernel_run import KernelRun
 from netns import needs_root
 
 from rules.values.observation import FiveTuple, Transport
 from sensor.capture.filter.flow_counts import FlowCount, count_key
 from sensor.capture.filter.flow_heads import FlowHeads
 from sensor.capture.filter.limits import Limits
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.ring import RingTap
+from sensor.capture.live.sockets import Engine
 from sensor.packet import LinkType
 
 pytestmark = needs_root
@@ -304,6 +308,20 @@ def test_flows_that_were_idle_get_a_new_head(cable: Wire) -> None:
         assert filtered.passed(*(datagram(V6, 1000, number) for number in range(9, 13))) == [True, True, False, False]
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) == 1, reason="needs two processors")
+def test_a_flow_whose_directions_come_on_two_processors_is_one_flow() -> None:
+    packets = 1_000_000
+    with KernelRun(Limits(flows=1024)) as kernel:
+        frames = segment(V4, 1, octets=1000), segment(back(V4), 1, octets=10)
+        threads = [threading.Thread(target=kernel.octets, args=(data, packets)) for data in frames]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ((_, counted),) = kernel.flow_counts
+    assert counted.packets == (packets, packets)
+
+
 def test_a_table_that_is_too_small_passes_more_and_loses_nothing(cable: Wire) -> None:
     clients = [f"10.1.{number >> 8}.{number & 255}" for number in range(2000)]
     opening = [segment((client, 4000, "192.0.2.1", 443), 1000, SYN) for client in clients]
@@ -328,4 +346,4 @@ def test_a_device_without_ethernet_header_is_filtered(cable: Wire) -> None:
     for filtered in listening(cable, Limits(flows=64)):
         filtered.source.listen_on(("tun9",))
         assert filtered.source.interfaces == ("tun9",)
-        assert filtered.source._taps["tun9"].link_type is LinkType.RAW
+        assert filtered.source._sockets.taps["tun9"].link_type is LinkType.RAW

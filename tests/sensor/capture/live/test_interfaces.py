@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from installation import wait_until
 from netns import Host, Network, needs_root
 
 from sensor.capture.live.interfaces import (
@@ -185,18 +186,14 @@ def bridge(site: Site, name: str) -> None:
 def test_a_bridge_is_listened_on_instead_of_its_ports(site: Site) -> None:
     bridge(site, "br0")
     site.gateway.ip("address add 10.9.0.1/24 dev eth1")
-    end = time.monotonic() + 5
-    while not site.choose().is_gateway and time.monotonic() < end:
-        time.sleep(0.05)  # a bridge has its carrier a moment after its port
+    wait_until(lambda: site.choose().is_gateway)  # a bridge has its carrier a moment after its port
     assert site.choose().interfaces == ("br0",)
 
 
 @needs_root
 def test_containers_make_no_gateway(site: Site) -> None:
     bridge(site, "docker0")
-    end = time.monotonic() + 5
-    while site.choose().reason == "default route" and time.monotonic() < end:
-        time.sleep(0.05)
+    wait_until(lambda: site.choose().reason != "default route")
     choice = site.choose()
     assert (choice.interfaces, choice.is_gateway) == (("eth0",), False)
     assert "forwarding is on for docker0" in choice.reason

@@ -14,9 +14,10 @@ from netns import Host, Network, needs_root
 from structlog.testing import capture_logs
 
 from sensor.capture.filter.classic import HEAD_SNAP_OCTETS, SNAP_OCTETS
-from sensor.capture.live.live import BATCH_PACKETS, Engine, LiveSource
+from sensor.capture.live.live import BATCH_PACKETS, LiveSource
 from sensor.capture.live.plain import IS_COMPILED, PlainTap
 from sensor.capture.live.ring import RingTap
+from sensor.capture.live.sockets import Engine
 from sensor.capture.live.tap import TapOpener
 from sensor.packet import LinkType, Packet
 
@@ -81,7 +82,7 @@ def frame(number: int, network: bytes = IPV4) -> bytes:
     return BROADCAST + SENDER + network + MARK + struct.pack("!I", number)
 
 
-def receive(source: LiveSource, count: int, within_s: float = 5) -> list[Packet]:
+def receive(source: LiveSource, count: int, within_s: float = 60) -> list[Packet]:
     """Marked packets until `count` of them came or the time is over."""
     packets: list[Packet] = []
     end = time.monotonic() + within_s
@@ -99,7 +100,7 @@ def drain(source: LiveSource, quiet_s: float = 0.3) -> list[Packet]:
 
 
 def await_interfaces(source: LiveSource, *names: str) -> None:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while source.interfaces != names and time.monotonic() < end:
         source.read(0.05)
     assert source.interfaces == names
@@ -208,7 +209,7 @@ def transfer(server: Host, client: Host, blob: bytes) -> None:
     with listener, client.call(socket.create_connection, ("192.0.2.1", 9000)) as connection:
         accepted, _ = listener.accept()
         with accepted, contextlib.closing(accepted):
-            accepted.settimeout(5)
+            accepted.settimeout(60)
             connection.setblocking(False)
             left = memoryview(blob)
             while left:
@@ -272,6 +273,7 @@ def test_down_and_up_is_followed(wire: Wire) -> None:
         wire.sensor.ip("link set eth0 down")
         assert drain(source) == []
         wire.sensor.ip("link set eth0 up")
+        wire.sender.await_carrier("eth0")
         wire.send(frame(1))
         assert len(receive(source, 1)) == 1
 
@@ -295,6 +297,7 @@ def recreate_unseen(wire: Wire, source: LiveSource) -> None:
     wire.sensor.ip(f"link add eth0 index {index} type veth peer name eth0 netns {wire.sender.namespace}")
     wire.sensor.ip("link set eth0 up")
     wire.sender.ip("link set eth0 up")
+    wire.sender.await_carrier("eth0")
 
 
 @pytest.mark.parametrize("event", [rename, recreate, recreate_unseen])

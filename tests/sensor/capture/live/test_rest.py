@@ -16,9 +16,10 @@ from frames import ACK, ask, tcp
 from netns import needs_root
 
 from sensor.capture.live import live
-from sensor.capture.live.live import BATCH_PACKETS, Engine, LiveSource
+from sensor.capture.live.live import BATCH_PACKETS, LiveSource
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.ring import LATE_MS, RETIRE_MS, RingTap, rest, rest_in_python
+from sensor.capture.live.sockets import Engine
 from sensor.capture.live.tap import TapOpener
 from sensor.capture.screening.choice import make_screen
 from sensor.capture.screening.screen import is_always
@@ -121,8 +122,8 @@ def test_who_is_told_to_end_does_not_rest_on(way: Rest) -> None:
 
     before = signal.signal(signal.SIGALRM, end)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
             Blocks(False).wait(way, 0)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

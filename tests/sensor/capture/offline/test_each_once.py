@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +19,11 @@ from sensor.capture.filter.limits import Limits
 from sensor.capture.filter.packet_filter import EveryIpPacket
 from sensor.capture.filter.program_heads import ProgramHeads
 from sensor.capture.live.engine import choose_engine
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.namespaces import Namespaces
 from sensor.capture.live.plain import IS_COMPILED, PlainTap
 from sensor.capture.live.ring import RingTap
+from sensor.capture.live.sockets import Engine
 from sensor.pipeline import Pipeline
 
 pytestmark = needs_root
@@ -55,7 +55,6 @@ def gateway_between() -> Iterator[tuple[Host, Host, Host]]:
 
 def ask_and_connect(client: Host, server: Host) -> None:
     """Look a name up, then connect to its address, say hello and take some bulk."""
-    time.sleep(0.2)  # plain sockets get the kernel's times a moment after the first one has asked for them
     resolver = server.call(bound_resolver)
     listener = server.call(socket.create_server, (SERVER, 443))
     threads = [
@@ -73,7 +72,7 @@ def ask_and_connect(client: Host, server: Host) -> None:
 def bound_resolver() -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind((SERVER, 53))
-    sock.settimeout(5)
+    sock.settimeout(60)
     return sock
 
 
@@ -93,13 +92,13 @@ def send_bulk(listener: socket.socket) -> None:
 
 def look_up() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.sendto(dns_query(NAME), (SERVER, 53))
         sock.recv(512)
 
 
 def say_hello() -> None:
-    with socket.create_connection((SERVER, 443), 5) as stream:
+    with socket.create_connection((SERVER, 443), 60) as stream:
         stream.sendall(records(hello_message(server_name(NAME.encode()))))
         while stream.recv(1 << 16):
             pass
