@@ -18,9 +18,10 @@ from structlog.testing import capture_logs
 from sensor.capture.filter.flow_heads import FlowHeads
 from sensor.capture.filter.limits import Limits
 from sensor.capture.filter.packet_filter import NOTHING_CUT, EveryIpPacket
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.ring import BLOCK_OCTETS, RingTap, open_ring, take, take_in_python
+from sensor.capture.live.sockets import Engine
 from sensor.packet import Packet
 
 pytestmark = needs_root
@@ -99,7 +100,7 @@ def test_without_memory_for_the_ring_there_is_less_of_it(
 ) -> None:
     with LiveSource(("eth0",), Engine("ring", "a reason", open_tap=partial(open_ring, sizes=sizes))) as source:
         assert source.engine_reason == (f"a reason; eth0 has {shortfall}" if shortfall else "a reason")
-        assert isinstance(source._taps["eth0"], kind)
+        assert isinstance(source._sockets.taps["eth0"], kind)
         wire.send(tcp(0, ENDS, (1, 1, SYN)).data)
         assert len(drain(source)) == 1
 
