@@ -158,7 +158,7 @@ def test_a_full_ring_drops_and_counts(wire: Wire) -> None:
 def test_a_reader_who_waits_for_a_block_that_the_kernel_passed_over_finds_its_place(wire: Wire) -> None:
     frames = [tcp(0, ENDS, (number, 1, ACK), bytes(1400)).data for number in range(400)]
     with LiveSource(("eth0",), Engine(open_tap=partial(RingTap, blocks=4))) as source:
-        (tap,) = source._taps.values()
+        (tap,) = source._sockets.taps.values()
         assert isinstance(tap, RingTap)
         wire.send(*frames)  # all blocks are filled, and nothing more comes before the first is read
         tap._block = 1
