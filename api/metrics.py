@@ -42,6 +42,7 @@ COUNTERS = (
     _Reading("flow_map_opened", "flow_map_opened", "Flows that the filter began to follow"),
     _Reading("evicted", "evicted", "Entries that left a full table", label="table"),
     _Reading("malformed", "malformed", "Packets that could not be decoded"),
+    _Reading("faults", "faults", "Packets and names that an error of the program kept it from judging"),
     _Reading("copies", "copies", "Packets that another interface had shown already"),
     _Reading("observations", "observations", "DNS transactions and flows observed"),
     _Reading("unknown", "unknown", "Observations that no rule speaks of"),

@@ -31,9 +31,10 @@ from veth import INTERFACE, veth, within
 from sensor.capture.filter.flow_heads import FlowHeads
 from sensor.capture.filter.packet_filter import PacketFilter
 from sensor.capture.filter.program_heads import ProgramHeads
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.ring import UNFILTERED_BLOCKS, RingTap
+from sensor.capture.live.sockets import Engine
 from sensor.capture.live.tap import TapOpener
 from sensor.pipeline import Pipeline
 from sensor.share import Share

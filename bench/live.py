@@ -37,7 +37,7 @@ TAIL_S = 4.0  # after the last frame: the sensor's alarms come 3 s later
 QUIET_S = 1.0
 MOST_S = 60.0
 CPUCLOCK_SCHED = 2  # Linux, include/linux/posix-timers.h: what the scheduler has counted
-RIVAL = "Suricata, tuned"
+RIVALS = ("Suricata, tuned", "Suricata, tuned, large ring")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,20 +208,21 @@ def play(results: list[Result], capture: Path, truth: Truth, rounds: int) -> Non
 
 def cost_table(results: list[Result], truth: Truth) -> list[str]:
     """Return the table of costs as Markdown; the kernel's share is the sender's CPU beyond what it is for nobody."""
-    rival = next((row for row in results if row.name == RIVAL), None)
     nobody = results[0]
-    costs = ("kpps offered", "process us/packet", "user", "system", f"x {RIVAL}", "kernel us/packet")
-    columns = (*costs, "received", "lost", "found", "lookalikes", "other", "peak MiB")
+    rivals = [next((row for row in results if row.name == name), None) for name in RIVALS]
+    times = ("kpps offered", "process us/packet", "user", "system")
+    outcome = ("received", "lost", "found", "lookalikes", "other", "peak MiB")
+    columns = (*times, *(f"x {name}" for name in RIVALS), "kernel us/packet", *outcome)
     lines = [f"| receiver | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
     for result in results:
         rate = median(row.sent.frames / row.sent.seconds for row in result.rounds) / 1000
         if result.receiver is None:
-            lines.append(f"| {result.name} | {rate:.0f} | - | - | - | - | ({result.sender_us:.2f}) |" + " - |" * 6)
+            lines.append(f"| {result.name} | {rate:.0f} |" + " - |" * 5 + f" ({result.sender_us:.2f}) |" + " - |" * 6)
             continue
-        ratio = f"{result.process_us / rival.process_us:.3f}" if rival is not None else "-"
+        ratios = ("-" if rival is None else f"{result.process_us / rival.process_us:.3f}" for rival in rivals)
         lines.append(
             f"| {result.name} | {rate:.0f} | {result.process_us:.3f} | {result.user_us:.3f} | {result.system_us:.3f} "
-            f"| {ratio} | {result.sender_us - nobody.sender_us:.2f} | {' | '.join(shares(result))} "
+            f"| {' | '.join(ratios)} | {result.sender_us - nobody.sender_us:.2f} | {' | '.join(shares(result))} "
             f"| {' | '.join(truth.score(result.found))} | {max(row.peak_mib for row in result.rounds):.0f} |"
         )
     return lines

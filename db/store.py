@@ -5,7 +5,7 @@ person is needed. A store may be used by several threads, and its file by severa
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -268,13 +268,16 @@ class Store(AccessStore):
         with reading(self._engine) as connection:
             return findings.exceptions_in_use(connection)
 
-    def unexcepted_findings(self, services: Sequence[str], after: str, limit: int) -> list[tuple[str, Event]]:
-        """Return up to `limit` findings of these services that no exception holds for, by id above `after`.
+    def unexcepted_findings(
+        self, services: Collection[str], categories: Collection[str], after: str, limit: int
+    ) -> list[tuple[str, Event]]:
+        """Return up to `limit` findings that no exception holds for, by id above `after`.
 
-        Each comes with the event seen last, which says who it is; without that event it is left out.
+        They are of these services, or the event seen last is of one of these categories. Each comes with that event,
+        which says who it is; without it a finding is left out.
         """
         with reading(self._engine) as connection:
-            found = findings.unexcepted(connection, services, after, limit)
+            found = findings.unexcepted(connection, services, categories, after, limit)
             pairs = ((finding_id, events.event(connection, event_id)) for finding_id, event_id in found)
             return [(finding_id, event) for finding_id, event in pairs if event is not None]
 

@@ -48,9 +48,10 @@ async def authorize(request: Request) -> None:
     try:
         await _require_right(request, rule, principal, control)
     except Problem as problem:
-        if request.method not in SAFE_METHODS:
+        is_look = request.method in SAFE_METHODS
+        if not is_look or rule.is_sensitive:
             detail = "" if problem.kind is Kind.NOT_ALLOWED else problem.kind.title
-            note = partial(note_refusal, principal=principal, detail=detail)
+            note = partial(note_refusal, principal=principal, detail="a look" if is_look else detail)
             await run_in_threadpool(note, request, "access.refused", request.url.path)
         raise
     target = "/".join(map(str, request.path_params.values()))

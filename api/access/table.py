@@ -38,6 +38,11 @@ class Rule:
     is_door: bool = False
     is_dangerous: bool = False
 
+    @property
+    def is_sensitive(self) -> bool:
+        """Tell whether what the route shows is not for everybody with a role: packets, tokens, the audit log."""
+        return self.role is not None and self.role is not AccessRole.VIEWER
+
     def opens_to_role(self, role: AccessRole) -> bool:
         """Tell whether a person of this role may."""
         return self.role is not None and ROLES.index(role) >= ROLES.index(self.role)

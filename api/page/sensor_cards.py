@@ -85,6 +85,8 @@ def _alerts(status: SensorStatus) -> Iterator[str]:
         yield f"The kernel dropped {_packets(status.kernel_drops)} since the sensor started, having no room for them"
     if status.shed:
         yield f"The sensor gave up {_packets(status.shed)} since it started; its log says why"
+    if status.faults:
+        yield f"The sensor failed {grouped(status.faults)} times at sorting packets out, and read them all: see its log"
     if status.flow_map_turnover >= HEARTBEAT_TURNS_OVER:
         yield "So many flows begin that the filter forgets them early: more packets are read than need be, none is lost"
     if status.spool_overflow:

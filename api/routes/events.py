@@ -7,6 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access.audit import audit
+from api.access.principal import principal_of
+from api.access.refusals import note_refusal
 from api.context import ApiContext
 from api.dependencies import Context
 from api.documents import json_response
@@ -24,6 +26,7 @@ from rules.values.event import Event, to_document
 router = APIRouter(tags=["events"])
 PCAP = "application/vnd.tcpdump.pcap"
 PCAP_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
+EVIDENCE_READ = "evidence.read"
 NO_EVENT = "No event has this id; /v1/events lists those there are."
 NO_EVIDENCE = (
     "No packets are stored with this event: its sensor keeps none (MOLECATCHER_EVIDENCE=false, or it read a proxy's "
@@ -74,12 +77,16 @@ def get_evidence(
 
     Secrets in clear text are blanked and packets may be cut; lengths on the wire, tags and interface are as captured.
     """
-    shown.require_names()
+    try:
+        shown.require_names()
+    except Problem:
+        note_refusal(request, EVIDENCE_READ, event_id, principal=principal_of(request))
+        raise
     octets = context.store.evidence(event_id)
     if octets is None:
         if context.store.event(event_id) is None:
             raise Problem(Kind.NOT_FOUND, NO_EVENT)
         raise Problem(Kind.NOT_FOUND, NO_EVIDENCE)
-    audit(request, "evidence.read", event_id)
+    audit(request, EVIDENCE_READ, event_id)
     headers = {"Content-Disposition": f'attachment; filename="{event_id}.pcap"', "Cache-Control": "no-store"}
     return Response(octets, headers=headers, media_type=PCAP)

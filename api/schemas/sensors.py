@@ -42,6 +42,10 @@ class SensorDocument(Document):
         examples=[52],
     )
     malformed: int = Field(examples=[0])
+    faults: int = Field(
+        description="Packets and names that an error kept the program from judging; every packet was read all the same",
+        examples=[0],
+    )
     flows: int = Field(description="Flows that were begun", examples=[310])
     flow_table_flows: int = Field(description="Flows in the table now", examples=[120])
     flow_table_size: int = Field(examples=[131_072])

@@ -19,7 +19,7 @@ FORCED = """
 import sys
 from sensor.capture.live import engine
 from sensor.capture.filter.flow_heads import FlowHeads
-from sensor.capture.live.live import Engine
+from sensor.capture.live.sockets import Engine
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.filter.program_heads import ProgramHeads
 from sensor.capture.live.ring import open_ring

@@ -5,7 +5,7 @@ from functools import partial
 from operator import itemgetter
 
 import msgspec
-from sqlalchemy import Connection, delete, func, select, tuple_
+from sqlalchemy import Connection, delete, func, or_, select, tuple_
 
 from db.access.audit import note_change
 from db.errors import HistoryFull
@@ -161,10 +161,21 @@ def exceptions_in_use(connection: Connection) -> dict[str, str]:
     return {row.finding_id: row.exception_id for row in connection.execute(query)}
 
 
-def unexcepted(connection: Connection, services: Sequence[str], after: str, limit: int) -> list[tuple[str, str]]:
-    """Return up to `limit` findings of these services without an exception, by id above `after`, with their event's."""
-    wanted = (_FINDINGS.c.exception_id.is_(None), _FINDINGS.c.service.in_(services), _FINDINGS.c.finding_id > after)
-    query = select(_FINDINGS.c.finding_id, _FINDINGS.c.event_id).where(*wanted)
+def unexcepted(
+    connection: Connection, services: Collection[str], categories: Collection[str], after: str, limit: int
+) -> list[tuple[str, str]]:
+    """Return up to `limit` findings without an exception, by id above `after`, with the event seen last.
+
+    They are of these services, or that event is of one of these categories. Those whose event is gone are left out.
+    """
+    of_service = _FINDINGS.c.service.in_(services)
+    of_category = _EVENTS.c.service_category.in_(categories)
+    query = select(_FINDINGS.c.finding_id, _EVENTS.c.event_id).join(_EVENTS, _EVENTS.c.event_id == _FINDINGS.c.event_id)
+    query = query.where(
+        _FINDINGS.c.exception_id.is_(None),
+        or_(of_service, of_category) if categories else of_service,
+        _FINDINGS.c.finding_id > after,
+    )
     return [(row[0], row[1]) for row in connection.execute(query.order_by(_FINDINGS.c.finding_id).limit(limit))]
 
 

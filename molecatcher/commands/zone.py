@@ -95,14 +95,15 @@ def create(
 
 @keys_app.command()
 def show(name: NameArgument, server: ServerOption = None, state: StateOption = None) -> None:
-    """Print again what to configure for a key, with its secret."""
+    """Print again what to configure for a key, with its secret. The audit log says who did."""
     from molecatcher.errors import SetupError
 
     settings = _settings(state)
     found = [key for key in _files(settings).load() if key.name == name]
     if not found:
         raise SetupError(f"there is no key {name!r}: see `molecatcher zone key list`")
-    _print_configuration(found[0], settings, server)
+    with _noting("zone_key.show", name, state, found[0], found[0]):
+        _print_configuration(found[0], settings, server)
 
 
 @keys_app.command(name="list")
@@ -153,7 +154,7 @@ def _files(settings: "Settings") -> "ZoneKeyFiles":
 def _noting(
     action: str, name: str, state: Path | None, before: "ZoneKey | None", after: "ZoneKey | None"
 ) -> Iterator[None]:
-    """Have a change of a key noted in the audit log, unless it fails; if it cannot be noted, it does not happen."""
+    """Have what is done with a key noted in the audit log, unless it fails; what cannot be noted does not happen."""
     import msgspec
 
     from molecatcher.commands.token import acting, open_state

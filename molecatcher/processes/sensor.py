@@ -41,6 +41,7 @@ from molecatcher.state import claim, kept_secret
 from rules.values.event import Event
 from rules.values.sensor_status import SensorStatus
 from sensor.attribution.seen_leases import SeenLeases
+from sensor.capture.faults import EXAMPLE_OCTETS
 from sensor.capture.live.engine import open_source
 from sensor.capture.live.interfaces import Choice
 from sensor.capture.live.listening import Listening
@@ -64,7 +65,6 @@ MAX_PENDING_EVENTS = 2_000
 BATCH_EVENTS = 500
 REPORT_EVERY_S = 0.5  # two syncs a file of the spool cost more than what is in it
 LOOKS_AN_UPDATE = 3
-EXAMPLE_OCTETS = 54  # headers: what follows may be somebody's password
 NS_PER_S = 1_000_000_000
 
 Tell = Callable[[SensorStatus], None]
@@ -214,6 +214,13 @@ class Sensor:
             shed, shown = self.counters["shed"], example[:EXAMPLE_OCTETS].hex()
             log.error("packet_batch_shed", packets=packets, shed=shed, example=shown, exc_info=error)
 
+    def _tell_faults(self) -> None:
+        """Say once a minute that packets could not be sorted out before they were read, which costs none of them."""
+        faults = self.source.faults
+        if faults.first is not None and self._is_due("fault_complaint", COMPLAIN_EVERY_S):
+            (error, example), faults.first = faults.first, None
+            log.error("packets_not_screened", faults=faults.count, example=example.hex(), exc_info=error)
+
     def keep(self, events: list[Event]) -> None:
         """Spool `events`; what does not fit waits in memory, at most 2,000 events, then it is counted as overflow.
 
@@ -248,6 +255,7 @@ class Sensor:
             self.rules.reload()
         else:
             self.rules.poll()
+        self._tell_faults()
         self.zones.exchange()
         if (addresses := self._agent_addresses.poll()) is not None:
             self.detector.agent_addresses = by_packed_address(addresses)
@@ -285,6 +293,7 @@ class Sensor:
             events=self.reporter.events,
             spool_overflow=self.counters["spool_overflow"],
             copies=source.copies,
+            faults=source.faults,
             policy_error=self.rules.error or self.overlay.error,
             catalogue_version=self.rules.current.catalogue.version,
             is_remote=self.settings.api is not None,

@@ -91,6 +91,9 @@ class Replay:
         for link_type in source.unread_link_types:
             self.summary.failures.append(f"{path} has packets of link type {link_type}, which are not read")
 
+    def _tell_fault(self, path: str, error: Exception) -> None:
+        self.summary.warnings.append(f"{path} was read whole, slower than it can be after an error: report {error!r}")
+
     def _tell_damage(self, path: str, error: MalformedCapture) -> None:
         self.summary.failures.append(f"{path} is damaged ({error}): everything before that was read")
 
@@ -123,6 +126,8 @@ class Replay:
         self._keep([*reports, *reporter.flush()])
         yield from self._final([*settler.take(found + grown, now_ns), *settler.flush()], origin)
         self._count(detector)
+        if screen is not None and screen.faults.first is not None:
+            self._tell_fault(path, screen.faults.first[0])
         self.summary.packets += source.passed_over + source.copies
         self.summary.copies += source.copies
 

@@ -6,6 +6,7 @@ import msgspec
 import structlog
 
 from db.store import Store
+from rules.catalogue.service import CATEGORIES
 from rules.policy.policy import PolicyException
 from rules.policy.ruleset import Ruleset
 from rules.values.event import Event, source_of
@@ -50,12 +51,13 @@ class ExceptionUpkeep:
         return sum(self._store.set_finding_exceptions(dict.fromkeys(page), now_ns) for page in pages)
 
     def _begin(self, rules: Ruleset, added: frozenset[PolicyException], now_ns: int) -> int:
-        """Except the findings that a new exception speaks of."""
+        """Except the findings that a new exception speaks of, those of a category also where they name no service."""
         named = {row.service for row in added}
         known = rules.catalogue.services.values()
         services = [service.id for service in known if service.id in named or service.category in named]
+        categories = named.intersection(CATEGORIES)
         changed, after = 0, ""
-        while page := self._store.unexcepted_findings(services, after, PAGE):
+        while page := self._store.unexcepted_findings(services, categories, after, PAGE):
             wanted = {finding: exception for finding, event in page if (exception := _excepted(rules, event, now_ns))}
             changed += self._store.set_finding_exceptions(wanted, now_ns) if wanted else 0
             after = page[-1][0]

@@ -33,7 +33,8 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `kernel_drops`: packets that passed the filter and found no room in ring or receive queue (PACKET_STATISTICS), on
     all interfaces; `interface_drops` by interface, since its socket was opened. `shed`: packets of batches that the
-    program gave up. `lost_last_minute`: both, in the minute before the heartbeat.
+    program gave up. `faults`: packets and names that an error of the program kept it from judging before packets are
+    read, which cost no packet. `lost_last_minute`: both, in the minute before the heartbeat.
 
     `buffer_fill` is the share (0 to 1) of the fullest ring or receive queue that waits to be read at the heartbeat,
     `buffer_fill_peak` the highest share at any read since the heartbeat before; at 1 the kernel drops.
@@ -71,6 +72,7 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
     buffer_fill_peak: float = 0.0
     lag_ms: int = 0
     malformed: int = 0
+    faults: int = 0
     flows: int = 0
     flow_table_flows: int = 0
     flow_table_size: int = 0
@@ -109,7 +111,7 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 _TOTALS = (
     *("packets", "octets", "kernel_drops", "shed", "malformed", "flows", "flow_map_opened", "observations", "unknown"),
-    *("events", "spool_overflow", "copies"),
+    *("faults", "events", "spool_overflow", "copies"),
 )
 _SUMS = (
     *("lost_last_minute", "flow_table_flows", "flow_table_size", "flow_map_size", "spool_events", "spool_octets"),

@@ -24,6 +24,7 @@ from collections import OrderedDict
 import msgspec
 
 from rules.values.observation import Transport
+from sensor.capture.faults import Faults
 from sensor.decoding.decode import Datagram, Decoded, Fragment, Segment, TcpFlag, decode, read_plain
 from sensor.errors import MalformedInput, NeedMoreData
 from sensor.flows.flow import TCP_IDLE_NS, UDP_IDLE_NS, FlowKey, flow_key, reverse_key
@@ -49,12 +50,14 @@ class _Direction(msgspec.Struct, gc=False):
 class Copies:
     """Tells copies; at most `directions` are followed and `marks` remembered, both oldest out.
 
-    `found` counts copies, `evicted` the directions that made room, and the marks that did while a copy might have come.
+    `found` counts copies, `evicted` the directions that made room, and the marks that did while a copy might have come;
+    `faults` are packets that an error kept it from telling.
     """
 
-    def __init__(self, directions: int = 32_768, marks: int = 8192) -> None:
+    def __init__(self, directions: int = 32_768, marks: int = 8192, faults: Faults | None = None) -> None:
         self.found = 0
         self.evicted = 0
+        self.faults = faults if faults is not None else Faults()
         self._limits = directions, marks
         self._directions: OrderedDict[FlowKey, _Direction] = OrderedDict()  # the longest unused first
         self._marks: OrderedDict[bytes, tuple[str, int]] = OrderedDict()  # where and when first; the oldest first
@@ -71,19 +74,24 @@ class Copies:
     def is_copy(self, packet: Packet) -> bool:
         """Tell whether `packet` was, or will be, seen on another interface; damaged ones and other news never are."""
         try:
-            decoded: Decoded | None = read_plain(packet) or decode(packet)
+            return self._is_copied(read_plain(packet) or decode(packet), packet)
         except (MalformedInput, NeedMoreData):
             return False
-        if isinstance(decoded, Segment):
-            return self._is_copied_segment(decoded, packet)
-        if isinstance(decoded, Datagram):
-            return self._is_copied_datagram(decoded, packet)
-        return isinstance(decoded, Fragment) and self._is_copied_fragment(decoded, packet)
+        except Exception as error:  # noqa: BLE001 - a loop over packets: counted and said (`Faults`), it goes on
+            self.faults.note(error, packet.data)
+            return False
 
     def interface_of(self, key: FlowKey) -> str | None:
         """Return the interface that a direction is taken from; empty if it is not known, None if it is left out."""
         direction = self._directions.get(key)
         return direction.interface if direction is not None else ""
+
+    def _is_copied(self, decoded: Decoded | None, packet: Packet) -> bool:
+        if isinstance(decoded, Segment):
+            return self._is_copied_segment(decoded, packet)
+        if isinstance(decoded, Datagram):
+            return self._is_copied_datagram(decoded, packet)
+        return isinstance(decoded, Fragment) and self._is_copied_fragment(decoded, packet)
 
     def _is_copied_segment(self, segment: Segment, packet: Packet) -> bool:
         key = segment.key

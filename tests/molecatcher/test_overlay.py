@@ -19,6 +19,7 @@ from molecatcher.live_rules import LiveRules
 from molecatcher.overlay import OverlayFollower
 from molecatcher.processes.sensor import Sensor
 from molecatcher.settings import Settings
+from molecatcher.upkeep import exception_upkeep
 from molecatcher.upkeep.exception_upkeep import ExceptionUpkeep
 from rules.catalogue.catalogue import load_catalogue
 from rules.policy.policy import day_of
@@ -132,6 +133,46 @@ def test_findings_follow_exceptions_without_new_events(store: Store) -> None:
     reopened, excepted = store.finding_history(finding.finding_id, None, 9)
     assert (reopened.actor, reopened.before, reopened.after) == ("", "excepted", "open")
     assert (excepted.after, excepted.text) == ("excepted", "e1")
+
+
+def test_an_exception_for_a_category_holds_for_findings_that_name_no_service_or_an_unknown_one(store: Store) -> None:
+    store.append(
+        [
+            make_event(1, service=None, service_category="reverse-tunnel"),
+            make_event(2, src_ip="10.99.0.1", service=None, service_category="reverse-tunnel"),
+            make_event(3, role="visitor", service=None, service_category="dns-tunnel"),
+            make_event(4, service="gone", service_category="reverse-tunnel"),
+            make_event(5, service="ngrok", service_category="reverse-tunnel"),
+            make_event(6, service="iodine", service_category="dns-tunnel"),
+        ]
+    )
+    store.policy.add_exception(exception(service="reverse-tunnel"))
+    rules = LiveRules(CATALOGUE, None, lambda: NOW_NS)
+    rules.follow(OverlayFollower(store.policy))
+    assert ExceptionUpkeep(store, rules).look(NOW_NS) == 3
+    excepted = store.findings(FindingFilter(state=FindingState.EXCEPTED), 10)
+    assert sorted((row.src_ip, row.service or "") for row in excepted) == [
+        ("10.20.0.7", ""),
+        ("10.20.0.7", "gone"),
+        ("10.20.0.7", "ngrok"),
+    ]
+
+
+def test_a_page_of_findings_whose_events_are_gone_hides_none_behind_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exception_upkeep, "PAGE", 1)
+    store.append([make_event(number, src_ip=f"10.20.0.{number}") for number in range(1, 9)])
+    rules = LiveRules(CATALOGUE, None, lambda: NOW_NS)
+    follower = OverlayFollower(store.policy)
+    rules.follow(follower)
+    gone = min(store.findings(FindingFilter(), 10), key=lambda row: row.finding_id)
+    with store._engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM events WHERE event_id = ?", (gone.event_id,))
+    store.policy.add_exception(exception())
+    follower.look()
+    rules.poll()
+    assert ExceptionUpkeep(store, rules).look(NOW_NS) == 7
 
 
 def test_expiry_reopens_findings_and_a_late_report_does_not_undo_it(store: Store) -> None:

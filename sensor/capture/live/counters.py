@@ -16,7 +16,8 @@ class SourceCounters:
     drops of each interface that is open, since it was opened. `sockets_hurried` were closed before all that came to
     them was sure to have been read, because the next one of their interface was left as well. Of several interfaces
     `packets_hurried` were handed out before older ones can have come, `directions_evicted` are directions of which it
-    was forgotten, for want of room, where they show.
+    was forgotten, for want of room, where they show. `faults` are packets and names that an error of the program kept
+    it from judging; what they concern was handed out.
     """
 
     packets: int = 0
@@ -28,6 +29,7 @@ class SourceCounters:
     flows_places: int = 0
     flows_displaced: int = 0
     sockets_hurried: int = 0
+    faults: int = 0
     packets_hurried: int = 0
     directions_evicted: int = 0
     interface_drops: Mapping[str, int] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from sensor.capture.filter.flow_heads import FlowHeads
 from sensor.capture.filter.limits import Limits
 from sensor.capture.filter.packet_filter import EveryIpPacket, PacketFilter
 from sensor.capture.filter.program_heads import IS_COMPILED, ProgramHeads
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.namespaces import Namespaces
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.ring import (
@@ -34,6 +34,7 @@ from sensor.capture.live.ring import (
     ring_request,
     ring_sizes,
 )
+from sensor.capture.live.sockets import Engine
 from sensor.capture.live.tap import SOL_PACKET, TapOpener, check_permission
 from sensor.capture.screening.screen import Screen
 from sensor.errors import BpfUnavailable, CaptureError

@@ -28,7 +28,7 @@ class Listening:
         """Return what to listen on now, named as events name it.
 
         Raises:
-            pyroute2.NetlinkError: The kernel refused a dump.
+            pyroute2.NetlinkError, OSError: The kernel refused a dump.
         """
         self._absent = self._namespaces.absent
         choices = {

@@ -1,11 +1,7 @@
-"""Live capture: packet sockets on the wanted interfaces, one each, however they come, go and change.
+"""Live capture: what the sockets of the wanted interfaces (sensor.capture.live.sockets) show, as packets in order.
 
 Needs CAP_NET_RAW and nothing else. An interface of another network namespace is called `NETNS/NAME`; its socket is made
 there (sensor.capture.live.namespaces) and read here.
-
-An interface that goes down, disappears, is renamed or is made again is no error: interfaces are known by name, and a
-wanted name that exists is captured, from the link event that says so. A socket survives down and up, not its interface.
-One that is to be closed is read on until all that came to it could be read.
 
 With several interfaces their packets are put in the order of time, 0.12 s late (sensor.capture.merge), and what one
 shows that another showed before is left out (sensor.capture.copies); a single one is spared both. What the program
@@ -16,7 +12,6 @@ How a socket is read and filtered is the engine's business (sensor.capture.live.
 the screen had held of the same flows. Of a single interface the packets of a stream gather for `REST_S`.
 """
 
-import selectors
 import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,12 +20,12 @@ from typing import Self
 import structlog
 
 from sensor.capture.copies import Copies
-from sensor.capture.filter.packet_filter import EveryIpPacket, FilterCounters, PacketFilter, placed
+from sensor.capture.faults import Faults
+from sensor.capture.filter.packet_filter import FilterCounters, placed
 from sensor.capture.live.counters import SourceCounters
-from sensor.capture.live.link_watcher import LinkWatchers
-from sensor.capture.live.namespaces import Namespaces, full_name, split_name
-from sensor.capture.live.plain import PlainTap
-from sensor.capture.live.tap import INTERFACE_GONE, Tap, TapOpener, check_permission
+from sensor.capture.live.namespaces import Namespaces
+from sensor.capture.live.sockets import Engine, Sockets
+from sensor.capture.live.tap import Tap, check_permission
 from sensor.capture.merge import Merge
 from sensor.capture.screening.compiled import NOTHING_SCREENED, CompiledScreen
 from sensor.capture.screening.screen import Screen, ScreenTotals
@@ -47,23 +42,11 @@ MOST_REST_S = 5.0  # that reading what is left may take, when it is to end
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """A way of taking packets: its name, why it is the one in use (a clause), the filter and what opens a socket."""
-
-    name: str = "af-packet"
-    reason: str = "every IPv4 and IPv6 packet is copied by a plain packet socket"
-    packet_filter: PacketFilter = field(default_factory=EveryIpPacket)
-    open_tap: TapOpener = PlainTap
-
-
 @dataclass(slots=True)
 class _Totals:
-    """What was counted on sockets that are closed, packets on all, and what the filter said last."""
+    """What was counted, and what the filter and the screen said last."""
 
     packets: int = 0
-    closed_drops: int = 0
-    sockets_hurried: int = 0
     fill_peak: float = 0.0
     filtered: FilterCounters = field(default_factory=FilterCounters)
     screened: ScreenTotals = field(default_factory=ScreenTotals)
@@ -90,26 +73,22 @@ class LiveSource:
     late: int = field(default=0, init=False)
     read_ns: int = field(default=0, init=False)
     _merge: Merge = field(default_factory=Merge, init=False)
-    _copies: Copies = field(default_factory=Copies, init=False)
-    _taps: dict[str, Tap] = field(default_factory=dict, init=False)
-    _leaving: dict[Tap, float] = field(default_factory=dict, init=False)  # until when what came to them may lie there
+    _copies: Copies = field(init=False)
+    _sockets: Sockets = field(init=False)
     _totals: _Totals = field(default_factory=_Totals, init=False)
-    _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector, init=False)
-    _links: LinkWatchers = field(init=False)
     _is_open: bool = field(default=True, init=False)
     _released: list[Packet] = field(default_factory=list, init=False)
     _rests_until_s: float = field(default=0.0, init=False)
     _is_full: bool = field(default=False, init=False)  # what was read last, before any of it was held back
 
     def __post_init__(self) -> None:
+        self._copies = Copies(faults=self.screen.faults if self.screen is not None else None)
         try:
             check_permission()
         except CaptureError:
-            self._selector.close()
             self.way.packet_filter.close()
             raise
-        self._links = LinkWatchers(self.namespaces)
-        self._selector.register(self._links, selectors.EVENT_READ)
+        self._sockets = Sockets(self.way, self.namespaces)
         try:
             self.listen_on(self.wanted)
         except CaptureError:
@@ -130,13 +109,18 @@ class LiveSource:
     @property
     def engine_reason(self) -> str:
         """Return why this engine is the one in use, and what an interface has not got of it."""
-        short = [f"{tap.interface} has {tap.shortfall}" for tap in self._taps.values() if tap.shortfall]
+        short = [f"{tap.interface} has {tap.shortfall}" for tap in self._sockets.taps.values() if tap.shortfall]
         return "; ".join((self.way.reason, *short))
+
+    @property
+    def faults(self) -> Faults:
+        """Return the errors that kept the program from judging packets; all of those were handed out."""
+        return self._copies.faults
 
     @property
     def interfaces(self) -> tuple[str, ...]:
         """Return the interfaces that are captured now; a wanted one is missing while it does not exist."""
-        return tuple(self._taps)
+        return tuple(self._sockets.taps)
 
     def listen_on(self, interfaces: Iterable[str]) -> None:
         """Capture on `interfaces` from now on. Those captured already go on without a gap.
@@ -147,7 +131,7 @@ class LiveSource:
         self.wanted = tuple(dict.fromkeys(interfaces))
         self._follow_links()
         for name in self.wanted:
-            if name not in self._taps:
+            if name not in self._sockets.taps:
                 _log.warning("interface_missing", interface=name)
 
     def renew(self, namespaces: Collection[str]) -> None:
@@ -156,9 +140,7 @@ class LiveSource:
         Raises:
             CaptureError: As `listen_on`.
         """
-        for name in [name for name in self._taps if split_name(name)[0] in namespaces]:
-            self._leave(self._taps.pop(name))
-        self._links.renew(namespaces)
+        self._sockets.renew(namespaces)
         self._follow_links()
 
     def read(self, timeout_s: float) -> list[Packet] | None:
@@ -191,10 +173,8 @@ class LiveSource:
         Raises:
             CaptureError: As `read`.
         """
-        self._selector.unregister(self._links)
-        end_s = time.monotonic() + max(self._lag_s(), REST_S)
-        for tap in self._open_taps():
-            tap.stop()
+        end_s = time.monotonic() + max(self._sockets.lag_s(), REST_S)
+        self._sockets.stop()
         while (left_s := end_s - time.monotonic()) > 0 or (self._has_more() and left_s > -MOST_REST_S):
             yield self.read(max(NAP_S, left_s)) or []
         if self.screen is not None:
@@ -203,7 +183,7 @@ class LiveSource:
 
     def _has_more(self) -> bool:
         """Tell whether packets wait to be read; those of a `read` may all have been held back, or been copies."""
-        return bool(self._merge) or any(key.data is not None for key, _ in self._selector.select(0))
+        return bool(self._merge) or bool(self._sockets.wait(0)[0])
 
     def counters(self) -> SourceCounters:
         """Return the totals since the source was opened, on all interfaces."""
@@ -212,7 +192,7 @@ class LiveSource:
             self._totals.screened = self.screen.totals() if self.screen is not None else ScreenTotals()
         filtered, screened = self._totals.filtered, self._totals.screened
         return SourceCounters(
-            interface_drops={name: tap.count_drops() for name, tap in self._taps.items()},
+            interface_drops={name: tap.count_drops() for name, tap in self._sockets.taps.items()},
             packets=self._totals.packets,
             kernel_drops=self.kernel_drops(),
             filtered_packets=filtered.packets + screened.packets,
@@ -220,19 +200,20 @@ class LiveSource:
             flows_opened=filtered.flows_opened,
             flows_places=filtered.flows_places,
             flows_displaced=filtered.flows_displaced,
-            sockets_hurried=self._totals.sockets_hurried,
+            sockets_hurried=self._sockets.hurried,
             packets_hurried=self._merge.hurried,
             directions_evicted=self._copies.evicted,
             copies=self._copies.found + filtered.copies,
+            faults=self.faults.count,
         )
 
     def kernel_drops(self) -> int:
         """Return the drops since the source was opened, on all interfaces; takes one system call an interface."""
-        return self._totals.closed_drops + sum(tap.count_drops() for tap in self._open_taps())
+        return self._sockets.drops()
 
     def fill(self) -> float:
         """Return the share of the fullest ring or receive queue that waits to be read, 0 to 1."""
-        return max((tap.fill() for tap in self._taps.values()), default=0.0)
+        return self._sockets.fill()
 
     def take_fill_peak(self) -> float:
         """Return the highest share that waited at any read since the last call, and begin anew."""
@@ -250,36 +231,25 @@ class LiveSource:
             return
         self.counters()
         self._is_open = False
-        for tap in self._open_taps():
-            self._close_tap(tap)
-        self._taps, self._leaving = {}, {}
-        self._selector.close()
-        self._links.close()
+        self._sockets.close()
         self.way.packet_filter.close()
-
-    def _open_taps(self) -> list[Tap]:
-        return [*self._taps.values(), *self._leaving]
-
-    def _lag_s(self) -> float:
-        return max((tap.lag_s for tap in self._open_taps()), default=0.0)
 
     def _rest(self, end_s: float) -> None:
         """Let packets gather behind some that were just handed out: to handle a few takes as long as to handle many."""
-        if len(taps := self._open_taps()) == 1 and not self._released:
+        if len(taps := self._sockets.all()) == 1 and not self._released:
             taps[0].rest(min(end_s, self._rests_until_s))
 
     def _read_once(self, timeout_s: float) -> list[Packet]:
         """Wait once for packets, links or the time of packets that wait, and return what is due."""
-        are_several, held_s = len(self._open_taps()) > 1, self._merge.wait_s(time.time_ns())
-        ready = self._selector.select(timeout_s if held_s is None else min(timeout_s, held_s))
-        taps = [key.data for key, _ in ready if key.data is not None]
-        self.read_ns = time.time_ns() - int(self._lag_s() * 1e9)
+        are_several, held_s = len(self._sockets.all()) > 1, self._merge.wait_s(time.time_ns())
+        taps, may_have_changed = self._sockets.wait(timeout_s if held_s is None else min(timeout_s, held_s))
+        self.read_ns = time.time_ns() - int(self._sockets.lag_s() * 1e9)
         self._release()  # before what is newer
         batch = self._drain(taps) + self._part()
         self._is_full = len(batch) >= BATCH_PACKETS
-        if len(taps) < len(ready) and self._links.has_changed():
+        if may_have_changed and self._sockets.has_changed():
             self._follow_links()
-        if are_several or len(self._open_taps()) > 1 or self._merge:
+        if are_several or len(self._sockets.all()) > 1 or self._merge:
             batch = self._each_once(batch)
         elif self._screen_in_place() is not None:
             return batch
@@ -287,13 +257,11 @@ class LiveSource:
 
     def _part(self) -> list[Packet]:
         """Close the sockets that nobody wants any more, once all that came to them can be read, and return that."""
-        parting = [tap for tap, until_s in self._leaving.items() if until_s <= time.monotonic()]
+        parting = self._sockets.parting()
         if not parting:
             return []
-        taps, batch = self._open_taps(), self._drain(parting, ALL_THAT_WAITS)
-        for tap in parting:
-            del self._leaving[tap]
-            self._close_tap(tap)
+        taps, batch = self._sockets.all(), self._drain(parting, ALL_THAT_WAITS)
+        self._sockets.part(parting)
         self._use_screen(taps)
         return batch
 
@@ -306,7 +274,7 @@ class LiveSource:
         """Hold packets of a single interface back where they lie, if it can be, others once they are in order."""
         if self.screen is None:
             return
-        taps = self._open_taps()
+        taps = self._sockets.all()
         if before and before != taps:
             self._released += self.screen.advance(time.time_ns(), is_end=True)
         self.screen.number((tap.link_type, tap.interface) for tap in taps)
@@ -316,7 +284,7 @@ class LiveSource:
 
     def _screen_in_place(self) -> CompiledScreen | None:
         """Return the screen if it holds packets back where they lie."""
-        return self.screen if isinstance(self.screen, CompiledScreen) and len(self._open_taps()) == 1 else None
+        return self.screen if isinstance(self.screen, CompiledScreen) and len(self._sockets.all()) == 1 else None
 
     def _drain(self, taps: list[Tap], at_most: int = BATCH_PACKETS) -> list[Packet]:
         """Collect from `taps`, each up to its share of `at_most` packets."""
@@ -342,57 +310,15 @@ class LiveSource:
 
     def _shows(self, number: int, key: FlowKey) -> bool:
         """Tell whether packets of the direction `key` are taken from the socket `number`, and are no copies there."""
-        if len(self._open_taps()) <= 1:
+        taps = self._sockets.all()
+        if len(taps) <= 1:
             return True
         first = self._copies.interface_of(key)
-        shown = [tap.interface for tap in self._open_taps() if tap.cut_off.socket == number]
-        return first is not None and (first in shown or first not in self._taps)
+        shown = [tap.interface for tap in taps if tap.cut_off.socket == number]
+        return first is not None and (first in shown or first not in self._sockets.taps)
 
     def _follow_links(self) -> None:
-        """Make the sockets those of the wanted interfaces that exist, keeping a socket whose interface was renamed."""
-        before, taps, self._taps = self._open_taps(), list(self._taps.values()), {}
-        for tap in taps:
-            bound_to = tap.bound_to()
-            name = full_name(split_name(tap.interface)[0], bound_to) if bound_to else ""
-            if name in self.wanted:
-                tap.interface = name
-                self._taps[name] = tap
-            else:
-                self._leave(tap)
-        for name in self.wanted:
-            if name not in self._taps:
-                self._open_tap(name)
+        """Make the sockets those of the wanted interfaces that exist."""
+        before = self._sockets.all()
+        self._sockets.follow(self.wanted)
         self._use_screen(before)
-
-    def _open_tap(self, name: str) -> None:
-        """Open the socket of an interface if it exists, inside its namespace."""
-        namespace, interface = split_name(name)
-        if namespace not in self.namespaces:
-            return
-        try:
-            packet_filter = self.way.packet_filter.inside(namespace)
-            tap = self.namespaces.call(namespace, self.way.open_tap, interface, packet_filter)
-        except OSError as error:
-            if error.errno in INTERFACE_GONE:
-                return  # the link event of its return brings us back
-            raise CaptureError(f"cannot capture on {name}: {error.strerror}; see `molecatcher doctor`") from error
-        tap.interface = name
-        self._taps[name] = tap
-        self._selector.register(tap, selectors.EVENT_READ, tap)
-        _log.info("interface_opened", interface=name, link_type=tap.link_type.name, shortfall=tap.shortfall)
-
-    def _leave(self, tap: Tap) -> None:
-        """Have one socket closed once all that came to it by now can be read; who left the same interface, at once."""
-        now_s = time.monotonic()
-        others = [row for row, until_s in self._leaving.items() if row.interface == tap.interface and until_s > now_s]
-        self._leaving.update(dict.fromkeys(others, now_s))
-        self._totals.sockets_hurried += len(others)
-        tap.stop()
-        self._leaving[tap] = now_s + tap.lag_s
-
-    def _close_tap(self, tap: Tap) -> None:
-        """Close one socket and keep its counter."""
-        self._totals.closed_drops += tap.count_drops()
-        self._selector.unregister(tap)
-        tap.close()
-        _log.info("interface_closed", interface=tap.interface)

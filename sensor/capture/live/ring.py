@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import structlog
+
 from sensor.capture.filter.flow_table import CountRow
 from sensor.capture.filter.packet_filter import SocketFilter
 from sensor.capture.live.plain import PlainTap
@@ -38,6 +40,8 @@ PACKET_VERSION = 10
 TPACKET_V3 = 2
 TP_STATUS_KERNEL = 0
 TP_STATUS_USER = 1
+
+_log = structlog.get_logger(__name__)
 
 _REQUEST: Final = struct.Struct("@7I")  # struct tpacket_req3
 _STATUS: Final = struct.Struct("@I")
@@ -135,6 +139,7 @@ class RingTap(PacketSocket):
         full, blocks = len(batch) + at_most, self._blocks
         if not self._left and not self._is_filled(self._block):
             self._clear_error()
+            self._find_place()
         while len(batch) < full and blocks > 0 and (self._left or self._enter_block()):
             self._at, taken = take(
                 self._ring,
@@ -194,6 +199,19 @@ class RingTap(PacketSocket):
     def _leave_block(self) -> None:
         _STATUS.pack_into(self._ring, self._block * self._block_octets + _STATUS_AT, TP_STATUS_KERNEL)
         self._block = (self._block + 1) % self._blocks
+
+    def _find_place(self) -> None:
+        """Go on with the first block that is filled if the kernel has passed over this one.
+
+        It fills blocks in turn, and none while the one that it comes to is filled: a reader who waits for another would
+        wait for ever, while every packet is dropped.
+        """
+        for ahead in range(1, self._blocks):
+            number = (self._block + ahead) % self._blocks
+            if self._is_filled(number) and not self._is_filled(self._block):  # or both were filled just now
+                _log.warning("ring_out_of_step", interface=self.interface, waited_for=self._block, goes_on_with=number)
+                self._block = number
+                return
 
     def _clear_error(self) -> None:
         """Take the news that the interface went down, which keeps the socket readable until somebody does."""

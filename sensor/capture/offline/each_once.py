@@ -1,6 +1,7 @@
 """Each packet of a file once, where several interfaces were recorded that carried the same ones; as live capture."""
 
 from sensor.capture.copies import Copies
+from sensor.capture.faults import Faults
 from sensor.capture.merge import HOLD_NS, Merge
 from sensor.packet import Packet
 
@@ -11,9 +12,9 @@ class EachOnce:
     Memory is that of `Merge` and `Copies`. Cost: some 4 us a packet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, faults: Faults | None = None) -> None:
         self._merge = Merge()
-        self._copies = Copies()
+        self._copies = Copies(faults=faults)
         self._newest_ns = 0
 
     def __len__(self) -> int:

@@ -32,7 +32,8 @@ class WholeRecords:
         self._records = records
         self._packets = iter(records)
         self._screen = screen
-        self._each_once = EachOnce() if each_once and isinstance(records, PcapngRecords) else None
+        faults = screen.faults if screen is not None else None
+        self._each_once = EachOnce(faults) if each_once and isinstance(records, PcapngRecords) else None
         self._failure: MalformedCapture | None = None
 
     @property

@@ -56,10 +56,7 @@ class CompiledScreen(Screen):
     @property
     def parts(self) -> Screening:
         """Return it as compiled code takes it."""
-        return self._buffer, self._decide
-
-    def _decide(self, kind: int, name: str) -> bool:
-        return self.ask(kind, name)
+        return self._buffer, self.decide
 
     def occupy(self) -> None:
         """Take all of its memory now, in huge pages where there are any.
@@ -78,13 +75,13 @@ class CompiledScreen(Screen):
     def sift(self, packets: list[Packet]) -> list[Packet]:
         """As `Screen.sift`."""
         found: list[Packet] = []
-        sift(self._buffer, packets, found, Packet, self._sources, self._numbers, self._decide)
+        sift(self._buffer, packets, found, Packet, self._sources, self._numbers, self.decide)
         return found
 
     def advance(self, now_ns: int, *, is_end: bool = False) -> list[Packet]:
         """As `Screen.advance`."""
         packets: list[Packet] = []
-        advance(self._buffer, now_ns, packets, Packet, self._sources, self._decide, is_end)
+        advance(self._buffer, now_ns, packets, Packet, self._sources, self.decide, is_end)
         return packets
 
     def answers(self, client: bytes, address: bytes, now_ns: int) -> list[tuple[int, bytes]]:

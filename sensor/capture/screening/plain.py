@@ -8,7 +8,7 @@ connection until it is passed over, 1.2 us one that comes later.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from sensor.capture.screening.plain_connections import Connections
@@ -57,7 +57,7 @@ class PlainScreen(Screen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._names = Names(self._decide)
+        self._names = Names(self.decide)
         self._suspects = Suspects()
         self._held = Held(self._suspects)
         self._lookups = Lookups(self._names, self._suspects, self._held)
@@ -65,9 +65,6 @@ class PlainScreen(Screen):
         self.passed = self._connections.passed
         self._now_ns = self._flows_until_ns = 0
         self._packets = self._octets = 0
-
-    def _decide(self, kind: int, name: str) -> bool:
-        return self.ask(kind, name)
 
     def occupy(self) -> None:
         """As `Screen.occupy`: nothing here can."""
@@ -78,25 +75,47 @@ class PlainScreen(Screen):
     def sift(self, packets: list[Packet]) -> list[Packet]:
         """As `Screen.sift`."""
         found: list[Packet] = []
-        take, held, now_ns = self._take, self._held, self._now_ns
         if packets and packets[0].ts_ns >= self._flows_until_ns:
             self.forget_flows()
             self._flows_until_ns = packets[0].ts_ns + TCP_IDLE_NS
-        for packet in packets:
-            ts_ns = packet.ts_ns
-            if ts_ns > now_ns:
-                self._now_ns = now_ns = ts_ns
-            elif ts_ns + CLOCK_STEP_NS < now_ns:  # another capture begins, or the clock was set
-                self._begin_anew(found)
-                self._now_ns = now_ns = ts_ns
-                self._flows_until_ns = now_ns + TCP_IDLE_NS
-            if now_ns >= held.due_ns:
-                held.expire(now_ns, found)
-            if take(packet, now_ns, found):
-                found.append(packet)
+        rest = iter(packets)
+        while not self._take_rest(rest, found):
+            pass
         self._count(packets, 1)
         self._count(found, -1)
         return found
+
+    def _take_rest(self, rest: Iterator[Packet], found: list[Packet]) -> bool:
+        """Tell whether all of `rest` was taken; a packet that an error kept from it is handed out, and is the last."""
+        take, held, now_ns = self._take, self._held, self._now_ns
+        try:
+            for packet in rest:
+                ts_ns = packet.ts_ns
+                if ts_ns > now_ns:
+                    self._now_ns = now_ns = ts_ns
+                elif ts_ns + CLOCK_STEP_NS < now_ns:  # another capture begins, or the clock was set
+                    self._begin_anew(found)
+                    self._now_ns = now_ns = ts_ns
+                    self._flows_until_ns = now_ns + TCP_IDLE_NS
+                if now_ns >= held.due_ns:
+                    held.expire(now_ns, found)
+                if take(packet, now_ns, found):
+                    found.append(packet)
+        except Exception as error:  # noqa: BLE001 - a loop over packets: counted and said (`Faults`), it goes on
+            self.faults.note(error, packet.data)
+            self._hand_over_all(found)
+            found.append(packet)
+            return False
+        return True
+
+    def _hand_over_all(self, found: list[Packet]) -> None:
+        """Hand out all that is held and what comes of its flows, and for a while of all that begin.
+
+        After an error nobody knows what flow it concerns, or whom an answer led where.
+        """
+        self._held.hand_over_all(found)
+        self._connections.hand_over_all()
+        self._suspects.doubt_all(self._now_ns)
 
     def _take(self, packet: Packet, now_ns: int, found: list[Packet]) -> bool:
         """Tell whether a packet is to be handed out, behind what was held of its flow, which goes to `found`."""
@@ -178,10 +197,14 @@ class PlainScreen(Screen):
     def advance(self, now_ns: int, *, is_end: bool = False) -> list[Packet]:
         """As `Screen.advance`."""
         found: list[Packet] = []
-        if is_end:
-            self._begin_anew(found)
-        else:
-            self._held.expire(now_ns, found)
+        try:
+            if is_end:
+                self._begin_anew(found)
+            else:
+                self._held.expire(now_ns, found)
+        except Exception as error:  # noqa: BLE001 - a loop over packets: counted and said (`Faults`), it goes on
+            self.faults.note(error, b"")
+            self._hand_over_all(found)
         self._count(found, -1)
         return found
 

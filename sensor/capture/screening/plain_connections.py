@@ -115,6 +115,11 @@ class Connections:
         for key in [key for key, side in self._sides.items() if side.connection.state == HANDED]:
             del self._sides[key]
 
+    def hand_over_all(self) -> None:
+        """Hand out what comes from now on of the connections that are neither passed over nor forgotten."""
+        for side in self._sides.values():
+            side.connection.state = HANDED
+
     def take(  # noqa: PLR0917 - once a packet: each keyword costs
         self,
         packet: Packet,

@@ -47,6 +47,8 @@ class Flow:
 class Held:
     """Flows with packets, in the order of their first ones. What is handed out goes to the end of a list `found`.
 
+    A flow leaves its line once what becomes of it is done, so that none is lost by an error.
+
     `due_ns` is when one of them is to be looked at. Finished ones stay in line, without packets, until their time is
     over; `begun` are those of whose hello more was to come when they were put there.
     """
@@ -139,15 +141,17 @@ class Held:
         """Look at the flows whose first packet is so old by `now_ns` that they are due."""
         fresh, settled = self._fresh, self._settled
         while fresh and (fresh[0][0] <= now_ns - SETTLE_NS or not fresh[0][1].packets):
-            first_ns, flow = fresh.popleft()
+            first_ns, flow = fresh[0]
             if flow.packets and flow.packets[0].ts_ns == first_ns:
                 self._settle(flow, found)
                 if flow.packets:
                     settled.append((first_ns, flow))
+            fresh.popleft()
         while settled and (settled[0][0] <= now_ns - LONGEST_NS or not settled[0][1].packets):
-            first_ns, flow = settled.popleft()
+            first_ns, flow = settled[0]
             if flow.packets and flow.packets[0].ts_ns == first_ns:
                 self._release(flow, found)
+            settled.popleft()
         while len(settled) > HELD_FLOWS:
             self._give_up_first(settled, now_ns, found)
         self.due_ns = min(
@@ -162,14 +166,27 @@ class Held:
         self._begun = []
         self.due_ns = NEVER_NS
 
+    def hand_over_all(self, found: list[Packet]) -> None:
+        """Hand out all that is held, whatever may come of it."""
+        for line in (self._settled, self._fresh):
+            for _, flow in line:
+                found += flow.packets
+                flow.packets, flow.state = NO_PACKETS, HANDED
+                flow.forget_hello()
+            line.clear()
+        self._begun = []
+        self.octets = 0
+        self.due_ns = NEVER_NS
+
     def _make_room(self, now_ns: int, found: list[Packet]) -> None:
         while self.octets > HELD_OCTETS:
             self._give_up_first(self._settled or self._fresh, now_ns, found)
 
     def _give_up_first(self, line: deque[tuple[int, Flow]], now_ns: int, found: list[Packet]) -> None:
-        first_ns, flow = line.popleft()
+        first_ns, flow = line[0]
         if flow.packets and flow.packets[0].ts_ns == first_ns:
             self.give_up(flow, now_ns, found)
+        line.popleft()
 
     def hand_over_begun(self, found: list[Packet]) -> None:
         """Hand out the hellos of which more is to come.

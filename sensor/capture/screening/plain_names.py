@@ -50,13 +50,7 @@ class Names:
         is_asked = kind is _PROTOCOL or (kind is _QUESTION and may_carry_data(name)) or self._is_spoken_of(name)
         if not is_asked or (kind, name) in self._dull:
             return False
-        try:
-            if self._ask(kind, name):
-                return True
-        except (
-            LookupError,
-            ValueError,
-        ):  # handed out then: what failed fails again where it is read, and is told there
+        if self._ask(kind, name):
             return True
         if len(self._dull) >= ANSWERS:
             self._dull.clear()

@@ -25,7 +25,7 @@ class Suspects:
     def __init__(self) -> None:
         self.marked: dict[bytes, None] = {}
         self._doubts: dict[bytes, int] = {}
-        self._doubted_until_ns = 0
+        self._doubted_until_ns = self._all_until_ns = 0
         self._ends: list[bytes] = []
 
     def follow(self, ends: Iterable[bytes]) -> None:
@@ -59,6 +59,10 @@ class Suspects:
         self._doubts[client] = now_ns
         self._doubted_until_ns = now_ns + DOUBT_NS
 
+    def doubt_all(self, now_ns: int) -> None:
+        """Take note that some client, nobody knows which, may just have been told what is not read here."""
+        self._doubted_until_ns = self._all_until_ns = now_ns + DOUBT_NS
+
     def is_suspect(self, key: bytes, now_ns: int) -> bool:
         """Tell whether an interesting name may have led one end of the flow `key` to the other."""
         return key[:-_PORTS_OCTETS] in self.marked or (
@@ -66,6 +70,8 @@ class Suspects:
         )
 
     def _is_doubted(self, key: bytes, now_ns: int) -> bool:
+        if now_ns < self._all_until_ns:
+            return True
         octets = (len(key) - _PORTS_OCTETS) >> 1
         since_ns = now_ns - DOUBT_NS
         ends = key[:octets], key[octets : 2 * octets]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
+from sensor.capture.faults import Faults
 from sensor.packet import Packet
 
 MOST_ENDS = 16
@@ -58,12 +59,21 @@ def is_always(_kind: int, _name: str) -> bool:
 class Screen(ABC):
     """A screen for one source; until `ask` is set everything is handed out.
 
-    `ask(Asked, name)` tells whether a name might be of interest; it is called from within a read. Where it raises a
-    LookupError or ValueError, what carries the name is handed out.
+    `ask(Asked, name)` tells whether a name might be of interest; it is called from within a read. What cannot be judged
+    for an error, of `ask` or of the screen, is handed out whole and counted in `faults`: it never ends a read.
     """
 
     def __init__(self) -> None:
         self.ask: Ask = is_always
+        self.faults = Faults()
+
+    def decide(self, kind: int, name: str) -> bool:
+        """Tell whether `name` might be of interest."""
+        try:
+            return self.ask(kind, name)
+        except Exception as error:  # noqa: BLE001 - a loop over packets: counted and said (`Faults`), it goes on
+            self.faults.note(error, name.encode())
+            return True
 
     @abstractmethod
     def occupy(self) -> None:

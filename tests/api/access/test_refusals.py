@@ -77,6 +77,45 @@ def test_a_change_that_a_person_may_not_have_meant_is_noted(
     assert installation.store.tokens() == []
 
 
+SENSITIVE = (
+    *("/v1/tokens", "/v1/tokens/none", "/v1/audit", "/v1/audit/export", "/v1/sessions", "/v1/webhook-sources"),
+    *("/v1/outputs", "/v1/outputs/none/dead-letters", "/v1/events/none/evidence.pcap", "/audit", "/tokens", "/outputs"),
+)
+
+
+@pytest.mark.parametrize("path", SENSITIVE)
+def test_a_look_at_what_few_may_see_is_noted_when_it_is_refused(
+    path: str, installation: Installation, closed: httpx.Client
+) -> None:
+    reader = holder(installation, TokenScope.EVENTS_READ)
+    for _ in range(3):
+        assert closed.get(path, headers=reader).status_code == 403
+    (row,) = noted(installation)
+    assert (row.actor_kind, row.action, row.target) == (ActorKind.TOKEN, "access.refused", path)
+    assert (row.outcome, row.detail) == (AuditOutcome.REFUSED, "a look")
+    viewer = sign_in(installation, AccessRole.VIEWER)
+    assert closed.get(path, headers=viewer).status_code == 403
+    assert noted(installation)[-1].actor_kind is ActorKind.PERSON
+
+
+def test_a_look_at_what_all_roles_may_see_is_not_noted_when_a_token_is_for_something_else(
+    installation: Installation, closed: httpx.Client
+) -> None:
+    bouncer = holder(installation, TokenScope.DECISIONS_READ)
+    for path in ("/v1/events", "/v1/policy", "/metrics", "/feeds/unsanctioned-domains.txt", "/"):
+        assert closed.get(path, headers=bouncer).status_code == 403
+    assert noted(installation) == []
+
+
+def test_packets_that_are_not_shown_to_who_sees_no_names_are_noted(installation: Installation) -> None:
+    reader = holder(installation, TokenScope.EVIDENCE_READ)
+    with serving(installation, AccessConfig(require=True)) as client:
+        answer = client.get("/v1/events/none/evidence.pcap?names=false", headers=reader)
+    assert answer.status_code == 403
+    (row,) = noted(installation)
+    assert (row.action, row.target, row.outcome) == ("evidence.read", "none", AuditOutcome.REFUSED)
+
+
 def test_what_was_counted_is_noted_when_the_server_ends(installation: Installation) -> None:
     reader = holder(installation, TokenScope.EVENTS_READ)
     with serving(installation, AccessConfig(require=True)) as client:

@@ -209,6 +209,7 @@ def test_who_may_not_is_noted_and_looks_at_evidence_are(
     assert [(row.action, row.target, row.outcome) for row in rows] == [
         ("access.refused", "/v1/tokens", AuditOutcome.REFUSED),
         ("evidence.read", event.event_id, AuditOutcome.DONE),
+        ("access.refused", path, AuditOutcome.REFUSED),
     ]
     assert closed.get("/v1/audit", headers=admin).status_code == 200
 

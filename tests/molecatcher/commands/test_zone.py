@@ -77,13 +77,27 @@ def test_who_made_and_removed_a_key_is_in_the_audit_log_without_its_secret(tmp_p
     assert not [it for it in (key.secret, "10.1.0.53") if it in f"{made} {removed}"]
 
 
-def test_a_key_that_cannot_be_noted_is_not_made(tmp_path: Path) -> None:
+def test_who_had_a_key_printed_again_is_in_the_audit_log(tmp_path: Path) -> None:
+    run(tmp_path, "create", "bind-berlin")
+    (key,) = ZoneKeyFiles(tmp_path / "zone_keys").load()
+    assert key.secret in run(tmp_path, "show", "bind-berlin", "--server", "10.0.0.1:5353").stdout
+    assert run(tmp_path, "show", "nobody").exit_code == 1
+    with open_store(tmp_path / "molecatcher.db") as store:
+        shown, _made = store.audit(AuditFilter(), 9)
+    assert (shown.action, shown.target, shown.outcome.value) == ("zone_key.show", "bind-berlin", "done")
+    assert shown.before == shown.after != ""
+    assert key.secret not in str(shown)
+
+
+def test_a_key_that_cannot_be_noted_is_neither_made_nor_shown(tmp_path: Path) -> None:
     run(tmp_path, "create", "a")
     with sqlite3.connect(tmp_path / "molecatcher.db") as damage:
         damage.execute("ALTER TABLE audit RENAME TO lost_audit")
     assert run(tmp_path, "create", "b").exit_code == 1
     assert run(tmp_path, "remove", "a").exit_code == 1
-    assert [key.name for key in ZoneKeyFiles(tmp_path / "zone_keys").load()] == ["a"]
+    (key,) = ZoneKeyFiles(tmp_path / "zone_keys").load()
+    assert key.name == "a"
+    assert key.secret not in run(tmp_path, "show", "a", "--server", "10.0.0.1:5353").stdout
 
 
 def test_a_damaged_key_does_not_take_the_others_with_it(tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ from sensor.capture.filter.flow_heads import FlowHeads
 from sensor.capture.filter.limits import Limits
 from sensor.capture.filter.packet_filter import EveryIpPacket, PacketFilter
 from sensor.capture.filter.program_heads import ProgramHeads
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.plain import IS_COMPILED, PlainTap
 from sensor.capture.live.ring import RingTap
+from sensor.capture.live.sockets import Engine
 from sensor.capture.live.tap import TapOpener
 from sensor.pipeline import Limits as PipelineLimits
 

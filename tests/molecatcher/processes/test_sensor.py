@@ -113,6 +113,30 @@ def test_a_shed_batch_is_logged_without_what_it_carried(tmp_path: Path, capsys: 
     sensor.store.close()
 
 
+def test_packets_that_the_screen_failed_on_are_in_the_status_and_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_kind: int, name: str) -> bool:
+        raise TypeError(f"no answer to {name}")
+
+    said: list[Any] = []
+    sensor = Sensor(Settings(state=tmp_path, interface=("missing0",), policy=None), tell=said.append)
+    screen = sensor.detector.pipeline.screen
+    assert screen is not None
+    screen.ask = fail
+    for at_ns in range(1, 4):
+        packets = told("connect.ngrok-agent.com", at_ns=at_ns)
+        assert screen.sift(packets) == packets
+        sensor._keep_house()
+    sensor._beat(10**18)
+    assert said[-1].faults == screen.faults.count >= 3
+    assert said[-1].shed == 0
+    printed = capsys.readouterr()
+    assert (printed.out + printed.err).count("packets_not_screened") == 1
+    sensor.delivery.start()
+    sensor._close()
+
+
 def test_the_first_event_is_made_durable_at_once_a_stream_together_and_none_stays_behind(tmp_path: Path) -> None:
     sensor = sensor_on(tmp_path)
 

@@ -3,10 +3,12 @@
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
+from pathlib import Path
 
 import pytest
 from cable import Wire, drain_counted, open_wire
 from frames import S, read_packets
+from mix import write_mix
 from netns import needs_root
 from observations import NOW_NS
 from recordings import CAPTURES, recording_names
@@ -19,9 +21,10 @@ from sensor.capture.filter.flow_heads import FlowHeads
 from sensor.capture.filter.limits import Limits
 from sensor.capture.filter.packet_filter import NOTHING_CUT, EveryIpPacket, PacketFilter
 from sensor.capture.filter.program_heads import ProgramHeads
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.plain import IS_COMPILED, PlainTap
 from sensor.capture.live.ring import RingTap, take
+from sensor.capture.live.sockets import Engine
 from sensor.capture.live.tap import TapOpener
 from sensor.detection.detect import Detector
 from sensor.detection.detection import Detection
@@ -45,6 +48,7 @@ if IS_COMPILED:
         "ring": (partial(ProgramHeads, LIMITS), RingTap),
         "af-packet": (partial(ProgramHeads, LIMITS), PlainTap),
     }
+AT_ONCE = 4000  # packets that a ring has room for while nobody reads it
 RINGS = ("flow-heads-ring", "ring")  # what a sensor listens with, unless there is no memory for it
 BEATS = ("ngrok-idle", "ngrok2-idle")
 TAGS = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
@@ -71,9 +75,14 @@ def captured(
     wire: Wire, packets: list[Packet], packet_filter: PacketFilter, open_tap: TapOpener
 ) -> tuple[list[Packet], list[Document]]:
     """What arrives of `packets`, with the time at which it was recorded, and what is detected in it."""
+    arrived: list[Packet] = []
+    counts: list[tuple[int, Count]] = []
     with LiveSource(("eth0",), Engine("test", "", packet_filter, open_tap)) as source:
-        wire.send(*(row.data for row in packets))
-        arrived, counts = drain_counted(source)
+        for at in range(0, len(packets), AT_ONCE):
+            wire.send(*(row.data for row in packets[at : at + AT_ONCE]))
+            rows, counted = drain_counted(source)
+            counts += [(len(arrived) + place, row) for place, row in counted]
+            arrived += rows
         assert source.counters().kernel_drops == 0
         sent = iter(packets)
         arrived = [at_its_time(row, sent) for row in arrived]
@@ -125,6 +134,18 @@ def test_live_and_offline_agree(wire: Wire, name: str, engine: str) -> None:
     arrived, found = captured(wire, packets, make_filter(), open_tap)
     assert found == detections([without_outer_tag(row) for row in packets], Watch())
     assert len(arrived) <= len(packets)
+
+
+@pytest.mark.parametrize(
+    "engine", [pytest.param(name, marks=[] if name in RINGS else pytest.mark.full) for name in ENGINES]
+)
+def test_so_they_do_of_a_mix(wire: Wire, engine: str, tmp_path: Path) -> None:
+    make_filter, open_tap = ENGINES[engine]
+    truth = write_mix(tmp_path / "mix.pcap", 30_000)
+    packets = read_packets(str(tmp_path / "mix.pcap"))
+    _, found = captured(wire, packets, make_filter(), open_tap)
+    assert found == detections([without_outer_tag(row) for row in packets], Watch())
+    assert len(found) == len(truth.tunnels) == 200
 
 
 @pytest.mark.skipif(not IS_COMPILED, reason="there was no compiler at install")

@@ -1,18 +1,13 @@
-import random
-import time
-from collections.abc import Iterator
+"""What the screens hold back, and what they hand out or still know of it."""
+
 from pathlib import Path
 
 import msgspec
 import pytest
-from cable import Wire, open_wire, send_frames
 from conversations import APPLICATION, BANNER, SERVER_HELLO
 from crafted import write_pcap
-from damage import changed
-from frames import ACK, CLIENT, FIN, MS, SERVER, SYN, Conversation, S, ask, dns_answer, read_packets, tell, told
-from mix import write_mix
-from netns import needs_root
-from recordings import CAPTURES, recording_names
+from frames import ACK, CLIENT, FIN, MS, SERVER, SYN, Conversation, S, ask, dns_answer, tell, told
+from recordings import CAPTURES
 from screened import (
     CLIENT_OCTETS,
     LISTED,
@@ -29,90 +24,17 @@ from screened import (
     ssh,
     through,
 )
-from traps import DETECTED
-from traps_quiet import QUIET
 
-import molecatcher.recordings.replay
-from molecatcher.recordings.replay import Replay
 from rules.policy.policy import Policy
 from rules.policy.ruleset import Ruleset
 from rules.values.observation import NameSource
-from sensor.capture.filter.flow_heads import FlowHeads
-from sensor.capture.filter.limits import Limits
-from sensor.capture.live.engine import open_source
-from sensor.capture.live.live import Engine, LiveSource
-from sensor.capture.live.plain import PlainTap
-from sensor.capture.live.ring import RingTap
-from sensor.capture.live.tap import TapOpener
 from sensor.capture.offline.file import open_capture
-from sensor.capture.offline.pcapng_file import Commented, write_pcapng
 from sensor.capture.screening.screen import Asked
 from sensor.detection.detect import Detector
-from sensor.packet import LinkType, Packet
+from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 
 pytestmark = pytest.mark.usefixtures("each_screen")
-
-
-def events(path: Path) -> list[dict[str, object]]:
-    replay = Replay(RULES, keeps_packets=True)
-    rows = [msgspec.structs.asdict(event) for event in replay.play(str(path))]
-    return [{key: value for key, value in row.items() if key != "event_id"} for row in rows]
-
-
-def events_without(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
-    with monkeypatch.context() as patch:
-        patch.setattr(molecatcher.recordings.replay, "make_screen", lambda: None)
-        return events(path)
-
-
-@pytest.mark.parametrize("name", recording_names())
-def test_a_recording_says_the_same_with_a_screen_down_to_the_packets_kept(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = CAPTURES / f"{name}.pcap"
-    assert events(path) == events_without(path, monkeypatch)
-
-
-@pytest.mark.parametrize("name", recording_names())
-def test_so_does_a_file_of_two_interfaces(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = read_packets(str(CAPTURES / f"{name}.pcap"))
-    first = next((row.data[6:12] for row in rows), b"")
-    path = tmp_path / "two.pcapng"
-    named = [msgspec.structs.replace(row, interface="eth0" if row.data[6:12] == first else "eth1") for row in rows]
-    path.write_bytes(write_pcapng([Commented(row, "") for row in named]))
-    assert events(path) == events_without(path, monkeypatch)
-
-
-def test_of_a_mix_hardly_anything_is_handed_out_and_nothing_is_missed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "mix.pcap"
-    truth = write_mix(path, 60_000)
-    found = events(path)
-    assert len(found) == len(truth.tunnels) == 200
-    assert found == events_without(path, monkeypatch)
-    screen = new_screen()
-    pipeline = Pipeline(screen=screen)
-    Detector(pipeline, lambda: RULES)
-    with open_capture(str(path), heads_only=True) as source:
-        heads = sum(map(len, iter(source.read, None)))
-    with open_capture(str(path), heads_only=True, screen=screen) as source:
-        handed_out_of_mix = sum(map(len, iter(source.read, None)))
-    assert handed_out_of_mix < heads / 3
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_whatever_happens_to_packets_no_detection_is_lost_by_a_screen(seed: int, tmp_path: Path) -> None:
-    chance = random.Random(seed)
-    packets: list[Packet] = []
-    for trap in chance.sample((*DETECTED, *QUIET), 3):
-        rows = changed([row for row in trap.packets() if row.link_type == LinkType.ETHERNET], chance)
-        shift_ns = 1_700_000_000 * S - (rows[0].ts_ns if rows else 0)
-        packets += [Packet(row.ts_ns + shift_ns, row.link_type, row.data, row.wire_octets) for row in rows]
-    path = tmp_path / "changed.pcap"
-    write_pcap(path, sorted(packets, key=lambda row: row.ts_ns))
-    assert said(detected(path, None)) <= said(detected(path, new_screen()))
 
 
 def test_look_ups_and_connections_of_no_interest_are_passed_over_and_counted(tmp_path: Path) -> None:
@@ -332,110 +254,9 @@ def test_a_flood_makes_room_for_itself_and_no_hello_is_lost(tmp_path: Path) -> N
     assert totals.evicted > 10_000
 
 
-def test_what_cannot_be_judged_is_handed_out_whole(tmp_path: Path) -> None:
-    def fail(_kind: int, _name: str) -> bool:
-        raise LookupError("no rules")
-
-    packets = [*told("www.example.org", at_ns=S), *greeting()]
-    assert handed_out(packets, fail, tmp_path) == packets
-
-
 def test_no_screen_takes_a_wrong_address() -> None:
     screen = new_screen()
     with pytest.raises(ValueError, match="no packed address"):
         screen.mark(b"one", CLIENT_OCTETS)
     with pytest.raises(ValueError, match="no packed address"):
         screen.answers(CLIENT_OCTETS, b"", S)
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    with open_wire() as cable:
-        cable.network.cable(cable.sensor, "eth1", cable.sender, "eth1")
-        yield cable
-
-
-@needs_root
-def test_live_a_tunnel_is_handed_out_at_once_and_nothing_else(wire: Wire) -> None:
-    screen = new_screen()
-    screen.ask = is_listed
-    dull, tunnel = [*told("www.example.org"), *greeting("other.example.org")], told(LISTED)
-    with open_source(["eth0"], Limits(flows=1024), screen=screen) as source:
-        wire.send(*(row.data for row in [*dull, *tunnel]))
-        found: list[Packet] = []
-        until_s = time.monotonic() + 60
-        while len(found) < len(tunnel) and time.monotonic() < until_s:
-            found += source.read(0.2) or []
-        assert [row.data for row in found] == [row.data for row in tunnel]
-        counters = source.counters()
-        assert counters.packets == len(tunnel)
-        assert counters.filtered_packets >= len(dull)
-
-
-@needs_root
-def test_live_what_was_held_comes_before_what_is_newer_and_is_told_apart(wire: Wire) -> None:
-    screen = new_screen()
-    packets = Conversation().open()
-    with open_source(["eth0"], Limits(flows=1024), screen=screen) as source:
-        screen.ask = is_listed
-        wire.send(*(row.data for row in packets))
-        assert source.read(0.5) == []
-        until_s = time.monotonic() + 60
-        screen.mark(CLIENT_OCTETS, SERVER_OCTETS)  # so they go on in three seconds, alone
-        while not (held := source.read(0.1) or []) and time.monotonic() < until_s:
-            pass
-        assert [row.data for row in held] == [row.data for row in packets]
-        assert source.late == len(held)
-        wire.send(*(row.data for row in told(LISTED)))
-        assert source.read(1)
-        assert source.late == 0
-
-
-@needs_root
-@pytest.mark.parametrize("open_tap", [PlainTap, RingTap])
-def test_live_of_flows_that_are_handed_out_at_the_same_time_every_packet_comes(open_tap: TapOpener, wire: Wire) -> None:
-    screen = new_screen()
-    screen.ask = is_listed
-    talks = [Conversation((CLIENT, 40_000 + number, SERVER, 443)) for number in range(20)]
-    packets = [row for rows in zip(*(talk.open() for talk in talks), strict=True) for row in rows]
-    packets += [talk.send(hello(LISTED))[0] for talk in talks]
-    with LiveSource(("eth0",), Engine("test", "", FlowHeads(Limits(flows=1024)), open_tap), screen=screen) as source:
-        wire.send(*(row.data for row in packets))
-        found: list[Packet] = []
-        until_s = time.monotonic() + 60
-        while len(found) < len(packets) and time.monotonic() < until_s:
-            found += source.read(0.3) or []
-    assert sorted(row.data for row in found) == sorted(row.data for row in packets)
-
-
-@needs_root
-def test_live_what_is_held_is_handed_out_when_a_second_interface_comes(wire: Wire) -> None:
-    screen = new_screen()
-    talk = Conversation()
-    packets = [*talk.open(), *talk.send(hello(is_split=True))[:1]]
-    with open_source(["eth0"], Limits(flows=1024), screen=screen) as source:
-        screen.ask = nothing
-        wire.send(*(row.data for row in packets))
-        assert source.read(0.5) == []
-        source.listen_on(["eth0", "eth1"])
-        found = source.read(0.5) or []
-        assert [row.data for row in found] == [row.data for row in packets]
-        assert source.late == len(packets)  # so their age is not taken for the sensor being behind
-
-
-@needs_root
-def test_live_packets_of_several_interfaces_are_held_back_too_and_handed_out_with_their_own(wire: Wire) -> None:
-    screen = new_screen()
-    screen.ask = is_listed
-    talk = Conversation()
-    packets = [*talk.open(), *talk.send(hello(LISTED))]
-    with open_source(["eth0", "eth1"], Limits(flows=1024), screen=screen) as source:
-        dull = told("www.example.org")
-        wire.send(*(row.data for row in dull))
-        wire.sender.call(send_frames, "eth1", tuple(row.data for row in packets))
-        found: list[Packet] = []
-        until_s = time.monotonic() + 60
-        while len(found) < len(packets) and time.monotonic() < until_s:
-            found += source.read(0.3) or []
-        assert [(row.interface, row.data) for row in found] == [("eth1", row.data) for row in packets]
-        assert source.counters().filtered_packets >= len(dull)

@@ -12,8 +12,9 @@ from recordings import CAPTURES
 
 from sensor.capture.filter.flow_heads import OBJECT, FlowHeads
 from sensor.capture.filter.limits import Limits
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.ring import RingTap
+from sensor.capture.live.sockets import Engine
 from sensor.capture.offline.file import open_capture
 from sensor.packet import LinkType
 

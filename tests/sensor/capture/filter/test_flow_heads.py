@@ -17,8 +17,9 @@ from rules.values.observation import FiveTuple, Transport
 from sensor.capture.filter.flow_counts import FlowCount, count_key
 from sensor.capture.filter.flow_heads import FlowHeads
 from sensor.capture.filter.limits import Limits
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.ring import RingTap
+from sensor.capture.live.sockets import Engine
 from sensor.packet import LinkType
 
 pytestmark = needs_root
@@ -345,4 +346,4 @@ def test_a_device_without_ethernet_header_is_filtered(cable: Wire) -> None:
     for filtered in listening(cable, Limits(flows=64)):
         filtered.source.listen_on(("tun9",))
         assert filtered.source.interfaces == ("tun9",)
-        assert filtered.source._taps["tun9"].link_type is LinkType.RAW
+        assert filtered.source._sockets.taps["tun9"].link_type is LinkType.RAW

@@ -9,8 +9,9 @@ from netns import needs_root
 from rules.values.observation import Evidence
 from sensor.capture.filter.flow_heads import FlowHeads
 from sensor.capture.filter.limits import Limits
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.ring import RingTap
+from sensor.capture.live.sockets import Engine
 from sensor.packet import Packet
 from sensor.pipeline import Pipeline
 

@@ -14,9 +14,10 @@ from sensor.capture.filter.classic import HEAD_SNAP_OCTETS
 from sensor.capture.filter.flow_table import make_table
 from sensor.capture.filter.limits import Limits
 from sensor.capture.filter.program_heads import IS_COMPILED, ProgramHeads
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.ring import RingTap, take
+from sensor.capture.live.sockets import Engine
 from sensor.capture.live.tap import TapOpener
 from sensor.flows.flow import Flow, flow_key
 from sensor.packet import LinkType, Packet

@@ -90,7 +90,7 @@ def test_the_ring_is_larger_where_the_kernel_cuts_nothing_off(monkeypatch: pytes
     for library in (bpf_loader.LIBBPF, "libbpf.so.99"):
         monkeypatch.setattr(bpf_loader, "LIBBPF", library)
         with open_source(["lo"], SMALL) as source:
-            (tap,) = source._taps.values()
+            (tap,) = source._sockets.taps.values()
             assert isinstance(tap, RingTap)
             sizes[source.engine] = len(tap._ring) >> 20
     assert sizes == {"flow-heads-ring": 8, "ring": 32}
@@ -182,5 +182,5 @@ def test_several_interfaces_share_the_memory_of_one_ring() -> None:
     with open_wire() as wire:
         wire.network.cable(wire.sensor, "eth1", wire.sender, "eth1")
         with open_source(["eth0", "eth1"], SMALL) as source:
-            rings = [tap for tap in source._taps.values() if isinstance(tap, RingTap)]
+            rings = [tap for tap in source._sockets.taps.values() if isinstance(tap, RingTap)]
             assert [len(tap._ring) for tap in rings] == [BLOCKS * BLOCK_OCTETS // 2] * 2

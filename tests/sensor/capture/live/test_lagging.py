@@ -9,9 +9,10 @@ from frames import ACK, CLIENT, SERVER, SYN, tcp, told
 from netns import needs_root
 
 from rules.values.observation import FlowState
-from sensor.capture.live.live import BATCH_PACKETS, Engine, LiveSource
+from sensor.capture.live.live import BATCH_PACKETS, LiveSource
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.ring import RingTap
+from sensor.capture.live.sockets import Engine
 from sensor.capture.live.tap import TapOpener
 from sensor.flows.flow import SETTLE_NS
 from sensor.pipeline import Pipeline

@@ -12,10 +12,11 @@ from netns import needs_root
 
 from sensor.capture.filter.packet_filter import SocketFilter
 from sensor.capture.live import live, ring
-from sensor.capture.live.live import BATCH_PACKETS, Engine, LiveSource
+from sensor.capture.live.live import BATCH_PACKETS, LiveSource
 from sensor.capture.live.namespaces import Namespaces
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.ring import RingTap
+from sensor.capture.live.sockets import Engine
 from sensor.capture.live.tap import Tap, TapOpener
 from sensor.capture.screening.choice import make_screen
 

@@ -14,9 +14,10 @@ from netns import Host, Network, needs_root
 from structlog.testing import capture_logs
 
 from sensor.capture.filter.classic import HEAD_SNAP_OCTETS, SNAP_OCTETS
-from sensor.capture.live.live import BATCH_PACKETS, Engine, LiveSource
+from sensor.capture.live.live import BATCH_PACKETS, LiveSource
 from sensor.capture.live.plain import IS_COMPILED, PlainTap
 from sensor.capture.live.ring import RingTap
+from sensor.capture.live.sockets import Engine
 from sensor.capture.live.tap import TapOpener
 from sensor.packet import LinkType, Packet
 

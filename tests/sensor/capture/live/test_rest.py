@@ -16,9 +16,10 @@ from frames import ACK, ask, tcp
 from netns import needs_root
 
 from sensor.capture.live import live
-from sensor.capture.live.live import BATCH_PACKETS, Engine, LiveSource
+from sensor.capture.live.live import BATCH_PACKETS, LiveSource
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.ring import LATE_MS, RETIRE_MS, RingTap, rest, rest_in_python
+from sensor.capture.live.sockets import Engine
 from sensor.capture.live.tap import TapOpener
 from sensor.capture.screening.choice import make_screen
 from sensor.capture.screening.screen import is_always

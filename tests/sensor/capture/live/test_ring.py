@@ -13,13 +13,15 @@ import pytest
 from cable import Wire, drain, open_wire, send_frames
 from frames import ACK, SYN, tcp
 from netns import needs_root
+from structlog.testing import capture_logs
 
 from sensor.capture.filter.flow_heads import FlowHeads
 from sensor.capture.filter.limits import Limits
 from sensor.capture.filter.packet_filter import NOTHING_CUT, EveryIpPacket
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.plain import PlainTap
 from sensor.capture.live.ring import BLOCK_OCTETS, RingTap, open_ring, take, take_in_python
+from sensor.capture.live.sockets import Engine
 from sensor.packet import Packet
 
 pytestmark = needs_root
@@ -98,7 +100,7 @@ def test_without_memory_for_the_ring_there_is_less_of_it(
 ) -> None:
     with LiveSource(("eth0",), Engine("ring", "a reason", open_tap=partial(open_ring, sizes=sizes))) as source:
         assert source.engine_reason == (f"a reason; eth0 has {shortfall}" if shortfall else "a reason")
-        assert isinstance(source._taps["eth0"], kind)
+        assert isinstance(source._sockets.taps["eth0"], kind)
         wire.send(tcp(0, ENDS, (1, 1, SYN)).data)
         assert len(drain(source)) == 1
 
@@ -151,6 +153,25 @@ def test_a_full_ring_drops_and_counts(wire: Wire) -> None:
     assert len(packets) + tap.count_drops() == len(frames)
     assert len(packets) >= BLOCK_OCTETS // 1500
     tap.close()
+
+
+def test_a_reader_who_waits_for_a_block_that_the_kernel_passed_over_finds_its_place(wire: Wire) -> None:
+    frames = [tcp(0, ENDS, (number, 1, ACK), bytes(1400)).data for number in range(400)]
+    with LiveSource(("eth0",), Engine(open_tap=partial(RingTap, blocks=4))) as source:
+        (tap,) = source._sockets.taps.values()
+        assert isinstance(tap, RingTap)
+        wire.send(*frames)  # all blocks are filled, and nothing more comes before the first is read
+        tap._block = 1
+        tap._leave_block()
+        tap._block = 1
+        with capture_logs() as logs:
+            assert len(drain(source, 0.5)) > 200
+        assert logs[0]["event"] == "ring_out_of_step"
+        lost = source.kernel_drops()
+        for start in range(0, 400, 100):
+            wire.send(*frames[start : start + 100])
+            assert [row.data for row in drain(source)] == frames[start : start + 100]
+        assert source.kernel_drops() == lost
 
 
 def test_the_share_that_waits_is_said_now_and_at_its_highest(wire: Wire) -> None:

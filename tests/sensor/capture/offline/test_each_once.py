@@ -19,10 +19,11 @@ from sensor.capture.filter.limits import Limits
 from sensor.capture.filter.packet_filter import EveryIpPacket
 from sensor.capture.filter.program_heads import ProgramHeads
 from sensor.capture.live.engine import choose_engine
-from sensor.capture.live.live import Engine, LiveSource
+from sensor.capture.live.live import LiveSource
 from sensor.capture.live.namespaces import Namespaces
 from sensor.capture.live.plain import IS_COMPILED, PlainTap
 from sensor.capture.live.ring import RingTap
+from sensor.capture.live.sockets import Engine
 from sensor.pipeline import Pipeline
 
 pytestmark = needs_root
