@@ -61,7 +61,7 @@ def sensor(wire: Wire, folder: Path, port: int) -> Iterator[subprocess.Popen[str
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
         log.close()
 
 
@@ -138,7 +138,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
             ask(wire, range(6, 11))
             wait_until(lambda: spooled(tmp_path))
             process.kill()
-            process.wait(10)
+            process.wait(60)
         with sensor(wire, tmp_path, port), api(installation, wire, pem, port):
             ask(wire, range(11, 16))
             wait_until(lambda: len(seen(installation)) >= 15 and not spooled(tmp_path))

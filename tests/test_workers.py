@@ -48,7 +48,7 @@ def sensor(wire: Wire, state: Path, workers: int) -> Iterator[subprocess.Popen[A
         assert process.poll() is None, log_of(state).read_text()
         yield process
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def log_of(state: Path) -> Path:
