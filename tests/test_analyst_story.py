@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from chrome import console_log, headless_chrome, needs_chrome
+from chrome import console_log, follow, headless_chrome, needs_chrome
 from free_ports import free_port
 from main_job import wait_for
 from selenium import webdriver
@@ -124,7 +124,7 @@ def test_from_the_alert_to_the_exception_and_the_list(
     page.go("/")
     page.says("#findings", "connect.ngrok-agent.com")
     page.keep("overview")
-    page.see("#findings a.title").click()  # who, since when, how do we know
+    follow(browser, "#findings a.title")  # who, since when, how do we know
     page.says("#what-title", "10.77.0.2 runs a tunnel of ngrok")
     page.submit("Acknowledge")
     page.says("#finding-state", "acknowledged")
@@ -151,7 +151,7 @@ def test_from_the_alert_to_the_exception_and_the_list(
     wait_for(lambda: "tunnels.colleague.example" not in feed(address))
 
     page.go("/findings?service=ngrok")  # who allowed it: an exception for the source, with an owner
-    page.see("#live a.title").click()
+    follow(browser, "#live a.title")
     page.open("#allow")
     page.fill("#allow form", owner="it@example.com", reason="pilot until spring")
     page.submit("Allow ngrok", "#allow")

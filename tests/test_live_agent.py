@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def events(world: Internet, query: str = "") -> list[dict[str, Any]]:
 def download(world: Internet, event_id: str, path: Path) -> list[Packet]:
     """Return the packets that are kept with an event."""
     url = f"{BASE}/v1/events/{event_id}/evidence.pcap"
-    world.monitor.run(["curl", "--silent", "--fail", "--max-time", "5", "--output", str(path), url])
+    world.monitor.run(["curl", "--silent", "--fail", "--max-time", "30", "--output", str(path), url])
     return read_packets(str(path))
 
 
@@ -77,8 +79,8 @@ def test_an_agent_becomes_an_event_within_two_seconds(
     with running(world, state, "--interface", "eth0", "--policy", str(state.parent / "policy.toml")):
         with world.agent(server_name) as began_s:
             wait_for(lambda: kinds(world) == {"dns", "tls"})
-            assert time.time() - began_s < 2
         rows = events(world)
+        assert all(datetime.fromisoformat(row["received_at"]).timestamp() - began_s < 2 for row in rows)
         findings = get_json(world.monitor, f"{BASE}/v1/findings")["items"]
         kept = [download(world, row["event_id"], state.parent / "evidence.pcap") for row in rows]
         page = world.monitor.run(["curl", "--silent", "--fail", f"{BASE}/events/{rows[0]['event_id']}"]).stdout
@@ -216,10 +218,11 @@ def answers(world: Internet) -> bool:
 
 def child_of(parent: int, name: str) -> int:
     """Return the process id of the supervised process whose command ends in `name`."""
-    for _ in range(100):
+    for _ in range(600):
         for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-            if Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(name.encode()):
-                return int(pid)
+            with suppress(OSError):  # it has ended
+                if Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(name.encode()):
+                    return int(pid)
         time.sleep(0.1)
     pytest.fail(f"{name} does not run")
 

@@ -113,7 +113,6 @@ def test_an_alias_of_ngrok_s_name_is_found_and_the_sanctioned_name_stays_so_as_o
 
 
 @pytest.mark.full
-@pytest.mark.timeout(300)
 def test_an_idle_agent_at_an_address_of_agents_is_found_by_its_beat(tmp_path: Path) -> None:
     """Its hello is that of Python and names nobody; the kernel counts its packets, the sensor looks at the counts."""
     tree = TREE | {"ngrok-agent.com": f"@ NS root.example.\nconnect 60 A {SERVER}"}

@@ -74,7 +74,7 @@ def agent_of(world: Internet, user: str, group: Path | None = None) -> Iterator[
     if group is not None:
         (group / "cgroup.procs").write_text(str(process.pid))
     yield
-    process.wait(20)
+    process.wait(60)
 
 
 @pytest.mark.parametrize(("policy", "state_of_finding"), [("", "open"), (PILOT, "excepted")], ids=["open", "excepted"])

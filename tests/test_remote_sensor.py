@@ -57,11 +57,11 @@ def sensor(wire: Wire, folder: Path, port: int) -> Iterator[subprocess.Popen[str
     before = (folder / "log").read_text().count('"listening"')
     process = wire.sensor.popen(argv, stderr=log, env=environment, text=True)
     try:
-        wait_until(lambda: (folder / "log").read_text().count('"listening"') > before, 40)
+        wait_until(lambda: (folder / "log").read_text().count('"listening"') > before)
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
         log.close()
 
 
@@ -87,7 +87,6 @@ def make_sensor(installation: Installation, folder: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(240)
 def test_the_policy_comes_from_the_api_and_stays_while_it_is_away(tmp_path: Path) -> None:
     pem, port = make_certificate(tmp_path, ["localhost"]), free_port()
     with open_wire() as wire, open_store(tmp_path / "central.db") as store:
@@ -98,15 +97,15 @@ def test_the_policy_comes_from_the_api_and_stays_while_it_is_away(tmp_path: Path
         with api(installation, wire, pem, port), sensor(wire, tmp_path, port):
             ask(wire, [1])
             decide(installation, Decision.BLOCK)
-            wait_until(lambda: not revisions(installation).isdisjoint(newest(installation)), 40)
+            wait_until(lambda: not revisions(installation).isdisjoint(newest(installation)))
             ask(wire, [2])
-            wait_until(lambda: seen(installation) == ["10.9.0.2"], 40)
+            wait_until(lambda: seen(installation) == ["10.9.0.2"])
             decide(installation, Decision.IGNORE)
-            wait_until(lambda: not revisions(installation).isdisjoint(newest(installation)), 40)
+            wait_until(lambda: not revisions(installation).isdisjoint(newest(installation)))
         with sensor(wire, tmp_path, port):  # the API is away
             ask(wire, [3])
             with api(installation, wire, pem, port):
-                wait_until(lambda: store.sensors()[0].packets and not store.sensors()[0].policy_error, 40)
+                wait_until(lambda: store.sensors()[0].packets and not store.sensors()[0].policy_error)
         assert seen(installation) == ["10.9.0.2"]
 
 
@@ -125,7 +124,6 @@ def newest(installation: Installation) -> set[str]:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(240)
 def test_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
     pem, port = make_certificate(tmp_path, ["localhost"]), free_port()
     with open_wire() as wire, open_store(tmp_path / "central.db") as store:
@@ -135,15 +133,15 @@ def test_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
         with sensor(wire, tmp_path, port) as process:
             with api(installation, wire, pem, port):
                 ask(wire, range(1, 6))
-                wait_until(lambda: len(seen(installation)) == 5, 40)
-                wait_until(store.sensors, 40)
+                wait_until(lambda: len(seen(installation)) == 5)
+                wait_until(store.sensors)
             ask(wire, range(6, 11))
-            wait_until(lambda: spooled(tmp_path), 40)
+            wait_until(lambda: spooled(tmp_path))
             process.kill()
-            process.wait(10)
+            process.wait(60)
         with sensor(wire, tmp_path, port), api(installation, wire, pem, port):
             ask(wire, range(11, 16))
-            wait_until(lambda: len(seen(installation)) >= 15 and not spooled(tmp_path), 60)
+            wait_until(lambda: len(seen(installation)) >= 15 and not spooled(tmp_path))
         assert seen(installation) == sorted(f"10.9.0.{host}" for host in range(1, 16))
         counts = {event.src_ip: event.count for event in store.events(EventFilter(from_ns=0), 500)}
         assert set(counts.values()) == {1}

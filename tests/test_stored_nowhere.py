@@ -151,11 +151,10 @@ def watched(wire: Wire, flows: list[list[Packet]], client: httpx.Client) -> None
     for packet in (packet for flow in flows for packet in flow):
         wire.send(packet.data)
         time.sleep(0.002)
-    wait_until(lambda: len(client.get("/v1/events").json()["items"]) >= len(flows), 30)
+    wait_until(lambda: len(client.get("/v1/events").json()["items"]) >= len(flows))
 
 
 @pytest.mark.full
-@pytest.mark.timeout(180)
 def test_secrets_are_stored_nowhere() -> None:
     secrets = Secrets()
     with open_wire() as wire, open_folder() as folder:

@@ -17,7 +17,7 @@ from rules.values.event import Event
 from rules.values.observation import Kind
 from rules.values.verdict import Outcome, Role, Severity
 
-pytestmark = [needs_root, pytest.mark.timeout(180)]
+pytestmark = needs_root
 
 PAGES = ("abc.ngrok-free.app", "abc.trycloudflare.com", "abc.euw.devtunnels.ms", "abc.gradio.live")
 AGENT = "connect.ngrok-agent.com"

@@ -25,7 +25,7 @@ from rules.values.event import to_document
 from rules.values.sensor_status import SensorStatus
 from sensor.packet import LinkType
 
-pytestmark = [needs_root, pytest.mark.timeout(120)]
+pytestmark = needs_root
 
 RECORDED_V4, RECORDED_V6 = bytes((10, 77, 0, 2)), bytes.fromhex("fd77") + bytes(13) + b"\x02"
 INSIDE, OUTSIDE = bytes((10, 77)), bytes((198, 51))
@@ -48,7 +48,7 @@ def sensor(wire: Wire, state: Path, workers: int) -> Iterator[subprocess.Popen[A
         assert process.poll() is None, log_of(state).read_text()
         yield process
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def log_of(state: Path) -> Path:

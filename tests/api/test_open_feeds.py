@@ -147,7 +147,7 @@ def test_without_a_certificate_it_does_not_listen(tmp_path: Path) -> None:
 def connect(service: Service) -> ssl.SSLSocket:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    raw = socket.create_connection(("127.0.0.1", service.feeds.address.port), timeout=5)
+    raw = socket.create_connection(("127.0.0.1", service.feeds.address.port), timeout=60)
     return context.wrap_socket(raw)
 
 

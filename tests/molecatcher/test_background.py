@@ -29,14 +29,14 @@ class Counts(BackgroundLoop):
 
 def ended(loop: BackgroundLoop) -> bool:
     loop.stop()
-    loop.join(5.0)
+    loop.join(60)
     return not loop.is_alive
 
 
 def test_a_step_says_when_the_next_one_is_due() -> None:
     loop = Counts([0.0, 0.0, LONG_S])
     loop.start()
-    assert loop.has_begun.wait(5.0)
+    assert loop.has_begun.wait(60)
     assert loop.is_alive
     assert ended(loop)
     assert loop.steps == 3
@@ -52,7 +52,7 @@ def test_a_word_wakes_it_also_during_a_step() -> None:
     time.sleep(0.4)
     assert loop.steps == 2, "a word wakes it once"
     loop.wake()
-    assert loop.has_begun.wait(5.0)
+    assert loop.has_begun.wait(60)
     assert ended(loop)
     assert loop.steps == 3
 
@@ -60,7 +60,7 @@ def test_a_word_wakes_it_also_during_a_step() -> None:
 def test_stop_ends_a_rest_within_a_step() -> None:
     loop = Counts([0.0], rest_s=LONG_S)
     loop.start()
-    assert loop.has_begun.wait(5.0)
+    assert loop.has_begun.wait(60)
     assert not loop.is_stopping
     assert ended(loop)
     assert loop.is_stopping
@@ -77,5 +77,5 @@ def test_the_first_step_waits() -> None:
 def test_a_step_that_fails_shows() -> None:
     loop = Counts([])
     loop.start()
-    loop.join(5.0)
+    loop.join(60)
     assert not loop.is_alive

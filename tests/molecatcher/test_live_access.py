@@ -122,7 +122,7 @@ def program(state: Path, access: Path, port: int) -> Iterator[subprocess.Popen[s
     with (state.parent / "log").open("w") as log:
         process = subprocess.Popen([*argv, "--listen", f"127.0.0.1:{port}"], stdout=log, stderr=log, text=True)
     try:
-        wait_until(lambda: answer(port) is not None, 60)
+        wait_until(lambda: answer(port) is not None)
         yield process
     finally:
         process.terminate()
@@ -142,12 +142,12 @@ def test_a_running_program_takes_it_up_by_itself_and_on_sighup(tmp_path: Path) -
     with program(tmp_path / "state", access, port) as process:
         assert answer(port) == 200
         write(access, CLOSED)
-        wait_until(lambda: answer(port) == 401, 40)
+        wait_until(lambda: answer(port) == 401)
         write(access, "# open again, but wrong\nrequire = 7\n")
         process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "access_refused" in (tmp_path / "log").read_text(), 40)
+        wait_until(lambda: "access_refused" in (tmp_path / "log").read_text())
         assert answer(port) == 401
         write(access, "# and now open again\n")
-        wait_until(lambda: answer(port) == 200, 40)
+        wait_until(lambda: answer(port) == 200)
         page = httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).text
         assert '"check":"access-file","is_ok":true' in page

@@ -6,9 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
+from installation import wait_until
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 ARGUMENTS = (
@@ -37,12 +40,20 @@ def headless_chrome(profile: Path) -> Iterator[webdriver.Chrome]:
     for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(str(DRIVER)))
-    driver.set_page_load_timeout(30)
+    driver = webdriver.Chrome(options, Service(str(DRIVER), port=free_port()))
+    driver.set_page_load_timeout(60)
     try:
         yield driver
     finally:
         driver.quit()
+
+
+def follow(browser: webdriver.Chrome, selector: str) -> None:
+    """Click the first link of a selector and return when its page is there: a click may return before that."""
+    link = browser.find_element(By.CSS_SELECTOR, selector)
+    address = link.get_attribute("href")
+    link.click()
+    wait_until(lambda: browser.current_url == address)
 
 
 def severe_log(browser: webdriver.Chrome) -> list[str]:

@@ -1,4 +1,4 @@
-"""Questions to name servers on loopback."""
+"""Questions to name servers, on loopback where it is not said."""
 
 import socket
 
@@ -16,11 +16,11 @@ def resolves(port: int, name: str) -> bool | None:
     return None if response is None else any(rrset.rdtype == dns.rdatatype.A for rrset in response.answer)
 
 
-def asked(port: int, query: dns.message.Message) -> dns.message.Message | None:
-    """Return what a name server on loopback answers to `query`; None at once where nobody listens."""
+def asked(port: int, query: dns.message.Message, address: str = "127.0.0.1") -> dns.message.Message | None:
+    """Return what a name server answers to `query`; None at once where nobody listens."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as line:
-        line.connect(("127.0.0.1", port))  # so the kernel tells if nobody listens
+        line.connect((address, port))  # so the kernel tells if nobody listens
         try:
-            return dns.query.udp(query, "127.0.0.1", ANSWERED_S, port, sock=line)
+            return dns.query.udp(query, address, ANSWERED_S, port, sock=line)
         except (OSError, dns.exception.Timeout):
             return None

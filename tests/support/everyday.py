@@ -80,7 +80,7 @@ def recorded(client: Host, path: Path) -> Iterator[None]:
     wait_for(lambda: LAST in path.read_bytes())
     process.terminate()
     assert "\n0 packets dropped by kernel" in process.stderr.read()
-    process.wait(20)
+    process.wait(60)
 
 
 def _send(octets: bytes) -> None:

@@ -93,7 +93,7 @@ def upstream(aliases: Mapping[str, str] | None = None) -> Iterator[int]:
             yield listener.getsockname()[1]
         finally:
             listener.sendto(b"", listener.getsockname())
-            thread.join(10)
+            thread.join(60)
 
 
 def _answer_all(listener: socket.socket, aliases: Mapping[str, str]) -> None:
@@ -178,7 +178,7 @@ def running(argv: list[str], log: Path, is_up: Callable[[], bool]) -> Iterator[s
             yield process
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def _is_up(process: subprocess.Popen[bytes], log: Path, is_up: Callable[[], bool]) -> bool:

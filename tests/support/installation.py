@@ -264,7 +264,7 @@ class Installation:
         self.policy = replace(self.policy, **fields)  # type: ignore[arg-type]  # fields come by name
 
 
-def wait_until(is_true: Callable[[], object], timeout_s: float = 40) -> None:
+def wait_until(is_true: Callable[[], object], timeout_s: float = 60) -> None:
     """Return when `is_true` does not answer false any more.
 
     Raises:

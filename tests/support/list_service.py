@@ -100,7 +100,7 @@ class ListService:
             self._running = []
             server.stop()
             zone.stop()
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
 
     def _open_zone(self, pulls: PullLog) -> OpenZone:

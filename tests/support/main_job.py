@@ -10,19 +10,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stand_ins import Internet
+from stand_ins import Internet, get_json
 
 BASE = "http://127.0.0.1:8484"
 
 
 @contextmanager
 def running(world: Internet, state: Path, *options: str) -> Iterator[subprocess.Popen[Any]]:
-    """The main job on the host that monitors, ready."""
+    """The main job on the host that monitors, ready, its sensor's first heartbeat stored."""
     argv = [sys.executable, "-m", "molecatcher", "run", "--state", str(state), *options]
     log = (state.parent / "log").open("w")
     process = world.monitor.popen(argv, stderr=log)
     try:
         wait_for(lambda: is_ready(state.parent / "log", process))
+        wait_for(lambda: get_json(world.monitor, f"{BASE}/v1/sensors")["items"])
         yield process
     finally:
         process.send_signal(signal.SIGTERM)

@@ -128,7 +128,7 @@ def _running(argv: list[str], port: int, output: Path) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def _has_lines(log: Path) -> bool:

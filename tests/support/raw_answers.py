@@ -38,6 +38,6 @@ def _answer(listener: socket.socket, octets: bytes) -> None:
         except OSError:  # the end
             return
         with connection:
-            connection.settimeout(5)
+            connection.settimeout(60)
             connection.recv(65_536)
             connection.sendall(octets)

@@ -83,7 +83,7 @@ def syslog_ng(folder: Path, pem: Path) -> Iterator[tuple[int, Path]]:
         yield port, out
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def running(server: AnyServer) -> Iterator[AnyServer]:
         yield server
     finally:  # a thread that goes on would keep a failed run from ending
         server.stop()
-        thread.join(10)
+        thread.join(60)
     assert not thread.is_alive()
 
 

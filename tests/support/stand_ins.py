@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from dns_server import write_config
 from netns import Host, Network
+from zones import wait_until_answered
 
 CLIENT, GATEWAY, SERVER = "192.0.2.2", "192.0.2.1", "198.51.100.7"
 OUTSIDE, UPSTREAM = "203.0.113.2", "203.0.113.1"
@@ -82,7 +83,7 @@ class Internet:
         )
         assert process.stdout is not None
         yield float(process.stdout.readline())
-        process.wait(20)
+        process.wait(60)
 
 
 @contextmanager
@@ -131,12 +132,13 @@ def _serve(client: Host, server: Host, directory: Path, records: Mapping[str, tu
     tls = server.popen([sys.executable, "-c", TLS_SERVER, str(certificate)], stdout=subprocess.PIPE, text=True)
     assert tls.stdout is not None
     assert tls.stdout.readline() == "ready\n"
+    wait_until_answered(client, SERVER, next(iter(records)))
     return certificate
 
 
 def get_json(host: Host, url: str) -> Any:
     """Return the JSON that `url` answers on `host`."""
-    return json.loads(host.run(["curl", "--silent", "--fail", "--max-time", "5", url]).stdout)
+    return json.loads(host.run(["curl", "--silent", "--fail", "--max-time", "30", url]).stdout)
 
 
 def make_certificate(directory: Path, names: Sequence[str], subject_name: str = "stand-in") -> Path:

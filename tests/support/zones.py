@@ -2,14 +2,13 @@
 
 import shutil
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import dns.exception
 import dns.message
-import dns.query
 import pytest
+from dns_client import asked
+from installation import wait_until
 from netns import Host
 
 SOA = "@ 60 IN SOA ns.example. admin.example. 1 3600 600 86400 60"
@@ -55,12 +54,9 @@ def resolve_from_root(host: Host, directory: Path, address: str, root: str) -> N
 def wait_until_answered(host: Host, server: str, name: str) -> None:
     """Wait until `server` gives an address for `name`."""
     question = dns.message.make_query(name, "A")
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            if host.call(lambda: dns.query.udp(question, server, timeout=1)).answer:
-                return
-        except (dns.exception.DNSException, OSError):
-            pass
-        time.sleep(0.1)
-    pytest.fail(f"{server} does not answer for {name}")
+
+    def has_answer() -> bool:
+        found = host.call(asked, 53, question, server)
+        return found is not None and bool(found.answer)
+
+    wait_until(has_answer)

@@ -45,15 +45,15 @@ def test_the_timer_pulls_a_list_and_its_hook_runs_at_each_change(host: Booted, s
     hooked = host.path("/var/lib/molecatcher-fetch/hooked")
     host.systemctl("daemon-reload")
     host.systemctl("start", f"{PULL}.timer")
-    wait_until(lambda: hooked.exists() and "a.tunnel.example" in hooked.read_text(), 60)
+    wait_until(lambda: hooked.exists() and "a.tunnel.example" in hooked.read_text())
     service.publish(names_of("a.tunnel.example b.tunnel.example"))
-    wait_until(lambda: "b.tunnel.example" in hooked.read_text(), 60)
+    wait_until(lambda: "b.tunnel.example" in hooked.read_text())
     assert host.shows(f"{PULL}.service", "Result") == "success"
     service.stop()
-    wait_until(lambda: host.shows(f"{PULL}.service", "Result") == "exit-code", 60)
+    wait_until(lambda: host.shows(f"{PULL}.service", "Result") == "exit-code")
     assert "b.tunnel.example" in hooked.read_text()
     service.start()
-    wait_until(lambda: host.shows(f"{PULL}.service", "Result") == "success", 60)
+    wait_until(lambda: host.shows(f"{PULL}.service", "Result") == "success")
 
 
 def test_the_timer_as_it_is_shipped_is_due_within_its_interval(host: Booted) -> None:

@@ -105,7 +105,7 @@ def test_a_server_goes_on_after_nonsense(installation: Installation, client: htt
         b"GET /\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"\r\n",
     ):
-        with socket.create_connection((host, int(port)), timeout=5) as connection:
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
             connection.sendall(octets)
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(4096):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chrome import needs_chrome, severe_log, text_of
+from chrome import follow, needs_chrome, severe_log, text_of
 from installation import Eventually, Installation
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -246,7 +246,7 @@ def test_a_finding_is_decided_with_a_button(
 ) -> None:
     browser.get(f"{busy.url}/findings?service=bore")
     state = "return document.querySelector('#finding-state')?.textContent"  # the page may be exchanged meanwhile
-    see("a.title").click()
+    follow(browser, "a.title")
     eventually(lambda: browser.execute_script(state) == "open")
     next(button for button in browser.find_elements(By.TAG_NAME, "button") if button.text == "Resolve").send_keys("\n")
     eventually(lambda: browser.execute_script(state) == "resolved")
@@ -259,7 +259,7 @@ def test_a_call_that_is_refused_says_why(
     busy: Installation, browser: webdriver.Chrome, see: See, eventually: Eventually
 ) -> None:
     browser.get(f"{busy.url}/findings?service=bore")
-    see("a.title").click()
+    follow(browser, "a.title")
     browser.execute_script("document.querySelector('[data-call]').dataset.body = '{\"state\": \"nonsense\"}'")
     see("[data-call]").click()
     eventually(lambda: see("#refused").is_displayed())
@@ -290,13 +290,13 @@ def test_a_filtered_list_renews_itself(
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("path", SECTIONS)
-def test_axe_finds_no_barrier(busy: Installation, browser: webdriver.Chrome, see: See, path: str, width: int) -> None:
+def test_axe_finds_no_barrier(busy: Installation, browser: webdriver.Chrome, path: str, width: int) -> None:
     set_width(browser, width)
     browser.get(busy.url + ("/findings" if path == "finding" else "/events" if path == "event" else path))
     if path == "finding":
-        see("a.title").click()
+        follow(browser, "a.title")
     if path == "event":
-        see(".events a").click()
+        follow(browser, ".events a")
     browser.execute_script(AXE.read_text())
     browser.set_script_timeout(60)
     found = browser.execute_async_script("axe.run(document, {}).then(arguments[0], arguments[0])")

@@ -397,7 +397,6 @@ async def read_streams(address: str, count: int, store: Callable[[], object]) ->
 
 
 @pytest.mark.full
-@pytest.mark.timeout(180)
 def test_a_thousand_streams_leave_the_api_answering(installation: Installation, client: httpx.Client) -> None:
     def store() -> None:
         refused = client.get("/v1/events/stream", headers={"Last-Event-ID": "0"}, timeout=30)

@@ -165,7 +165,7 @@ def _following(log: Path, state: Path, stop: signal.Signals = signal.SIGTERM) ->
         yield
     finally:
         process.send_signal(stop)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == (0 if stop == signal.SIGTERM else -stop), errors
 
 

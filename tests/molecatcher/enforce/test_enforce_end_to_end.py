@@ -46,7 +46,7 @@ def answers(address: str) -> bool:
 
 
 def connect(address: str) -> socket.socket:
-    return socket.create_connection((address, PORT), timeout=5)
+    return socket.create_connection((address, PORT), timeout=30)
 
 
 def serve(listener: socket.socket) -> None:
@@ -159,7 +159,7 @@ def test_following_keeps_in_step_and_mends_what_others_flushed(world: World) -> 
         world.where.run(["nft", "flush", "ruleset"])
         wait_until(lambda: not world.reaches(OTHER))
         process.terminate()
-        process.wait(10)
+        process.wait(60)
     assert not world.reaches(OTHER), "the rules stay when the program ends"
 
 

@@ -47,7 +47,7 @@ def serving(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def serial(port: int) -> int:
@@ -87,7 +87,7 @@ def test_bind_follows_a_running_program_and_keeps_its_zone_without_it(folder: Pa
             assert serial(port) > first
             wait_until(lambda: consumers(folder) == [("bind", "transfer", serial(port))])
             process.kill()
-            process.wait(10)
+            process.wait(60)
             assert {name: resolves(secondary, name) for name in BLOCKED} == dict.fromkeys(BLOCKED, False)
             for lost in (folder / "state").glob("molecatcher.db*"):
                 lost.unlink()
@@ -117,7 +117,7 @@ def test_knot_dns_is_told_of_what_changes(folder: Path) -> None:
         process.send_signal(signal.SIGHUP)
         wait_until(lambda: serial(secondary) == serial(port) > first)
         process.kill()
-        process.wait(10)
+        process.wait(60)
         assert serial(secondary) > first
 
 

@@ -51,5 +51,5 @@ def test_a_sensor_that_fails_at_its_end_leaves_no_thread_behind(
     with pytest.raises(AttributeError):
         sensor.run(Notifier())
     for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()

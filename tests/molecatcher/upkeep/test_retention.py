@@ -116,7 +116,7 @@ def test_many_leave_a_few_at_a_time_while_others_write(store: Store, retention: 
     cleaner.start()
     for number in range(5000, 5010):
         store.append([make_event(number, observed_at_ns=NOW_NS + number * SECOND_NS, last_seen_ns=NOW_NS * 2)])
-    cleaner.join(20)
+    cleaner.join(60)
     assert len(store.events(EventFilter(), 100)) == 10
     assert store.retention.purged()[Aging.EVENTS] == ROWS_A_TRANSACTION * 2 + 7
 

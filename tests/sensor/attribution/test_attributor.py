@@ -61,7 +61,7 @@ def test_what_is_asked_beyond_what_may_wait_is_counted() -> None:
 
     def slow(address: str) -> str | None:
         waited.append(address)
-        is_free.wait(20)
+        is_free.wait(60)
         return None
 
     attributor = Attributor(Namespaces(), reverse_name=slow)

@@ -149,7 +149,7 @@ def test_live_a_source_goes_on_and_hands_the_packet_out(interfaces: list[str], w
         screen.ask = fail
         wire.send(*(row.data for row in packets))
         found: list[Packet] = []
-        until_s = time.monotonic() + 5
+        until_s = time.monotonic() + 60
         while len(found) < len(packets) and time.monotonic() < until_s:
             found += source.read(0.2) or []
         assert sorted(row.data for row in found) == sorted(row.data for row in packets)

@@ -299,12 +299,12 @@ def test_damaged_headers_do_no_harm(filtered: Filtered) -> None:
 
 
 def test_flows_that_were_idle_get_a_new_head(cable: Wire) -> None:
-    for filtered in listening(cable, Limits(flows=1024, udp_idle_ns=250_000_000, tcp_idle_ns=250_000_000)):
+    for filtered in listening(cable, Limits(flows=1024, udp_idle_ns=600_000_000, tcp_idle_ns=600_000_000)):
         assert filtered.passed(*stream(V4, 5)) == [True] * 3 + [False] * 2
-        time.sleep(0.3)
+        time.sleep(0.7)
         assert filtered.passed(*stream(V4, 5, 90_000)) == [True] * 3 + [False] * 2
         assert filtered.passed(*(datagram(V6, 1000, number) for number in range(4))) == [True, True, False, False]
-        time.sleep(0.3)
+        time.sleep(0.7)
         assert filtered.passed(*(datagram(V6, 1000, number) for number in range(9, 13))) == [True, True, False, False]
 
 
