@@ -11,6 +11,7 @@ from itertools import count
 from typing import Final
 
 from rules.values.observation import FiveTuple, Observation, Transport
+from sensor.capture.faults import Faults
 from sensor.capture.screening.screen import Screen
 from sensor.counters import Counters
 from sensor.decoding.decode import Datagram, Decoded, Fragment, Segment, Unreachable, decode, decode_payload, read_plain
@@ -58,7 +59,10 @@ class Limits:
 
 
 class Pipeline:
-    """The way from packets to observations. `counters` is current after each call."""
+    """The way from packets to observations. `counters` is current after each call.
+
+    `shed` are packets, and observations of them, that an error of the program made it give up; the others are read.
+    """
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class Pipeline:
         keys = count(1)
         self.kept = KeptPackets(limits.kept_octets)
         self.counters = Counters()
+        self.shed = Faults()
         self._now_ns = 0
         self._due_ns = NEVER_NS
         self._told_names = ToldNames(limits.told_pairs, asked_limit=limits.asked_names, passed_over=screen)
@@ -152,18 +157,20 @@ class Pipeline:
             octets += wire_octets
             if ts_ns >= self._due_ns:
                 observations += self.advance(ts_ns)
-            plain = read_plain(packet)
-            if plain is None and table.count_quiet(packet):
-                continue
-            if ts_ns < self._now_ns - _CLOCK_STEP_NS:
-                observations += self._flush(has_more=True)
-                self._now_ns = ts_ns
             try:
+                plain = read_plain(packet)
+                if plain is None and table.count_quiet(packet):
+                    continue
+                if ts_ns < self._now_ns - _CLOCK_STEP_NS:
+                    observations += self._flush(has_more=True)
+                    self._now_ns = ts_ns
                 observations += self._read(packet, plain, ts_ns)
             except MalformedInput as error:
                 counters.count_malformed(error)
             except NeedMoreData:
                 counters.truncated += 1
+            except Exception as error:  # noqa: BLE001 - a loop over packets: counted and said (`Faults`), it goes on
+                self.shed.note(error, packet.data)
         counters.packets += seen
         counters.octets += octets
         self._gather_counters()

@@ -198,7 +198,7 @@ class Sensor:
         self._is_quiet = not found
         try:
             if found:
-                self.health.note_losses(self.source, self.counters["shed"], now_ns)
+                self.health.note_losses(self.source, self._count_shed(), now_ns)
             reports = [report for detection, at_ns in found for report in self.reporter.take([detection], at_ns)]
             reports += self.reporter.attribute(self.attributor.answers(), now_ns)
             self.reporter.update(self.detector.watch.look(now_ns, self._look_ns))
@@ -214,12 +214,19 @@ class Sensor:
             shed, shown = self.counters["shed"], example[:EXAMPLE_OCTETS].hex()
             log.error("packet_batch_shed", packets=packets, shed=shed, example=shown, exc_info=error)
 
+    def _count_shed(self) -> int:
+        """Return the packets given up after an error: whole batches, and those that the pipeline failed on."""
+        return self.counters["shed"] + self.detector.pipeline.shed.count
+
     def _tell_faults(self) -> None:
-        """Say once a minute that packets could not be sorted out before they were read, which costs none of them."""
-        faults = self.source.faults
-        if faults.first is not None and self._is_due("fault_complaint", COMPLAIN_EVERY_S):
-            (error, example), faults.first = faults.first, None
-            log.error("packets_not_screened", faults=faults.count, example=example.hex(), exc_info=error)
+        """Say once a minute that packets could not be sorted out, which costs none of them, or not read, which does."""
+        for event, faults in (
+            ("packets_not_screened", self.source.faults),
+            ("packets_shed", self.detector.pipeline.shed),
+        ):
+            if faults.first is not None and self._is_due(event, COMPLAIN_EVERY_S):
+                (error, example), faults.first = faults.first, None
+                log.error(event, faults=faults.count, example=example.hex(), exc_info=error)
 
     def keep(self, events: list[Event]) -> None:
         """Spool `events`; what does not fit waits in memory, at most 2,000 events, then it is counted as overflow.
@@ -249,7 +256,7 @@ class Sensor:
         return [replace(event, evidence=b"") if event.evidence else event for event in events]
 
     def _keep_house(self) -> None:
-        self.health.note_losses(self.source, self.counters["shed"], time.time_ns())
+        self.health.note_losses(self.source, self._count_shed(), time.time_ns())
         if self._wants_reload:
             self._wants_reload = False
             self.rules.reload()
@@ -301,7 +308,7 @@ class Sensor:
             workers=self.settings.workers,
             **of_tables(self.detector, self.reporter, source, self._left_other_tables()),
             **of_spool(self.spool, self._pending, now_ns),
-            **self.health.of_capture(self.source, self.counters["shed"], now_ns),
+            **self.health.of_capture(self.source, self._count_shed(), now_ns),
         )
         self._tell(status)
 
@@ -332,7 +339,7 @@ class Sensor:
 
     def _tell_rest(self, now_ns: int) -> None:
         """Report what was found and what is known of events that are still open, and how the sensor ends."""
-        self.health.note_losses(self.source, self.counters["shed"], now_ns)
+        self.health.note_losses(self.source, self._count_shed(), now_ns)
         self._gathered.add(self.detector.flush(), now_ns)
         reports = self._report(now_ns)
         self.reporter.update(self.detector.watch.look(now_ns, 0, at_once=None))

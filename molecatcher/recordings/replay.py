@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from molecatcher.recordings.log_follower import BEGINNING_OCTETS
 from rules.policy.ruleset import Ruleset
 from rules.values.event import Event, Origin, make_event, uuid7
+from sensor.capture.faults import Faults
 from sensor.capture.offline.file import CaptureFile, open_capture
 from sensor.capture.screening.choice import make_screen
 from sensor.capture.screening.screen import Screen
@@ -94,6 +95,10 @@ class Replay:
     def _tell_fault(self, path: str, error: Exception) -> None:
         self.summary.warnings.append(f"{path} was read whole, slower than it can be after an error: report {error!r}")
 
+    def _tell_shed(self, path: str, shed: Faults) -> None:
+        reason = repr(shed.first[0]) if shed.first is not None else ""
+        self.summary.failures.append(f"{path} has {shed.count} packets that the program failed on: report {reason}")
+
     def _tell_damage(self, path: str, error: MalformedCapture) -> None:
         self.summary.failures.append(f"{path} is damaged ({error}): everything before that was read")
 
@@ -126,6 +131,8 @@ class Replay:
         self._keep([*reports, *reporter.flush()])
         yield from self._final([*settler.take(found + grown, now_ns), *settler.flush()], origin)
         self._count(detector)
+        if (shed := detector.pipeline.shed).first is not None:
+            self._tell_shed(path, shed)
         if screen is not None and screen.faults.first is not None:
             self._tell_fault(path, screen.faults.first[0])
         self.summary.packets += source.passed_over + source.copies

@@ -32,9 +32,9 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A sensor's heartbeat; counters are totals since `started_at_ns`.
 
     `kernel_drops`: packets that passed the filter and found no room in ring or receive queue (PACKET_STATISTICS), on
-    all interfaces; `interface_drops` by interface, since its socket was opened. `shed`: packets of batches that the
-    program gave up. `faults`: packets and names that an error of the program kept it from judging before packets are
-    read, which cost no packet. `lost_last_minute`: both, in the minute before the heartbeat.
+    all interfaces; `interface_drops` by interface, since its socket was opened. `shed`: packets that the program
+    gave up after an error of its own. `faults`: packets and names that such an error kept it from judging before
+    packets are read, which cost no packet. `lost_last_minute`: dropped and shed, in the minute before the heartbeat.
 
     `buffer_fill` is the share (0 to 1) of the fullest ring or receive queue that waits to be read at the heartbeat,
     `buffer_fill_peak` the highest share at any read since the heartbeat before; at 1 the kernel drops.

@@ -1,13 +1,14 @@
-"""Faults of the program in sorting packets out before they are read.
+"""Faults of the program in what it does with packets; the process that captures says them.
 
-Whoever notes one hands on what it concerns, so that no packet is lost by it; the process that captures says it.
+Before packets are read, whoever notes one hands on what it concerns, so that no packet is lost by it. What the pipeline
+fails on is given up, and that alone.
 """
 
 EXAMPLE_OCTETS = 54  # headers: what follows may be somebody's password
 
 
 class Faults:
-    """How many packets and names an error kept the program from judging.
+    """How many packets, names or observations an error kept the program from judging.
 
     `first` is the first of these errors, with the beginning of the packet, or the name. Who says it sets it to None.
     """

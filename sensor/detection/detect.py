@@ -106,13 +106,19 @@ class Detector:
         self.observations += len(observations)
         detections: list[Detection] = []
         for observation in observations:
-            if self._interest.is_possible(observation, is_client_known=observation.five_tuple.src in self.clients):
-                self._take(observation, rules, detections)
-            else:
-                self.unknown += 1
-                self.candidates.drop(observation.key)
-                self._let_go(observation)
+            try:
+                self._judge(observation, rules, detections)
+            except Exception as error:  # noqa: BLE001 - a loop over what packets show: counted and said, it goes on
+                self.pipeline.shed.note(error, b"")
         return detections
+
+    def _judge(self, observation: Observation, rules: Ruleset, detections: list[Detection]) -> None:
+        if self._interest.is_possible(observation, is_client_known=observation.five_tuple.src in self.clients):
+            self._take(observation, rules, detections)
+        else:
+            self.unknown += 1
+            self.candidates.drop(observation.key)
+            self._let_go(observation)
 
     def _current(self) -> Ruleset:
         """Return the rules in force; the screen hears that others are, or that a DNS tunnel was found."""

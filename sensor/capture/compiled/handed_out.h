@@ -53,7 +53,7 @@ static int append_count(const struct handed_out *to, const struct slot *s) {
     return failed ? -1 : 0;
 }
 
-/* What cannot be judged here is handed out: whatever failed then fails where its packets are read, and is told there. */
+/* What cannot be judged is handed out: Screen.decide says so after an error of its own, and so it is if it was not reached. */
 static int ask_python(void *context, enum kind kind, const char *name, uint32_t octets) {
     const struct handed_out *to = context;
     PyObject *answer = PyObject_CallFunction(to->ask, "is#", (int)kind, name, (Py_ssize_t)octets);

@@ -15,7 +15,7 @@
  * is not read here. Where this must forget, it hands out what it held of a hello and drops what carried nothing. Nothing
  * is held for longer than half a minute: the pipeline takes what is a minute old for another capture.
  *
- * Nothing is read outside the captured octets; tests/sensor/capture/test_screen.py runs this under the sanitizers.
+ * Nothing is read outside the captured octets; tests/sensor/capture/test_screen_memory.py runs this under the sanitizers.
  */
 #ifndef SCREEN_H
 #define SCREEN_H

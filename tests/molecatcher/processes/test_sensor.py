@@ -13,7 +13,7 @@ from db.values import EventFilter
 from molecatcher.errors import SetupError
 from molecatcher.processes.sensor import BATCH_EVENTS, MAX_PENDING_EVENTS, Sensor
 from molecatcher.settings import Settings
-from sensor.pipeline import Limits
+from sensor.pipeline import Limits, Pipeline
 
 PCAPS = Path(__file__).parents[3] / "pcaps"
 pytestmark = needs_root
@@ -113,6 +113,7 @@ def test_a_shed_batch_is_logged_without_what_it_carried(tmp_path: Path, capsys: 
     sensor.store.close()
 
 
+@pytest.mark.faults
 def test_packets_that_the_screen_failed_on_are_in_the_status_and_said_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,6 +136,30 @@ def test_packets_that_the_screen_failed_on_are_in_the_status_and_said_once(
     assert (printed.out + printed.err).count("packets_not_screened") == 1
     sensor.delivery.start()
     sensor._close()
+
+
+@pytest.mark.faults
+def test_a_packet_that_the_program_fails_on_is_given_up_alone_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said: list[Any] = []
+    sensor = Sensor(Settings(state=tmp_path, interface=("missing0",), policy=None), tell=said.append)
+    sensor.detector.pipeline = Pipeline(is_own_lookup=fail_on_odd_names)
+    sensor._observe([*told("odd.example.com"), *told("connect.ngrok-agent.com", at_ns=1)], 2, 2)
+    assert sensor._gathered
+    sensor._keep_house()
+    sensor._beat(10**18)
+    assert said[-1].shed == 2
+    printed = capsys.readouterr()
+    assert (printed.out + printed.err).count("packets_shed") == 1
+    sensor.delivery.start()
+    sensor._close()
+
+
+def fail_on_odd_names(qname: str, _wire: bytes) -> bool:
+    if qname.startswith("odd."):
+        raise TypeError(f"no answer to {qname}")
+    return False
 
 
 def test_the_first_event_is_made_durable_at_once_a_stream_together_and_none_stays_behind(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from sensor.capture.live.engine import open_source
 from sensor.capture.screening.plain import PlainScreen
 from sensor.packet import Packet
 
+pytestmark = pytest.mark.faults
 WATCHFUL_NS = 31 * S  # after a fault
 
 
