@@ -16,7 +16,7 @@ from everyday_servers import BASTION
 from netns import Host
 
 Client = Callable[[Host, Path, Sequence[str]], None]
-QUICK_S = 90
+QUICK_S = 180
 
 
 class Missing(Exception):

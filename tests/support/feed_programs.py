@@ -120,7 +120,7 @@ def unbound(folder: Path, upstream_port: int, more: str) -> Iterator[tuple[int, 
 
     def control(*words: str) -> None:
         argv = [program("unbound-control"), "-c", str(config), *words]
-        subprocess.run(argv, check=True, capture_output=True, timeout=20)
+        subprocess.run(argv, check=True, capture_output=True, timeout=60)
 
     argv = [program("unbound"), "-d", "-c", str(config)]
     with running(argv, folder / "unbound.log", lambda: resolves(port, "example.com") is not None):

@@ -10,7 +10,7 @@ from list_service import ListService
 
 from rules.lists.blocklist import AddressList, NameList
 
-LOOKS = 30
+LOOKS = 60
 Judgement = Mapping[str, bool | None]
 
 

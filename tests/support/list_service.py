@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from free_ports import free_port
 from installation import Installation, snapshot_of, wait_until
 from starlette.requests import Request
 from starlette.responses import Response
@@ -32,6 +33,11 @@ def call(function: Callable[..., Any], *arguments: object) -> Any:
     return function(*arguments)
 
 
+def own_address() -> str:
+    """Return an address that nobody else takes while the server is stopped."""
+    return f"127.0.0.1:{free_port()}"
+
+
 @dataclass
 class ListService:
     """A server of HTTP and one of the zone over what an installation publishes, in this process."""
@@ -39,8 +45,8 @@ class ListService:
     installation: Installation
     folder: Path
     listen_in: Callable[..., Any] = call
-    http: str = "127.0.0.1:0"
-    zone: str = "127.0.0.1:0"
+    http: str = field(default_factory=own_address)
+    zone: str = field(default_factory=own_address)
     secondaries: list[str] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     status_forced: int = 0
@@ -89,7 +95,6 @@ class ListService:
         thread.start()
         zone.start()
         wait_until(lambda: server.is_started and zone.is_started)
-        self.http, self.zone = str(server.address), str(zone.address)
         self._running = [server, zone, thread]
 
     def stop(self) -> None:

@@ -108,7 +108,7 @@ class Host:
         """Have programs that `run` and `popen` start resolve names at `address`."""
         folder = self._settings()
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "resolv.conf").write_text(f"nameserver {address}\noptions timeout:1 attempts:2\n")
+        (folder / "resolv.conf").write_text(f"nameserver {address}\noptions timeout:5 attempts:3\n")
 
     def nft(self, ruleset: str) -> None:
         """Load nftables rules."""

@@ -9,6 +9,7 @@ import dns.name
 import dns.query
 import dns.tsig
 import dns.zone
+from free_ports import free_port
 from installation import snapshot_of
 from servers import running
 
@@ -33,7 +34,7 @@ class Zones:
     targets: tuple[Target, ...] = ()
     is_ready: bool = True
     is_database_lost: bool = False
-    port: int = 0
+    port: int = field(default_factory=free_port)
     server: ZoneServer | None = None
 
     def publish(self, body: NameList, serial: int = 0) -> int:
@@ -51,13 +52,14 @@ class Zones:
         return Answers({ORIGIN: PolicyZone(self.current, self.earlier)}, lambda: self.keyring)
 
     @contextmanager
-    def serving(self, listen: str = "127.0.0.1:0") -> Iterator[ZoneServer]:
+    def serving(self, host: str = "127.0.0.1") -> Iterator[ZoneServer]:
         """Run a server of these zones, on the same port each time; a new one knows nothing of the one before."""
-        listen = listen if not self.port else f"127.0.0.1:{self.port}"
         zones = {ORIGIN: PolicyZone(self.current, self.earlier)}
         answers = Answers(zones, lambda: self.keyring)
-        server = ZoneServer(bind_both(parse_listen(listen, only_loopback=False)), zones, answers, lambda: self.targets)
-        self.server, self.port = server, server.address.port
+        server = ZoneServer(
+            bind_both(parse_listen(f"{host}:{self.port}", only_loopback=False)), zones, answers, lambda: self.targets
+        )
+        self.server = server
         with running(server):
             yield server
 

@@ -10,6 +10,7 @@ import time
 import httpx
 import pytest
 from fastapi import FastAPI
+from free_ports import free_port
 from installation import Eventually, Installation
 from servers import running
 
@@ -82,8 +83,7 @@ def test_it_listens_on_ipv6(installation: Installation) -> None:
 
 
 def test_a_signal_ends_it_in_order(eventually: Eventually) -> None:
-    with bind(parse_listen("127.0.0.1:0")) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-c", PROGRAM % port]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ)) as process:
         eventually(lambda: is_answering(port))

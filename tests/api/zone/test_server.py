@@ -72,7 +72,7 @@ def test_both_families_at_once(zones: Zones) -> None:
     secondary = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     secondary.bind(("127.0.0.1", 0))
     zones.targets = (Target("127.0.0.1", secondary.getsockname()[1]),)
-    with secondary, zones.serving("[::]:0"):
+    with secondary, zones.serving("[::]"):
         for address in ("127.0.0.1", "::1"):
             answer = dns.query.tcp(dns.message.make_query(ORIGIN, "SOA"), address, 5, zones.port)
             assert answer.rcode() == dns.rcode.NOERROR

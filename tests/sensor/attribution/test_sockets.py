@@ -4,6 +4,7 @@ import socket
 from ipaddress import ip_address
 
 import pytest
+from free_ports import free_port
 from netns import Network, needs_root
 
 from rules.values.observation import FiveTuple, Transport
@@ -59,9 +60,10 @@ def test_a_datagram_socket_is_found_connected_or_not(family: int, host: str, add
 
 
 def test_what_is_gone_is_not_found() -> None:
+    port = free_port()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind(("127.0.0.1", port))
         client.connect(("127.0.0.1", 9))
-        port = client.getsockname()[1]
     table = SocketTable()
     assert table.find(flow(Transport.UDP, "127.0.0.1", port, 9)) is None
     assert table.find(flow(Transport.TCP, "192.0.2.1", 1, 2)) is None

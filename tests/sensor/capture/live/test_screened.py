@@ -32,7 +32,7 @@ pytestmark = [needs_root, pytest.mark.usefixtures("each_screen")]
 
 
 def received(source: LiveSource, most: int) -> list[Packet]:
-    """What comes until there are `most`, or five seconds have passed."""
+    """What comes until there are `most`, or a minute has passed."""
     found: list[Packet] = []
     until_s = time.monotonic() + 60
     while len(found) < most and time.monotonic() < until_s:
