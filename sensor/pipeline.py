@@ -42,10 +42,10 @@ _CLOCK_STEP_NS: Final = 60_000_000_000  # packets this much older than the last:
 class Limits:
     """The size of each table (docs/architecture.md, "Bounds")."""
 
-    flows: int = 65_536
+    flows: int = 49_152
     half_open: int = 20_480
-    head_octets: int = 16 << 20
-    dns_transactions: int = 12_288
+    head_octets: int = 12 << 20
+    dns_transactions: int = 8_192
     dns_shapes: int = 8_192
     told_pairs: int = 131_072
     asked_names: int = 16_384

@@ -246,7 +246,7 @@ def reverse_key(key: FlowKey) -> FlowKey:
 class FlowTable:
     """At most `limit` flows; when full, one unused for long makes room (second chance) and is counted in `evicted`."""
 
-    def __init__(self, limit: int = 65_536) -> None:
+    def __init__(self, limit: int = 49_152) -> None:
         self.evicted = 0
         self._limit = limit
         self._flows: OrderedDict[FlowKey, Flow] = OrderedDict()

@@ -2,7 +2,7 @@
 
 It is the sensor process with its libraries, capture rings and spool; packets come from `floods` in place of the rings,
 and past the screen, so that they fill the tables of the pipeline, but for floods that are called `screened-...`.
-With several interfaces (`eth0,eth1`) each shows every packet.
+With several interfaces (`eth0,eth1`) each shows every packet. Several floods are stored while they go on.
 The peak is the process's own resident memory (VmHWM), so each run needs a process.
 """
 
@@ -75,6 +75,8 @@ def main(state: Path, size: int, interfaces: tuple[str, ...], names: list[str]) 
     """Feed the floods one after the other, and say how it went."""
     configure_logging()
     sensor = Sensor(Settings(state=state, policy=None, interface=interfaces, spool_mib=SPOOL_MIB))
+    if len(names) > 1:  # one alone may have to overflow the spool
+        sensor.delivery.start()
     clock, now_ns = Clock(), 0
     found: set[tuple[str, int]] = set()
     for called in names:
@@ -95,6 +97,8 @@ def main(state: Path, size: int, interfaces: tuple[str, ...], names: list[str]) 
     counters |= {"windows_evicted": sensor.reporter.windows_evicted, "events": sensor.reporter.events}
     peak = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("VmHWM"))
     sys.stdout.write(json.dumps({"peak_kib": int(peak.split()[1]), "found": len(found), "counters": counters}) + "\n")
+    if len(names) > 1:
+        sensor.delivery.stop()
     sensor.source.close()
     sensor.store.close()
 

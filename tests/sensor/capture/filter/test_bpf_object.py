@@ -1,4 +1,4 @@
-"""The committed eBPF object is what its source says: rebuilt, it judges the same packets in the same way."""
+"""The committed eBPF object is what its source says: rebuilt, it has the same instructions and judges the same."""
 
 import random
 import shutil
@@ -20,6 +20,7 @@ from sensor.packet import LinkType
 
 ROOT = Path(__file__).parents[4]
 TOOLS = ("clang", "llvm-objcopy", "make")
+BUILT_BY = "clang version 14.0.6"  # the committed object; others may choose other instructions
 RECORDED = ("ngrok-py-default", "cf2025-token-quic", "ipv6-ngrok2", "link-disorder-ngrok-py-sanctioned")
 
 needs_clang = pytest.mark.skipif(
@@ -70,6 +71,22 @@ def test_the_committed_object_behaves_as_its_source(rebuilt: Path) -> None:
     assert flows[0] == flows[1]
     assert counted[0] == counted[1]
     assert 0 < len(got[0]) < len(sent)
+
+
+def instructions(path: Path, folder: Path) -> bytes:
+    """The programs of an object, both of its section `socket`."""
+    target = folder / "instructions"
+    subprocess.run(["llvm-objcopy", "-O", "binary", "--only-section=socket", str(path), str(target)], check=True)
+    return target.read_bytes()
+
+
+@needs_clang
+def test_the_committed_object_has_the_instructions_of_its_source(rebuilt: Path, tmp_path: Path) -> None:
+    if BUILT_BY not in subprocess.run(["clang", "--version"], check=True, capture_output=True, text=True).stdout:
+        pytest.skip(f"the committed object is that of {BUILT_BY}")
+    found = instructions(OBJECT, tmp_path)
+    assert len(found) > 10_000
+    assert found == instructions(rebuilt, tmp_path), "`make bpf`, and commit the object with its source"
 
 
 @needs_clang
