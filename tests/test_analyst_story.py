@@ -42,7 +42,7 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 def answers(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/feeds/unsanctioned-domains.txt", trust_env=False).status_code == 200
+        return httpx.get(f"{address}/feeds/unsanctioned-domains.txt", trust_env=False, timeout=60).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -109,7 +109,7 @@ class Page:
 
 
 def feed(address: str, name: str = "unsanctioned-domains.txt") -> str:
-    return httpx.get(f"{address}/feeds/{name}", trust_env=False).text
+    return httpx.get(f"{address}/feeds/{name}", trust_env=False, timeout=60).text
 
 
 def renewed(browser: webdriver.Chrome, page: Page) -> str:
@@ -155,7 +155,7 @@ def test_from_the_alert_to_the_exception_and_the_list(
     page.open("#allow")
     page.fill("#allow form", owner="it@example.com", reason="pilot until spring")
     page.submit("Allow ngrok", "#allow")
-    wait_for(lambda: "pilot until spring" in httpx.get(f"{address}/v1/exceptions", trust_env=False).text)
+    wait_for(lambda: "pilot until spring" in httpx.get(f"{address}/v1/exceptions", trust_env=False, timeout=60).text)
     page.go("/policy")
     page.says("#exceptions", "pilot until spring")
     page.keep("policy")

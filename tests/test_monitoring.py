@@ -96,7 +96,7 @@ def prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
     with (
         (folder / "prometheus.log").open("w") as log,
         subprocess.Popen(program, stdout=log, stderr=log) as process,
-        httpx.Client(base_url=f"http://{address}", trust_env=False) as client,
+        httpx.Client(base_url=f"http://{address}", trust_env=False, timeout=60) as client,
     ):
         try:
             wait_for(lambda: ready(client))

@@ -160,7 +160,10 @@ def test_secrets_are_stored_nowhere() -> None:
     with open_wire() as wire, open_folder() as folder:
         state, host = folder / "state", SimpleNamespace(monitor=wire.sensor)
         wire.sensor.ip("link set lo up")
-        with running(host, state, "--interface", "eth0"), httpx.Client(base_url=BASE, trust_env=False) as client:  # type: ignore[arg-type]  # of a world, only the host is used
+        with (
+            running(host, state, "--interface", "eth0"),  # type: ignore[arg-type]  # of a world, only the host is used
+            httpx.Client(base_url=BASE, trust_env=False, timeout=60) as client,
+        ):
             watched(wire, conversations(secrets, 41000), client)
             call(client, secrets)
             found = leaks(secrets, exported(client), stored(state))

@@ -54,7 +54,9 @@ def service(installation: Installation, tmp_path: Path, access: AccessConfig | N
     feeds.start()
     wait_until(lambda: feeds.is_started)
     trust = ssl.create_default_context(cafile=str(certificate))
-    with httpx.Client(base_url=f"https://localhost:{feeds.address.port}", verify=trust, trust_env=False) as client:
+    with httpx.Client(
+        base_url=f"https://localhost:{feeds.address.port}", verify=trust, trust_env=False, timeout=60
+    ) as client:
         yield Service(feeds, client, {"X-Api-Key": token}, certificate)
     feeds.stop()
 
@@ -90,7 +92,9 @@ def test_other_forms_of_the_lists_need_a_token_too(installation: Installation, s
 
 def test_it_never_speaks_without_tls(service: Service) -> None:
     with pytest.raises(httpx.TransportError):
-        httpx.get(f"http://127.0.0.1:{service.feeds.address.port}{NAMES}", headers=service.good, trust_env=False)
+        httpx.get(
+            f"http://127.0.0.1:{service.feeds.address.port}{NAMES}", headers=service.good, trust_env=False, timeout=60
+        )
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /feeds/", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: b\r\n"])

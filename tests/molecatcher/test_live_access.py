@@ -131,7 +131,7 @@ def program(state: Path, access: Path, port: int) -> Iterator[subprocess.Popen[s
 
 def answer(port: int, path: str = "/v1/events") -> int | None:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False).status_code
+        return httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=60).status_code
     except httpx.TransportError:
         return None
 
@@ -149,5 +149,5 @@ def test_a_running_program_takes_it_up_by_itself_and_on_sighup(tmp_path: Path) -
         assert answer(port) == 401
         write(access, "# and now open again\n")
         wait_until(lambda: answer(port) == 200)
-        page = httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).text
+        page = httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=60).text
         assert '"check":"access-file","is_ok":true' in page

@@ -29,11 +29,11 @@ class IdentityProvider:
 
     def set_persona(self, **persona: object) -> None:
         """Say who signs in next, and how."""
-        httpx.put(f"{self.issuer}/persona", json=persona, trust_env=False).raise_for_status()
+        httpx.put(f"{self.issuer}/persona", json=persona, trust_env=False, timeout=60).raise_for_status()
 
     def change_key(self, kid: str) -> None:
         """Have it sign with a new key called `kid`, and forget the one before."""
-        httpx.put(f"{self.issuer}/keys/{kid}", trust_env=False).raise_for_status()
+        httpx.put(f"{self.issuer}/keys/{kid}", trust_env=False, timeout=60).raise_for_status()
 
 
 @contextmanager
@@ -60,7 +60,7 @@ class Browser:
 
     def __init__(self) -> None:
         self.cookies: dict[str, dict[str, str]] = {}
-        self._client = httpx.Client(trust_env=False)
+        self._client = httpx.Client(trust_env=False, timeout=60)
 
     def close(self) -> None:
         """Close its connections."""

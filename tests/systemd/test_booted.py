@@ -73,9 +73,9 @@ def test_the_api_is_ready_takes_a_policy_anew_and_stops(host: Booted) -> None:
     host.systemctl("daemon-reload")
     host.systemctl("start", "molecatcher-api.service")  # returns once it says that it is ready
     feed = f"http://127.0.0.1:{port}/feeds/unsanctioned-domains.txt"
-    assert "localtunnel" in httpx.get(feed, trust_env=False).text
+    assert "localtunnel" in httpx.get(feed, trust_env=False, timeout=60).text
     policy.write_text('[services]\nlocaltunnel = "monitor"\n')
     host.systemctl("reload", "molecatcher-api.service")
-    wait_until(lambda: "localtunnel" not in httpx.get(feed, trust_env=False).text)
+    wait_until(lambda: "localtunnel" not in httpx.get(feed, trust_env=False, timeout=60).text)
     host.systemctl("stop", "molecatcher-api.service")
     assert host.shows("molecatcher-api.service", "Result") == "success"

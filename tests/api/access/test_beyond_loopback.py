@@ -63,7 +63,7 @@ def client_of(pem: Path, address: ListenAddress, own: Path | None = None) -> htt
     trust = ssl.create_default_context(cafile=str(pem))
     if own is not None:
         trust.load_cert_chain(own)
-    return httpx.Client(base_url=f"https://localhost:{address.port}", verify=trust, trust_env=False)
+    return httpx.Client(base_url=f"https://localhost:{address.port}", verify=trust, trust_env=False, timeout=60)
 
 
 def write(path: Path, text: str) -> Path:
@@ -262,7 +262,7 @@ def haproxy(folder: Path, direct: httpx.Client) -> Iterator[httpx.Client]:
     port = free_port()
     config = write(folder / "haproxy.cfg", HAPROXY.format(port=port, target=direct.base_url.port))
     with subprocess.Popen(["haproxy", "-q", "-db", "-f", config]) as process:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
             wait_until(lambda: is_answered(client))
             yield client
         process.terminate()

@@ -81,7 +81,7 @@ def test_a_person_signs_in_works_and_signs_out(place: Place) -> None:
     assert "signed out" in bye.text
     assert "/session/end" in bye.text
     stolen = {"Cookie": f"{COOKIE}={cookie[COOKIE]}"}
-    assert httpx.get(f"{place.url}/v1/me", headers=stolen, trust_env=False).status_code == 401
+    assert httpx.get(f"{place.url}/v1/me", headers=stolen, trust_env=False, timeout=60).status_code == 401
     actions = [row.action for row in place.installation.store.audit(AuditFilter(), 9)]
     assert actions == ["session.end", "access.refused", "session.begin"]
 

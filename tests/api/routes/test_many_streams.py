@@ -57,7 +57,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, int]]:
     with log, subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process:
         assert process.stdout
         address = process.stdout.readline().strip()
-        wait_until(lambda: httpx.get(f"http://{address}/healthz", trust_env=False).status_code == 200)
+        wait_until(lambda: httpx.get(f"http://{address}/healthz", trust_env=False, timeout=60).status_code == 200)
         yield address, process.pid
         process.terminate()
 

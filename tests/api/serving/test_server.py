@@ -79,7 +79,7 @@ def test_a_bound_socket_must_be_on_loopback_too() -> None:
 def test_it_listens_on_ipv6(installation: Installation) -> None:
     server = ApiServer(create_app(installation.context()), bind(parse_listen("[::1]:0")))
     with running(server):
-        assert httpx.get(f"http://{server.address}/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"http://{server.address}/healthz", trust_env=False, timeout=60).status_code == 200
 
 
 def test_a_signal_ends_it_in_order(eventually: Eventually) -> None:
@@ -97,7 +97,7 @@ def test_a_signal_ends_it_in_order(eventually: Eventually) -> None:
 
 def is_answering(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/?q=secret", trust_env=False).text == "here"
+        return httpx.get(f"http://127.0.0.1:{port}/?q=secret", trust_env=False, timeout=60).text == "here"
     except httpx.TransportError:
         return False
 

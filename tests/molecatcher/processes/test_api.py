@@ -71,6 +71,6 @@ def wait_until_it_answers(port: int) -> None:
 
 def answers(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False).is_success
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False, timeout=60).is_success
     except httpx.TransportError:
         return False

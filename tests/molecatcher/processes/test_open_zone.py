@@ -69,7 +69,7 @@ def consumers(folder: Path) -> list[tuple[str, str, int]]:
     """Return who has which serial in which form, as the running program says."""
     rows = map(json.loads, filter(None, (folder / "log").read_text().splitlines()))
     address = [row["address"] for row in rows if row["event"] == "api_listening"][-1]
-    items = httpx.get(f"http://{address}/v1/consumers", trust_env=False).raise_for_status().json()["items"]
+    items = httpx.get(f"http://{address}/v1/consumers", trust_env=False, timeout=60).raise_for_status().json()["items"]
     return [(row["consumer"], row["format"], row["serial"]) for row in items]
 
 
