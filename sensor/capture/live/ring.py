@@ -124,6 +124,7 @@ class RingTap(PacketSocket):
         self.lag_s = (2 * RETIRE_MS + LATE_MS) / 1000  # the kernel looks that often whether a block has packets
         try:
             self._ring = mmap.mmap(self.sock.fileno(), self._blocks * self._block_octets)
+            self._words = memoryview(self._ring).cast("I")
             self._filled = select.epoll()
             self._filled.register(self.sock, select.EPOLLIN | select.EPOLLET)  # once for each block
         except OSError:
@@ -173,6 +174,7 @@ class RingTap(PacketSocket):
 
     def close(self) -> None:
         """Give ring and socket back."""
+        self._words.release()
         self._ring.close()
         self._filled.close()
         super().close()
@@ -197,7 +199,11 @@ class RingTap(PacketSocket):
         return False
 
     def _leave_block(self) -> None:
-        _STATUS.pack_into(self._ring, self._block * self._block_octets + _STATUS_AT, TP_STATUS_KERNEL)
+        """Hand the block back in a single write: of two (struct.pack_into) the second may take it from the kernel.
+
+        By then that may have filled it. It tells by its newest block whether a ring is readable, and would say no more.
+        """
+        self._words[(self._block * self._block_octets + _STATUS_AT) // self._words.itemsize] = TP_STATUS_KERNEL
         self._block = (self._block + 1) % self._blocks
 
     def _find_place(self) -> None:

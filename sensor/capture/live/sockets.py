@@ -54,10 +54,14 @@ class Sockets:
         return [*self.taps.values(), *self._leaving]
 
     def wait(self, timeout_s: float | None) -> tuple[list[Tap], bool]:
-        """Wait for packets or news of links; return those that have packets, and whether there may be news."""
+        """Wait for packets or news of links; return those that have packets, and whether there may be news.
+
+        Where none is said to have any, all are looked at: what the kernel says of a ring is what its newest block is.
+        """
         ready = self._selector.select(timeout_s)
         taps = [key.data for key, _ in ready if key.data is not None]
-        return taps, len(taps) < len(ready)
+        may_have_changed = len(taps) < len(ready)
+        return taps or [tap for tap in self.all() if tap.fill()], may_have_changed
 
     def has_changed(self) -> bool:
         """Tell whether links changed since the last call."""

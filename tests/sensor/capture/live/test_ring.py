@@ -201,3 +201,17 @@ def test_blocks_that_wait_around_the_rings_end_are_counted(wire: Wire) -> None:
         assert tap.waiting_blocks() == 0
     assert tap.count_drops() == 0
     tap.close()
+
+
+def test_blocks_are_read_although_the_newest_is_taken_for_the_kernels(wire: Wire) -> None:
+    """The kernel calls a ring readable by its newest block alone, and says nothing more once all are filled."""
+    frames = [tcp(0, ENDS, (number, 1, ACK), bytes(1400)).data for number in range(400)]
+    with LiveSource(("eth0",), Engine(open_tap=partial(RingTap, blocks=4))) as source:
+        (tap,) = source._sockets.taps.values()
+        assert isinstance(tap, RingTap)
+        wire.send(*frames)
+        tap._leave_block()
+        wire.send(*frames)  # fills the first again
+        tap._block = 0
+        tap._leave_block()
+        assert len(drain(source, 0.5)) > 200
